@@ -1,0 +1,123 @@
+"""A unit of which nothing is ours: it uses what answers, and neither starts nor stops it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from axproxy.children import SMALLEST_WINDOW, window
+from axproxy.errors import ClientGone, ProxyError, Starting, Unavailable
+from axproxy.host import host_health
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import Window
+from axproxy.settings import Settings
+from axproxy.tokenizer_client import TokenizerClient
+
+log = logging.getLogger("attached")
+
+
+class AttachedUnit:
+    """Looks every `pause` seconds, in a thread of its own, whether both still answer."""
+
+    def __init__(self, settings: Settings, pause: float = 1.0) -> None:
+        self._settings = settings
+        self._pause = pause
+        self._runtime_answers = self._tokenizer_answers = False
+        self._since = time.time()
+        self._stopping = threading.Event()
+        self._leaving = False
+        self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
+
+    def start(self) -> None:
+        if not (self._settings.context_length and self._settings.prefill_limit):
+            log.warning(
+                "assuming the smallest window of any published model (%d tokens, prompts of %d); "
+                "set AX650_CONTEXT_LENGTH and AX650_PREFILL_LIMIT to what the runtime logged",
+                SMALLEST_WINDOW.context,
+                SMALLEST_WINDOW.prefill_limit,
+            )
+        self._look()
+        self._thread.start()
+
+    def leave(self) -> None:
+        self._leaving = True
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def window(self) -> Window:
+        return window(self._settings, None)
+
+    def not_ready(self) -> ProxyError | None:
+        if self._leaving or self._stopping.is_set():
+            return self.interruption() or Unavailable("the service is being stopped; try later")
+        if not self._tokenizer_answers:
+            return Unavailable(
+                f"our tokenizer does not answer on {self._settings.tokenizer_url}; "
+                "start it with ./start_tokenizer.sh before the runtime"
+            )
+        if not self._runtime_answers:
+            return Starting(f"nothing answers on {self._settings.runtime_url}; start the runtime")
+        return None
+
+    def wait_ready(self, gone: Callable[[], bool]) -> None:
+        while (problem := self.not_ready()) is not None:
+            if not isinstance(problem, Starting):
+                raise problem
+            if gone():
+                raise ClientGone
+            self._stopping.wait(self._pause)
+
+    def interruption(self) -> ProxyError | None:
+        if self._stopping.is_set():
+            return Unavailable("the service is being stopped; try again when it is back")
+        return None
+
+    def runtime_pid(self) -> int | None:
+        return None
+
+    def report_wedged(self, _pid: int | None, reason: str) -> None:
+        log.error("%s It is not ours to restart.", reason)
+
+    def why_gone(self, _pid: int | None) -> str:
+        return "the runtime went away while answering; start it again"
+
+    def revive(self) -> None:
+        """Nothing here was given up, for nothing was started."""
+
+    def health(self) -> dict[str, Any]:
+        def child(answers: bool) -> dict[str, Any]:
+            state = "ready" if answers else "stopped"
+            unknown = dict.fromkeys(("pid", "restarts", "last_exit", "note"))
+            return {"state": state, "since": round(self._since, 3), **unknown}
+
+        return {
+            "status": "ok" if self.not_ready() is None else "loading",
+            "backend_type": "attach",
+            "model_loaded": self._runtime_answers,
+            "context_length": self.window().context,
+            "runtime": {**child(self._runtime_answers), "load_percent": None},
+            "tokenizer": child(self._tokenizer_answers),
+            "device": dict.fromkeys(
+                ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
+            ),
+            "host": host_health(),
+            "preflight": [],
+        }
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._pause):
+            self._look()
+
+    def _look(self) -> None:
+        before = (self._runtime_answers, self._tokenizer_answers)
+        self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
+        self._tokenizer_answers = TokenizerClient(self._settings.tokenizer_url).answers()
+        if before != (self._runtime_answers, self._tokenizer_answers):
+            self._since = time.time()
+            log.info("runtime: %s, tokenizer: %s", self._runtime_answers, self._tokenizer_answers)

@@ -1,0 +1,84 @@
+"""A model's own chat template: messages to the text the model was trained to see.
+
+Templates come with model files from anywhere, so they run in a sandbox; and what clients wrote is
+shielded before it goes in, so that it can never become a control token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from axproxy.control_tokens import Shield
+from axproxy.errors import ClientError, RuntimeMisbehaved
+from axproxy.messages import Message
+
+# For models that bring no template: the form Qwen's and most models for these cards know.
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class _Refused(Exception):
+    """The template called `raise_exception`: it does not know such a conversation."""
+
+
+class ChatTemplate:
+    """Renders conversations; safe to share between threads."""
+
+    def __init__(self, source: str | None, shield: Shield, bos_token: str, eos_token: str) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda form: (
+            datetime.now().astimezone().strftime(form)
+        )
+        try:
+            self._template = environment.from_string(source or CHATML)
+        except TemplateError as error:
+            raise RuntimeMisbehaved(
+                f"the model's chat template cannot be read: {error}; "
+                "compare the model folder with its publisher's"
+            ) from error
+        self._shield = shield
+        self._names = {"bos_token": bos_token, "eos_token": eos_token}
+
+    def render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+        """The prompt, up to where the assistant's words begin.
+
+        Raises `ClientError` when the template refuses the conversation.
+        """
+        turns = [
+            {"role": self._shield(turn.role), "content": self._shield(turn.content)}
+            for turn in messages
+        ]
+        names = {**self._names, "enable_thinking": False, **variables}
+        try:
+            return self._template.render(messages=turns, add_generation_prompt=True, **names)
+        except _Refused as refused:
+            raise ClientError(f"the model's chat template refuses this: {refused}") from refused
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise ClientError(
+                f"the model's chat template cannot render this conversation: {error}"
+            ) from error
+
+    def raw(self, text: str) -> str:
+        """A client's own prompt, untouched but for control tokens, which stay text."""
+        return self._shield(text)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise _Refused(reason)
+
+
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    # Jinja's own escapes <, > and & for HTML, which would teach the model another language.
+    return json.dumps(value, ensure_ascii=False, indent=indent)

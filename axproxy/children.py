@@ -1,0 +1,202 @@
+"""The two children as recipes: the tokenizer, and the runtime that needs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+
+from axproxy import ports
+from axproxy.child import ChildSpec
+from axproxy.errors import ClientGone, ProxyError
+from axproxy.exits import describe_runtime_exit
+from axproxy.model_folder import ModelFolder
+from axproxy.process import RealProcess
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.self_test import SelfTestFailed, self_test
+from axproxy.settings import Settings
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.watch import NotYet, Useless, Watch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The smallest window of any published build: nothing that fits it can harm a bigger one.
+SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
+
+# SIGINT is the only signal the vendor's program handles: it unloads the model and frees the card,
+# after the running answer.  While loading it ignores SIGINT for good, and killing it then can wedge
+# the card until wall power is cut; so we rather wait for the end of the load (133 s for a 4B model
+# on a Pi 5).
+VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
+VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
+MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
+MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
+
+log = logging.getLogger(__name__)
+
+
+def window(settings: Settings, logged: Window | None) -> Window:
+    """The window to enforce.  Settings can only make a logged one smaller: a prompt above the
+    logged limit kills the program."""
+    if logged is None:
+        known = Window(
+            settings.context_length or SMALLEST_WINDOW.context,
+            settings.prefill_limit or SMALLEST_WINDOW.prefill_limit,
+        )
+    else:
+        known = Window(
+            min(settings.context_length or logged.context, logged.context),
+            min(settings.prefill_limit or logged.prefill_limit, logged.prefill_limit),
+            logged.prefill_chunk,
+        )
+    return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
+
+
+def environment() -> dict[str, str]:
+    """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
+    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    # /etc/profile.d sets these for login shells only; a service never sees it.
+    environ["PATH"] = f"{environ.get('PATH', os.defpath)}:/usr/bin/axcl"
+    libraries = environ.get("LD_LIBRARY_PATH", "")
+    environ["LD_LIBRARY_PATH"] = f"{libraries}:/usr/lib/axcl".lstrip(":")
+    environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
+    environ["PYTHONUNBUFFERED"] = "1"
+    environ["PYTHONPATH"] = str(ROOT)
+    return environ
+
+
+def tokenizer_spec(settings: Settings) -> ChildSpec:
+    client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
+    port = settings.tokenizer_port
+    command, environ = _tokenizer_command(settings), environment()
+
+    def check(_: object = None) -> None:
+        if not client.answers():
+            raise NotYet("its probe is not answered")
+
+    return ChildSpec(
+        name="tokenizer",
+        spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
+        watch=lambda _pid: Watch(check, check, pause=0.05),
+        stop_ladder=lambda: ((SIGTERM, 3.0),),
+        start_timeout=60.0,
+        hindrance=lambda: ports.hindrance(port, "AX650_TOKENIZER_PORT"),
+    )
+
+
+def _tokenizer_command(settings: Settings) -> list[str]:
+    if settings.tokenizer == "vendor":  # the script finds the vendor's by itself
+        return ["env", "AX650_TOKENIZER=vendor", str(ROOT / "start_tokenizer.sh")]
+    port = ["--port", str(settings.tokenizer_port)]
+    model = ["--model-path", str(settings.model_path.resolve())] if settings.model_path else []
+    return [sys.executable, "-m", "axproxy.tokenizer_server", *port, *model]
+
+
+class RuntimeRecipe:
+    """Holds what is learnt from the runtime's own output, anew for each start."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._mock = settings.runtime_kind == "mock"
+        self.log = RuntimeLog()
+        self.interrupted = (
+            False  # we have told it to stop, so what it says is not all it had to say
+        )
+
+    def window(self) -> Window:
+        return window(self._settings, self.log.window)
+
+    def spec(self) -> ChildSpec:
+        settings = self._settings
+        return ChildSpec(
+            name="runtime",
+            spawn=self._spawn,
+            watch=self._watch,
+            stop_ladder=self._ladder,
+            start_timeout=settings.start_timeout,
+            hindrance=lambda: ports.hindrance(settings.runtime_port, "AX650_RUNTIME_PORT"),
+            progress=lambda: (self.log.load_percent, self.log.serving),
+            before_stop=self._stop_answer,
+            explain_exit=describe_runtime_exit,
+        )
+
+    def command(self) -> tuple[list[str], Path | None]:
+        """The command line and its working folder.  Raises `ValueError` with a sentence."""
+        settings = self._settings
+        tokenizer = ["--url_tokenizer_model", settings.tokenizer_url]
+        if self._mock:
+            port = ["--port", str(settings.runtime_port)]
+            mock = [sys.executable, str(ROOT / "mock_main_api.py")]
+            return [*mock, *port, *tokenizer, *settings.mock_args], None
+        if settings.model_path is None:
+            raise ValueError("no model is configured; set AX650_MODEL_PATH")
+        folder = ModelFolder.read(settings.model_path)
+        device = ["--devices", "0" if settings.device == "auto" else settings.device]
+        binary = str(settings.runtime_bin.resolve())
+        return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
+
+    def _spawn(self) -> RealProcess:
+        self.log = RuntimeLog()
+        self.interrupted = False
+        command, folder = self.command()
+        return RealProcess(
+            command, logging.getLogger("runtime"), self.log, environ=environment(), cwd=folder
+        )
+
+    def _watch(self, pid: int) -> Watch:
+        first_answer: list[float] = []
+        client = RuntimeClient(self._settings.runtime_url)
+
+        def check_ready(cancelled: Callable[[], bool]) -> None:
+            self._raise_fault()
+            if not client.answers():
+                raise NotYet("it is loading")
+            first_answer.append(self._clock())
+            if not self.log.serving and self._clock() - first_answer[0] < 2.0:
+                raise NotYet("its log is still being read")
+            if found := ports.strangers(self._settings.runtime_port, pid):
+                raise Useless(
+                    f"port {self._settings.runtime_port} is held by {found[0]}, not by our runtime"
+                )
+            self._test(cancelled)
+            self._raise_fault()
+
+        def check_alive() -> None:
+            if not client.answers():
+                raise NotYet("OPTIONS / is not answered")
+
+        return Watch(check_ready, check_alive)
+
+    def _test(self, cancelled: Callable[[], bool]) -> None:
+        if self.log.window is None:
+            log.warning("the runtime did not log its window; assuming %s", self.window())
+        try:
+            self_test(self._settings, self.window(), cancelled)
+        except SelfTestFailed as failure:
+            raise Useless(str(failure)) from failure
+        except ClientGone:
+            raise NotYet("nobody waits for it any more") from None
+
+    def _raise_fault(self) -> None:
+        if self.log.fault:
+            raise Useless(f"it logged: {self.log.fault}")
+
+    def _ladder(self) -> tuple[tuple[Signals, float], ...]:
+        if self._mock:
+            return MOCK_LADDER if self.log.serving else MOCK_LADDER_LOADING
+        return VENDOR_LADDER if self.log.serving else VENDOR_LADDER_LOADING
+
+    def _stop_answer(self) -> None:
+        # The program leaves only when its answer is complete, which may take minutes.
+        self.interrupted = True
+        if self.log.serving:
+            try:
+                RuntimeClient(self._settings.runtime_url, timeout=1.0).stop()
+            except ProxyError as error:
+                log.info("could not stop the running answer: %s", error)

@@ -1,0 +1,34 @@
+"""How a process ended, in words."""
+
+from __future__ import annotations
+
+import signal
+
+# What the statuses of the vendor's program mean (observed on the binary; 11 and 129 are the low
+# bytes of AXCL error codes).
+_RUNTIME = {
+    0: "it was interrupted, or its port was taken",
+    1: "it did not understand its command line",
+    11: "it cannot open /dev/axcl_host; is the driver loaded?",
+    127: "a shared library is missing; is /usr/lib/axcl in LD_LIBRARY_PATH?",
+    129: "no card is connected",
+    255: "its start-up failed: the tokenizer, a model file, or the device index",
+    -signal.SIGABRT: "the tokenizer's answer lacked something, a layer file or an option is bad",
+    -signal.SIGSEGV: "the tokenizer was unreachable, or a prompt was too long for the model",
+}
+
+
+def describe_exit(status: int) -> str:
+    """`status` as `Popen.returncode` gives it: negative for a signal."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+def describe_runtime_exit(status: int) -> str:
+    """The same with what it usually means for the vendor's program."""
+    meaning = _RUNTIME.get(status)
+    return describe_exit(status) + (f" ({meaning})" if meaning else "")

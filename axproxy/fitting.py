@@ -1,0 +1,66 @@
+"""Making a conversation fit: the oldest turns go, the system's words and the last turn stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from axproxy.errors import PromptTooLong
+from axproxy.messages import Message
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text for the runtime, and its length in tokens."""
+
+    text: str
+    tokens: int
+
+
+def fit(
+    messages: Sequence[Message],
+    limit: int,
+    render: Callable[[Sequence[Message]], str],
+    count: Callable[[str], int],
+) -> Prompt:
+    """The longest ending of the conversation whose prompt has at most `limit` tokens.
+
+    One more than the limit kills the vendor's program on an empty cache (observed on the binary),
+    so `count` must be exact.  Raises `PromptTooLong` when even the last message alone is too long.
+    """
+
+    def prompt(kept: Sequence[Message]) -> Prompt:
+        text = render(kept)
+        return Prompt(text, count(text))
+
+    shortest = prompt(messages)
+    if shortest.tokens <= limit:
+        return shortest
+    endings = _endings(messages)
+    best, low, high = None, 0, len(endings) - 1
+    while low <= high:
+        middle = (low + high) // 2
+        shortest = prompt(endings[middle])
+        if shortest.tokens <= limit:
+            best, high = shortest, middle - 1
+        else:
+            low = middle + 1
+    if best:
+        return best
+    raise PromptTooLong(
+        f"the prompt has {shortest.tokens} tokens and this model reads at most {limit}; "
+        "shorten the last message or the system prompt"
+    )
+
+
+def _endings(messages: Sequence[Message]) -> list[list[Message]]:
+    """The conversation with ever more of its oldest turns gone, the whole one left out.
+
+    Each begins with a user's turn where it can, for many templates insist on that.
+    """
+    turns = [at for at, turn in enumerate(messages) if turn.role != "system"]
+    starts = [at for at in turns[1:] if messages[at].role == "user" or at == turns[-1]]
+    return [
+        [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]
+        for start in starts
+    ]

@@ -1,0 +1,222 @@
+"""One run of the runtime, from reset to idle: an iterator of text that can be closed anywhere.
+
+Whoever closes it gets the card back clean: nothing runs, nothing of this answer is left to be
+read, and the next request begins with a reset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from axproxy.errors import (
+    ClientGone,
+    ProxyError,
+    RuntimeFault,
+    RuntimeStalled,
+    TokenizerGone,
+)
+from axproxy.fitting import Prompt
+from axproxy.limits import AnswerLimits, Piece
+from axproxy.messages import FinishReason, Limits, Sampling
+from axproxy.polling import PollPace, RunReader
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import Window
+from axproxy.tokenizer_client import TokenizerClient
+
+LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
+BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
+PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds, before something counts as broken."""
+
+    stall: float = 60.0  # for a token; reading the prompt comes on top
+    stop: float = 10.0  # for the runtime to become idle after a stop
+    settle: float = 1.0  # for an accepted run to show that it has begun
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; times in seconds."""
+
+    reason: FinishReason
+    completion_tokens: int
+    prompt_eval: float
+    eval: float
+
+
+class Generation:
+    """Iterate for text, then read `outcome`; always `close`.
+
+    The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
+    `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
+    somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
+    are ids that end an answer.
+    """
+
+    def __init__(
+        self,
+        runtime: RuntimeClient,
+        tokenizer: TokenizerClient,
+        window: Window,
+        *,
+        control_tokens: Collection[int],
+        gone: Callable[[], bool],
+        interrupted: Callable[[], ProxyError | None] = lambda: None,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._runtime = runtime
+        self._tokenizer = tokenizer
+        self._window = window
+        self._control_tokens = control_tokens
+        self._gone = gone
+        self._interrupted = interrupted
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._sleep = sleep
+        self._reader: RunReader | None = None  # set once the runtime may be running for us
+        self._pace = PollPace()
+        self.outcome: Outcome | None = None
+
+    def run(self, prompt: Prompt, sampling: Sampling, limits: Limits) -> Iterator[str]:
+        """The answer's text as it comes; `outcome` is set after the last of it."""
+        answer = AnswerLimits(limits, self._control_tokens)
+        started = first = self._clock()
+        budget = self._patience.stall + prompt.tokens / PREFILL_PACE
+        self._begin(prompt, sampling)
+        heard = last = self._clock()
+        while answer.reason is None:
+            pieces = self._listen()
+            if self._gone():
+                raise ClientGone
+            if problem := self._interrupted():
+                raise problem
+            now = self._clock()
+            if pieces:
+                first = first if answer.tokens else now
+                heard = last = now
+                budget = self._patience.stall
+            if text := answer.feed(pieces):
+                yield text
+            if self._ended and answer.reason is None:
+                if text := answer.run_ended(self._window.room_for_answer(prompt.tokens)):
+                    yield text
+            elif now - heard > budget:
+                raise RuntimeStalled(
+                    f"no token for {now - heard:.0f} s; the runtime is being restarted, "
+                    "try again in a few minutes"
+                )
+        self.outcome = Outcome(answer.reason, answer.tokens, first - started, last - first)
+
+    def close(self) -> None:
+        """Stops what this generation started, waits until the runtime is idle and drains it.
+
+        Raises `RuntimeStalled` when it does not become idle, `RuntimeGone` when it has died.
+        """
+        reader, self._reader = self._reader, None
+        if reader is None or reader.ended:
+            return
+        deadline = self._clock() + self._patience.stop
+        idle_since = None
+        while (now := self._clock()) < deadline:
+            # A stop before the run has begun is lost (observed on the binary): repeat until idle;
+            # and idle counts at once only if the run is known, before we look, to have begun.
+            begun = self._has_begun(reader)
+            self._runtime.stop()
+            done = self._runtime.poll().done
+            idle_since = (idle_since or now) if done else None
+            if idle_since and (begun or now - idle_since > self._patience.settle):
+                return
+            self._sleep(0.02)
+        raise RuntimeStalled("the runtime did not stop when told to; it is being restarted")
+
+    def abandon(self) -> None:
+        """Gives up on the runtime: `close` will not try to stop it any more."""
+        self._reader = None
+
+    @property
+    def _ended(self) -> bool:
+        return self._reader is not None and self._reader.ended
+
+    def _begin(self, prompt: Prompt, sampling: Sampling) -> None:
+        try:
+            before = self._tokenizer.trace()
+        except TokenizerGone:
+            before = None
+        self._wait_idle()
+        self._insist(self._runtime.reset)
+        sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
+        reader = RunReader(before, sha256, self._patience.settle)
+
+        def ask() -> bool:
+            # From the moment the request is on its way it may run, and `close` must know.
+            self._reader = reader
+            accepted = self._runtime.generate(prompt.text, sampling)
+            if not accepted:
+                self._reader = None
+            return accepted
+
+        self._insist(ask)
+
+    def _wait_idle(self) -> None:
+        """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's
+        (somebody else on the port), which is not ours to stop."""
+        deadline = self._clock() + self._patience.stall
+        while not self._runtime.poll().done:
+            self._pause_or_raise(0.1, deadline)
+
+    def _insist(self, ask: Callable[[], bool]) -> None:
+        """Asks until it is accepted: "llm is running" is normal while a reset is worked on."""
+        deadline = self._clock() + self._patience.stall
+        pauses = iter(BUSY_PAUSES)
+        while not ask():
+            self._pause_or_raise(next(pauses, BUSY_PAUSES[-1]), deadline)
+
+    def _pause_or_raise(self, seconds: float, deadline: float) -> None:
+        if self._gone():
+            raise ClientGone
+        if self._clock() > deadline:
+            raise RuntimeStalled("the runtime has been busy for too long; it is being restarted")
+        self._sleep(seconds)
+
+    def _listen(self) -> list[Piece]:
+        """Waits for news of the run, at most `LOOK_UP` seconds."""
+        reader = self._reader
+        if reader is None:
+            raise RuntimeFault("the answer was closed while it was being read")
+        pieces = self._follow_trace(reader) if reader.traced else []
+        if pieces and not reader.nearly_ended:
+            return pieces
+        now = self._clock()
+        polled = reader.feed_poll(self._runtime.poll(), now)
+        if reader.ended and reader.traced:
+            # Tokens may have come between the two looks; now there will be no more.
+            return pieces + self._follow_trace(reader, wait=0)
+        if polled:
+            self._pace.text_came(now)
+        if not reader.traced and not reader.ended:
+            self._sleep(self._pace.delay(now))
+        elif reader.nearly_ended:
+            self._sleep(0.002)
+        return pieces + polled
+
+    def _follow_trace(self, reader: RunReader, wait: float = LOOK_UP) -> list[Piece]:
+        wait = 0 if reader.nearly_ended else wait
+        try:
+            trace = self._tokenizer.trace(reader.version, reader.run, reader.have, wait)
+        except TokenizerGone:
+            reader.lose_trace()
+            return []
+        return reader.feed_trace(trace)
+
+    def _has_begun(self, reader: RunReader) -> bool:
+        if reader.traced and not reader.began:
+            self._follow_trace(reader, wait=0)
+        return reader.began

@@ -1,0 +1,95 @@
+"""Where an answer ends: after so many tokens, before a stop string, at a control token."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from axproxy.messages import FinishReason, Limits
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one token adds to the text; `""` while it is half a character.
+
+    `tokens` is above 1 only where nobody has counted and the vendor's flush of three must do.
+    """
+
+    text: str
+    token: int | None = None
+    tokens: int = 1
+
+
+class StopStrings:
+    """Finds the first stop string in text that comes in pieces, without letting any of it out."""
+
+    def __init__(self, stops: Collection[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.hit = False
+
+    def feed(self, text: str) -> str:
+        """The text that is safe to send now; nothing more once `hit`."""
+        self._held += text
+        starts = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if starts:
+            self.hit = True
+            return self._let_go(min(starts))
+        return self._let_go(len(self._held) - self._longest_beginning())
+
+    def flush(self) -> str:
+        """What was held back, for the answer has ended without a stop string."""
+        return "" if self.hit else self._let_go(len(self._held))
+
+    def _longest_beginning(self) -> int:
+        """How much of the end could still grow into a stop string."""
+        longest = min(max((len(stop) for stop in self._stops), default=1) - 1, len(self._held))
+        for length in range(longest, 0, -1):
+            end = self._held[-length:]
+            if any(stop.startswith(end) for stop in self._stops):
+                return length
+        return 0
+
+    def _let_go(self, length: int) -> str:
+        text, self._held = self._held[:length], self._held[length:]
+        return text
+
+
+class AnswerLimits:
+    """Cuts the pieces of a run down to the answer that was asked for.
+
+    `control_tokens` end the answer wherever they are sampled: the vendor's program does not look
+    at the first token, and knows one end-of-text id of several (observed on the binary).
+    """
+
+    def __init__(self, limits: Limits, control_tokens: Collection[int]) -> None:
+        self._stops = StopStrings(limits.stop)
+        self._most = limits.max_tokens
+        self._control = control_tokens
+        self.tokens = 0
+        self.reason: FinishReason | None = None  # set once the answer is complete
+
+    def feed(self, pieces: Collection[Piece]) -> str:
+        """The text to send for these pieces; look at `reason` afterwards."""
+        sent = []
+        for piece in pieces:
+            if self.reason:
+                break
+            if piece.token in self._control:
+                self.reason = "stop"
+                sent.append(self._stops.flush())
+                break
+            self.tokens += piece.tokens
+            sent.append(self._stops.feed(piece.text))
+            if self._stops.hit:
+                self.reason = "stop"
+            elif self._most is not None and self.tokens >= self._most:
+                self.reason = "length"
+                sent.append(self._stops.flush())
+        return "".join(sent)
+
+    def run_ended(self, room: int) -> str:
+        """The rest, for the run ended by itself; at `room` tokens the window was full."""
+        if self.reason is None:
+            self.reason = "length" if self.tokens >= room else "stop"
+        return self._stops.flush()

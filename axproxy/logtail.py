@@ -1,0 +1,83 @@
+"""A child's output: always drained, passed on line by line, the last lines kept.
+
+A child whose output nobody reads blocks once the pipe is full, in the middle of an answer
+(observed on the vendor's binary).
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import os
+import re
+import threading
+from collections import deque
+from typing import Protocol
+
+_LINE_END = re.compile(r"[\r\n]+")
+_KEPT_LINES = 200
+_LONGEST_LINE = 16_384  # characters; streamed text has no line ends of its own
+
+
+class Listener(Protocol):
+    def feed(self, line: str) -> None: ...
+
+    def glimpse(self, unfinished: str) -> None: ...
+
+
+class LineSplitter:
+    """Bytes in any pieces to lines; the vendor's progress bar uses carriage returns."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.rest = ""
+
+    def feed(self, data: bytes) -> list[str]:
+        *lines, self.rest = _LINE_END.split(self.rest + self._decoder.decode(data))
+        if len(self.rest) > _LONGEST_LINE:
+            lines.append(self.rest)
+            self.rest = ""
+        return [line for line in lines if line]
+
+
+class LogTail:
+    """Reads `fd` in a thread of its own until it ends, and closes it."""
+
+    def __init__(self, fd: int, log: logging.Logger, listener: Listener | None = None) -> None:
+        self._fd = fd
+        self._log = log
+        self._listener = listener
+        self._last: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._thread = threading.Thread(target=self._drain, name=f"{log.name} tail", daemon=True)
+        self._thread.start()
+
+    def last_lines(self, count: int) -> list[str]:
+        """The newest lines, oldest first; safe from any thread."""
+        return list(self._last)[-count:]
+
+    def join(self, timeout: float) -> None:
+        """Waits until the output has ended, so that the last words are in `last_lines`."""
+        self._thread.join(timeout)
+
+    def _drain(self) -> None:
+        splitter = LineSplitter()
+        while data := self._read():
+            for line in splitter.feed(data):
+                self._pass_on(line)
+            if self._listener:
+                self._listener.glimpse(splitter.rest)
+        if splitter.rest:
+            self._pass_on(splitter.rest)
+        os.close(self._fd)
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._fd, 65_536)
+        except OSError:  # a terminal whose other side is gone reads as an error, not as an end
+            return b""
+
+    def _pass_on(self, line: str) -> None:
+        self._last.append(line)
+        self._log.debug("%s", line)  # prompts and answers are in it
+        if self._listener:
+            self._listener.feed(line)

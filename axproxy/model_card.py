@@ -1,0 +1,41 @@
+"""What can be said of the configured model without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from axproxy.engine import ModelCard
+from axproxy.settings import Settings
+
+_FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
+
+
+def describe_model(settings: Settings) -> ModelCard:
+    """Reads names, sizes and dates of the files in the model's folder, not their contents."""
+    folder = settings.model_path
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
+    identity = hashlib.sha256(settings.model.encode())
+    for path in files:
+        identity.update(f"\n{path.name} {path.stat().st_size}".encode())
+    newest = max((path.stat().st_mtime for path in files or [Path(__file__)]), default=0.0)
+    lower = settings.model.lower()
+    return ModelCard(
+        name=settings.model,
+        path=str(folder) if folder else None,
+        family=next((family for family in _FAMILIES if lower.startswith(family)), "unknown"),
+        parameter_size=_parameter_size(lower),
+        quantization="W8A16" if folder else "none",
+        size=sum(path.stat().st_size for path in files),
+        digest=identity.hexdigest(),
+        modified_at=datetime.fromtimestamp(newest, UTC),
+        context_length=None,
+    )
+
+
+def _parameter_size(name: str) -> str:
+    for word in name.replace(":", "-").split("-"):
+        if word.endswith("b") and word[:-1].replace(".", "", 1).isdigit():
+            return word.upper()
+    return "unknown"

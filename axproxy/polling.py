@@ -1,0 +1,145 @@
+"""What a run has said so far, told from the tokenizer's trace and the runtime's polls; no I/O.
+
+The trace is exact and comes first: the runtime asks the tokenizer for the text of every three
+tokens before it can stream it, and sends all ids once more at the end.  The polls say whether the
+run is over, and carry the text when there is no trace (the vendor's own tokenizer script, or ours
+restarted in the middle of an answer).
+"""
+
+from __future__ import annotations
+
+from axproxy.errors import PromptTooLong, RuntimeMisbehaved
+from axproxy.limits import Piece
+from axproxy.runtime_client import CONTEXT_FULL, Poll
+from axproxy.tokenizer_client import Trace
+
+FLUSH = 3  # tokens the vendor's program sends on at a time
+
+
+class PollReader:
+    """Reads polls alone.
+
+    The program queues the work and says yes at once, and its `done` only means that nothing runs
+    right now: finished, not begun, or the gap between a reset and its run.  An ending without any
+    text therefore counts only once it has lasted for `settle` seconds.
+    """
+
+    def __init__(self, settle: float = 1.0) -> None:
+        self._settle = settle
+        self._any_text = False
+        self._idle_since: float | None = None
+
+    def ended(self, poll: Poll, now: float) -> bool:
+        self._any_text = self._any_text or bool(poll.response)
+        if not poll.done:
+            self._idle_since = None
+            return False
+        if self._idle_since is None:
+            self._idle_since = now
+        return self._any_text or now - self._idle_since >= self._settle
+
+    @property
+    def began(self) -> bool:
+        """Busy is no sign of it: that may be the reset in front of the run."""
+        return self._any_text
+
+
+class RunReader:
+    """Reads one run.  `trace` is the last one from before the run was asked for, or `None` where
+    there is no trace to read; `prompt_sha256` tells our run from a stranger's.
+
+    Raises `RuntimeMisbehaved` and `PromptTooLong` from both feeds.
+    """
+
+    def __init__(self, trace: Trace | None, prompt_sha256: str, settle: float = 1.0) -> None:
+        self.traced = trace is not None
+        self._epoch = trace.epoch if trace else ""
+        self.run = trace.run + 1 if trace else 0
+        self._prompt_sha256 = prompt_sha256
+        self._polls = PollReader(settle)
+        self._began = False
+        self._polled = ""
+        self._told = 0  # characters handed on
+        self.version = trace.version if trace else 0
+        self.have = 0  # tokens handed on
+        self.prompt_tokens: int | None = None
+        self.final_call_seen = False
+        self.ended = False
+
+    @property
+    def began(self) -> bool:
+        """The engine is inside the run, or was: from here on a stop is heard."""
+        return self._began or self._polls.began
+
+    @property
+    def nearly_ended(self) -> bool:
+        """The last call to the tokenizer may have been made; only a poll can tell."""
+        return self.traced and self.final_call_seen and not self.ended
+
+    def lose_trace(self) -> None:
+        """The tokenizer was restarted; the polls must do for the rest."""
+        self.traced = False
+
+    def feed_trace(self, trace: Trace) -> list[Piece]:
+        self.version = trace.version
+        if trace.epoch != self._epoch:
+            self.lose_trace()
+            return []
+        if trace.run < self.run:
+            return []
+        if trace.run > self.run or trace.prompt_sha256 != self._prompt_sha256:
+            raise RuntimeMisbehaved(
+                "another program is using the runtime's port; it must be left to this service"
+            )
+        self._began = True
+        self.prompt_tokens = trace.prompt_tokens
+        self.final_call_seen = trace.complete or trace.undecided
+        new = trace.tokens[self.have - trace.have :]
+        self.have += len(new)
+        self._told += sum(len(token.text) for token in new)
+        return [Piece(token.text, token.id) for token in new]
+
+    def feed_poll(self, poll: Poll, now: float) -> list[Piece]:
+        self._polled += poll.response
+        if self._polled.startswith(CONTEXT_FULL) and self._told == 0:
+            self.ended = poll.done
+            raise PromptTooLong(
+                "the runtime found its context full; start a new conversation or shorten this one"
+            )
+        lasted = self._polls.ended(poll, now)
+        if self.traced:
+            if poll.done and self._began:
+                self.ended = True
+            elif lasted:
+                self.ended = True
+                raise RuntimeMisbehaved(
+                    "the runtime accepted the prompt but did not run it; send it again"
+                )
+            return []
+        self.ended = lasted
+        text, self._told = self._polled[self._told :], max(self._told, len(self._polled))
+        return [Piece(text, tokens=FLUSH)] if text else []
+
+
+class PollPace:
+    """When to poll next where only polls tell: text comes at an even beat, so we sleep through
+    most of it and look closely when the next piece is due."""
+
+    CLOSE, LONGEST = 0.01, 0.1  # seconds
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._beat: float | None = None
+
+    def text_came(self, now: float) -> None:
+        if self._last is not None:
+            gap = now - self._last
+            self._beat = gap if self._beat is None else 0.7 * self._beat + 0.3 * gap
+        self._last = now
+
+    def delay(self, now: float) -> float:
+        """Seconds to sleep before the next poll."""
+        if self._last is None or self._beat is None:
+            return 2 * self.CLOSE
+        due = self._last + 0.8 * self._beat
+        return min(max(due - now, self.CLOSE), self.LONGEST)

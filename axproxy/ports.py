@@ -1,0 +1,64 @@
+"""Who listens on a TCP port of this machine."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Holder:
+    """`pid` is `None` when the listener belongs to another user, which only root may look at."""
+
+    pid: int | None
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "a program of another user"
+        try:
+            return f"{psutil.Process(self.pid).name()} (pid {self.pid})"
+        except psutil.Error:
+            return f"pid {self.pid}"
+
+
+def holders(port: int) -> list[Holder]:
+    """Every listener: the vendor's server sets SO_REUSEPORT, so there can be several."""
+    found = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr
+        and connection.laddr.port == port
+    }
+    return [Holder(pid) for pid in sorted(found, key=lambda pid: pid or 0)]
+
+
+def hindrance(port: int, variable: str) -> str | None:
+    """Why a child may not be started on `port`, or `None` when the port is free.
+
+    The vendor's program must not find it taken: it would load for two minutes, say that it is
+    running, and exit with status 0; or share the port with an older copy of itself.
+    """
+    if not (found := holders(port)):
+        return None
+    names = " and ".join(str(holder) for holder in found)
+    return f"port {port} is held by {names}; stop it, or choose another port with {variable}"
+
+
+def strangers(port: int, pid: int) -> list[Holder]:
+    """The listeners on `port` that are neither `pid` nor one of its descendants."""
+    try:
+        family = {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+    except psutil.Error:
+        family = {pid}
+    return [holder for holder in holders(port) if holder.pid not in family]
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,90 @@
+"""One child process: started in a group of its own, its output drained, ended with us."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from axproxy.logtail import Listener, LogTail
+
+
+class Process(Protocol):
+    """What a supervisor needs of a process; tests have a fake one."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def signal(self, number: signal.Signals) -> None: ...
+
+    def last_words(self) -> list[str]: ...
+
+
+class RealProcess:
+    """Must be started by a thread that lives as long as we do: the death signal below follows the
+    *thread* that spawned (prctl(2), PR_SET_PDEATHSIG).
+
+    Raises `OSError` when the command cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: logging.Logger,
+        listener: Listener | None = None,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        if shutil.which(command[0]) is None:  # or setpriv would fail with a riddle in our place
+            raise FileNotFoundError(f"{command[0]} is not there, or may not be executed")
+        # A terminal makes the vendor's program write line by line; on a pipe its "hit eos" lines
+        # stay in its buffer until the next run, and are lost when it crashes.
+        ours, theirs = os.openpty()
+        try:
+            self._popen = subprocess.Popen(
+                [*_die_with_parent(log), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                env=dict(environ) if environ is not None else None,
+                cwd=cwd,
+                process_group=0,
+            )
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self.pid = self._popen.pid
+        self._tail = LogTail(ours, log, listener)
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended; negative for a signal."""
+        if self._popen.returncode is None and self._popen.poll() is not None:
+            self.signal(signal.SIGTERM)  # helpers that a wrapper script has left behind
+        return self._popen.returncode
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole group; nothing happens when it is gone already."""
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def last_words(self) -> list[str]:
+        self._tail.join(timeout=0.5)
+        return self._tail.last_lines(20)
+
+
+def _die_with_parent(log: logging.Logger) -> list[str]:
+    # No preexec_fn: it is unsafe in a program with threads.
+    if setpriv := shutil.which("setpriv"):
+        return [setpriv, "--pdeathsig", "TERM", "--"]
+    log.warning("setpriv is missing (apt install util-linux): a killed service leaves orphans")
+    return []

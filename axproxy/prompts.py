@@ -1,0 +1,45 @@
+"""Conversations to prompts, by what the tokenizer says of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from axproxy.chat_template import ChatTemplate
+from axproxy.control_tokens import Shield
+from axproxy.fitting import Prompt, fit
+from axproxy.messages import ChatRequest, Message
+from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
+
+
+class Prompts:
+    """`end_tokens` are the ids that end an answer: no control token belongs in one."""
+
+    def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
+        shield = Shield(token.text for token in info.control_tokens)
+        self._template = ChatTemplate(
+            info.chat_template, shield, info.bos_token or "", info.eos_token
+        )
+        self._tokenizer = tokenizer
+        self._longest_token = max(info.longest_token_bytes, 1)
+        self.end_tokens = frozenset(
+            {info.eos_id, *(token.id for token in info.control_tokens if token.special)}
+        )
+
+    def fitted(self, request: ChatRequest, limit: int) -> Prompt:
+        """The request's prompt in at most `limit` tokens.
+
+        Raises `PromptTooLong`, `ClientError` for a conversation the model's template refuses, and
+        `TokenizerGone`.
+        """
+
+        def render(messages: Sequence[Message]) -> str:
+            if request.raw:
+                return self._template.raw(messages[-1].content)
+            return self._template.render(messages, request.template_variables)
+
+        def count(text: str) -> int:
+            # A text this long cannot fit whatever its tokens are, so nobody needs to find them.
+            at_least = len(text.encode()) // self._longest_token
+            return at_least if at_least > limit else self._tokenizer.count(text)
+
+        return fit(request.messages, limit, render, count)

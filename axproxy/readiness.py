@@ -1,0 +1,63 @@
+"""Whether a request would run now, in a sentence; and the same for `/health`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axproxy.child import Status
+from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable
+from axproxy.states import State
+
+
+def why_not_ready(
+    tokenizer: Status, runtime: Status, load_percent: int | None
+) -> ProxyError | None:
+    """`None` when both are ready; else the error that a client gets, with when to come back."""
+    if runtime.state is State.READY:
+        if tokenizer.state is State.READY:
+            return None
+        return Starting("the tokenizer is being restarted; try again in a moment", retry_after=2)
+    if tokenizer.state is not State.READY:
+        return _of("tokenizer", tokenizer, "is starting")
+    loaded = f" ({load_percent} %)" if load_percent is not None else ""
+    return _of("runtime", runtime, f"is loading the model{loaded}")
+
+
+def _of(name: str, status: Status, doing: str) -> ProxyError:
+    if status.state is State.FAILED:
+        return GaveUp(f"the {name} was {status.note}; mend that, then POST /load")
+    if status.state is State.BACKOFF:
+        seconds = int(status.retry_in or 0) + 1
+        return Starting(
+            f"the {name} failed ({status.note}) and is started again in {seconds} s",
+            retry_after=seconds,
+        )
+    if status.state is State.STOPPED and status.note:
+        return Unavailable(f"the {name} cannot start: {status.note}", retry_after=30)
+    if status.state in (State.STOPPED, State.STARTING):
+        return Starting(f"the {name} {doing}; try again in a moment")
+    return Starting(f"the {name} is being stopped; try again in a moment")
+
+
+def overall(tokenizer: Status, runtime: Status) -> str:
+    """One word for the whole unit."""
+    states = {tokenizer.state, runtime.state}
+    if State.FAILED in states:
+        return "failed"
+    if states == {State.READY}:
+        return "ok"
+    if State.BACKOFF in states or runtime.restarts or tokenizer.restarts:
+        return "restarting"
+    return "stopping" if State.STOPPING in states else "loading"
+
+
+def child_health(status: Status, now: float, wall: float) -> dict[str, Any]:
+    """`now` is the supervisor's clock, `wall` the time of day, both in seconds."""
+    return {
+        "state": status.state.value,
+        "since": round(wall - (now - status.since), 3),
+        "pid": status.pid,
+        "restarts": status.restarts,
+        "last_exit": status.last_exit,
+        "note": status.note,
+    }

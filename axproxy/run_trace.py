@@ -1,0 +1,101 @@
+"""What the runtime is doing, as seen from the tokenizer: the latest run, for readers who wait.
+
+The runtime's own log and status are hints; its calls to the tokenizer are exact.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from axproxy.run_tally import Call, RunTally
+from axproxy.text_stream import TextStream
+
+
+class RunTrace:
+    """The latest run.  Every /encode, /decode and /reset makes a new version and wakes readers.
+
+    `new_stream` makes a decoder for the ids of one run.
+    """
+
+    def __init__(self, new_stream: Callable[[], TextStream]) -> None:
+        self._new_stream = new_stream
+        # guards everything below; held for microseconds, never while a text is encoded or sent
+        self._changed = threading.Condition()
+        self._version = 0
+        self._resets = 0
+        self._run = 0
+        # A run may be under way whose /encode was answered by our predecessor.
+        self._tally = RunTally(0, "", from_start=False)
+        self._stream = new_stream()
+        self._pieces: list[str] = []
+        self._dangling = ""
+
+    def encoded(self, prompt_tokens: int, prompt_sha256: str) -> None:
+        """A run begins."""
+        with self._changed:
+            self._run += 1
+            self._tally = RunTally(prompt_tokens, prompt_sha256)
+            self._stream = self._new_stream()
+            self._pieces = []
+            self._dangling = ""
+            self._tell()
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The runtime asks for the text of ids; the answer is what they add to the run's text.  An
+        answer's final list, which has all of its ids, gets the whole text.  NUL is left out, here
+        and in the trace: it would cut the text in the runtime's C strings."""
+        whole = self._new_stream()
+        pieces = [_without_nul(piece) for piece in whole.feed(ids)]
+        dangling = whole.finish()
+        with self._changed:
+            call = self._tally.decoded(ids)
+            if call is Call.NEXT:
+                pieces = [_without_nul(piece) for piece in self._stream.feed(ids)]
+                self._pieces.extend(pieces)
+                dangling = ""
+            elif call is Call.FINAL:
+                self._pieces, self._dangling = pieces, dangling
+            self._tell()
+        return "".join(pieces) + dangling
+
+    def reset(self) -> None:
+        """The runtime forgets its conversation."""
+        with self._changed:
+            self._resets += 1
+            self._tell()
+
+    def read(self, *, after: int, run: int, have: int, wait: float) -> dict[str, Any]:
+        """The trace, as soon as its version is not `after`, at the latest after `wait` seconds.
+
+        A reader who already has the first `have` tokens of `run` gets only the later ones, unless
+        another run has begun.  `dangling` is U+FFFD when a complete answer ends within a
+        character; the pieces and it join to the whole text.
+        """
+        with self._changed:
+            # "Not", rather than "above": a version of our predecessor must not put a reader off.
+            self._changed.wait_for(lambda: self._version != after, timeout=wait)
+            sampled = self._tally.ids
+            known = have if run == self._run and 0 <= have <= len(sampled) else 0
+            return {
+                "version": self._version,
+                "resets": self._resets,
+                "run": self._run,
+                "prompt_sha256": self._tally.prompt_sha256,
+                "prompt_tokens": self._tally.prompt_tokens,
+                "have": known,
+                # There may be pieces of ids that are still undecided.
+                "tokens": list(zip(sampled[known:], self._pieces[known:], strict=False)),
+                "dangling": self._dangling,
+                "complete": self._tally.complete,
+                "undecided": self._tally.undecided,
+            }
+
+    def _tell(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+
+def _without_nul(piece: str) -> str:
+    return piece.replace("\0", "")

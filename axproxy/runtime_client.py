@@ -1,0 +1,139 @@
+"""The vendor's HTTP API as methods; what goes wrong on the wire is named here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from axproxy.errors import RuntimeGone, RuntimeMisbehaved
+from axproxy.messages import Sampling
+
+# The text that stands for "context full", with the vendor's own unexpanded %d; status 200.
+CONTEXT_FULL = "error: SetKVCache failed"
+
+# The program skips penalties below 1.0001 and keeps the last request's (observed on the binary),
+# so this is how to say "none".
+NO_PENALTY = 1.0001
+
+# Ollama's defaults, so that an answer has the liveliness its clients expect.
+DEFAULTS = Sampling(temperature=0.8, top_k=40, top_p=0.9, repeat_penalty=NO_PENALTY)
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One answer of `/api/generate_provider`: the text since the last poll, and whether nothing
+    runs now.  `done` is also true before an accepted run has begun."""
+
+    response: str
+    done: bool
+
+
+def sampling_keys(wish: Sampling) -> dict[str, float | int]:
+    """Every sampling key, for they stick: one left out would be the previous request's.
+
+    `top-p` and `top-k` switch each other off and `top-k` is read last, so where both are given
+    `top-k` holds; for `top-p` alone `top-k` must be left out, and its absence is safe because
+    `top-p` switches it off.
+    """
+    temperature = _or(wish.temperature, DEFAULTS.temperature)
+    penalty = max(_or(wish.repeat_penalty, DEFAULTS.repeat_penalty), NO_PENALTY)
+    keys: dict[str, float | int] = {"temperature": temperature, "repetition_penalty": penalty}
+    top_k = wish.top_k
+    if top_k is None and wish.top_p is None:
+        top_k = DEFAULTS.top_k
+    if temperature <= 0 or top_k == 1 or wish.top_p == 0:
+        return {**keys, "temperature": 0, "top-k": 1}
+    top_p = _or(wish.top_p, DEFAULTS.top_p)
+    keys["top-p"] = top_p if top_p < 1 else 0.9999  # 1 would switch to greedy
+    if top_k:
+        keys["top-k"] = top_k
+    return keys
+
+
+def _or(value: float | None, default: float | None) -> float:
+    return (default or 0.0) if value is None else value
+
+
+class RuntimeClient:
+    """One method per endpoint; not for several threads at once.
+
+    Raises `RuntimeGone` when the program does not answer, `RuntimeMisbehaved` when it answers
+    something its protocol does not know.  `timeout` is in seconds, per call.
+    """
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy variable must not catch loopback calls
+        # The server has eight threads and keeps one per open connection: eight idle ones block
+        # everybody (observed on the binary), so none stays open.
+        self._session.headers["Connection"] = "close"
+
+    def close(self) -> None:
+        self._session.close()
+
+    def reset(self) -> bool:
+        """Empties the KV cache; queued, not done, when this returns.  False while it is busy."""
+        return self._accepted("/api/reset", {})
+
+    def generate(self, prompt: str, sampling: Sampling) -> bool:
+        """Queues a run on the present cache.  False while it is busy."""
+        return self._accepted("/api/generate", {"prompt": prompt, **sampling_keys(sampling)})
+
+    def poll(self) -> Poll:
+        """Takes the text that has come since the last poll; there is no second chance to get it."""
+        reply = self._call("GET", "/api/generate_provider")
+        body = self._json(reply)
+        response, done = body.get("response"), body.get("done")
+        if reply.status_code != 200 or not isinstance(response, str) or not isinstance(done, bool):
+            raise RuntimeMisbehaved(
+                f"the runtime answered a poll with status {reply.status_code}; "
+                "if it happens again, restart the service"
+            )
+        return Poll(response, done)
+
+    def stop(self) -> None:
+        """Asks the run under way to end.  Lost when none has begun, so repeat until idle."""
+        self._call("GET", "/api/stop")
+
+    def answers(self) -> bool:
+        """The only probe without side effects: `/api/stop` would abort an answer and a poll would
+        take its text."""
+        try:
+            return self._call("OPTIONS", "/", timeout=2.0).status_code == 200
+        except RuntimeGone:
+            return False
+
+    def _accepted(self, path: str, body: dict[str, Any]) -> bool:
+        reply = self._call("POST", path, body)
+        if reply.status_code == 200:
+            return True
+        error = self._json(reply).get("error", "")
+        if reply.status_code == 400 and error == "llm is running":
+            return False
+        detail = error or reply.headers.get("EXCEPTION_WHAT", "no reason given")
+        raise RuntimeMisbehaved(
+            f"the runtime refused {path} with status {reply.status_code}: {detail}"
+        )
+
+    def _call(
+        self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 0.0
+    ) -> requests.Response:
+        try:
+            return self._session.request(
+                method, self._url + path, json=body, timeout=timeout or self._timeout
+            )
+        except requests.RequestException as error:
+            raise RuntimeGone(
+                f"the runtime does not answer on {self._url}; GET /health says what became of it"
+            ) from error
+
+    def _json(self, reply: requests.Response) -> dict[str, Any]:
+        try:
+            body = reply.json()
+        except requests.exceptions.JSONDecodeError:
+            return {}
+        return body if isinstance(body, dict) else {}

@@ -1,0 +1,88 @@
+"""What the vendor's program says about itself on its output while it loads.
+
+Only what it prints before it serves is believed: afterwards prompts and answers stand between its
+log lines, and a model can print anything (observed on the vendor's binary).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
+_PROGRESS = re.compile(r"(\d{1,3})% \| .*?\| +\d+ / +\d+ \[.*?count/s\]")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NUMBER = {
+    "max_token_len": re.compile(r"\]: max_token_len : (\d+)"),
+    "prefill_limit": re.compile(r"\]: prefill_max_token_num : (\d+)"),
+    "prefill_chunk": re.compile(r"\]: prefill_token_num : (\d+)"),
+}
+_SERVING = re.compile(r"Server running on port \d+\.\.\.")
+
+# Lines after which the program is of no use, even where it goes on and says "ok".
+_FATAL = re.compile(
+    r"AX_ENGINE_CreateHandle|Decode api\(\d+\) response failed|request ports from device"
+    r"|device \d+ is dead|axcl_Init\(\d+\) failed|Get AXCL device failed|Set AXCL device failed"
+    r"|Invalid AXCL device id|AXCLWorker exit|init (post )?axmodel\(.*\) failed"
+    r"|(lLaMa|tokenizer|embed_selector)\.Init.* failed|embed file\(.*\)|not equal token_num"
+    r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How many tokens fit, compiled into the model.
+
+    `context` (M) bounds prompt and answer together, `prefill_limit` (G) the prompt alone, and
+    `prefill_chunk` (C) is the step in which a prompt is read.
+    """
+
+    context: int
+    prefill_limit: int
+    prefill_chunk: int = 128
+
+    def room_for_answer(self, prompt_tokens: int) -> int:
+        """The longest answer after a prompt on an empty cache; then the program just ends it."""
+        return self.context - prompt_tokens + 1
+
+
+class RuntimeLog:
+    """Fed line by line by one thread; read by any."""
+
+    def __init__(self) -> None:
+        self.load_percent: int | None = None
+        self.window: Window | None = None
+        self.fault: str | None = None  # the first line that says why it cannot work
+        self.serving = False
+        self._numbers: dict[str, int] = {}
+
+    def feed(self, line: str) -> None:
+        """One complete line, colours and all."""
+        if self.serving:
+            return
+        self.glimpse(line)
+        plain = _COLOUR.sub("", line).strip()
+        if self.fault is None and _FATAL.search(plain):
+            self.fault = plain
+        for name, pattern in _NUMBER.items():
+            if found := pattern.search(plain):
+                self._numbers[name] = int(found[1])
+        if _SERVING.search(plain):
+            self.serving = True
+            self.load_percent = 100
+            self._settle_window()
+
+    def glimpse(self, unfinished: str) -> None:
+        """A line still being written: the progress bar ends only when it is drawn again."""
+        if not self.serving:
+            for found in _PROGRESS.finditer(_COLOUR.sub("", unfinished)):
+                self.load_percent = min(int(found[1]), 100)
+
+    def _settle_window(self) -> None:
+        # `prefill_max_token_num` is printed per group and once more as the total; the last counts.
+        if {"max_token_len", "prefill_limit"} <= self._numbers.keys():
+            self.window = Window(
+                self._numbers["max_token_len"],
+                self._numbers["prefill_limit"],
+                self._numbers.get("prefill_chunk", 128),
+            )

@@ -1,0 +1,49 @@
+"""The last step of readiness: one token from the model, so that "ready" means it can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from axproxy.errors import ProxyError
+from axproxy.generation import Generation, Patience
+from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.prompts import Prompts
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import Window
+from axproxy.settings import Settings
+from axproxy.tokenizer_client import TokenizerClient
+
+
+class SelfTestFailed(Exception):
+    """The runtime serves HTTP but does not generate."""
+
+
+def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool]) -> None:
+    """Runs one short generation and leaves the runtime idle.
+
+    Nobody else may use the runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once
+    `cancelled()` is true.
+    """
+    tokenizer = TokenizerClient(settings.tokenizer_url)
+    runtime = RuntimeClient(settings.runtime_url)
+    try:
+        prompts = Prompts(tokenizer, tokenizer.info())
+        request = ChatRequest((Message("user", "Hi"),), sampling=Sampling(temperature=0.0))
+        generation = Generation(
+            runtime,
+            tokenizer,
+            window,
+            control_tokens=prompts.end_tokens,
+            gone=cancelled,
+            patience=Patience(stall=settings.stall_timeout),
+        )
+        try:
+            prompt = prompts.fitted(request, window.prefill_limit)
+            for _ in generation.run(prompt, request.sampling, Limits(max_tokens=1)):
+                pass
+        finally:
+            generation.close()
+    except ProxyError as error:
+        raise SelfTestFailed(f"the self-test failed: {error.message}") from error
+    finally:
+        runtime.close()

@@ -1,0 +1,226 @@
+"""What can be set from outside: environment variables, read once into one frozen object."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from axproxy.durations import FOREVER, parse_keep_alive
+
+RuntimeKind = Literal["vendor", "mock", "attach"]
+
+PREFIX = "AX650_"
+
+
+class SettingsError(Exception):
+    """A variable that cannot be understood, in one sentence that says what would be."""
+
+
+def text(value: str) -> str:
+    return value
+
+
+def words(value: str) -> tuple[str, ...]:
+    return tuple(shlex.split(value))
+
+
+def names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def positive_seconds(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("a number of seconds above 0")
+    return number
+
+
+def time_span(value: str) -> float:
+    try:
+        return parse_keep_alive(value)
+    except ValueError as error:
+        raise ValueError('seconds, a duration like "5m", or -1 for ever') from error
+
+
+def load_timeout(value: str) -> float:
+    seconds = time_span(value)
+    return seconds if seconds > 0 else FOREVER
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return value.lower()
+
+    return parse
+
+
+tcp_port = whole(1, 65535)
+
+
+def setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+    return field(default=default, metadata={"variable": PREFIX + variable, "parse": parse})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One field per variable of docs/settings.md; times are in seconds, lengths in tokens."""
+
+    host: str = setting("HOST", text, "127.0.0.1")
+    port: int = setting("PORT", tcp_port, 5002)
+    ollama_port: int = setting("OLLAMA_PORT", whole(0, 65535), 0)
+    runtime: str = setting("RUNTIME", one_of("auto", "vendor", "mock", "attach"), "auto")
+    runtime_bin: Path = setting("RUNTIME_BIN", path, Path("./main_api_axcl_aarch64"))
+    runtime_port: int = setting("RUNTIME_PORT", tcp_port, 8000)
+    tokenizer_port: int = setting("TOKENIZER_PORT", tcp_port, 12345)
+    models_dir: Path | None = setting("MODELS_DIR", path, None)
+    model_path: Path | None = setting("MODEL_PATH", path, None)
+    model_name: str | None = setting("MODEL_NAME", text, None)
+    device: str = setting("DEVICE", text, "auto")
+    tokenizer: str = setting("TOKENIZER", one_of("builtin", "vendor"), "builtin")
+    context_length: int | None = setting("CONTEXT_LENGTH", whole(2, 1_000_000), None)
+    prefill_limit: int | None = setting("PREFILL_LIMIT", whole(2, 1_000_000), None)
+    max_queue: int = setting("MAX_QUEUE", whole(0, 10_000), 64)
+    start_timeout: float = setting("START_TIMEOUT", positive_seconds, 300.0)
+    stall_timeout: float = setting("STALL_TIMEOUT", positive_seconds, 60.0)
+    keep_alive: float = setting("KEEP_ALIVE", time_span, FOREVER)
+    min_cma_mb: int = setting("MIN_CMA_MB", whole(0, 1_000_000), 16)
+    cma_check: str = setting("CMA_CHECK", one_of("warn", "fail", "off"), "warn")
+    preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", names, ())
+    api_key: str | None = setting("API_KEY", text, None)
+    origins: tuple[str, ...] = setting("ORIGINS", names, ())
+    log_level: str = setting("LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")
+    log_file: Path | None = setting("LOG_FILE", path, None)
+    mock_args: tuple[str, ...] = setting("MOCK_ARGS", words, ())
+    axcl_smi: Path | None = setting("AXCL_SMI", path, None)
+
+    @property
+    def runtime_kind(self) -> RuntimeKind:
+        """Which program answers prompts: `auto` means the card's once a model is configured."""
+        if self.runtime == "auto":
+            return "vendor" if self.model_path else "mock"
+        kinds: dict[str, RuntimeKind] = {"vendor": "vendor", "mock": "mock", "attach": "attach"}
+        return kinds[self.runtime]
+
+    @property
+    def runtime_url(self) -> str:
+        """Always 127.0.0.1: the vendor's server listens on IPv4 only, and a name costs a lookup."""
+        return f"http://127.0.0.1:{self.runtime_port}"
+
+    @property
+    def tokenizer_url(self) -> str:
+        return f"http://127.0.0.1:{self.tokenizer_port}"
+
+    @property
+    def model(self) -> str:
+        """The name clients use, always with a tag."""
+        name = self.model_name or (self.model_path and self.model_path.resolve().name) or "mock"
+        return name if ":" in name else f"{name}:latest"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads `AX650_…`, and Ollama's own variables where ours are not set.
+
+        An empty value counts as not set.  Raises `SettingsError`.
+        """
+        by_variable = {f.metadata["variable"]: f for f in fields(cls)}
+        for variable in environ:
+            if variable.startswith(PREFIX) and variable not in by_variable:
+                raise SettingsError(_unknown(variable, by_variable))
+        given = _from_ollama(environ)
+        for variable, known in by_variable.items():
+            if value := environ.get(variable, "").strip():
+                given[known.name] = _parse(variable, value, known.metadata["parse"])
+        settings = cls(**given)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        ports = {
+            "AX650_PORT": self.port,
+            "AX650_RUNTIME_PORT": self.runtime_port,
+            "AX650_TOKENIZER_PORT": self.tokenizer_port,
+        }
+        if self.ollama_port:
+            ports["AX650_OLLAMA_PORT"] = self.ollama_port
+        owner: dict[int, str] = {}
+        for variable, number in ports.items():
+            if number in owner:
+                raise SettingsError(
+                    f"{owner[number]} and {variable} are both {number}; give each its own port"
+                )
+            owner[number] = variable
+        if self.runtime_kind == "vendor" and self.model_path is None:
+            raise SettingsError(
+                "AX650_RUNTIME=vendor needs a model; set AX650_MODEL_PATH to its folder"
+            )
+
+
+def _unknown(variable: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(variable, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists those there are."
+    return f"unknown setting {variable}; {hint}"
+
+
+def _parse(variable: str, value: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable} must be {error}, not {value!r}") from error
+
+
+def _from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Ollama's variables, so that a machine set up for Ollama needs nothing new."""
+    given: dict[str, Any] = {}
+    values = {name: environ.get(name, "").strip(" \"'") for name in _OLLAMA}
+    for name, (field_name, parse) in _OLLAMA.items():
+        if values[name]:
+            given[field_name] = _parse(name, values[name], parse)
+    if "host" in given:
+        given["host"], given["port"] = given["host"]
+    return given
+
+
+def _ollama_host(value: str) -> tuple[str, int]:
+    """`[scheme://]host[:port][/path]`; without a port Ollama's own, or the scheme's, is meant."""
+    scheme, _, rest = value.rpartition("://")
+    host, _, number = rest.split("/")[0].rpartition(":")
+    if not host or host.endswith(":"):
+        host, number = rest.split("/")[0], ""
+    default = {"http": 80, "https": 443}.get(scheme, 11434)
+    return host.strip("[]") or "127.0.0.1", tcp_port(number) if number else default
+
+
+_OLLAMA: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "OLLAMA_HOST": ("host", _ollama_host),
+    "OLLAMA_ORIGINS": ("origins", names),
+    "OLLAMA_KEEP_ALIVE": ("keep_alive", time_span),
+    "OLLAMA_MAX_QUEUE": ("max_queue", whole(0, 1_000_000)),
+    "OLLAMA_LOAD_TIMEOUT": ("start_timeout", load_timeout),
+}

@@ -1,0 +1,181 @@
+"""A model's tokenizer: text to token ids, and ids back to text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from axproxy.control_tokens import MARK, ControlToken, without_surrogates
+from axproxy.text_stream import TextStream
+from axproxy.token_bytes import UnknownDecoder, spelling
+from axproxy.tokenizer_folder import FolderContent, TokenizerFolderError, read_folder
+
+# The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
+# in slices.  A seam may cost a token or two, in a text that no window of these models holds.
+SLICE_CHARACTERS = 1 << 18
+
+# The end of a turn for folders that do not name it; the first one in the vocabulary is taken.
+USUAL_EOS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")
+
+
+class Untokenizable(Exception):
+    """The model's vocabulary has no way to write this text."""
+
+
+class TextTokenizer:
+    """The tokenizer of one folder.  Safe to use from several threads."""
+
+    def __init__(self, content: FolderContent) -> None:
+        """Raises TokenizerFolderError, whose sentence says what is wrong and what to do."""
+        path, folder = content.vocabulary, content.vocabulary.parent
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises the bare class
+            raise TokenizerFolderError(
+                f"{path} is not a tokenizer ({error}); fetch it again"
+            ) from error
+        decoder = self._tokenizer.decoder
+        try:
+            self._spelling, self._drops_first_space = spelling(
+                None if decoder is None else json.loads(decoder.__getstate__())
+            )
+        except UnknownDecoder as error:
+            raise TokenizerFolderError(
+                f"the tokenizer in {folder} turns tokens to text in an unsupported way ({error}); "
+                "use a model with a byte-level or SentencePiece vocabulary"
+            ) from error
+        self._chat_template = content.chat_template
+        self._bos = content.bos_token
+        self._eos = content.eos_token or self._usual_eos()
+        if self._eos is None or self._tokenizer.token_to_id(self._eos) is None:
+            raise TokenizerFolderError(
+                f"the tokenizer in {folder} has no end-of-turn token ({self._eos}); "
+                "name one of its tokens as eos_token in tokenizer_config.json"
+            )
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._match_control_tokens_literally()
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        self._added = {id_: token.content.encode() for id_, token in added}
+        self.control_tokens = tuple(
+            ControlToken(id_, token.content, token.special)
+            for id_, token in sorted(added, key=lambda item: item[0])
+            if _is_control(token)
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> TextTokenizer:
+        """Reads any Hugging Face folder that has a tokenizer.json.
+
+        Raises TokenizerFolderError, whose sentence says what is wrong and what to do.
+        """
+        return cls(read_folder(folder))
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text: control tokens in it are live, MARKs split it and vanish, lone
+        surrogates count as U+FFFD, nothing is added.  Raises Untokenizable."""
+        return [id_ for ids in self._encoded(text) for id_ in ids]
+
+    def count(self, text: str) -> int:
+        """How many ids `encode` gives.  Raises Untokenizable."""
+        return sum(len(ids) for ids in self._encoded(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids.  Control tokens stand for themselves, unknown ids for nothing, and
+        bytes that are no UTF-8 for U+FFFD."""
+        stream = self.stream()
+        return "".join(stream.feed(ids)) + stream.finish()
+
+    def stream(self) -> TextStream:
+        """A decoder for ids that arrive one after the other."""
+        return TextStream(self.bytes_of, drops_first_space=self._drops_first_space)
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """What a token contributes to the text; nothing if there is no such token."""
+        added = self._added.get(token_id)
+        if added is not None:
+            return added
+        token = self._tokenizer.id_to_token(token_id) if 0 <= token_id < 1 << 32 else None
+        return b"" if token is None else self._spelling(token)
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a turn."""
+        return self._id_of(self._eos)
+
+    @property
+    def bos_id(self) -> int:
+        """The token that begins a text, -1 if the model has none (the vendor's sign for that)."""
+        return self._id_of(self._bos)
+
+    @cached_property
+    def longest_token_bytes(self) -> int:
+        """Bytes of the longest token: a text of n bytes has at least n / this many tokens (as long
+        as the model's normaliser does not shrink it)."""
+        ids = range(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        return max(len(self.bytes_of(id_)) for id_ in chain(ids, self._added))
+
+    def info(self) -> dict[str, Any]:
+        """What the proxy needs to know about the tokenizer, ready for JSON."""
+        return {
+            "eos_id": self.eos_id,
+            "eos_token": self._eos,
+            "bos_id": self.bos_id,
+            "bos_token": self._bos,
+            "chat_template": self._chat_template,
+            "vocab_size": self._tokenizer.get_vocab_size(with_added_tokens=True),
+            "longest_token_bytes": self.longest_token_bytes,
+            "control_tokens": [
+                {"id": token.id, "text": token.text, "special": token.special}
+                for token in self.control_tokens
+            ],
+        }
+
+    def _encoded(self, text: str) -> Iterator[list[int]]:
+        for piece in without_surrogates(text).split(MARK):
+            for start in range(0, len(piece), SLICE_CHARACTERS):
+                part = piece[start : start + SLICE_CHARACTERS]
+                try:
+                    # Unlike encode(), the batch call lets other threads run: a long text must not
+                    # keep the runtime waiting, which dies after 10 s without an answer.
+                    [encoding] = self._tokenizer.encode_batch_fast([part], add_special_tokens=False)
+                except Exception as error:  # the library raises the bare class
+                    raise Untokenizable(str(error)) from error
+                yield encoding.ids
+
+    def _match_control_tokens_literally(self) -> None:
+        # A token marked `normalized` is looked for in the normalised text, where look-alikes (NFKC:
+        # full-width letters) have turned into it.  Only what stands in the text may be a token.
+        if self._tokenizer.normalizer is None:
+            return
+        for token in self._tokenizer.get_added_tokens_decoder().values():
+            if token.normalized and _is_control(token):
+                literal = AddedToken(
+                    token.content,
+                    single_word=token.single_word,
+                    lstrip=token.lstrip,
+                    rstrip=token.rstrip,
+                    normalized=False,
+                    special=token.special,
+                )
+                self._tokenizer.add_tokens([literal])
+
+    def _usual_eos(self) -> str | None:
+        known = (token for token in USUAL_EOS if self._tokenizer.token_to_id(token) is not None)
+        return next(known, None)
+
+    def _id_of(self, token: str | None) -> int:
+        found = None if token is None else self._tokenizer.token_to_id(token)
+        return -1 if found is None else int(found)
+
+
+def _is_control(token: AddedToken) -> bool:
+    # Some vocabularies add runs of blanks as tokens; those are ordinary text.
+    blank = not token.content.replace("\u2581", "").strip()
+    return bool(token.special or (len(token.content) > 1 and not blank))

@@ -1,0 +1,145 @@
+"""The folder a tokenizer comes in, as Hugging Face lays it out: where it is, and what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+VOCABULARY = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+TEMPLATE = "chat_template.jinja"
+SMALL = Path(__file__).parent / "small_tokenizer"  # ships with the project, for when no model is
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
+class TokenizerFolderError(Exception):
+    """A tokenizer folder cannot be used; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """What a tokenizer folder holds; only the vocabulary has to be there."""
+
+    vocabulary: Path
+    eos_token: str | None = None
+    bos_token: str | None = None
+    chat_template: str | None = None
+
+
+def find_folder(model_path: Path) -> Path:
+    """The folder with the model's tokenizer.json: the model's own, else a `*tokenizer*` folder in
+    it, else one beside it.
+
+    AXERA ships several (`qwen2.5_tokenizer`, `qwen3_tokenizer`); the one that the script next to
+    it is named after (`qwen3_tokenizer_uid.py`) or that the model's name contains is the right
+    one.  Raises TokenizerFolderError when there is none, or no telling which.
+    """
+    if (model_path / VOCABULARY).is_file():
+        return model_path
+    for place in (model_path, model_path.absolute().parent):
+        ranked = sorted(
+            ((_kinship(folder, model_path), folder) for folder in _tokenizer_folders(place)),
+            key=lambda entry: (entry[0], entry[1].name),
+            reverse=True,
+        )
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+            names = " and ".join(folder.name for _, folder in ranked[:2])
+            raise TokenizerFolderError(
+                f"{place} has several tokenizers ({names}); say which one with --folder"
+            )
+        if ranked:
+            return ranked[0][1]
+    raise TokenizerFolderError(
+        f"no {VOCABULARY} in or beside {model_path}; "
+        f"put the one from the model's Hugging Face page there, or name its folder with --folder"
+    )
+
+
+def read_folder(folder: Path) -> FolderContent:
+    """What the folder holds.  Raises TokenizerFolderError if a file is missing or unusable."""
+    _open(folder / VOCABULARY).close()
+    config = _read_config(folder / CONFIG)
+    return FolderContent(
+        vocabulary=folder / VOCABULARY,
+        eos_token=_token(config.get("eos_token")),
+        bos_token=_token(config.get("bos_token")),
+        chat_template=_read_template(folder / TEMPLATE) or _template(config.get("chat_template")),
+    )
+
+
+def _kinship(folder: Path, model_path: Path) -> tuple[bool, int]:
+    named_after = any(folder.parent.glob(f"{folder.name}*.py"))
+    stem = _letters(folder.name.lower().replace("tokenizer", ""))
+    return named_after, len(stem) if stem in _letters(model_path.name.lower()) else 0
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name if character.isalnum())
+
+
+def _tokenizer_folders(place: Path) -> list[Path]:
+    try:
+        return [
+            folder
+            for folder in place.iterdir()
+            if "tokenizer" in folder.name.lower() and (folder / VOCABULARY).is_file()
+        ]
+    except OSError:
+        return []
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise TokenizerFolderError(
+            f"there is no {path}; copy it from the model's Hugging Face page"
+        ) from error
+    except OSError as error:
+        raise TokenizerFolderError(f"cannot read {path} ({error.strerror})") from error
+    if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        file.close()
+        raise TokenizerFolderError(
+            f"{path} is a git-LFS pointer, not the file itself; run `git lfs pull` in its folder"
+        )
+    file.seek(0)
+    return file
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        with _open(path) as file:
+            config = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise TokenizerFolderError(f"{path} is not JSON ({error}); fetch it again") from error
+    if not isinstance(config, dict):
+        raise TokenizerFolderError(f"{path} is not a JSON object; fetch it again")
+    return config
+
+
+def _read_template(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    try:
+        with _open(path) as file:
+            return file.read().decode()
+    except UnicodeDecodeError as error:
+        raise TokenizerFolderError(f"{path} is not UTF-8; fetch it again") from error
+
+
+def _token(entry: Any) -> str | None:
+    # Written as a string, or as an object with its flags.
+    text = entry.get("content") if isinstance(entry, dict) else entry
+    return text if isinstance(text, str) and text else None
+
+
+def _template(entry: Any) -> str | None:
+    if isinstance(entry, list):
+        named = {one.get("name"): one.get("template") for one in entry if isinstance(one, dict)}
+        entry = named.get("default")
+    return entry if isinstance(entry, str) else None

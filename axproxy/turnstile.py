@@ -1,0 +1,79 @@
+"""One generation at a time; the others wait in the order they came."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from axproxy.errors import Busy, ClientGone
+
+LOOK_UP = 0.25  # seconds between two looks at whether a waiting client is still there
+
+
+class Ticket:
+    """The right to use the card.  `give_back` may be called more than once."""
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self._turnstile: Turnstile | None = turnstile
+
+    def give_back(self) -> None:
+        turnstile, self._turnstile = self._turnstile, None
+        if turnstile:
+            turnstile.release()
+
+
+class Turnstile:
+    def __init__(self, places: int) -> None:
+        self._places = places  # for waiting, beside the one who is served
+        self._line: deque[object] = deque()
+        self._busy = False
+        self._moved = threading.Condition()  # guards _line and _busy
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
+
+    def admit(self, gone: Callable[[], bool]) -> Ticket:
+        """Blocks until it is the caller's turn.
+
+        Raises `Busy` at once when the line is full, and `ClientGone` when `gone` says so.
+        """
+        place = object()
+        with self._moved:
+            if not self._busy and not self._line:
+                self._busy = True
+                return Ticket(self)
+            if len(self._line) >= self._places:
+                raise Busy("server busy, please try again.  maximum pending requests exceeded")
+            self._line.append(place)
+        try:
+            self._wait(place, gone)
+        except BaseException:
+            with self._moved:
+                self._line.remove(place)
+                self._moved.notify_all()  # whoever is first now may be able to go
+            raise
+        return Ticket(self)
+
+    def _wait(self, place: object, gone: Callable[[], bool]) -> None:
+        while True:
+            if gone():  # looks at a socket, so not under the lock
+                raise ClientGone
+            with self._moved:
+                if self._moved.wait_for(lambda: self._is_first(place), LOOK_UP):
+                    self._line.popleft()
+                    self._busy = True
+                    return
+
+    def _is_first(self, place: object) -> bool:
+        return not self._busy and self._line[0] is place
+
+    def release(self) -> None:
+        with self._moved:
+            self._busy = False
+            self._moved.notify_all()

@@ -1,0 +1,197 @@
+"""The engine of this service: the vendor's runtime, one request at a time.
+
+Each request becomes reset, generate, poll; what it needs to know of the two processes it learns
+from a `Unit`, which keeps them alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from axproxy.engine import Answer, Gone, ModelCard
+from axproxy.errors import ProxyError, RuntimeGone, RuntimeMisbehaved, RuntimeStalled
+from axproxy.fitting import Prompt
+from axproxy.generation import Generation, Patience
+from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.prompts import Prompts
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import Window
+from axproxy.settings import Settings
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.turnstile import Turnstile
+
+log = logging.getLogger(__name__)
+
+
+class Unit(Protocol):
+    """The processes behind us, as far as a request must know.  Only `start`, `stop`, `wait_ready`
+    and `why_gone` take time."""
+
+    def start(self) -> None: ...
+
+    def leave(self) -> None:
+        """Begins nothing new."""
+
+    def stop(self) -> None: ...
+
+    def window(self) -> Window: ...
+
+    def not_ready(self) -> ProxyError | None: ...
+
+    def wait_ready(self, gone: Gone) -> None:
+        """Raises `ProxyError` when they will not become ready, `ClientGone` when `gone()`."""
+
+    def runtime_pid(self) -> int | None: ...
+
+    def interruption(self) -> ProxyError | None:
+        """Why the running answer was, or is about to be, stopped from outside its request."""
+
+    def report_wedged(self, pid: int | None, reason: str) -> None: ...
+
+    def why_gone(self, pid: int | None) -> str:
+        """What became of that process, in words; waits a moment until it is known."""
+
+    def revive(self) -> None:
+        """Starts again what was given up."""
+
+    def health(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class _Job:
+    request: ChatRequest
+    prompt: Prompt
+    end_tokens: frozenset[int]
+    gone: Gone
+    asked: float  # on the engine's clock
+
+
+class VendorEngine:
+    def __init__(
+        self,
+        settings: Settings,
+        unit: Unit,
+        card: ModelCard,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._unit = unit
+        self._card = card
+        self._clock = clock
+        self._tokenizer = TokenizerClient(settings.tokenizer_url)
+        self._turnstile = Turnstile(settings.max_queue)
+        self._patience = Patience(stall=settings.stall_timeout)
+        self._prompts: Prompts | None = None
+
+    def start(self) -> None:
+        self._unit.start()
+
+    def leave(self, grace: float) -> None:
+        """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
+        self._unit.leave()
+        deadline = self._clock() + grace
+        while self._turnstile.busy and self._clock() < deadline:
+            time.sleep(0.05)
+        self.stop()
+
+    def stop(self) -> None:
+        """Returns when the processes that we started are gone."""
+        self._unit.stop()
+
+    def answer(self, request: ChatRequest, gone: Gone) -> Answer:
+        asked = self._clock()
+        if problem := self._unit.not_ready():
+            raise problem
+        prompts = self._known_prompts()
+        prompt = prompts.fitted(request, self._unit.window().prefill_limit)
+        return self._events(_Job(request, prompt, prompts.end_tokens, gone, asked))
+
+    def card(self) -> ModelCard:
+        return replace(self._card, context_length=self._unit.window().context)
+
+    def not_ready(self) -> ProxyError | None:
+        return self._unit.not_ready()
+
+    def load(self, gone: Gone) -> None:
+        self._unit.revive()
+        self._unit.wait_ready(gone)
+
+    def health(self) -> dict[str, Any]:
+        queue = {"waiting": self._turnstile.waiting, "answering": self._turnstile.busy}
+        return {
+            "model": self._card.name,
+            "model_path": self._card.path,
+            **self._unit.health(),
+            "queue": {**queue, "places": self._settings.max_queue},
+        }
+
+    def _known_prompts(self) -> Prompts:
+        # Two threads may both build one at first; either will do.
+        if self._prompts is None:
+            self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
+        return self._prompts
+
+    def _events(self, job: _Job) -> Generator[Event, None, None]:
+        ticket = self._turnstile.admit(job.gone)
+        try:
+            if problem := self._unit.not_ready():  # it may have changed while we waited
+                raise problem
+            admitted = self._clock()
+            finished = yield from self._run(job, admitted)
+        finally:
+            ticket.give_back()
+        yield finished
+
+    def _run(self, job: _Job, admitted: float) -> Generator[Event, None, Finished]:
+        pid = self._unit.runtime_pid()
+        runtime = RuntimeClient(self._settings.runtime_url)
+        generation = Generation(
+            runtime,
+            self._tokenizer,
+            self._unit.window(),
+            control_tokens=job.end_tokens,
+            gone=job.gone,
+            interrupted=self._unit.interruption,
+            patience=self._patience,
+        )
+        try:
+            texts = generation.run(job.prompt, job.request.sampling, job.request.limits)
+            yield from map(Text, texts)
+        except RuntimeGone as error:
+            raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
+        except RuntimeStalled as error:
+            # Nothing heard it for a long time; it will not hear a stop either.
+            generation.abandon()
+            self._unit.report_wedged(pid, error.message)
+            raise
+        finally:
+            self._clean_up(generation, pid)
+            runtime.close()
+        return self._finished(job, admitted, generation)
+
+    def _clean_up(self, generation: Generation, pid: int | None) -> None:
+        """Leaves the card idle and drained, or has the runtime restarted where that fails."""
+        try:
+            generation.close()
+        except RuntimeGone:
+            log.info("the runtime went away before its answer could be stopped")
+        except (RuntimeStalled, RuntimeMisbehaved) as error:
+            self._unit.report_wedged(pid, error.message)
+
+    def _finished(self, job: _Job, admitted: float, generation: Generation) -> Finished:
+        outcome = generation.outcome
+        if outcome is None:
+            raise RuntimeMisbehaved("the answer ended without an ending; please report this")
+        usage = Usage(
+            prompt_tokens=job.prompt.tokens,
+            completion_tokens=outcome.completion_tokens,
+            total=self._clock() - job.asked,
+            load=admitted - job.asked,
+            prompt_eval=outcome.prompt_eval,
+            eval=outcome.eval,
+        )
+        return Finished(outcome.reason, usage)

@@ -1,0 +1,241 @@
+"""The two children as one unit: the tokenizer, then the runtime that cannot live without it.
+
+python runtime_supervisor.py     keeps them up in the foreground until Ctrl-C
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from axproxy.child import Child, ChildSpec, Status
+from axproxy.children import RuntimeRecipe, tokenizer_spec
+from axproxy.errors import ClientGone, GaveUp, ProxyError, Starting, Unavailable
+from axproxy.host import host_health
+from axproxy.logs import configure_logging
+from axproxy.only_one import AlreadySupervised, OnlyOne
+from axproxy.readiness import child_health, overall, why_not_ready
+from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.settings import Settings, SettingsError
+from axproxy.states import HAS_PROCESS, State
+
+log = logging.getLogger("supervisor")
+
+TICK = 0.25  # seconds; shorter while something is about to happen
+BUSY_TICK = 0.05
+SETTLED = frozenset({State.READY, State.STOPPED, State.FAILED})
+
+
+class RuntimeSupervisor:
+    """One thread owns the children and writes their state; every other thread gives it orders and
+    reads the snapshot it leaves behind."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        specs: tuple[ChildSpec, ChildSpec] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._recipe = RuntimeRecipe(settings, clock)
+        tokenizer, runtime = specs or (tokenizer_spec(settings), self._recipe.spec())
+        self._tokenizer = Child(tokenizer, clock, log)
+        self._runtime = Child(runtime, clock, log)
+        self._only_one = OnlyOne(settings.runtime_port)
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._changed = threading.Condition()  # guards _wanted, _wedged and _revive
+        self._wanted = True
+        self._leaving = False
+        self._wedged: tuple[int, str] | None = None
+        self._revive = False
+        self._snapshot = (self._tokenizer.status(), self._runtime.status())
+
+    # Orders, from any thread.
+
+    def start(self) -> None:
+        """Begins to keep the children up.  Raises `AlreadySupervised`."""
+        self._only_one.acquire()
+        self._thread.start()
+
+    def leave(self) -> None:
+        """From now on nothing new is begun; what runs may go on until `stop`."""
+        self._leaving = True
+
+    def stop(self) -> None:
+        """Ends both, the runtime first, and returns when they are gone."""
+        with self._changed:
+            self._wanted = False
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._only_one.release()
+
+    def report_wedged(self, pid: int | None, reason: str) -> None:
+        """The runtime is alive but useless; it is recycled if it still is the process `pid`."""
+        if pid is not None:
+            with self._changed:
+                self._wedged = (pid, reason)
+                self._changed.notify_all()
+
+    def revive(self) -> None:
+        """An operator's order: try again what was given up."""
+        with self._changed:
+            self._revive = True
+            self._changed.notify_all()
+
+    # Questions, from any thread; all but the waiting ones are answered at once.
+
+    def snapshot(self) -> tuple[Status, Status]:
+        """The tokenizer, the runtime."""
+        return self._snapshot
+
+    def window(self) -> Window:
+        return self._recipe.window()
+
+    def runtime_pid(self) -> int | None:
+        return self._snapshot[1].pid
+
+    def not_ready(self) -> ProxyError | None:
+        if self._leaving or not self._wanted:
+            return _leaving()
+        if self._wedged:
+            return Starting("the runtime is being restarted; try again in a moment")
+        return why_not_ready(*self._snapshot, self._runtime_log.load_percent)
+
+    def interruption(self) -> ProxyError | None:
+        """Why the running answer was, or is about to be, stopped from outside its request."""
+        if not self._wanted:
+            return _leaving()
+        if self._recipe.interrupted:
+            return Starting("the runtime was restarted in the middle of the answer; try again")
+        return None
+
+    def wait_ready(self, gone: Callable[[], bool]) -> None:
+        """Returns when a request would run.
+
+        Raises what stands in the way where waiting does not help, `ClientGone` once `gone()`.
+        """
+        while (problem := self.not_ready()) is not None:
+            if not isinstance(problem, Starting) and not self._revive:
+                raise problem
+            if gone():
+                raise ClientGone
+            with self._changed:
+                self._changed.wait(TICK)
+
+    def why_gone(self, pid: int | None) -> str:
+        """What became of the runtime process `pid`; waits up to a second until that is known."""
+        deadline = self._clock() + 1.0
+        while self._clock() < deadline:
+            status = self._snapshot[1]
+            if status.pid != pid or status.state is not State.READY:
+                end = status.last_exit or status.note or "it was stopped"
+                return f"the runtime died while answering: {end}; it is started again, try later"
+            with self._changed:
+                self._changed.wait(BUSY_TICK)
+        return "the runtime closed the connection while answering; try again"
+
+    def health(self) -> dict[str, Any]:
+        tokenizer, runtime = self._snapshot
+        now, wall = self._clock(), time.time()
+        return {
+            "status": overall(tokenizer, runtime),
+            "backend_type": self._settings.runtime_kind,
+            "model_loaded": runtime.state is State.READY,
+            "context_length": self.window().context,
+            "runtime": {
+                **child_health(runtime, now, wall),
+                "load_percent": self._runtime_log.load_percent,
+            },
+            "tokenizer": child_health(tokenizer, now, wall),
+            "device": dict.fromkeys(
+                ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
+            ),
+            "host": host_health(),
+            "preflight": [],
+        }
+
+    @property
+    def _runtime_log(self) -> RuntimeLog:
+        return self._recipe.log
+
+    # The supervisor's thread.
+
+    def _run(self) -> None:
+        # Children are spawned by this thread and no other: their death signal is tied to it.
+        while True:
+            self._tick()
+            states = {status.state for status in self._snapshot}
+            with self._changed:
+                if not self._wanted and states <= {State.STOPPED}:
+                    return
+                self._changed.wait(TICK if states <= SETTLED else BUSY_TICK)
+
+    def _tick(self) -> None:
+        with self._changed:
+            wanted, wedged, revive = self._wanted, self._wedged, self._revive
+            self._wedged, self._revive = None, False
+        if wedged:
+            self._runtime.report_wedged(*wedged)
+        if revive:
+            self._tokenizer.revive()
+            self._runtime.revive()
+        needed = wanted or self._runtime.state in HAS_PROCESS  # a run asks it to the end
+        self._tokenizer.tick(may_start=wanted, may_stay=needed)
+        tokenizer_ready = self._tokenizer.state is State.READY
+        # Ours is stateless, so the runtime outlives it; the vendor's script forgets the session
+        # that the runtime holds, which would abort it at the next request.
+        forgiving = self._settings.tokenizer == "builtin"
+        self._runtime.tick(
+            may_start=wanted and tokenizer_ready,
+            may_stay=wanted and (tokenizer_ready or forgiving),
+        )
+        snapshot = (self._tokenizer.status(), self._runtime.status())
+        if snapshot != self._snapshot:
+            self._snapshot = snapshot
+            with self._changed:
+                self._changed.notify_all()
+
+
+def _leaving() -> ProxyError:
+    return Unavailable("the service is being stopped; try again when it is back")
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_env(os.environ)
+        if settings.runtime_kind == "attach":
+            raise SettingsError("AX650_RUNTIME=attach leaves nothing to supervise; unset it")
+        configure_logging(settings)
+        supervisor = RuntimeSupervisor(settings)
+        supervisor.start()
+    except (SettingsError, AlreadySupervised) as error:
+        print(f"runtime_supervisor: {error}", file=sys.stderr)
+        return 2
+    if settings.runtime_kind == "mock":
+        log.warning("no card is configured: a simulator answers instead of a model")
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: leave.set())
+    ready = False
+    while not leave.wait(TICK):
+        problem = supervisor.not_ready()
+        if isinstance(problem, GaveUp):
+            print(f"runtime_supervisor: {problem}", file=sys.stderr)
+            break
+        if problem is None and not ready:
+            log.info("ready on %s", settings.runtime_url)
+        ready = problem is None
+    supervisor.stop()
+    return 0 if leave.is_set() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""One run from reset to idle, against a card in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.errors import (
+    ClientGone,
+    PromptTooLong,
+    RuntimeGone,
+    RuntimeMisbehaved,
+    RuntimeStalled,
+    Starting,
+)
+from axproxy.fitting import Prompt
+from axproxy.generation import Generation, Patience
+from axproxy.messages import Limits, Sampling
+from axproxy.runtime_log import Window
+from tests.simulated import Card, Times, spell
+
+END = 7  # the id of a control token
+PROMPT = Prompt("why?", 4)
+WINDOW = Window(context=2559, prefill_limit=2048)
+
+
+def generation(card: Card, **how: object) -> Generation:
+    how.setdefault("gone", lambda: False)
+    how.setdefault("control_tokens", {END})
+    return Generation(card, card, WINDOW, clock=card.clock, sleep=card.sleep, **how)
+
+
+def answer(card: Card, limits: Limits = Limits(), prompt: Prompt = PROMPT, **how: object) -> str:
+    """The text of one whole answer; leaves the finished generation in `card.last`."""
+    card.last = run = generation(card, **how)
+    try:
+        return "".join(run.run(prompt, Sampling(), limits))
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("text", ["Hello", "a", "ab", "abc", "aaa", "aaaaaa", "abcabc", ""])
+def test_an_answer_arrives_whole_whatever_its_length(text: str, traced: bool) -> None:
+    card = Card([spell(text)], traced=traced)
+
+    assert answer(card) == text
+    assert card.last.outcome.reason == "stop"
+    assert card.idle
+
+
+def test_token_counts_are_exact_where_the_tokenizer_is_ours() -> None:
+    card = Card([spell("Hello")])
+    answer(card)
+
+    assert card.last.outcome.completion_tokens == 5
+
+
+def test_text_streams_while_the_model_still_answers() -> None:
+    card = Card([spell("abcdef")])
+    run = generation(card)
+    steps = run.run(PROMPT, Sampling(), Limits())
+
+    assert next(steps) == "abc"
+    assert card.running
+    assert "".join(steps) == "def"
+    run.close()
+
+
+def test_text_waits_no_longer_than_a_call_behind_the_tokenizer() -> None:
+    card = Card([spell("abcdef" * 20)], times=Times(token=0.02))
+    run = generation(card)
+    arrivals = [card.now for _ in run.run(PROMPT, Sampling(), Limits())]
+    run.close()
+
+    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    assert max(gaps) < 3 * 0.02 + 0.005
+
+
+@pytest.mark.parametrize("wanted", range(1, 9))
+def test_max_tokens_is_met_exactly_though_text_comes_in_threes(wanted: int) -> None:
+    card = Card([spell("abcdefghijklmnop")])
+
+    assert answer(card, Limits(max_tokens=wanted)) == "abcdefghijklmnop"[:wanted]
+    assert card.last.outcome.reason == "length"
+    assert card.last.outcome.completion_tokens == wanted
+    assert card.idle
+
+
+def test_the_run_is_stopped_once_the_answer_is_long_enough() -> None:
+    card = Card([spell("x" * 1000)])
+    started = card.now
+    answer(card, Limits(max_tokens=5))
+
+    assert card.stops_in_a_run
+    assert card.now - started < 1
+
+
+def test_a_stop_string_ends_the_answer_before_itself_across_chunks() -> None:
+    card = Card([spell("one two STOP three")])
+
+    assert answer(card, Limits(stop=("STOP",))) == "one two "
+    assert card.last.outcome.reason == "stop"
+    assert card.idle
+
+
+def test_a_control_token_as_first_token_is_an_empty_answer() -> None:
+    # The vendor's program does not test its first token and would go on talking.
+    card = Card([[END, *spell("nonsense")]])
+
+    assert answer(card) == ""
+    assert card.last.outcome.completion_tokens == 0
+    assert card.idle
+
+
+def test_half_a_character_at_the_end_is_left_out() -> None:
+    assert answer(Card([[*spell("abc"), -1]])) == "abc"
+
+
+def test_a_full_window_ends_the_answer_as_length() -> None:
+    card = Card([spell("abcd")])
+    prompt = Prompt("long", WINDOW.context - 3)  # room for four tokens
+
+    assert answer(card, prompt=prompt) == "abcd"
+    assert card.last.outcome.reason == "length"
+
+
+def test_text_left_by_an_earlier_run_never_reaches_the_next_answer() -> None:
+    card = Card([spell("mine")])
+    card.text = "somebody else's"
+
+    assert answer(card) == "mine"
+
+
+def test_done_right_after_an_accepted_run_is_not_its_end() -> None:
+    card = Card([spell("late")], times=Times(pick_up=0.3))
+
+    assert answer(card) == "late"
+
+
+def test_busy_after_a_reset_is_waited_out() -> None:
+    card = Card([spell("ok")], times=Times(pick_up=0.0005, encode=0.4))
+
+    assert answer(card) == "ok"
+
+
+def test_a_run_that_never_begins_is_an_error_and_not_an_empty_answer() -> None:
+    card = Card(times=Times(pick_up=3600))
+
+    with pytest.raises(RuntimeMisbehaved):
+        answer(card, patience=Patience(stop=1))
+
+
+def test_context_full_text_is_an_error_and_not_an_answer() -> None:
+    card = Card([[]])
+    run = generation(card)
+    steps = run.run(PROMPT, Sampling(), Limits())
+    card.text = ""
+    original = card._run
+
+    def refused(prompt: str):
+        yield card.times.encode
+        card.prompts.append(prompt)
+        card.text += "error: SetKVCache failed: %d,the context may be full,please reset"
+        yield 0.0
+
+    card._run = refused
+    with pytest.raises(PromptTooLong):
+        list(steps)
+    card._run = original
+    run.close()
+    assert card.idle
+
+
+def test_a_death_in_mid_answer_is_an_error_after_the_text_so_far() -> None:
+    card = Card([spell("abcdef")], dies_at_token=4)
+    run = generation(card)
+    heard = []
+
+    with pytest.raises(RuntimeGone):
+        heard.extend(run.run(PROMPT, Sampling(), Limits()))
+    with pytest.raises(RuntimeGone):
+        run.close()
+
+
+def test_silence_beyond_the_patience_is_a_stall() -> None:
+    card = Card([spell("abcdef")], hangs_at_token=4)
+
+    with pytest.raises(RuntimeStalled):
+        answer(card, patience=Patience(stall=5, stop=1))
+
+
+def test_a_long_prompt_is_given_time_to_be_read() -> None:
+    card = Card([spell("ok")], times=Times(prefill=20))
+
+    assert answer(card, prompt=Prompt("long", 2000), patience=Patience(stall=5)) == "ok"
+
+
+def test_a_stranger_on_the_runtime_is_noticed() -> None:
+    card = Card([spell("for somebody else")])
+    run = generation(card)
+    steps = run.run(PROMPT, Sampling(), Limits())
+    real = card.generate
+    card.generate = lambda prompt, sampling: real("another prompt", sampling)
+
+    with pytest.raises(RuntimeMisbehaved, match="another program"):
+        list(steps)
+
+
+def test_an_answer_survives_a_tokenizer_that_is_restarted_in_the_middle() -> None:
+    card = Card([spell("abcdefghi")])
+    run = generation(card)
+    steps = run.run(PROMPT, Sampling(), Limits())
+    text = next(steps)
+    card.restart_tokenizer()
+
+    assert text + "".join(steps) == "abcdefghi"
+    run.close()
+
+
+def test_an_ending_forced_from_outside_is_never_called_complete() -> None:
+    card = Card([spell("abcdefghi")])
+    ended = []
+    run = generation(card, interrupted=lambda: ended[0] if ended else None)
+    steps = run.run(PROMPT, Sampling(), Limits())
+    next(steps)
+    ended.append(Starting("the runtime was restarted"))
+    card.stop_asked = True
+
+    with pytest.raises(Starting):
+        list(steps)
+    run.close()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.0045, 0.01, 0.03, 0.07, 0.1, 0.2, 1.0])
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_client_that_leaves_frees_the_card_within_two_seconds(after: float, traced: bool) -> None:
+    card = Card([spell("x" * 10_000)], traced=traced, times=Times(pick_up=0.02))
+    leaves_at = card.now + after
+    run = generation(card, gone=lambda: card.now >= leaves_at)
+
+    with pytest.raises(ClientGone):
+        list(run.run(PROMPT, Sampling(), Limits()))
+    run.close()
+
+    assert card.now - leaves_at < 2
+    card.advance(0.03)  # the reset, if that was all that had begun
+    assert card.idle
+    assert card.poll().response == ""
+
+
+@given(
+    first=st.text("ab", max_size=20),
+    second=st.text("yz", max_size=20),
+    limits=st.builds(
+        Limits,
+        max_tokens=st.none() | st.integers(1, 25),
+        stop=st.lists(st.text("ab", min_size=1, max_size=3), max_size=2).map(tuple),
+    ),
+    leaves=st.none() | st.floats(0, 0.6),
+    times=st.builds(
+        Times,
+        pick_up=st.sampled_from([0.0001, 0.002, 0.03]),
+        encode=st.sampled_from([0.0005, 0.01]),
+        prefill=st.sampled_from([0.001, 0.1]),
+        token=st.sampled_from([0.0005, 0.02]),
+        final=st.sampled_from([0.0001, 0.05]),
+    ),
+    traced=st.booleans(),
+)
+def test_no_answer_ever_holds_text_of_the_one_before_it(
+    first: str, second: str, limits: Limits, leaves: float | None, times: Times, traced: bool
+) -> None:
+    card = Card([spell(first), spell(second)], times=times, traced=traced)
+    leaves_at = None if leaves is None else card.now + leaves
+    run = generation(card, gone=lambda: leaves_at is not None and card.now >= leaves_at)
+    try:
+        heard = "".join(run.run(PROMPT, Sampling(), limits))
+        assert first.startswith(heard)
+    except ClientGone:
+        pass
+    finally:
+        run.close()
+    begun = len(card.prompts)
+    card.answers = [spell(second)]
+
+    assert answer(card, prompt=Prompt("next", 4)) == second
+    assert card.prompts[begun:] == ["next"]

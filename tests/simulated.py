@@ -1,0 +1,208 @@
+"""A card in virtual time: the vendor's program and our tokenizer as two objects and one clock.
+
+It keeps the vendor's promises and no more: jobs are queued and begin a little later, `done` only
+means that nothing runs now, stops are heard inside a run only, text comes in threes and is never
+cleared, and every run ends with one call that carries all its ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from axproxy.errors import RuntimeGone, TokenizerGone
+from axproxy.run_trace import RunTrace
+from axproxy.runtime_client import Poll
+from axproxy.tokenizer_client import Token, Trace
+
+CALL = 0.001  # seconds that one call takes
+
+
+class LetterStream:
+    """A text decoder for ids that are code points; -1 is half a character, completed by -2."""
+
+    def feed(self, ids: Sequence[int]) -> list[str]:
+        return ["" if id_ == -1 else "é" if id_ == -2 else chr(id_) for id_ in ids]
+
+    def finish(self) -> str:
+        return ""
+
+
+def spell(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+@dataclass
+class Times:
+    """Seconds that things take; the defaults are a quick card."""
+
+    pick_up: float = 0.002  # from the accepted call until the worker has the job
+    encode: float = 0.003
+    prefill: float = 0.05
+    token: float = 0.02
+    final: float = 0.004  # from the last token until idle
+
+
+@dataclass
+class Card:
+    """`answers` are given to one run after the other, the last one again and again."""
+
+    answers: list[list[int]] = field(default_factory=lambda: [spell("Hello")])
+    times: Times = field(default_factory=Times)
+    dies_at_token: int | None = None
+    hangs_at_token: int | None = None
+    traced: bool = True
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.trace_of_runs = RunTrace(LetterStream)
+        self.epoch = "first"
+        self.tokenizer_down = False
+        self.alive = True
+        self.running = False
+        self.stop_asked = False
+        self.queued: deque[str | None] = deque()  # a prompt, or None for a reset
+        self.text = ""
+        self.prompts: list[str] = []
+        self.stops_in_a_run = 0
+        self.sampling: list[object] = []
+        self._runs = 0
+        self._steps: Iterator[float] | None = None
+        self._due = 0.0
+
+    # The clock.
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass, and everything happen that falls into it."""
+        end = self.now + seconds
+        while self.alive and (self._steps or self.queued):
+            if self._steps is None:
+                self._steps = self._work()
+                self._due = self.now + self.times.pick_up
+            if self._due > end:
+                break
+            self.now = max(self.now, self._due)
+            pause = next(self._steps, None)
+            if pause is None:
+                self._steps = None
+            else:
+                self._due = self.now + pause
+        self.now = max(self.now, end)
+
+    # The worker: yields how long the next step takes.
+
+    def _work(self) -> Iterator[float]:
+        job = self.queued.popleft()
+        self.running = True
+        if job is None:
+            if self.traced and not self.tokenizer_down:
+                self.trace_of_runs.reset()
+            yield self.times.encode
+        else:
+            yield from self._run(job)
+        self.running = False
+
+    def _run(self, prompt: str) -> Iterator[float]:
+        yield self.times.encode
+        self.stop_asked = False  # whatever was asked before the run is lost
+        self.prompts.append(prompt)
+        if self.traced:
+            sha256 = hashlib.sha256(prompt.encode()).hexdigest()
+            self.trace_of_runs.encoded(len(prompt), sha256)
+        yield self.times.prefill
+        answer = self.answers[min(self._runs, len(self.answers) - 1)]
+        self._runs += 1
+        sampled: list[int] = []
+        if self.stop_asked:
+            sampled.append(ord("?"))  # one nonsense token, never streamed
+        else:
+            yield from self._sample(answer, sampled)
+        yield self.times.final
+        self._decode(sampled)
+
+    def _sample(self, answer: Sequence[int], sampled: list[int]) -> Iterator[float]:
+        group: list[int] = []
+        for number, token in enumerate(answer):
+            if number == self.dies_at_token:
+                self.alive = False
+                yield 1e9
+            if number == self.hangs_at_token:
+                yield 1e9
+            sampled.append(token)
+            group.append(token)
+            if len(group) == 3:
+                self.text += self._decode(group)
+                group = []
+            yield self.times.token
+            if self.stop_asked:
+                return
+        if group:
+            self.text += self._decode(group)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        if self.traced:
+            return self.trace_of_runs.decoded(ids)
+        return "".join(LetterStream().feed(ids))
+
+    # The runtime client.
+
+    def _call(self) -> None:
+        self.advance(CALL)
+        if not self.alive:
+            raise RuntimeGone("refused")
+
+    def reset(self) -> bool:
+        return self._accept(None)
+
+    def generate(self, prompt: str, sampling: object) -> bool:
+        accepted = self._accept(prompt)
+        if accepted:
+            self.sampling.append(sampling)
+        return accepted
+
+    def _accept(self, job: str | None) -> bool:
+        self._call()
+        if self.running:
+            return False
+        self.queued.append(job)
+        return True
+
+    def poll(self) -> Poll:
+        self._call()
+        text, self.text = self.text, ""
+        return Poll(text, not self.running)
+
+    def stop(self) -> None:
+        self._call()
+        self.stop_asked = True
+        self.stops_in_a_run += self.running
+
+    # The tokenizer client.
+
+    def restart_tokenizer(self) -> None:
+        self.trace_of_runs = RunTrace(LetterStream)
+        self.epoch += "+"
+
+    def trace(self, after: int = 0, run: int = 0, have: int = 0, wait: float = 0.0) -> Trace:
+        deadline = self.now + wait
+        self.advance(CALL)
+        if self.tokenizer_down or not self.traced:
+            raise TokenizerGone("refused")
+        seen = self.trace_of_runs.read(after=after, run=run, have=have, wait=0)
+        while seen["version"] == after and self.now < deadline:
+            self.advance(CALL)
+            seen = self.trace_of_runs.read(after=after, run=run, have=have, wait=0)
+        tokens = tuple(Token(*pair) for pair in seen.pop("tokens"))
+        return Trace(epoch=self.epoch, tokens=tokens, **seen)
+
+    @property
+    def idle(self) -> bool:
+        return not self.running and not self.queued and self._steps is None

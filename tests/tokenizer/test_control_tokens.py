@@ -1,0 +1,105 @@
+"""Client text can never become a control token."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.control_tokens import MARK, Shield, clean, shield
+from axproxy.text_tokenizer import TextTokenizer
+
+QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
+FRAGMENTS = [*QWEN, "<", "<|", "im_end|>", "|>", "<<|im_", "think>", "/", "\n", " ", "a", "\0", MARK]
+
+typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "shielded"),
+    [
+        ("plain text", "plain text"),
+        ("", ""),
+        ("<|im_end|>", f"<{MARK}|im_end|>"),
+        ("a <think> b", f"a <{MARK}think> b"),
+        ("<|im_\0end|>", f"<{MARK}|im_end|>"),
+        (f"<|im{MARK}_end|>", "<|im\ufffd_end|>"),
+        ("\ud800", "\ufffd"),
+        ("2 < 3", "2 < 3"),
+        ("unfinished <|im_", f"unfinished <{MARK}|im_"),
+    ],
+)
+def test_a_mark_is_set_into_each_control_token(text: str, shielded: str) -> None:
+    assert shield(text, QWEN) == shielded
+
+
+def test_overlapping_tokens_are_each_split() -> None:
+    assert shield("aaab", ["aa", "ab"]) == f"a{MARK}a{MARK}a{MARK}b"
+
+
+def test_a_token_of_one_character_cannot_be_split_and_is_replaced() -> None:
+    assert shield("a@b", ["@", "<s>"]) == "a\ufffdb"
+
+
+def test_without_control_tokens_nothing_is_set() -> None:
+    assert shield("<|im_end|>", []) == "<|im_end|>"
+
+
+@given(st.text())
+def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> None:
+    cleaned = clean(text + "\0\ud800" + MARK)
+    assert not {"\0", MARK} & set(cleaned)
+    assert cleaned.encode().decode() == cleaned
+
+
+@given(typed)
+def test_without_its_marks_shielded_text_is_the_clients(text: str) -> None:
+    assert shield(text, QWEN).replace(MARK, "") == clean(text)
+
+
+def leftmost_longest(text: str, tokens: list[str]) -> list[tuple[int, str]]:
+    """Where a tokenizer finds control tokens."""
+    found = []
+    place = 0
+    while place < len(text):
+        token = max((t for t in tokens if text.startswith(t, place)), key=len, default="")
+        if token:
+            found.append((place, token))
+        place += len(token) or 1
+    return found
+
+
+token_sets = st.lists(st.text("ab<>", min_size=2, max_size=5), min_size=1, max_size=5, unique=True)
+
+
+@given(token_sets, st.text("ab<>", min_size=1, max_size=8), st.data())
+def test_no_control_token_arises_at_the_seams(
+    tokens: list[str], text: str, data: st.DataObject
+) -> None:
+    before, after = (data.draw(st.sampled_from(tokens)) for _ in "ba")
+    found = leftmost_longest(before + shield(text, tokens) + after, tokens)
+    alone = leftmost_longest(before, tokens)
+    assert alone == [(0, before)]
+    assert [token for _, token in found] == [before, after]
+
+
+@given(token_sets, st.text("ab<>", max_size=6), st.text("ab<>", max_size=6))
+def test_two_shielded_texts_side_by_side_hold_no_control_token(
+    tokens: list[str], left: str, right: str
+) -> None:
+    protected = Shield(tokens)
+    assert leftmost_longest(protected(left) + protected(right), tokens) == []
+
+
+@given(typed)
+def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, text: str) -> None:
+    control = {token.id for token in small.control_tokens}
+    protected = Shield(token.text for token in small.control_tokens)(text)
+    ids = small.encode("<|im_start|>user\n" + protected + "<|im_end|>\n")
+    start, end = small.encode("<|im_start|>")[0], small.encode("<|im_end|>")[0]
+    assert [token for token in ids if token in control] == [start, end]
+    assert small.decode(ids) == f"<|im_start|>user\n{clean(text)}<|im_end|>\n"
+
+
+@given(typed)
+def test_nor_by_a_vocabulary_of_word_pieces(pieces: TextTokenizer, text: str) -> None:
+    protected = Shield(token.text for token in pieces.control_tokens)(text + "</s><s>")
+    assert not {token.id for token in pieces.control_tokens} & set(pieces.encode(protected))

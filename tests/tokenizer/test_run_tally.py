@@ -1,0 +1,92 @@
+"""The tally of a run is a true prefix of what was sampled, and in the end all of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.run_tally import Call, RunTally
+
+# Few different ids, so that answers which repeat themselves are common.
+answers = st.lists(st.integers(1, 3), min_size=1, max_size=14)
+
+
+def vendor_calls(ids: list[int], *, stopped: bool) -> list[list[int]]:
+    """The /decode calls of the vendor's program for one answer, as observed."""
+    whole = len(ids) - len(ids) % 3
+    groups = [ids[start : start + 3] for start in range(0, whole, 3)]
+    rest = [ids[whole:]] if ids[whole:] and not stopped else []
+    return [*groups, *rest, ids]
+
+
+@given(answers, st.booleans())
+def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped: bool) -> None:
+    tally = RunTally(5, "sha")
+    *before, final = vendor_calls(ids, stopped=stopped)
+    for call in before:
+        assert tally.decoded(call) is Call.NEXT
+        assert list(tally.ids) == ids[: len(tally.ids)]
+        assert not tally.complete
+    tally.decoded(final)
+    assert list(tally.ids) == ids
+    ambiguous = len(ids) == 3 or (stopped and len(ids) < 3)
+    assert (tally.complete, tally.undecided) == (not ambiguous, ambiguous)
+
+
+@given(answers, st.booleans())
+def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) -> None:
+    tally = RunTally(5, "sha")
+    heard = 0
+    for call in vendor_calls(ids, stopped=stopped)[:-1]:
+        tally.decoded(call)
+        heard += len(call)
+        assert len(tally.ids) == heard - (3 if tally.undecided and heard > 3 else 0)
+
+
+@given(answers, st.booleans(), st.integers(1, 3))
+def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, times: int) -> None:
+    tally = RunTally(5, "sha")
+    for call in vendor_calls(ids, stopped=stopped):
+        tally.decoded(call)
+    if tally.complete:
+        for _ in range(times):
+            assert tally.decoded(ids) is Call.FINAL
+        assert list(tally.ids) == ids
+        assert tally.complete
+
+
+@given(answers, st.booleans(), st.data())
+def test_after_a_restart_in_mid_answer_only_the_final_list_counts(
+    ids: list[int], stopped: bool, data: st.DataObject
+) -> None:
+    calls = vendor_calls(ids, stopped=stopped)
+    tally = RunTally(0, "", from_start=False)
+    for call in calls[data.draw(st.integers(0, len(calls) - 1)) : -1]:
+        tally.decoded(call)
+        assert (list(tally.ids), tally.complete, tally.undecided) == ([], False, False)
+    tally.decoded(ids)
+    assert list(tally.ids) == (ids if len(ids) > 3 else [])
+    assert tally.complete is (len(ids) > 3)
+
+
+HISTORIES = {
+    # name: (calls, ids, complete, undecided)
+    "one token": ([[9], [9]], [9], True, False),
+    "one token, stopped": ([[9]], [9], False, True),
+    "three tokens": ([[1, 2, 3], [1, 2, 3]], [1, 2, 3], False, True),
+    "a group twice is two groups": ([[5, 5, 5], [5, 5, 5], [5, 5, 5]], [5] * 9, False, False),
+    "a group twice, then the rest": ([[5, 5, 5], [5, 5, 5], [6]], [5] * 6 + [6], False, False),
+    "nothing": ([[]], [], False, False),
+    "an empty call decides nothing": ([[1, 2, 3], [1, 2, 3], []], [1, 2, 3], False, True),
+    "after the rest only all can follow": ([[1, 2, 3], [4], [7]], [1, 2, 3, 4], False, False),
+    "after the end nothing follows": ([[1, 2, 3, 4], [7, 7, 7, 7]], [1, 2, 3, 4], True, False),
+    "the final list is the truth": ([[1, 2, 3], [9, 8, 7, 6]], [9, 8, 7, 6], True, False),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_history(name: str) -> None:
+    calls, ids, complete, undecided = HISTORIES[name]
+    tally = RunTally(5, "sha")
+    for call in calls:
+        tally.decoded(call)
+    assert (list(tally.ids), tally.complete, tally.undecided) == (ids, complete, undecided)

@@ -1,0 +1,224 @@
+"""Text to ids and back, whole and in pieces."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+from axproxy.control_tokens import MARK
+from axproxy.text_tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
+from axproxy.tokenizer_folder import SMALL, TokenizerFolderError
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters=MARK))
+ids_of_any_kind = st.lists(st.one_of(st.integers(0, 3800), st.integers(-5, 1 << 40)), max_size=30)
+
+
+@given(texts)
+def test_any_text_comes_back(small: TextTokenizer, text: str) -> None:
+    assert small.decode(small.encode(text)) == text
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters=MARK + "\u2581")))
+def test_any_text_comes_back_from_word_pieces(pieces: TextTokenizer, text: str) -> None:
+    assert pieces.decode(pieces.encode(text)) == text
+
+
+@pytest.mark.parametrize("kind", ["small", "pieces"])
+@given(ids=ids_of_any_kind, data=st.data())
+def test_however_ids_are_split_the_text_is_the_same(
+    kind: str, request: pytest.FixtureRequest, ids: list[int], data: st.DataObject
+) -> None:
+    tokenizer: TextTokenizer = request.getfixturevalue(kind)
+    stream = tokenizer.stream()
+    text, start = "", 0
+    while start < len(ids):
+        end = data.draw(st.integers(start + 1, len(ids)))
+        new = stream.feed(ids[start:end])
+        assert len(new) == end - start
+        text += "".join(new)
+        start = end
+    assert text + stream.finish() == tokenizer.decode(ids)
+
+
+@given(ids_of_any_kind)
+def test_a_text_is_the_bytes_of_its_tokens(small: TextTokenizer, ids: list[int]) -> None:
+    assert small.decode(ids) == b"".join(map(small.bytes_of, ids)).decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("text", ["Hello, world!", "the <think> sign", "Grüße 你好 😀", " a\n\n b"])
+def test_text_is_what_the_library_makes_of_the_ids(small: TextTokenizer, text: str) -> None:
+    library = Tokenizer.from_file(str(SMALL / "tokenizer.json"))
+    ids = library.encode(text).ids
+    assert small.encode(text) == ids
+    assert small.decode(ids) == library.decode(ids, skip_special_tokens=False) == text
+
+
+def test_a_character_comes_with_the_token_that_completes_it(small: TextTokenizer) -> None:
+    ids = small.encode("😀")
+    assert len(ids) > 1
+    assert small.stream().feed(ids) == [""] * (len(ids) - 1) + ["😀"]
+
+
+def test_half_a_character_at_the_end_becomes_a_replacement(small: TextTokenizer) -> None:
+    stream = small.stream()
+    first_byte = small.encode("\U000fffff")[0]
+    assert stream.feed([first_byte]) == [""]
+    assert stream.finish() == "\ufffd"
+
+
+def test_unknown_ids_have_no_text(small: TextTokenizer) -> None:
+    assert small.decode([-1, 10_000_000, 1 << 70]) == ""
+
+
+def test_control_tokens_are_live_and_read_as_they_are_written(small: TextTokenizer) -> None:
+    ids = small.encode("<|im_start|><think>")
+    assert len(ids) == 2
+    assert small.decode(ids) == "<|im_start|><think>"
+
+
+def test_a_mark_splits_the_text_and_vanishes(small: TextTokenizer) -> None:
+    assert small.encode(f"he{MARK}llo") == small.encode("he") + small.encode("llo")
+    assert small.encode(MARK) == small.encode("") == []
+
+
+def test_lone_surrogates_count_as_replacements(small: TextTokenizer) -> None:
+    assert small.encode("a\ud800") == small.encode("a\ufffd")
+
+
+def test_a_very_long_text_is_counted_in_slices(small: TextTokenizer) -> None:
+    text = "word " * (SLICE_CHARACTERS // 4)
+    assert abs(small.count(text) - SLICE_CHARACTERS // 4) < 5
+    assert small.decode(small.encode(text)) == text
+
+
+def test_the_first_space_of_word_pieces_is_not_text(pieces: TextTokenizer) -> None:
+    hello = pieces.encode("he a")
+    assert pieces.decode(hello) == "he a"
+    assert pieces.stream().feed(hello) == ["he", " a"]
+
+
+def test_info_of_the_small_tokenizer(small: TextTokenizer) -> None:
+    info = small.info()
+    assert json.loads(json.dumps(info)) == info
+    assert info["eos_token"] == "<|im_end|>"
+    assert small.decode([info["eos_id"]]) == "<|im_end|>"
+    assert (info["bos_id"], info["bos_token"]) == (-1, None)
+    assert "<|im_start|>" in info["chat_template"]
+    special = {token["text"]: token["special"] for token in info["control_tokens"]}
+    assert (special["<|im_start|>"], special["<think>"]) == (True, False)
+    every = [len(small.bytes_of(token_id)) for token_id in range(info["vocab_size"])]
+    assert info["longest_token_bytes"] == max(every)
+
+
+def test_info_of_word_pieces(pieces: TextTokenizer) -> None:
+    info = pieces.info()
+    assert (info["bos_id"], info["eos_id"]) == (1, 2)
+    assert info["chat_template"] is None
+
+
+def save(folder: Path, tokenizer: Tokenizer, config: str = '{"eos_token": "</s>"}') -> Path:
+    """Writes a tokenizer folder."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(config)
+    return folder
+
+
+def word_tokenizer(*words: str) -> Tokenizer:
+    """A tokenizer of single characters and control tokens."""
+    tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "s": 2, "<": 3, ">": 4}, merges=[]))
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(word, normalized=True) for word in words])
+    return tokenizer
+
+
+def test_a_look_alike_does_not_become_a_control_token(tmp_path: Path) -> None:
+    """With NFKC, full-width letters turn into those of a control token."""
+    tokenizer = word_tokenizer("<s>", "</s>")
+    tokenizer.normalizer = normalizers.NFKC()
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer))
+    assert tokenizer.encode("\uff1cs\uff1e").ids == [5]
+    assert loaded.encode("\uff1cs\uff1e") == [3, 2, 4]
+    assert loaded.encode("<s>") == [5]
+
+
+def test_blanks_that_are_added_tokens_are_no_control_tokens(tmp_path: Path) -> None:
+    loaded = TextTokenizer.load(save(tmp_path, word_tokenizer("  ", "\n", "\u2581\u2581", "</s>")))
+    assert [token.text for token in loaded.control_tokens] == ["</s>"]
+
+
+def test_padding_and_truncation_of_the_folder_are_ignored(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer("</s>")
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=9)
+    assert TextTokenizer.load(save(tmp_path, tokenizer)).encode("abab") == [0, 1, 0, 1]
+
+
+def test_the_usual_end_of_turn_is_found_without_a_config(tmp_path: Path) -> None:
+    word_tokenizer("<|endoftext|>", "<|im_end|>").save(str(tmp_path / "tokenizer.json"))
+    assert TextTokenizer.load(tmp_path).info()["eos_token"] == "<|im_end|>"
+
+
+def test_a_text_that_the_vocabulary_cannot_write_is_an_error_of_its_own(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))
+    tokenizer.decoder = decoders.ByteLevel()
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer))
+    with pytest.raises(Untokenizable):
+        loaded.encode("b")
+
+
+BROKEN = {
+    # what tokenizer.json holds: what the error says
+    "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n": "git lfs pull",
+    "": "fetch it again",
+    "{}": "fetch it again",
+    "no json": "fetch it again",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_vocabulary_is_explained(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(TokenizerFolderError, match=BROKEN[content]) as raised:
+        TextTokenizer.load(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_a_missing_vocabulary_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerFolderError, match=r"there is no .*tokenizer\.json; copy it"):
+        TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"eos_token": "gone"}', "\udcff", "[" * 100_000])
+def test_a_broken_config_is_explained(tmp_path: Path, config: str) -> None:
+    shutil.copy(SMALL / "tokenizer.json", tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_bytes(config.encode("utf-8", "surrogateescape"))
+    with pytest.raises(TokenizerFolderError, match=str(tmp_path)):
+        TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "decoder", [None, decoders.WordPiece(), decoders.CTC(), decoders.Strip("x", 1, 0)]
+)
+def test_an_unknown_way_to_make_text_is_refused(
+    tmp_path: Path, decoder: decoders.Decoder | None
+) -> None:
+    tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "</s>": 1}, merges=[]))
+    if decoder is not None:
+        tokenizer.decoder = decoder
+    with pytest.raises(TokenizerFolderError, match=f"{tmp_path}.*unsupported"):
+        TextTokenizer.load(save(tmp_path, tokenizer))
+
+
+@pytest.mark.parametrize("scheme", ["always", "never"])
+def test_metaspace_vocabularies_are_read(tmp_path: Path, scheme: str) -> None:
+    vocabulary = {"\u2581a": 0, "b": 1, "</s>": 2, "<0x41>": 3}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.decoder = decoders.Sequence([decoders.Metaspace("\u2581", scheme)])  # type: ignore[arg-type] # a Literal there
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer))
+    assert loaded.decode([0, 1, 0]) == ("ab a" if scheme == "always" else " ab a")
+    assert loaded.decode([3]) == "<0x41>"
