@@ -17,6 +17,7 @@ from axproxy.restart import RestartPolicy
 from axproxy.states import HAS_PROCESS, Event, State, advance
 
 LAST_RUNG = (signal.SIGKILL, 5.0)
+_TROUBLE = frozenset({State.STOPPING, State.BACKOFF, State.FAILED})
 
 
 class Verdict(Protocol):
@@ -129,7 +130,7 @@ class Child:
                 old.value,
                 self.state.value,
                 event.value,
-                f": {self._note}" if self._note else "",
+                f": {self._note}" if self._note and self.state in _TROUBLE else "",
             )
         _ENTER[self.state](self)
 

@@ -65,9 +65,7 @@ class Shield:
         first = "".join(sorted({re.escape(token[0]) for token in whole}))
         # The class comes first because it is quick to fail at nearly every character.
         self._starts = re.compile(
-            rf"(?=[{first}])(?=(?:{_any_of(whole)})|(?:{_any_of(heads)})\Z)."
-            if first
-            else _NEVER,
+            rf"(?=[{first}])(?=(?:{_any_of(whole)})|(?:{_any_of(heads)})\Z)." if first else _NEVER,
             flags=re.DOTALL,
         )
         self._prolongs = re.compile(

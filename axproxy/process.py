@@ -48,7 +48,7 @@ class RealProcess:
         ours, theirs = os.openpty()
         try:
             self._popen = subprocess.Popen(
-                [*_die_with_parent(log), *command],
+                [*die_with_parent(log), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
@@ -82,7 +82,8 @@ class RealProcess:
         return self._tail.last_lines(20)
 
 
-def _die_with_parent(log: logging.Logger) -> list[str]:
+def die_with_parent(log: logging.Logger) -> list[str]:
+    """A prefix for a command that must not outlive the thread that starts it."""
     # No preexec_fn: it is unsafe in a program with threads.
     if setpriv := shutil.which("setpriv"):
         return [setpriv, "--pdeathsig", "TERM", "--"]

@@ -54,6 +54,7 @@ class RunTrace:
             if call is Call.NEXT:
                 pieces = [_without_nul(piece) for piece in self._stream.feed(ids)]
                 self._pieces.extend(pieces)
+                self._dangling = dangling if self._tally.undecided else ""
                 dangling = ""
             elif call is Call.FINAL:
                 self._pieces, self._dangling = pieces, dangling
@@ -70,8 +71,8 @@ class RunTrace:
         """The trace, as soon as its version is not `after`, at the latest after `wait` seconds.
 
         A reader who already has the first `have` tokens of `run` gets only the later ones, unless
-        another run has begun.  `dangling` is U+FFFD when a complete answer ends within a
-        character; the pieces and it join to the whole text.
+        another run has begun.  `dangling` is U+FFFD when an answer that is (or, undecided, may be)
+        complete ends within a character; the pieces and it join to the whole text.
         """
         with self._changed:
             # "Not", rather than "above": a version of our predecessor must not put a reader off.

@@ -18,7 +18,7 @@ from axproxy.tokenizer_folder import FolderContent, TokenizerFolderError, read_f
 
 # The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
 # in slices.  A seam may cost a token or two, in a text that no window of these models holds.
-SLICE_CHARACTERS = 1 << 18
+SLICE_CHARACTERS = 1 << 16
 
 # The end of a turn for folders that do not name it; the first one in the vocabulary is taken.
 USUAL_EOS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")

@@ -47,8 +47,8 @@ class Trace:
     """The runtime's latest run, as its tokenizer sees it.
 
     `run` counts the runs of this `epoch`, 0 before the first.  `tokens` are the sampled ones from
-    number `have` on.  `dangling` is U+FFFD when a complete answer ends within a character.  With
-    `undecided`, the tokens are the whole answer if the runtime is idle, else the next call tells.
+    number `have` on.  With `undecided`, they are the whole answer if the runtime is idle; if it is
+    not, the next call tells.  `dangling` is U+FFFD when the whole answer ends within a character.
     `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not seen or broken.
     """
 

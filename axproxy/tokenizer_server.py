@@ -178,7 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=12345, help="0 picks a free one")
     parser.add_argument("--folder", help="a folder with a tokenizer.json (default: the built-in)")
     parser.add_argument(
-        "--model-path", help="a model's folder, to search for its tokenizer if --folder is not given"
+        "--model-path",
+        help="a model's folder, to search for its tokenizer if --folder is not given",
     )
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,11 +33,11 @@ def generation(card: Card, **how: object) -> Generation:
     return Generation(card, card, WINDOW, clock=card.clock, sleep=card.sleep, **how)
 
 
-def answer(card: Card, limits: Limits = Limits(), prompt: Prompt = PROMPT, **how: object) -> str:
+def answer(card: Card, limits: Limits | None = None, prompt: Prompt = PROMPT, **how: object) -> str:
     """The text of one whole answer; leaves the finished generation in `card.last`."""
     card.last = run = generation(card, **how)
     try:
-        return "".join(run.run(prompt, Sampling(), limits))
+        return "".join(run.run(prompt, Sampling(), limits or Limits()))
     finally:
         run.close()
 
@@ -74,7 +76,7 @@ def test_text_waits_no_longer_than_a_call_behind_the_tokenizer() -> None:
     arrivals = [card.now for _ in run.run(PROMPT, Sampling(), Limits())]
     run.close()
 
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     assert max(gaps) < 3 * 0.02 + 0.005
 
 

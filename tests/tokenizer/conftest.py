@@ -3,11 +3,10 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tokenizer_calls import Caller
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.text_tokenizer import TextTokenizer
@@ -31,7 +30,7 @@ def folder_in_the_manner_of_sentencepiece(tmp_path_factory: pytest.TempPathFacto
         models.BPE(
             vocab={word: number for number, word in enumerate(words)},
             merges=merges,
-            unk_token="<unk>",
+            unk_token="<unk>",  # noqa: S106 - no password, a token
             byte_fallback=True,
         )
     )
@@ -59,37 +58,6 @@ def folder_in_the_manner_of_sentencepiece(tmp_path_factory: pytest.TempPathFacto
 def sentencepiece_tokenizer(pieces_folder: Path) -> TextTokenizer:
     """Word pieces with spaces written as U+2581."""
     return TextTokenizer.load(pieces_folder)
-
-
-class Caller:
-    """Calls a server as the vendor's program does: one connection for each call."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def __call__(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer of one call; `body` is sent as it is if it is bytes, else as JSON."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            connection.request(method, path, sent, {"Connection": "close"})
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        finally:
-            connection.close()
-        return (response.status, answer)
-
-    def post(self, path: str, body: Any) -> Any:
-        """The answer to a POST, which must be a 200."""
-        status, answer = self("POST", path, body)
-        assert status == 200, answer
-        return answer
-
-    def get(self, path: str) -> Any:
-        """The answer to a GET, which must be a 200."""
-        status, answer = self("GET", path)
-        assert status == 200, answer
-        return answer
 
 
 @pytest.fixture(name="server")

@@ -8,7 +8,21 @@ from axproxy.control_tokens import MARK, Shield, clean, shield
 from axproxy.text_tokenizer import TextTokenizer
 
 QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
-FRAGMENTS = [*QWEN, "<", "<|", "im_end|>", "|>", "<<|im_", "think>", "/", "\n", " ", "a", "\0", MARK]
+FRAGMENTS = [
+    *QWEN,
+    "<",
+    "<|",
+    "im_end|>",
+    "|>",
+    "<<|im_",
+    "think>",
+    "/",
+    "\n",
+    " ",
+    "a",
+    "\0",
+    MARK,
+]
 
 typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map("".join)
 

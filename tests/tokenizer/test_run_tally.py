@@ -68,7 +68,7 @@ def test_after_a_restart_in_mid_answer_only_the_final_list_counts(
     assert tally.complete is (len(ids) > 3)
 
 
-HISTORIES = {
+HISTORIES: dict[str, tuple[list[list[int]], list[int], bool, bool]] = {
     # name: (calls, ids, complete, undecided)
     "one token": ([[9], [9]], [9], True, False),
     "one token, stopped": ([[9]], [9], False, True),

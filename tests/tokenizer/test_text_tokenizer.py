@@ -13,6 +13,8 @@ from axproxy.control_tokens import MARK
 from axproxy.text_tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
 from axproxy.tokenizer_folder import SMALL, TokenizerFolderError
 
+END_OF_TURN = "<|im_end|>"
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters=MARK))
 ids_of_any_kind = st.lists(st.one_of(st.integers(0, 3800), st.integers(-5, 1 << 40)), max_size=30)
 
@@ -104,8 +106,8 @@ def test_the_first_space_of_word_pieces_is_not_text(pieces: TextTokenizer) -> No
 def test_info_of_the_small_tokenizer(small: TextTokenizer) -> None:
     info = small.info()
     assert json.loads(json.dumps(info)) == info
-    assert info["eos_token"] == "<|im_end|>"
-    assert small.decode([info["eos_id"]]) == "<|im_end|>"
+    assert info["eos_token"] == END_OF_TURN
+    assert small.decode([info["eos_id"]]) == END_OF_TURN
     assert (info["bos_id"], info["bos_token"]) == (-1, None)
     assert "<|im_start|>" in info["chat_template"]
     special = {token["text"]: token["special"] for token in info["control_tokens"]}
@@ -158,12 +160,12 @@ def test_padding_and_truncation_of_the_folder_are_ignored(tmp_path: Path) -> Non
 
 
 def test_the_usual_end_of_turn_is_found_without_a_config(tmp_path: Path) -> None:
-    word_tokenizer("<|endoftext|>", "<|im_end|>").save(str(tmp_path / "tokenizer.json"))
-    assert TextTokenizer.load(tmp_path).info()["eos_token"] == "<|im_end|>"
+    word_tokenizer("<|endoftext|>", END_OF_TURN).save(str(tmp_path / "tokenizer.json"))
+    assert TextTokenizer.load(tmp_path).info()["eos_token"] == END_OF_TURN
 
 
 def test_a_text_that_the_vocabulary_cannot_write_is_an_error_of_its_own(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))  # noqa: S106 - no password, a token
     tokenizer.decoder = decoders.ByteLevel()
     loaded = TextTokenizer.load(save(tmp_path, tokenizer))
     with pytest.raises(Untokenizable):
@@ -218,7 +220,7 @@ def test_an_unknown_way_to_make_text_is_refused(
 def test_metaspace_vocabularies_are_read(tmp_path: Path, scheme: str) -> None:
     vocabulary = {"\u2581a": 0, "b": 1, "</s>": 2, "<0x41>": 3}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.decoder = decoders.Sequence([decoders.Metaspace("\u2581", scheme)])  # type: ignore[arg-type] # a Literal there
+    tokenizer.decoder = decoders.Sequence([decoders.Metaspace("\u2581", scheme)])
     loaded = TextTokenizer.load(save(tmp_path, tokenizer))
     assert loaded.decode([0, 1, 0]) == ("ab a" if scheme == "always" else " ab a")
     assert loaded.decode([3]) == "<0x41>"

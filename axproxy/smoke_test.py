@@ -1,0 +1,164 @@
+"""Starts the whole service as a user would, asks it something, shows the answer as it streams.
+
+./run_integration.sh            ends it again; exit status 0 when the answer came
+./run_integration.sh --serve    keeps it up until Ctrl-C
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from axproxy.ports import free_port, holders
+from axproxy.process import die_with_parent
+from axproxy.settings import Settings, SettingsError
+
+BACKEND = Path(__file__).resolve().parent.parent / "backend.py"
+QUESTION = "Why is the sky blue?"
+HTTP = requests.Session()
+HTTP.trust_env = False  # no proxy of the environment's between us and the loopback
+
+
+class SmokeTestFailed(Exception):
+    """The sentence that is printed before we leave with status 1."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Start the whole stack and ask it one question.")
+    parser.add_argument("--serve", action="store_true", help="keep it up until Ctrl-C")
+    parser.add_argument("--question", default=QUESTION, help="what to ask (default: %(default)s)")
+    arguments = parser.parse_args()
+    # Both signals end us through the `finally` below, so nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        environ = with_usable_ports(os.environ)
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        print(f"run_integration: {error}", file=sys.stderr)
+        return 2
+    if settings.runtime_kind == "mock":
+        print("** No card is configured: the SIMULATOR answers, not a model. **")
+        print("** Set AX650_MODEL_PATH to a model's folder to use the card.  **")
+    command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
+    service = subprocess.Popen(command, env=environ, process_group=0)
+    family: list[psutil.Process] = []
+    try:
+        base = f"http://127.0.0.1:{settings.port}"
+        wait_until_ready(service, base)
+        family = psutil.Process(service.pid).children(recursive=True)
+        ask(base, settings.model, arguments.question)
+        if arguments.serve:
+            serve(service, base, settings)
+    except SmokeTestFailed as failure:
+        print(f"run_integration: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print()
+        return 0 if arguments.serve else 130
+    finally:
+        stop(service, family)
+    if left := [process for process in family if process.is_running()]:
+        print(f"run_integration: still running: {left}", file=sys.stderr)
+        return 1
+    print("stopped; no process is left behind")
+    return 0
+
+
+def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with free ports where the defaults are taken and none was chosen."""
+    chosen = dict(environ)
+    settings = Settings.from_env(environ)
+    defaults = {"AX650_PORT": settings.port}
+    if settings.runtime_kind == "mock":  # the vendor's program cannot be moved from its port
+        defaults["AX650_RUNTIME_PORT"] = settings.runtime_port
+    if settings.runtime_kind != "attach":
+        defaults["AX650_TOKENIZER_PORT"] = settings.tokenizer_port
+    for variable, number in defaults.items():
+        if not chosen.get(variable) and holders(number):
+            chosen[variable] = str(free_port())
+            print(f"port {number} is taken, using {chosen[variable]} ({variable})")
+    return chosen
+
+
+def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
+    said = ""
+    while True:
+        if service.poll() is not None:
+            raise SmokeTestFailed("the service has ended; its log above says why")
+        health = get_health(base)
+        if health:
+            runtime, tokenizer = health["runtime"], health["tokenizer"]
+            percent = runtime["load_percent"]
+            news = f"tokenizer {tokenizer['state']}, runtime {runtime['state']}" + (
+                f", model loaded to {percent} %" if percent is not None else ""
+            )
+            if news != said:
+                print(f"  {news}")
+                said = news
+            if health["status"] == "ok":
+                return
+            if health["status"] == "failed":
+                raise SmokeTestFailed(runtime["note"] or tokenizer["note"])
+        time.sleep(0.1)
+
+
+def get_health(base: str) -> dict[str, Any] | None:
+    try:
+        body: dict[str, Any] = HTTP.get(f"{base}/health", timeout=5).json()
+    except requests.RequestException:  # not listening yet
+        return None
+    return body
+
+
+def ask(base: str, model: str, question: str) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    print(f"\n> {question}")
+    final: dict[str, Any] = {}
+    with HTTP.post(f"{base}/api/chat", json=body, stream=True, timeout=600) as reply:
+        for line in reply.iter_lines():
+            final = json.loads(line)
+            if "error" in final:
+                raise SmokeTestFailed(final["error"])
+            print(final["message"]["content"], end="", flush=True)
+    if not final.get("done"):
+        raise SmokeTestFailed("the answer broke off")
+    tokens, seconds = final["eval_count"], final["eval_duration"] / 1e9
+    speed = f"{tokens / seconds:.1f} tokens/s" if seconds else "at once"
+    first = final["prompt_eval_duration"] / 1e9
+    print(
+        f"\n\n{final['prompt_eval_count']} prompt tokens, first text after {first:.2f} s, "
+        f"{tokens} tokens, {speed}"
+    )
+
+
+def serve(service: subprocess.Popen[bytes], base: str, settings: Settings) -> None:
+    print(f"\nserving {settings.model} on {base}; Ctrl-C stops it. Try:")
+    print(f'  curl {base}/generate -d \'{{"prompt":"{QUESTION}","max_tokens":64}}\'')
+    sys.stdout.flush()
+    if status := service.wait():
+        raise SmokeTestFailed(f"the service has ended with status {status}")
+
+
+def stop(service: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave orphans
+        signal.signal(number, signal.SIG_IGN)
+    if service.poll() is None:
+        service.terminate()
+    service.wait()
+    psutil.wait_procs(family, timeout=5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

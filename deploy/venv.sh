@@ -1,0 +1,39 @@
+# Sourced by the run_*.sh scripts: `prepare_venv FILE` makes .venv and installs FILE into it, once.
+# Says what is missing on the machine with the command that mends it.
+
+find_python() {
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "Python 3.11 or newer is needed; on Debian 12 or Raspberry Pi OS: sudo apt install python3" >&2
+    return 1
+}
+
+prepare_venv() {
+    local wanted=$1 python stamp seal
+    stamp=.venv/installed-$(basename "$wanted" .txt)
+    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+        python=$(find_python) || return 1
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            echo "Python's venv module is missing; mend it with: sudo apt install python3-venv" >&2
+            return 1
+        fi
+        echo "making .venv with $("$python" --version)"
+        "$python" -m venv --clear .venv || return 1
+    fi
+    # The seal is what was asked for, so a changed requirement installs and an unchanged one does not.
+    seal=$(cat requirements*.txt)
+    if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$seal" ]; then
+        echo "installing $wanted (once; about a minute on a Pi)"
+        if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"; then
+            echo "the installation failed, see above; check the network and run this again" >&2
+            return 1
+        fi
+        printf '%s\n' "$seal" >"$stamp"
+    fi
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Everything that must hold: lint, types, tests. Further arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. deploy/venv.sh
+prepare_venv requirements-dev.txt
+
+python=.venv/bin/python
+$python -m ruff check .
+$python -m ruff format --check .
+$python -m mypy
+if [ $# -gt 0 ]; then
+    exec $python -m pytest "$@"
+fi
+exec $python -m pytest --cov --cov-fail-under=90

@@ -1,0 +1,342 @@
+"""One child through its life, with a clock and a process that do what the test says."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.child import Child, ChildSpec
+from axproxy.restart import RestartPolicy
+from axproxy.states import HAS_PROCESS, State
+
+LADDER = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
+
+
+@dataclass
+class FakeClock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeProcess:
+    pid: int
+    status: int | None = None
+    signals: list[signal.Signals] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def poll(self) -> int | None:
+        return self.status
+
+    def signal(self, number: signal.Signals) -> None:
+        self.signals.append(number)
+
+    def last_words(self) -> list[str]:
+        return self.words
+
+
+@dataclass
+class FakeWatch:
+    ready: bool = False
+    useless: str | None = None
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class World:
+    """A child with everything around it under the test's hand."""
+
+    def __init__(self, **policy: float) -> None:
+        self.clock = FakeClock()
+        self.processes: list[FakeProcess] = []
+        self.watches: list[FakeWatch] = []
+        self.hindrance: str | None = None
+        self.spawn_error: OSError | None = None
+        self.progress: object = 0
+        self.stopped_answers = 0
+        spec = ChildSpec(
+            name="runtime",
+            spawn=self._spawn,
+            watch=self._watch,
+            stop_ladder=lambda: LADDER,
+            start_timeout=300,
+            hindrance=lambda: self.hindrance,
+            progress=lambda: self.progress,
+            before_stop=self._before_stop,
+            policy=RestartPolicy(**policy),
+        )
+        self.child = Child(spec, self.clock, logging.getLogger("test"))
+
+    def _spawn(self) -> FakeProcess:
+        if self.spawn_error:
+            raise self.spawn_error
+        self.processes.append(FakeProcess(100 + len(self.processes)))
+        return self.processes[-1]
+
+    def _watch(self, _pid: int) -> FakeWatch:
+        self.watches.append(FakeWatch())
+        return self.watches[-1]
+
+    def _before_stop(self) -> None:
+        self.stopped_answers += 1
+
+    def tick(self, seconds: float = 0.25, may_start: bool = True, may_stay: bool = True) -> State:
+        self.clock.now += seconds
+        self.child.tick(may_start=may_start, may_stay=may_stay)
+        return self.child.state
+
+    def bring_up(self) -> None:
+        while self.tick() is not State.STARTING:
+            pass
+        self.watches[-1].ready = True
+        assert self.tick() is State.READY
+
+
+def test_stopped_to_starting_to_ready() -> None:
+    world = World()
+
+    assert world.tick() is State.STARTING
+    assert world.tick() is State.STARTING
+    world.watches[0].ready = True
+    assert world.tick() is State.READY
+
+
+def test_it_waits_until_what_it_needs_is_ready() -> None:
+    world = World()
+
+    assert world.tick(may_start=False) is State.STOPPED
+    assert world.tick(may_start=True) is State.STARTING
+
+
+def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
+    world = World()
+    world.hindrance = "port 8000 is held by llm-openai-api (pid 7)"
+
+    for _ in range(50):
+        assert world.tick() is State.STOPPED
+    assert world.child.status().note == world.hindrance
+    world.hindrance = None
+    assert world.tick() is State.STARTING
+    assert world.child.status().restarts == 0
+
+
+def test_starting_to_backoff_when_it_exits() -> None:
+    world = World()
+    world.tick()
+    world.processes[0].status = 255
+    world.processes[0].words = ["lLaMa.Init failed"]
+
+    assert world.tick() is State.BACKOFF
+    status = world.child.status()
+    assert status.last_exit == "exited with status 255"
+    assert "lLaMa.Init failed" in status.note
+    assert status.pid is None
+
+
+def test_backoff_to_starting_after_a_growing_delay() -> None:
+    world = World(first_delay=1, longest_delay=8, attempts=10)
+    delays = []
+    for _ in range(5):
+        while world.tick() is not State.STARTING:
+            pass
+        world.processes[-1].status = 1
+        world.tick()
+        died = world.clock.now
+        while world.child.state is State.BACKOFF:
+            world.tick(0.25)
+        delays.append(round(world.clock.now - died))
+    assert delays == [1, 2, 4, 8, 8]
+
+
+def test_backoff_to_failed_after_too_many_deaths_in_a_row() -> None:
+    world = World(attempts=3, first_delay=1)
+    for _ in range(200):
+        if world.tick() is State.STARTING:
+            world.processes[-1].status = -11
+        if world.child.state is State.FAILED:
+            break
+
+    assert world.child.state is State.FAILED
+    assert len(world.processes) == 4
+    assert "4 deaths" in world.child.status().note
+    assert world.tick(10_000) is State.FAILED
+
+
+def test_failed_to_starting_by_an_operator_only() -> None:
+    world = World(attempts=0)
+    world.tick()
+    world.processes[0].status = 1
+    world.tick()
+    assert world.tick() is State.FAILED
+
+    world.child.revive()
+    assert world.tick() is State.STARTING
+    assert world.child.status().restarts == 1
+
+
+def test_a_long_life_forgives_earlier_deaths() -> None:
+    world = World(attempts=1, first_delay=1, settled_after=60)
+    for _ in range(5):
+        world.bring_up()
+        world.tick(61)
+        world.processes[-1].status = -11
+        assert world.tick() is State.BACKOFF
+
+
+def test_a_spawn_that_fails_counts_as_a_death() -> None:
+    world = World()
+    world.spawn_error = FileNotFoundError("main_api is not there")
+    world.tick()
+
+    assert world.tick() is State.BACKOFF
+    assert world.child.status().note == "main_api is not there"
+
+
+def test_slow_is_not_dead_while_there_is_progress() -> None:
+    world = World()
+    for percent in range(20):
+        world.progress = percent
+        assert world.tick(250) is State.STARTING
+
+
+def test_no_progress_while_starting_times_out_and_counts_as_a_death() -> None:
+    world = World()
+    world.tick()
+    assert world.tick(301) is State.STOPPING
+    world.processes[0].status = 0
+    assert world.tick() is State.STOPPED
+    assert world.tick() is State.BACKOFF
+    assert "no progress for 300 s" in world.child.status().note
+
+
+def test_stop_climbs_the_ladder() -> None:
+    world = World()
+    world.bring_up()
+    process = world.processes[0]
+
+    assert world.tick(may_stay=False) is State.STOPPING
+    assert world.stopped_answers == 1
+    assert process.signals == [signal.SIGINT]
+    for _ in range(39):
+        world.tick(may_stay=False)
+    assert set(process.signals) == {signal.SIGINT}  # repeated: one during a load is lost
+    for _ in range(10):
+        world.tick(may_stay=False)
+    assert process.signals[-1] is signal.SIGTERM
+    for _ in range(22):
+        world.tick(may_stay=False)
+    assert process.signals[-1] is signal.SIGKILL
+    process.status = -9
+    assert world.tick(may_stay=False) is State.STOPPED
+
+
+def test_a_quick_exit_never_sees_the_higher_rungs() -> None:
+    world = World()
+    world.bring_up()
+    world.tick(may_stay=False)
+    world.processes[0].status = 0
+
+    assert world.tick(may_stay=False) is State.STOPPED
+    assert world.processes[0].signals == [signal.SIGINT]
+    assert world.watches[0].cancelled
+
+
+def test_wedged_is_recycled_and_counted() -> None:
+    world = World()
+    world.bring_up()
+    world.child.report_wedged(100, "no token for 60 s")
+
+    assert world.tick() is State.STOPPING
+    world.processes[0].status = 0
+    assert world.tick() is State.STOPPED
+    assert world.tick() is State.BACKOFF
+    assert world.child.status().note == "no token for 60 s"
+
+
+def test_a_late_report_does_not_fell_the_successor() -> None:
+    world = World()
+    world.bring_up()
+    world.processes[0].status = -11
+    world.tick()
+    world.bring_up()
+    world.child.report_wedged(100, "about the first one")
+
+    assert world.tick() is State.READY
+    assert world.tick() is State.READY
+
+
+def test_never_answering_counts_as_dying() -> None:
+    world = World(attempts=2, first_delay=1)
+    for _ in range(500):
+        state = world.tick(1)
+        if state is State.STARTING:
+            world.watches[-1].useless = "the self-test failed"
+        if state is State.STOPPING:
+            world.processes[-1].status = 0
+        if state is State.FAILED:
+            break
+
+    assert world.child.state is State.FAILED
+    assert "the self-test failed" in world.child.status().note
+
+
+def test_backoff_to_stopped_when_not_wanted_any_more() -> None:
+    world = World()
+    world.tick()
+    world.processes[0].status = 1
+    world.tick()
+
+    assert world.tick(may_stay=False) is State.STOPPED
+    assert world.tick(1000, may_stay=False, may_start=False) is State.STOPPED
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["tick", "exit", "ready", "useless", "wedge", "revive", "block"]),
+            st.booleans(),
+            st.booleans(),
+            st.floats(0, 400),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_happens_a_child_has_at_most_one_process(
+    history: list[tuple[str, bool, bool, float]],
+) -> None:
+    world = World(attempts=2)
+    for what, start, stay, seconds in history:
+        if what == "exit" and world.processes:
+            world.processes[-1].status = 1
+        elif what == "ready" and world.watches:
+            world.watches[-1].ready = True
+        elif what == "useless" and world.watches:
+            world.watches[-1].useless = "so it is"
+        elif what == "wedge" and world.processes:
+            world.child.report_wedged(world.processes[-1].pid, "stuck")
+        elif what == "revive":
+            world.child.revive()
+        elif what == "block":
+            world.hindrance = None if world.hindrance else "somebody is there"
+        state = world.tick(seconds, may_start=start and stay, may_stay=stay)
+        running = [process for process in world.processes if process.status is None]
+        assert len(running) <= 1
+        if state not in HAS_PROCESS:
+            assert not running
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_status_of_every_state_can_be_shown(state: State) -> None:
+    world = World()
+    world.child.state = state
+
+    assert world.child.status().state is state

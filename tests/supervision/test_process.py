@@ -1,0 +1,122 @@
+"""Real children: their group, their output, their end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from axproxy.process import RealProcess
+from axproxy.runtime_log import RuntimeLog
+from tests.waiting import eventually
+
+LOG = logging.getLogger("test.child")
+
+Start = Callable[..., RealProcess]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[RealProcess] = []
+
+    def start_python(code: str, listener: RuntimeLog | None = None) -> RealProcess:
+        started.append(RealProcess([sys.executable, "-c", code], LOG, listener))
+        return started[-1]
+
+    yield start_python
+    for process in started:
+        process.signal(signal.SIGKILL)
+        eventually(lambda: process.poll() is not None)  # noqa: B023 - waited for right here
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_child_ends_with_its_own_status_and_last_words(start: Start) -> None:
+    process = start("import sys; print('first'); print('last words'); sys.exit(7)")
+
+    assert eventually(process.poll) == 7
+    assert process.last_words() == ["first", "last words"]
+
+
+def test_death_by_signal_is_a_negative_status(start: Start) -> None:
+    process = start("import time; time.sleep(60)")
+    process.signal(signal.SIGTERM)
+
+    assert eventually(process.poll) == -signal.SIGTERM
+
+
+def test_output_is_drained_however_much_there_is(start: Start) -> None:
+    process = start("for number in range(50_000): print('x' * 80)")
+
+    assert eventually(lambda: process.poll() is not None)
+    assert process.poll() == 0
+
+
+def test_output_is_a_terminal_so_that_lines_come_when_they_are_written(start: Start) -> None:
+    log = RuntimeLog()
+    start("print('Server running on port 8000...'); import time; time.sleep(60)", log)
+
+    assert eventually(lambda: log.serving)
+
+
+def test_signals_reach_the_whole_group(start: Start) -> None:
+    process = start(
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    helper = int(eventually(lambda: process._tail.last_lines(1))[0])
+    process.signal(signal.SIGTERM)
+
+    assert eventually(lambda: gone(helper))
+
+
+def test_helpers_of_a_wrapper_go_with_it(start: Start) -> None:
+    process = start(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)"
+    )
+    assert eventually(lambda: process.poll() is not None)
+    helper = int(process.last_words()[0])
+
+    assert eventually(lambda: gone(helper))
+
+
+def test_a_missing_program_is_one_sentence() -> None:
+    with pytest.raises(FileNotFoundError, match="main_api_axcl_aarch64 is not there"):
+        RealProcess(["/nowhere/main_api_axcl_aarch64"], LOG)
+
+
+def test_no_child_outlives_us_when_we_are_killed_outright() -> None:
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import logging, sys, time\n"
+            "from axproxy.process import RealProcess\n"
+            "code = 'import time; time.sleep(60)'\n"
+            "child = RealProcess([sys.executable, '-c', code], logging.getLogger())\n"
+            "print(child.pid, flush=True)\n"
+            "time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    assert not gone(child)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+
+    assert eventually(lambda: gone(child))

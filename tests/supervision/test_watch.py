@@ -1,0 +1,69 @@
+"""Asking without blocking whoever wants to know."""
+
+from __future__ import annotations
+
+import threading
+
+from axproxy.watch import NotYet, Useless, Watch
+from tests.waiting import eventually
+
+
+def nothing(_cancelled: object = None) -> None:
+    """A check that finds all well."""
+
+
+def test_ready_once_the_check_returns() -> None:
+    asked = []
+
+    def check(_cancelled: object) -> None:
+        asked.append(1)
+        if len(asked) < 3:
+            raise NotYet
+
+    watch = Watch(check, nothing, pause=0.001)
+    assert eventually(lambda: watch.ready)
+    watch.cancel()
+
+    assert len(asked) == 3
+
+
+def test_a_finding_is_kept_for_the_supervisor() -> None:
+    def check(_cancelled: object) -> None:
+        raise Useless("the self-test failed")
+
+    watch = Watch(check, nothing)
+
+    assert eventually(lambda: watch.useless) == "the self-test failed"
+    assert not watch.ready
+
+
+def test_one_missed_heartbeat_is_no_finding_three_are() -> None:
+    answers = iter([True, False, True, False, False, True, False, False, False])
+    asked = []
+
+    def alive() -> None:
+        asked.append(1)
+        if not next(answers):
+            raise NotYet("no answer")
+
+    watch = Watch(nothing, alive, heartbeat=0.001)
+
+    assert "stopped answering" in eventually(lambda: watch.useless)
+    assert len(asked) == 9
+
+
+def test_a_check_under_way_learns_that_nobody_waits_any_more() -> None:
+    begun, left = threading.Event(), threading.Event()
+
+    def check(cancelled) -> None:
+        begun.set()
+        eventually(cancelled)
+        left.set()
+        raise NotYet
+
+    watch = Watch(check, nothing)
+    begun.wait(5)
+    watch.cancel()
+
+    assert left.wait(5)
+    assert not watch.ready

@@ -1,0 +1,339 @@
+"""The tokenizer server, asked over real connections."""
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+from statistics import median
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizer_calls import Caller
+
+from axproxy.text_tokenizer import TextTokenizer
+from axproxy.tokenizer_answers import TokenizerAnswers
+from axproxy.tokenizer_server import LONGEST_BODY, TokenizerServer
+
+
+def sha256(text: str) -> str:
+    """The hex sha256 of a text, as the proxy computes it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_start_of_the_vendors_program_is_answered(call: Caller, small: TextTokenizer) -> None:
+    uid = call.get("/get_uid")["uid"]
+    assert call.get(f"/bos_id?uid={uid}") == {"bos_id": -1}
+    assert call.get("/eos_id?uid=of-another-process") == {"eos_id": small.eos_id}
+    assert call.post("/reset", {"uid": uid, "system_prompt": "You are."}) == {"token_ids": []}
+
+
+def test_the_probe_says_who_and_which_process(call: Caller) -> None:
+    probe = call.get("/")
+    assert probe["server"] == "axproxy tokenizer"
+    assert call.get("/info")["epoch"] == call.get("/trace")["epoch"] == probe["epoch"]
+
+
+def test_unknown_paths_are_answered_like_the_vendors(call: Caller) -> None:
+    assert call.get("/health") == {"error": "Invalid GET endpoint"}
+    assert call.get("//[") == {"error": "Invalid GET endpoint"}
+    assert call.post("/nothing", {}) == {"error": "Invalid POST endpoint"}
+
+
+def test_encode_gives_the_text_and_nothing_but_the_text(call: Caller, small: TextTokenizer) -> None:
+    text = "<|im_start|>user\nhow are you?<|im_end|>\n"
+    answer = call.post("/encode", {"text": text, "uid": "x", "last_reply": "I am fine"})
+    assert answer == {"token_ids": small.encode(text), "diff": small.encode(text)}
+
+
+BROKEN = [b"", b"{", b"[]", b'{"text": 7}', b'{"uid": "x"}', b"\xff", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_broken_encode_gets_a_harmless_prompt(
+    call: Caller, small: TextTokenizer, body: bytes
+) -> None:
+    answer = call.post("/encode", body)
+    assert answer["diff"] == answer["token_ids"] == small.encode("\n") * 2
+    trace = call.get("/trace")
+    assert (trace["run"], trace["prompt_sha256"], trace["prompt_tokens"]) == (1, "", 2)
+
+
+@pytest.mark.parametrize("text", ["", "a", "\ufdd0"])
+def test_a_prompt_is_never_shorter_than_two_tokens(
+    call: Caller, small: TextTokenizer, text: str
+) -> None:
+    diff = call.post("/encode", {"text": text})["diff"]
+    assert len(diff) == 2
+    assert diff[-1] == (small.encode(text) or small.encode("\n"))[-1]
+    assert call.get("/trace")["prompt_sha256"] == sha256(text)
+
+
+@pytest.mark.parametrize("body", [*BROKEN, b'{"token_ids": [1, "2"]}', b'{"token_ids": [true]}'])
+def test_a_broken_decode_gets_no_text(call: Caller, body: bytes) -> None:
+    assert call.post("/decode", body) == {"text": ""}
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_broken_reset_is_a_reset(call: Caller, body: bytes) -> None:
+    assert call.post("/reset", body) == {"token_ids": []}
+    assert call.get("/trace")["resets"] == 1
+
+
+@pytest.mark.parametrize("path", ["/count", "/tokenize"])
+@pytest.mark.parametrize("body", BROKEN)
+def test_a_broken_call_of_the_proxys_is_refused(call: Caller, path: str, body: bytes) -> None:
+    status, answer = call("POST", path, body)
+    assert status == 400
+    assert "text" in answer["error"]
+
+
+@pytest.mark.parametrize("query", ["after=x", "wait=nan", "have=inf"])
+def test_a_broken_trace_query_is_refused(call: Caller, query: str) -> None:
+    status, answer = call("GET", f"/trace?{query}")
+    assert (status, answer["error"][-15:]) == (400, "is not a number")
+
+
+def test_counting_and_tokenizing_leave_no_trace(call: Caller, small: TextTokenizer) -> None:
+    assert call.post("/count", {"text": "one two"}) == {"tokens": small.count("one two")}
+    assert call.post("/tokenize", {"text": "one"}) == {"token_ids": small.encode("one")}
+    assert call.get("/trace")["version"] == 0
+
+
+def test_a_body_that_is_too_large_is_read_and_refused(call: Caller) -> None:
+    body = b'{"text": "' + b"a" * LONGEST_BODY + b'"}'
+    assert call("POST", "/count", body)[0] == 400
+    assert len(call.post("/encode", body)["diff"]) == 2
+
+
+def vendor_run(call: Caller, prompt: str, ids: list[int]) -> tuple[str, str]:
+    """What the vendor's program asks for one answer; the text it streams, and the last reply."""
+    call.post("/encode", {"text": prompt})
+    streamed = [
+        call.post("/decode", {"token_ids": ids[start : start + 3]})["text"]
+        for start in range(0, len(ids), 3)
+    ]
+    return "".join(streamed), call.post("/decode", {"token_ids": ids})["text"]
+
+
+def test_an_answer_is_streamed_in_whole_characters(call: Caller, small: TextTokenizer) -> None:
+    answer = "Grüße 😀😀 and 你好, <think>"
+    ids = small.encode(answer)
+    assert vendor_run(call, "prompt", ids) == (answer, answer)
+
+
+def test_the_trace_tells_the_run_exactly(call: Caller, small: TextTokenizer) -> None:
+    ids = small.encode("A short answer 😀 of some tokens")
+    text, _ = vendor_run(call, "the prompt", ids)
+    trace = call.get("/trace")
+    assert trace["prompt_sha256"] == sha256("the prompt")
+    assert trace["prompt_tokens"] == small.count("the prompt")
+    assert [token for token, _ in trace["tokens"]] == ids
+    assert "".join(piece for _, piece in trace["tokens"]) == text
+    assert (trace["run"], trace["complete"], trace["dangling"]) == (1, True, "")
+
+
+def test_a_trace_reader_gets_what_is_new_to_it(call: Caller) -> None:
+    call.post("/encode", {"text": "prompt"})
+    call.post("/decode", {"token_ids": [300, 301, 302]})
+    assert [token for token, _ in call.get("/trace?run=1&have=2")["tokens"]] == [302]
+    for elsewhere in ("run=1&have=9", "run=1&have=-1", "run=7&have=2"):
+        trace = call.get(f"/trace?{elsewhere}")
+        assert (trace["have"], len(trace["tokens"])) == (0, 3)
+
+
+def test_text_that_is_undecided_stays_out_of_the_trace(call: Caller) -> None:
+    call.post("/encode", {"text": "prompt"})
+    again = {"token_ids": [300, 300, 300]}
+    assert call.post("/decode", again) == call.post("/decode", again)
+    trace = call.get("/trace")
+    assert (len(trace["tokens"]), trace["undecided"], trace["complete"]) == (3, True, False)
+    call.post("/decode", again)
+    assert len(call.get("/trace")["tokens"]) == 9
+
+
+def test_half_a_character_does_not_reach_the_next_answer(
+    call: Caller, small: TextTokenizer
+) -> None:
+    half = small.encode("\U000fffff")[:1]
+    assert vendor_run(call, "first", [300, 301, 302, *half])[0] == small.decode([300, 301, 302])
+    assert call.get("/trace")["dangling"] == "\ufffd"
+    assert vendor_run(call, "second", small.encode("fine, thank you")) == ("fine, thank you",) * 2
+
+
+def test_the_runtime_never_gets_a_nul(call: Caller, small: TextTokenizer) -> None:
+    """It ends the text in the runtime's C strings."""
+    ids = small.encode("a\0b and so on")
+    assert vendor_run(call, "prompt", ids)[0] == "ab and so on"
+    assert "".join(piece for _, piece in call.get("/trace")["tokens"]) == "ab and so on"
+
+
+def test_after_a_restart_the_final_list_of_the_answer_counts(
+    call: Caller, small: TextTokenizer
+) -> None:
+    ids = small.encode("an answer that had begun before")
+    assert call.post("/decode", {"token_ids": ids[3:6]})["text"] == small.decode(ids[3:6])
+    assert call.get("/trace")["tokens"] == []
+    call.post("/decode", {"token_ids": ids})
+    trace = call.get("/trace")
+    assert (trace["run"], trace["complete"], len(trace["tokens"])) == (0, True, len(ids))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(ids=st.lists(st.integers(0, 3726), min_size=1, max_size=12), stopped=st.booleans())
+def test_any_answer_is_traced_to_the_letter(
+    small: TextTokenizer, ids: list[int], stopped: bool
+) -> None:
+    answers = TokenizerAnswers(small)
+    answers.post("/encode", b'{"text": "prompt"}')
+    tokens: list[Any] = []
+    whole = len(ids) - len(ids) % 3
+    groups = [ids[start : start + 3] for start in range(0, whole, 3)]
+    for call in [*groups, *([ids[whole:]] if ids[whole:] and not stopped else []), ids]:
+        answers.post("/decode", json.dumps({"token_ids": call}).encode())
+        trace = answers.get(f"/trace?run=1&have={len(tokens)}")
+        assert trace["have"] == len(tokens)
+        tokens += trace["tokens"]
+    assert [token for token, _ in tokens] == ids
+    text = small.decode(ids).replace("\0", "")
+    assert "".join(piece for _, piece in tokens) + trace["dangling"] == text
+
+
+class Reader:
+    """A reader of the trace whose request is on its way when the object is made."""
+
+    def __init__(self, server: TokenizerServer, query: str) -> None:
+        self._connection = HTTPConnection(server.address, timeout=20)
+        self._connection.request("GET", f"/trace?{query}", headers={"Connection": "close"})
+
+    def trace(self) -> Any:
+        """What the reader gets, when it gets it."""
+        with closing(self._connection):
+            return json.loads(self._connection.getresponse().read())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/encode", {"text": "x"}), ("/decode", {"token_ids": [1]}), ("/reset", {})],
+)
+def test_each_call_of_the_runtime_wakes_the_readers(
+    server: TokenizerServer, call: Caller, path: str, body: dict[str, Any]
+) -> None:
+    for version in range(5):
+        readers = [Reader(server, f"after={version}&wait=30") for _ in range(3)]
+        began = time.monotonic()
+        call.post(path, body)
+        assert [reader.trace()["version"] for reader in readers] == [version + 1] * 3
+        assert time.monotonic() - began < 5
+
+
+def test_a_reader_waits_no_longer_than_it_wants(call: Caller) -> None:
+    began = time.monotonic()
+    assert call.get("/trace?after=0&wait=0.2")["version"] == 0
+    assert 0.15 < time.monotonic() - began < 5
+
+
+def test_a_version_of_another_process_does_not_put_a_reader_off(call: Caller) -> None:
+    began = time.monotonic()
+    assert call.get("/trace?after=57&wait=20")["version"] == 0
+    assert time.monotonic() - began < 5
+
+
+def connect(server: TokenizerServer) -> socket.socket:
+    """A connection to the server."""
+    return socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
+
+
+@contextmanager
+def connections(server: TokenizerServer, number: int, sent: bytes = b"") -> Iterator[None]:
+    """Connections that send `sent` and then nothing more."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            client = stack.enter_context(connect(server))
+            client.sendall(sent)
+        yield
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST /enc",
+        b"POST /encode HTTP/1.1\r\nContent-Length: 99\r\n\r\n{",
+        b"GET /trace?wait=20 HTTP/1.1\r\n\r\n",
+    ],
+    ids=["silent", "half a head", "half a body", "waiting"],
+)
+def test_silent_connections_keep_nobody_waiting(
+    server: TokenizerServer, call: Caller, sent: bytes
+) -> None:
+    with connections(server, 30, sent):
+        began = time.monotonic()
+        call.post("/decode", {"token_ids": [300]})
+        assert time.monotonic() - began < 2
+
+
+def raw(server: TokenizerServer, request: bytes) -> bytes:
+    """All that the server sends in answer to these bytes."""
+    with connect(server) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+        return answer
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1e3", "²"])
+def test_a_length_that_is_none_is_a_broken_call(server: TokenizerServer, length: str) -> None:
+    head = f"POST /encode HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+    answer = raw(server, head.encode())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"diff":[' in answer
+
+
+def test_an_old_client_is_served_too(server: TokenizerServer) -> None:
+    answer = raw(server, b'POST /decode HTTP/1.0\r\nContent-Length: 19\r\n\r\n{"token_ids":[300]}')
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'{"text":"' in answer
+
+
+def test_calls_on_one_connection_do_not_wait_for_acknowledgements(
+    server: TokenizerServer,
+) -> None:
+    """Nagle's algorithm together with delayed acknowledgements costs 40 ms for each call."""
+    took = []
+    connection = HTTPConnection(server.address, timeout=20)
+    for _ in range(30):
+        began = time.monotonic()
+        connection.request("POST", "/count", b'{"text": "a few words"}')
+        assert connection.getresponse().read()
+        took.append(time.monotonic() - began)
+    connection.close()
+    assert median(took) < 0.03
+
+
+def test_whatever_breaks_the_runtime_gets_an_answer(
+    server: TokenizerServer, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(target: str, body: bytes | None) -> dict[str, Any]:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(server.answers, "post", fail)
+    assert len(call.post("/encode", {"text": "x"})["diff"]) == 2
+    assert call.post("/decode", {"token_ids": [1]}) == {"text": ""}
+    assert call.post("/reset", {}) == {"token_ids": []}
+    assert "log" in call.post("/count", {"text": "x"})["error"]
+
+
+def test_prompts_and_answers_are_not_logged(
+    call: Caller, caplog: pytest.LogCaptureFixture, small: TextTokenizer
+) -> None:
+    caplog.set_level("INFO")
+    vendor_run(call, "a secret prompt", small.encode("a secret answer"))
+    call.post("/encode", b'{"text": "a secret')
+    assert caplog.messages == ["a broken /encode was answered with a harmless prompt"]

@@ -1,0 +1,58 @@
+"""How a process ended is told in words."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from axproxy.exits import describe_exit, describe_runtime_exit
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "exited with status 0"),
+        (3, "exited with status 3"),
+        (-9, "killed by SIGKILL"),
+        (-15, "killed by SIGTERM"),
+        (-100, "killed by signal 100"),
+    ],
+)
+def test_a_status_is_an_exit_or_a_signal(status: int, words: str) -> None:
+    assert describe_exit(status) == words
+    assert describe_runtime_exit(status).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (0, "its port was taken"),
+        (1, "command line"),
+        (11, "/dev/axcl_host"),
+        (127, "LD_LIBRARY_PATH"),
+        (129, "no card"),
+        (255, "start-up failed"),
+        (-6, "tokenizer's answer"),
+        (-11, "prompt was too long"),
+    ],
+)
+def test_the_vendors_statuses_are_explained(status: int, hint: str) -> None:
+    assert hint in describe_runtime_exit(status)
+    assert hint not in describe_exit(status)
+
+
+@pytest.mark.parametrize("status", [2, -9, -15])
+def test_other_statuses_speak_for_themselves(status: int) -> None:
+    assert describe_runtime_exit(status) == describe_exit(status)
+
+
+def test_status_11_is_not_signal_11() -> None:
+    assert "SIGSEGV" not in describe_runtime_exit(11)
+    assert "axcl_host" not in describe_runtime_exit(-11)
+
+
+def test_the_status_is_the_one_that_popen_gives() -> None:
+    program = f"import os; os.kill(os.getpid(), {signal.SIGABRT})"
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert describe_exit(ended.returncode) == "killed by SIGABRT"

@@ -1,0 +1,106 @@
+"""A conversation that is too long loses its oldest turns."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.errors import PromptTooLong
+from axproxy.fitting import Prompt, fit
+from axproxy.messages import Message
+
+
+def talk(*turns: str) -> list[Message]:
+    """`s:`, `u:`, `a:` or `t:` and what was said."""
+    roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    return [Message(roles[turn[0]], turn[2:]) for turn in turns]
+
+
+def render(messages: Sequence[Message]) -> str:
+    return " ".join(f"{turn.role[0]}:{turn.content}" for turn in messages)
+
+
+def count(text: str) -> int:
+    return len(text.split())
+
+
+LONG = talk("s:rules", "u:one", "a:two", "u:three", "a:four", "u:five")
+
+
+@pytest.mark.parametrize(
+    ("messages", "limit", "text"),
+    [
+        (LONG, 6, "s:rules u:one a:two u:three a:four u:five"),
+        (LONG, 5, "s:rules u:three a:four u:five"),
+        (LONG, 4, "s:rules u:three a:four u:five"),
+        (LONG, 3, "s:rules u:five"),
+        (LONG, 2, "s:rules u:five"),
+        (talk("u:one", "s:rules", "a:two", "u:three"), 2, "s:rules u:three"),
+        (talk("u:one", "a:two"), 1, "a:two"),
+        (talk("u:one", "a:two", "t:three"), 2, "t:three"),
+        (talk("s:rules"), 1, "s:rules"),
+    ],
+)
+def test_the_oldest_turns_go_and_the_rest_begins_with_a_user(
+    messages: list[Message], limit: int, text: str
+) -> None:
+    assert fit(messages, limit, render, count) == Prompt(text, count(text))
+
+
+@pytest.mark.parametrize(
+    ("messages", "limit", "tokens"),
+    [
+        (talk("u:one two three"), 2, 3),
+        (talk("s:a b", "u:one"), 2, 3),
+        (talk("u:old", "a:old", "s:a b", "u:one two"), 3, 4),
+        (talk("s:a b c"), 1, 3),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_its_length(
+    messages: list[Message], limit: int, tokens: int
+) -> None:
+    with pytest.raises(PromptTooLong, match=f"{tokens} tokens .* at most {limit}; shorten"):
+        fit(messages, limit, render, count)
+
+
+conversations = st.lists(
+    st.builds(
+        Message,
+        st.sampled_from(["system", "user", "assistant", "tool"]),
+        st.lists(st.just("word"), max_size=4).map(" ".join),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(conversations, st.integers(1, 40))
+def test_the_longest_ending_that_fits_is_found(messages: list[Message], limit: int) -> None:
+    others = [at for at, turn in enumerate(messages) if turn.role != "system"]
+    starts = {0} | {at for at in others if messages[at].role == "user"} | set(others[-1:])
+    endings = [
+        render([turn for at, turn in enumerate(messages) if at >= start or turn.role == "system"])
+        for start in sorted(starts)
+    ]
+    fitting = [text for text in endings if count(text) <= limit]
+    try:
+        prompt = fit(messages, limit, render, count)
+    except PromptTooLong:
+        assert not fitting
+    else:
+        assert prompt.tokens == count(prompt.text)
+        assert prompt.text == fitting[0]
+        assert prompt.text.endswith(render(messages[-1:]))
+
+
+def test_a_long_conversation_is_counted_only_a_few_times() -> None:
+    messages = [Message("user", f"turn{number}") for number in range(1000)]
+    counted = []
+
+    def count_and_note(text: str) -> int:
+        counted.append(text)
+        return count(text)
+
+    assert fit(messages, 10, render, count_and_note).tokens == 10
+    assert len(counted) <= 12
