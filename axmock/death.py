@@ -45,6 +45,4 @@ def abort(message: str) -> NoReturn:
 
 def terminate(error: CppException) -> NoReturn:
     """Die as std::terminate does when nobody catches `error`."""
-    abort(
-        f"terminate called after throwing an instance of '{error.kind}'\n  what():  {error.what}"
-    )
+    abort(f"terminate called after throwing an instance of '{error.kind}'\n  what():  {error.what}")

@@ -92,4 +92,3 @@ def _read_exactly(stream: BinaryIO, size: int) -> bytes:
     if len(data) < size:
         raise NoReply("closed in the body")
     return data
-

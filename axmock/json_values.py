@@ -142,9 +142,7 @@ def _no_constants(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(
-    parse_float=_finite, parse_int=_integer, parse_constant=_no_constants
-)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_no_constants)
 
 
 def _has_lone_surrogate(value: Json) -> bool:

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from axmock.death import abort, segfault
 from axmock.kv_cache import Chunks, Fate, KvCache
-from axmock.logs import Log, Progress
+from axmock.console import Console, Progress
+from axmock.pace import Metronome, Pace
 from axmock.reply import NONSENSE
 from axmock.tokenizer_link import TokenizerLink
 
 _GROUP = 3  # tokens per /decode
 _DECODE_ALLOWANCE = 0.010  # seconds of a /decode that count as part of the three tokens' own time
-_CATCH_UP = 0.25  # seconds of lateness that are made good; more is a pause, as on a card
 
 Callback = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast the simulated card is; 0 tokens per second means as fast as possible."""
-
-    tokens_per_second: float
-    prefill_tokens_per_second: float
-
-    def token(self) -> float:
-        """Seconds for one decode step."""
-        return 1 / self.tokens_per_second if self.tokens_per_second else 0.0
-
-    def chunk(self, tokens: int) -> float:
-        """Seconds for a prefill chunk of `tokens`, padding included."""
-        rate = self.prefill_tokens_per_second
-        return tokens / rate if rate else 0.0
 
 
 @dataclass(frozen=True)
@@ -47,93 +29,85 @@ class Misfortune:
     lose_card_after: int | None = None
 
 
-class Metronome:
-    """Steps of a given length without drift, which a stop can cut short at a layer's end."""
-
-    def __init__(self, stop: threading.Event, layers: int, clock: Callable[[], float]) -> None:
-        self._stop = stop
-        self._layers = layers
-        self._clock = clock
-        self._due = clock()
-
-    def step(self, seconds: float) -> bool:
-        """Let `seconds` pass; False when a stop came before the last layer was through."""
-        begun, self._due = self._due, self._due + seconds
-        now = self._clock()
-        if now - self._due > _CATCH_UP:
-            self._due = now
-        if self._due <= now or not self._stop.wait(self._due - now):
-            return True
-        layer = seconds / self._layers
-        layers_begun = math.floor(max(0.0, self._clock() - begun) / layer) + 1
-        time.sleep(max(0.0, begun + layers_begun * layer - self._clock()))
-        return layers_begun >= self._layers
-
-    def excuse(self, seconds: float) -> None:
-        """Shift the beat by work that is not the card's."""
-        self._due += seconds
-
-
 class Model:
-    """The engine; `run` and `prefill` may be called by one thread at a time, `stop` by any."""
+    """The engine; `prefill` and `run` may be called by one thread at a time, `stop` by any."""
 
     def __init__(
         self,
         kv: KvCache,
         link: TokenizerLink,
-        log: Log,
+        console: Console,
+        *,
         pace: Pace,
         misfortune: Misfortune,
         known_ids: int | None,
     ) -> None:
         self.kv = kv
         self._link = link
-        self._log = log
+        self._console = console
         self._pace = pace
         self._misfortune = misfortune
         self._known_ids = known_ids
         self._stop = threading.Event()
-        self._clock = time.monotonic
 
     def stop(self) -> None:
         """Ask the current run to end; forgotten when the next run begins."""
         self._stop.set()
 
-    def look_up(self, ids: list[int], line: int) -> None:
-        """Fetch embeddings: ids beyond the table cost a log line each and keep old contents."""
+    def look_up(self, ids: list[int], line: int = 108) -> None:
+        """Fetch embeddings: each id beyond the table costs a log line and yields old contents."""
         for token in ids:
             if self._known_ids is not None and not 0 <= token < self._known_ids:
-                self._log.error(
-                    "getByIndex", line, f"index({token}) > token_num({self._known_ids})"
-                )
+                message = f"index({token}) > token_num({self._known_ids})"
+                self._console.error("getByIndex", line, message)
 
     def prefill(self, chunks: Chunks) -> None:
         """Run a system prompt through the card; a stop has no effect here."""
         for size in chunks.sizes:
-            self._log.info("GenerateKVCachePrefill", 367, f"input_num_token:{size}")
+            self._console.info("GenerateKVCachePrefill", 367, f"input_num_token:{size}")
             time.sleep(self._pace.chunk(self.kv.shape.chunk))
 
-    def run(self, new: int, fate: Fate, reply: Callable[[], list[int]], out: Callback | None) -> str:
-        """Prefill `new` tokens behind the cache and answer; return the whole answer's text.
+    def run(
+        self, new: int, fate: Fate, reply: Callable[[], list[int]], out: Callback | None
+    ) -> str:
+        """Prefill `new` tokens behind the cache and answer; return the text of the whole answer.
 
-        `reply` yields the ids the model is going to say; `out` gets the text in groups of three
-        tokens.  Without `out` a progress bar is drawn instead, as /api/chat does.
+        `reply` yields the ids that the model is going to say; `out` gets the text in groups of
+        three tokens.  Without `out` a progress bar is drawn instead, as /api/chat does.
         """
         self._stop.clear()
         chunks = Chunks.of(new, self.kv.shape.chunk)
         summary = f"input token num : {new}, prefill_split_num : {len(chunks.sizes)}"
-        self._log.info("Run", 855, summary)
-        begun = self._clock()
-        metronome = Metronome(self._stop, self.kv.shape.layers, self._clock)
+        self._console.info("Run", 855, summary)
+        begun = time.monotonic()
+        metronome = Metronome(self._stop, self.kv.shape.layers)
         planned = reply()
-        finished = self._prefill_turn(chunks, fate, metronome)
-        return _Answer(self, planned if finished else None, metronome, out).finish(new, begun)
+        if not self._prefill_turn(chunks, fate, metronome):
+            planned = [NONSENSE]  # the head sees a zero or half-finished embedding
+        progress = Progress(self._console.out, self.kv.shape.max_tokens, time.monotonic)
+        first = planned[0] if planned else self._link.eos_id  # never taken for an end
+        self._console.info("Run", 1016, f"ttft: {(time.monotonic() - begun) * 1000:.2f} ms")
+        since = time.monotonic()
+        ids = self._decode(
+            first,
+            iter(planned[1:]),
+            self.kv.cached + new,
+            metronome,
+            out=out,
+            progress=progress,
+        )
+        self._console.out.write("\n\n")
+        self._console.out.flush()
+        speed = len(ids) / max(time.monotonic() - since, 1e-9)
+        self._console.notice("Run", 1168, f"hit eos,avg {speed:.2f} token/s\n")
+        return self._link.decode(ids)
 
     def _prefill_turn(self, chunks: Chunks, fate: Fate, metronome: Metronome) -> bool:
+        """Prefill a turn; False when a stop cut it short."""
         for size in chunks.sizes:
             if self._stop.is_set():
                 return False
-            self._log.info("Run", 887, f"input_num_token:{size}")
+            self._console.info("Run", 887, f"input_num_token:{size}")
             if fate is Fate.SEGFAULT:
                 segfault()
             if fate is Fate.ABORT:
@@ -143,3 +117,61 @@ class Model:
         if fate is Fate.LATE_ABORT:
             abort("free(): invalid next size (normal)")
         return True
+
+    def _decode(
+        self,
+        first: int,
+        planned: Iterator[int],
+        position: int,
+        metronome: Metronome,
+        *,
+        out: Callback | None,
+        progress: Progress,
+    ) -> list[int]:
+        """Sample token after token up to the end of the context; return all of them.
+
+        What is left in `waiting` at a stop or at the limit is never streamed.
+        """
+        ids, waiting = [first], [first]
+        for at in range(position, self.kv.shape.max_tokens):
+            if self._stop.is_set():
+                break
+            self.look_up(ids[-1:], line=89)
+            lost = self._card_is_lost(len(ids))
+            if not lost:
+                metronome.step(self._pace.token())
+            self.kv.decoded_at(at)
+            token = ids[-1] if lost else next(planned, self._link.eos_id)
+            if token == self._link.eos_id:
+                if waiting and out:
+                    self._send(waiting, out, metronome)
+                break
+            ids.append(token)
+            if out is None:
+                progress.update(at + 1, "token")
+            else:
+                waiting.append(token)
+                if len(waiting) >= _GROUP:
+                    self._send(waiting, out, metronome)
+                    waiting = []
+            self._suffer(len(ids))
+        return ids
+
+    def _send(self, ids: list[int], out: Callback, metronome: Metronome) -> None:
+        begun = time.monotonic()
+        out(self._link.decode(ids))
+        metronome.excuse(max(0.0, time.monotonic() - begun - _DECODE_ALLOWANCE))
+
+    def _card_is_lost(self, sampled: int) -> bool:
+        limit = self._misfortune.lose_card_after
+        if limit is None or sampled < limit:
+            return False
+        for _ in range(self.kv.shape.layers + 1):
+            self._console.error("inference", 526, "AX_ENGINE_Execute")
+        return True
+
+    def _suffer(self, sampled: int) -> None:
+        if sampled == self._misfortune.crash_after:
+            segfault()
+        if sampled == self._misfortune.hang_after:
+            threading.Event().wait()

@@ -48,9 +48,7 @@ class Brain:
         """Token ids of the reply; its bytes where the tokenizer server has no /tokenize."""
         text = self.answer(prompt)
         try:
-            reply = http_client.post(
-                address, "/tokenize", json_values.dump({"text": text})
-            )
+            reply = http_client.post(address, "/tokenize", json_values.dump({"text": text}))
             answer = json_values.parse_or_throw(reply.body)
             if reply.status == 200:
                 return json_values.as_ints(json_values.member(answer, "token_ids"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from axmock import json_values
 from axmock.json_values import Json
-from axmock.logs import Log
+from axmock.console import Console
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Sampling:
         """Whether the vendor's sampler would take the likeliest token."""
         return self.top_p is None and self.top_k in (None, 1)
 
-    def load(self, path: Path, log: Log) -> None:
+    def load(self, path: Path, console: Console) -> None:
         """Read post_config.json and log it; a missing file means greedy.
 
         Raises CppException for a file that is not JSON or lacks a key, which kills the process.
@@ -39,12 +39,12 @@ class Sampling:
         try:
             raw = path.read_bytes()
         except OSError:
-            log.error("load_config", 278, f"config file({path}) open failed")
-            log.warn("Init", 259, f"load postprocess config({path}) failed")
+            console.error("load_config", 278, f"config file({path}) open failed")
+            console.warn("Init", 259, f"load postprocess config({path}) failed")
             return
         config = json_values.parse_or_throw(raw)
         shown = json.dumps(config, indent=4, sort_keys=True, ensure_ascii=False)
-        log.info("load_config", 282, f"load config: \n{shown}\n")
+        console.info("load_config", 282, f"load config: \n{shown}\n")
         enabled = {
             name: json_values.as_boolean(json_values.member(config, f"enable_{name}"))
             for name in ("temperature", "repetition_penalty", "top_p_sampling", "top_k_sampling")
@@ -60,7 +60,7 @@ class Sampling:
         self.top_p = number["top_p"] if enabled["top_p_sampling"] else None
         self.top_k = int(number["top_k"]) if enabled["top_k_sampling"] else None
 
-    def apply(self, body: Json, log: Log) -> None:
+    def apply(self, body: Json, console: Console) -> None:
         """Take the keys of a request, in the vendor's order.
 
         Raises CppException at a key of the wrong type; the keys before it stay applied.
@@ -68,45 +68,45 @@ class Sampling:
         if not isinstance(body, dict):
             return
         if "temperature" in body:
-            self._set_temperature(_float(body["temperature"]), log)
+            self._set_temperature(_float(body["temperature"]), console)
         if "repetition_penalty" in body:
-            self._set_repetition_penalty(_float(body["repetition_penalty"]), log)
+            self._set_repetition_penalty(_float(body["repetition_penalty"]), console)
         if "top-p" in body:
-            self._set_top_p(_float(body["top-p"]), log)
+            self._set_top_p(_float(body["top-p"]), console)
         if "top-k" in body:
-            self._set_top_k(json_values.as_int(body["top-k"]), log)
+            self._set_top_k(json_values.as_int(body["top-k"]), console)
 
-    def _set_temperature(self, value: float, log: Log) -> None:
-        log.info("set_llm_config", 278, f"temperature: {value:f}")
+    def _set_temperature(self, value: float, console: Console) -> None:
+        console.info("set_llm_config", 278, f"temperature: {value:f}")
         if value > 0:
             self.temperature = value
         else:
-            log.error("set_llm_config", 285, f"temperature: {value:f} is invalid")
+            console.error("set_llm_config", 285, f"temperature: {value:f} is invalid")
             self.temperature = None
 
-    def _set_repetition_penalty(self, value: float, log: Log) -> None:
-        log.info("set_llm_config", 292, f"repetition_penalty: {value:f}")
+    def _set_repetition_penalty(self, value: float, console: Console) -> None:
+        console.info("set_llm_config", 292, f"repetition_penalty: {value:f}")
         if _float(value - 1) < 0.0001:  # so 1.0 keeps the old setting and 1.0001 replaces it
-            log.info("set_llm_config", 295, f"repetition_penalty: {value:f} is skip")
+            console.info("set_llm_config", 295, f"repetition_penalty: {value:f} is skip")
         else:
             self.repetition_penalty = value
 
-    def _set_top_p(self, value: float, log: Log) -> None:
-        log.info("set_llm_config", 305, f"top-p: {value:f}")
+    def _set_top_p(self, value: float, console: Console) -> None:
+        console.info("set_llm_config", 305, f"top-p: {value:f}")
         self.top_k = None
         if 0 < value < 1:
             self.top_p = value
         else:
-            log.error("set_llm_config", 312, f"top-p: {value:f} is invalid")
+            console.error("set_llm_config", 312, f"top-p: {value:f} is invalid")
             self.top_p = None
 
-    def _set_top_k(self, value: int, log: Log) -> None:
-        log.info("set_llm_config", 319, f"top-k: {value}")
+    def _set_top_k(self, value: int, console: Console) -> None:
+        console.info("set_llm_config", 319, f"top-k: {value}")
         self.top_p = None
         if value > 0:
             self.top_k = value
         else:
-            log.error("set_llm_config", 326, f"top-k: {value} is invalid")
+            console.error("set_llm_config", 326, f"top-k: {value} is invalid")
             self.top_k = None
 
 

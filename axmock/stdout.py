@@ -25,7 +25,7 @@ class Stdout:
 
     def write(self, text: str | bytes) -> None:
         """Add `text`; it leaves as stdio would let it leave."""
-        data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         with self._lock:
             self._buffer += data
             if self._by_line:

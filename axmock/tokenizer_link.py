@@ -17,7 +17,7 @@ from axmock import http_client, json_values
 from axmock.death import CppException, segfault
 from axmock.http_client import Address, NoReply, Reply
 from axmock.json_values import Json
-from axmock.logs import Log, c_string
+from axmock.console import Console, c_string
 
 _TRIES = 10
 
@@ -31,9 +31,9 @@ class _Refused(Exception):
 class TokenizerLink:
     """The client; `ids` lists live with the caller, which keeps them when a call fails."""
 
-    def __init__(self, url: str, log: Log) -> None:
+    def __init__(self, url: str, console: Console) -> None:
         self._url = url
-        self._log = log
+        self._console = console
         self._address: Address | None = None
         self._uid = ""
         self.eos_id = 0
@@ -47,9 +47,9 @@ class TokenizerLink:
     def init(self) -> bool:
         """Connect, then ask for uid, bos and eos; False ends the program with 255."""
         if not self._connect():
-            self._log.error("Init", 29, f"connect {self._url} failed")
+            self._console.error("Init", 29, f"connect {self._url} failed")
             return False
-        self._log.info("Init", 34, f"connect {self._url} ok")
+        self._console.info("Init", 34, f"connect {self._url} ok")
         try:
             self._uid = self._ask("/get_uid", "uid", "", json_values.as_string, (52, 65))
             query = f"?uid={self._uid}"
@@ -57,7 +57,7 @@ class TokenizerLink:
             self.eos_id = self._ask(f"/eos_id{query}", "eos_id", 0, json_values.as_int, (101, 113))
         except _Refused:
             return False
-        self._log.out.write(f"bos_id: {bos_id}, eos_id: {self.eos_id}\n")
+        self._console.out.write(f"bos_id: {bos_id}, eos_id: {self.eos_id}\n")
         return True
 
     def reset(self, system_prompt: str) -> list[int] | None:
@@ -70,7 +70,7 @@ class TokenizerLink:
             request["system_prompt"] = system_prompt
         reply = self._post("/reset", request)
         if reply.status != 200:
-            self._log.error("Reset", 134, f"reset failed, status: {reply.status}")
+            self._console.error("Reset", 134, f"reset failed, status: {reply.status}")
             return None
         answer = json_values.parse_or_throw(reply.body)
         return json_values.as_ints(json_values.member(answer, "token_ids"))
@@ -85,13 +85,13 @@ class TokenizerLink:
             request["last_reply"] = last_reply
         reply = self._post("/encode", request)
         if reply.status != 200:
-            self._log.error("Encode", 158, f"encode failed, status: {reply.status}")
+            self._console.error("Encode", 158, f"encode failed, status: {reply.status}")
             return None
         try:
             answer = json_values.parse_or_throw(reply.body)
         except CppException as error:
-            self._log.error("Encode", 168, f"json parse failed: {error.what}")
-            self._log.error("Encode", 169, c_string(_text(reply)))
+            self._console.error("Encode", 168, f"json parse failed: {error.what}")
+            self._console.error("Encode", 169, c_string(_text(reply)))
             return None
         json_values.as_ints(json_values.member(answer, "token_ids"))
         return json_values.as_ints(json_values.member(answer, "diff"))
@@ -105,11 +105,11 @@ class TokenizerLink:
                     answer = json_values.parse_or_throw(reply.body)
                     return json_values.as_string(json_values.member(answer, "text"))
                 except CppException as error:
-                    self._log.error("Decode", 208, f"json parse failed: {error.what}, try again")
-                    self._log.error("Decode", 209, c_string(_text(reply)))
+                    self._console.error("Decode", 208, f"json parse failed: {error.what}, try again")
+                    self._console.error("Decode", 209, c_string(_text(reply)))
             else:
-                self._log.error("Decode", 195, f"decode failed, status: {reply.status}, try again")
-                self._log.error("Decode", 196, c_string(_text(reply)))
+                self._console.error("Decode", 195, f"decode failed, status: {reply.status}, try again")
+                self._console.error("Decode", 196, c_string(_text(reply)))
             time.sleep(1)
         return ""
 
@@ -127,7 +127,7 @@ class TokenizerLink:
             if _reachable(self._address):
                 return True
             time.sleep(1)
-            self._log.out.write(
+            self._console.out.write(
                 f"\x1b[1;30;31mconnect failed {self._url}, try again in {left:2d}/{_TRIES:2d} \n"
                 "\x1b[0m"
             )
@@ -144,7 +144,7 @@ class TokenizerLink:
         for left in range(_TRIES - 1, -1, -1):
             reply = self._get(target)
             if reply.status != 200:
-                self._log.error("Init", refused_line, f"get {key} failed, status: {reply.status}")
+                self._console.error("Init", refused_line, f"get {key} failed, status: {reply.status}")
                 raise _Refused
             try:
                 value = take(json_values.member(json_values.parse_or_throw(reply.body), key))
@@ -152,10 +152,10 @@ class TokenizerLink:
                 sys.stderr.write(f"{error.what}\n")
                 time.sleep(1)
                 retry = f"get {key} failed, try again {left}/{_TRIES}"
-                self._log.error("Init", retry_line, retry)
+                self._console.error("Init", retry_line, retry)
             else:
                 if key == "uid":
-                    self._log.info("Init", 57, f"uid: {c_string(str(value))}")
+                    self._console.info("Init", 57, f"uid: {c_string(str(value))}")
                 return value
         return default
 

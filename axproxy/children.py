@@ -11,6 +11,7 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 from axproxy import ports
+from axproxy.axcl_smi import first_card
 from axproxy.child import ChildSpec
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.exits import describe_runtime_exit
@@ -137,7 +138,8 @@ class RuntimeRecipe:
         if settings.model_path is None:
             raise ValueError("no model is configured; set AX650_MODEL_PATH")
         folder = ModelFolder.read(settings.model_path)
-        device = ["--devices", "0" if settings.device == "auto" else settings.device]
+        auto = settings.device == "auto"
+        device = ["--devices", first_card(settings.axcl_smi) if auto else settings.device]
         binary = str(settings.runtime_bin.resolve())
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
 

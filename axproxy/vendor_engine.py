@@ -71,18 +71,24 @@ class _Job:
 
 
 class VendorEngine:
+    """`connect` makes a client for one answer; `tokenizer` serves all."""
+
     def __init__(
         self,
         settings: Settings,
         unit: Unit,
         card: ModelCard,
+        *,
+        tokenizer: TokenizerClient,
+        connect: Callable[[], RuntimeClient],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._unit = unit
         self._card = card
+        self._tokenizer = tokenizer
+        self._connect = connect
         self._clock = clock
-        self._tokenizer = TokenizerClient(settings.tokenizer_url)
         self._turnstile = Turnstile(settings.max_queue)
         self._patience = Patience(stall=settings.stall_timeout)
         self._prompts: Prompts | None = None
@@ -148,7 +154,7 @@ class VendorEngine:
 
     def _run(self, job: _Job, admitted: float) -> Generator[Event, None, Finished]:
         pid = self._unit.runtime_pid()
-        runtime = RuntimeClient(self._settings.runtime_url)
+        runtime = self._connect()
         generation = Generation(
             runtime,
             self._tokenizer,

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from axproxy.control_tokens import ControlToken
 from axproxy.errors import RuntimeGone, TokenizerGone
 from axproxy.run_trace import RunTrace
 from axproxy.runtime_client import Poll
-from axproxy.tokenizer_client import Token, Trace
+from axproxy.tokenizer_client import Token, TokenizerInfo, Trace
 
 CALL = 0.001  # seconds that one call takes
 
@@ -185,7 +186,26 @@ class Card:
         self.stop_asked = True
         self.stops_in_a_run += self.running
 
-    # The tokenizer client.
+    def close(self) -> None:
+        """As a client's connection is closed after each answer."""
+
+    # The tokenizer client: a token per letter, and a model without a template of its own.
+
+    def info(self) -> TokenizerInfo:
+        return TokenizerInfo(
+            eos_id=7,
+            eos_token="<|im_end|>",
+            bos_id=-1,
+            bos_token=None,
+            chat_template=None,
+            vocab_size=1_114_112,
+            longest_token_bytes=4,
+            control_tokens=(ControlToken(7, "<|im_end|>", special=True),),
+            epoch=self.epoch,
+        )
+
+    def count(self, text: str) -> int:
+        return len(text)
 
     def restart_tokenizer(self) -> None:
         self.trace_of_runs = RunTrace(LetterStream)

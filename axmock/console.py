@@ -21,8 +21,8 @@ def c_string(text: str) -> str:
     return text.partition("\0")[0]
 
 
-class Log:
-    """The logger; `function` and `line` name the place in the vendor's source."""
+class Console:
+    """The logger on stdout; `function` and `line` name the place in the vendor's source."""
 
     def __init__(self, out: Stdout) -> None:
         self.out = out
@@ -44,7 +44,9 @@ class Log:
         self.out.write(log_line("E", function, line, message))
 
 
-def bar_text(done: int, total: int, updates: int, elapsed: float, unit: str, text: str) -> str:
+def bar_text(
+    done: int, total: int, *, updates: int, elapsed: float, unit: str, text: str
+) -> str:
     """One state of the progress bar.
 
     `updates` (how often it was drawn) and `elapsed` (seconds) give the rate, so a bar that does
@@ -56,7 +58,8 @@ def bar_text(done: int, total: int, updates: int, elapsed: float, unit: str, tex
     average = elapsed / updates
     rate = 1 / average if average else math.inf
     return (
-        f"\x1b[1;30;33m\r{int(share * 100):3d}% | {'█' * full}{' ' * empty} | {done:3d} / {total:3d}"
+        f"\x1b[1;30;33m\r{int(share * 100):3d}% | {'█' * full}{' ' * empty}"
+        f" | {done:3d} / {total:3d}"
         f" [{elapsed:.2f}s<{average * total:.2f}s, {rate:.2f} {unit}/s] \x1b[1;30;32m{text}\x1b[0m"
     )
 
@@ -75,5 +78,8 @@ class Progress:
         """Draw the bar at `done` and flush it."""
         self._updates += 1
         elapsed = (int(self._clock() * 1000) - self._begun) / 1000
-        self._out.write(bar_text(done, self._total, self._updates, elapsed, unit, text))
+        state = bar_text(
+            done, self._total, updates=self._updates, elapsed=elapsed, unit=unit, text=text
+        )
+        self._out.write(state)
         self._out.flush()

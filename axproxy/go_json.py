@@ -1,0 +1,137 @@
+"""JSON as Ollama reads it, which is as Go reads it, with Go's words for what is wrong.
+
+Only the first value counts, keys match in any case, and `null` is the same as nothing at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from axproxy.errors import ClientError
+from axproxy.go_syntax import complaint
+
+_BLANKS = " \t\r\n"
+_LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_KINDS = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+
+
+def first_value(body: bytes, when_empty: str = "missing request body") -> Any:
+    """The first JSON value of `body`; what follows it is not looked at.
+
+    Raises `ClientError`, with `when_empty` where there is nothing but blanks.
+    """
+    text = body.decode(errors="replace").lstrip(_BLANKS)
+    if not text:
+        raise ClientError(when_empty)
+    try:
+        value, _ = _DECODER.raw_decode(text)
+    except RecursionError as error:
+        raise ClientError("exceeded max depth") from error
+    except ValueError as error:
+        raise ClientError(complaint(body) or "invalid JSON") from error
+    return value
+
+
+def compact(value: Any) -> bytes:
+    """One JSON text without blanks or line ends."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def well_formed(text: str) -> str:
+    """`text` with U+FFFD for each half of a character, as Go reads a lone `\\ud800`."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def kind(value: Any) -> str:
+    """What JSON, and Go's messages, call this type."""
+    return _KINDS[type(value)]
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else _beyond(digits)
+
+
+def _fraction(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _beyond(digits)
+
+
+def _beyond(digits: str) -> Any:
+    raise ClientError(
+        f"json: cannot unmarshal number {digits[:40]} into Go value of type float64"
+    )
+
+
+def _refused(_constant: str) -> Any:
+    raise ValueError("NaN and Infinity are Python's, not JSON's")
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, parse_constant=_refused)
+
+
+class Fields:
+    """One JSON object, read field by field into the types of a Go struct named `struct`.
+
+    Each method raises `ClientError` for a value of another type, and answers what Go's zero value
+    would be where there is none.
+    """
+
+    def __init__(self, struct: str, values: Mapping[str, Any], path: str = "") -> None:
+        self._struct = struct
+        self._path = path
+        self._values = {
+            name.casefold(): value for name, value in values.items() if value is not None
+        }
+
+    @classmethod
+    def read(cls, struct: str, body: bytes) -> Fields:
+        """The object that is the first value of `body`; raises `ClientError`."""
+        value = first_value(body)
+        if value is not None and not isinstance(value, dict):
+            raise ClientError(
+                f"json: cannot unmarshal {kind(value)} into Go value of type api.{struct}"
+            )
+        return cls(struct, value or {})
+
+    def string(self, name: str) -> str:
+        return well_formed(self._get(name, str, "string") or "")
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        value = self._get(name, bool, "bool")
+        return default if value is None else bool(value)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        return self._get(name, dict, "map[string]interface {}") or {}
+
+    def items(self, name: str, go_type: str) -> list[Any]:
+        """An array whose elements nobody needs to look into."""
+        return self._get(name, list, go_type) or []
+
+    def objects(self, name: str, go_type: str) -> list[Fields]:
+        """An array of structs; a `null` among them is an empty one."""
+        elements = self._get(name, list, f"[]{go_type}") or []
+        path = f"{self._path}{name}"
+        for element in elements:
+            if element is not None and not isinstance(element, dict):
+                raise self._mismatch(name, element, go_type)
+        return [Fields(self._struct, element or {}, f"{path}.") for element in elements]
+
+    def anything(self, name: str) -> Any:
+        return self._values.get(name)
+
+    def _get(self, name: str, wanted: type, go_type: str) -> Any:
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, wanted):
+            raise self._mismatch(name, value, go_type)
+        return value
+
+    def _mismatch(self, name: str, value: Any, go_type: str) -> ClientError:
+        return ClientError(
+            f"json: cannot unmarshal {kind(value)} into Go struct field "
+            f"{self._struct}.{self._path}{name} of type {go_type}"
+        )

@@ -1,0 +1,299 @@
+"""Whole requests: refused, queued, answered, broken off."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import pytest
+
+from axproxy.errors import (
+    Busy,
+    ClientGone,
+    PromptTooLong,
+    ProxyError,
+    RuntimeGone,
+    RuntimeStalled,
+    Starting,
+    Unavailable,
+)
+from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
+from axproxy.model_card import describe_model
+from axproxy.runtime_log import Window
+from axproxy.settings import Settings
+from axproxy.vendor_engine import VendorEngine
+from tests.simulated import Card, Times, spell
+from tests.waiting import eventually
+
+
+class FakeUnit:
+    """Two processes that are as the test says."""
+
+    def __init__(self) -> None:
+        self.problem: ProxyError | None = None
+        self.stopped_from_outside: ProxyError | None = None
+        self.wedged: list[str] = []
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def leave(self) -> None:
+        self.calls.append("leave")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def revive(self) -> None:
+        self.calls.append("revive")
+
+    def wait_ready(self, _gone: object) -> None:
+        self.calls.append("wait")
+        if self.problem:
+            raise self.problem
+
+    def window(self) -> Window:
+        return Window(context=300, prefill_limit=200)
+
+    def not_ready(self) -> ProxyError | None:
+        return self.problem
+
+    def runtime_pid(self) -> int:
+        return 4711
+
+    def interruption(self) -> ProxyError | None:
+        return self.stopped_from_outside
+
+    def report_wedged(self, _pid: int | None, reason: str) -> None:
+        self.wedged.append(reason)
+
+    def why_gone(self, pid: int | None) -> str:
+        return f"{pid} was killed by SIGSEGV"
+
+    def health(self) -> dict[str, Any]:
+        return {"status": "ok"}
+
+
+class Bench:
+    """An engine on a card in virtual time."""
+
+    def __init__(self, card: Card | None = None, **settings: str) -> None:
+        self.card = card or Card([spell("Hello")])
+        self.unit = FakeUnit()
+        configured = Settings.from_env(settings)
+        self.engine = VendorEngine(
+            configured,
+            self.unit,
+            describe_model(configured),
+            tokenizer=self.card,
+            connect=lambda: self.card,
+        )
+
+    def events(self, request: ChatRequest | None = None, gone: Any = lambda: False) -> list[Any]:
+        answer = self.engine.answer(request or asking("why?"), gone)
+        try:
+            return list(answer)
+        finally:
+            answer.close()
+
+
+def asking(*turns: str, limits: Limits | None = None) -> ChatRequest:
+    roles = itertools.cycle(["user", "assistant"])
+    messages = tuple(Message(role, text) for role, text in zip(roles, turns, strict=False))
+    return ChatRequest(messages, limits=limits or Limits())
+
+
+@pytest.fixture(autouse=True)
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generations take their clock from the card that they talk to."""
+    import axproxy.vendor_engine as engine
+
+    real = engine.Generation
+
+    def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
+        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+
+    monkeypatch.setattr(engine, "Generation", on_the_cards_clock)
+
+
+def test_an_answer_is_texts_and_one_ending_with_exact_counts() -> None:
+    bench = Bench()
+    *texts, finished = bench.events()
+
+    assert "".join(text.text for text in texts) == "Hello"
+    assert all(isinstance(text, Text) for text in texts)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "stop"
+    assert finished.usage.completion_tokens == 5
+    assert finished.usage.prompt_tokens == len(bench.card.prompts[0])
+
+
+def test_the_prompt_goes_through_the_template_up_to_the_assistants_words() -> None:
+    bench = Bench()
+    bench.events(asking("why?", "because", "really?"))
+
+    assert bench.card.prompts == [
+        "<|im_start|>user\nwhy?<|im_end|>\n<|im_start|>assistant\nbecause<|im_end|>\n"
+        "<|im_start|>user\nreally?<|im_end|>\n<|im_start|>assistant\n"
+    ]
+
+
+def test_a_control_token_that_a_client_types_is_not_one_in_the_prompt() -> None:
+    bench = Bench()
+    bench.events(asking("a<|im_end|>b"))
+
+    assert bench.card.prompts[0].count("<|im_end|>") == 1
+
+
+def test_raw_prompts_pass_untouched() -> None:
+    bench = Bench()
+    bench.events(ChatRequest((Message("user", "Once upon"),), raw=True))
+
+    assert bench.card.prompts == ["Once upon"]
+
+
+def test_the_oldest_turns_go_when_the_window_is_full() -> None:
+    bench = Bench()
+    bench.events(asking("first" * 10, "second" * 10, "third"))
+
+    assert "first" not in bench.card.prompts[0]
+    assert "third" in bench.card.prompts[0]
+
+
+@pytest.mark.parametrize("length", [200, 10_000_000])
+def test_a_prompt_that_cannot_fit_never_reaches_the_runtime(length: int) -> None:
+    bench = Bench()
+
+    with pytest.raises(PromptTooLong, match="reads at most 200"):
+        bench.events(asking("x" * length))
+    assert bench.card.prompts == []
+    assert bench.card.now == 100.0  # not even called
+
+
+def test_nothing_is_accepted_while_the_model_is_loading() -> None:
+    bench = Bench()
+    bench.unit.problem = Starting("the model is being loaded (42 %)")
+
+    with pytest.raises(Starting, match="42 %"):
+        bench.events()
+
+
+def test_a_request_that_waited_looks_again_before_it_runs() -> None:
+    bench = Bench()
+    answer = bench.engine.answer(asking("why?"), lambda: False)
+    bench.unit.problem = Unavailable("the service is being stopped")
+
+    with pytest.raises(Unavailable):
+        next(answer)
+    assert bench.card.prompts == []
+
+
+def test_closing_an_answer_that_was_never_begun_holds_nothing_up() -> None:
+    bench = Bench()
+    bench.engine.answer(asking("one"), lambda: False).close()
+
+    assert bench.events()[-1].reason == "stop"
+
+
+def test_closing_in_mid_answer_frees_the_card_for_the_next() -> None:
+    bench = Bench(Card([spell("first" * 100), spell("second")]))
+    answer = bench.engine.answer(asking("one"), lambda: False)
+    next(answer)
+    answer.close()
+    answer.close()
+
+    assert bench.card.idle
+    assert "".join(event.text for event in bench.events()[:-1]) == "second"
+
+
+def test_the_turn_is_free_before_the_last_line_is_written() -> None:
+    bench = Bench()
+    answer = bench.engine.answer(asking("one"), lambda: False)
+    while not isinstance(next(answer), Finished):
+        pass
+
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
+    bench = Bench(Card([spell(letter * 3) for letter in "abc"]), AX650_MAX_QUEUE="1")
+    first = bench.engine.answer(asking("1"), lambda: False)
+    next(first)
+    second: list[Any] = []
+    waiting = threading.Thread(target=lambda: second.extend(bench.events(asking("2"))))
+    waiting.start()
+    eventually(lambda: bench.engine.health()["queue"]["waiting"] == 1)
+
+    with pytest.raises(Busy, match="maximum pending requests"):
+        bench.events(asking("3"))
+    list(first)
+    waiting.join(10)
+    assert second[-1].reason == "stop"
+    assert len(bench.card.prompts) == 2
+
+
+def test_a_client_that_leaves_the_line_does_not_run() -> None:
+    bench = Bench()
+    first = bench.engine.answer(asking("1"), lambda: False)
+    next(first)
+    with pytest.raises(ClientGone):
+        bench.events(asking("2"), gone=lambda: True)
+    first.close()
+
+    assert len(bench.card.prompts) == 1
+
+
+def test_a_death_is_told_with_its_cause() -> None:
+    bench = Bench(Card([spell("abcdef")], dies_at_token=4))
+
+    with pytest.raises(RuntimeGone, match="4711 was killed by SIGSEGV"):
+        bench.events()
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
+    bench = Bench(Card([spell("abcdef")], hangs_at_token=4), AX650_STALL_TIMEOUT="5")
+
+    with pytest.raises(RuntimeStalled):
+        bench.events()
+    assert len(bench.unit.wedged) == 1
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_a_run_that_cannot_be_stopped_is_reported_too() -> None:
+    bench = Bench(Card([spell("abcdef" * 10)], times=Times(final=1e9)))
+    answer = bench.engine.answer(asking("one"), lambda: False)
+    next(answer)
+    answer.close()
+
+    assert "did not stop" in bench.unit.wedged[0]
+
+
+def test_an_answer_cut_by_our_own_stop_is_an_error() -> None:
+    bench = Bench(Card([spell("abcdef" * 10)]))
+    answer = bench.engine.answer(asking("one"), lambda: False)
+    next(answer)
+    bench.unit.stopped_from_outside = Unavailable("the service is being stopped")
+
+    with pytest.raises(Unavailable):
+        list(answer)
+
+
+def test_load_revives_what_was_given_up_and_waits() -> None:
+    bench = Bench()
+    bench.engine.load(lambda: False)
+
+    assert bench.unit.calls == ["revive", "wait"]
+
+
+def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
+    bench = Bench(Card([spell("abc")], times=Times()))
+    bench.engine.start()
+    bench.engine.leave(grace=0.2)
+
+    assert bench.unit.calls == ["start", "leave", "stop"]
+
+
+def test_the_card_tells_the_window_that_the_runtime_logged() -> None:
+    assert Bench().engine.card().context_length == 300

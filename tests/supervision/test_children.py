@@ -1,0 +1,129 @@
+"""The recipes of the two children: command lines, windows, ladders."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from axproxy.children import RuntimeRecipe, environment, tokenizer_spec, window
+from axproxy.model_folder import ModelFolderError
+from axproxy.runtime_log import Window
+from axproxy.settings import Settings
+
+LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)
+
+
+def settings(**environ: str) -> Settings:
+    return Settings.from_env(environ)
+
+
+def model_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "qwen3-0.6b-ax650"
+    folder.mkdir()
+    for layer in range(3):
+        (folder / f"qwen3_p128_l{layer}_together.axmodel").touch()
+    (folder / "qwen3_post.axmodel").touch()
+    with (folder / "model.embed_tokens.weight.bfloat16.bin").open("wb") as table:
+        table.truncate(151936 * 1024 * 2)
+    (tmp_path / "post_config.json").write_text("{}")
+    return folder
+
+
+def test_without_a_model_the_simulator_is_started_with_its_own_arguments() -> None:
+    command, folder = RuntimeRecipe(settings(AX650_MOCK_ARGS="--reply 'good day'")).command()
+
+    assert command[0] == sys.executable
+    assert Path(command[1]).name == "mock_main_api.py"
+    assert command[2:] == [
+        *("--port", "8000", "--url_tokenizer_model", "http://127.0.0.1:12345"),
+        *("--reply", "good day"),
+    ]
+    assert folder is None
+
+
+def test_the_vendors_program_gets_the_flags_of_the_model_folder(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path)
+    command, working_folder = RuntimeRecipe(
+        settings(
+            AX650_MODEL_PATH=str(folder),
+            AX650_RUNTIME_BIN=str(tmp_path / "main_api"),
+            AX650_DEVICE="1",
+        )
+    ).command()
+
+    assert command == [
+        str(tmp_path / "main_api"),
+        *("--template_filename_axmodel", str(folder / "qwen3_p128_l%d_together.axmodel")),
+        *("--axmodel_num", "3"),
+        *("--filename_post_axmodel", str(folder / "qwen3_post.axmodel")),
+        *("--filename_tokens_embed", str(folder / "model.embed_tokens.weight.bfloat16.bin")),
+        *("--tokens_embed_num", "151936", "--tokens_embed_size", "1024"),
+        *("--use_mmap_load_embed", "1"),
+        *("--url_tokenizer_model", "http://127.0.0.1:12345"),
+        *("--devices", "1"),
+    ]
+    assert working_folder == tmp_path  # post_config.json is read from there
+
+
+def test_a_configured_card_never_becomes_the_simulator(tmp_path: Path) -> None:
+    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+
+    with pytest.raises(ModelFolderError, match=r"no \*_post.axmodel"):
+        recipe.command()
+
+
+@pytest.mark.parametrize(
+    ("environ", "logged", "expected"),
+    [
+        ({}, LOGGED, LOGGED),
+        ({"AX650_PREFILL_LIMIT": "1000"}, LOGGED, Window(2559, 1000, 128)),
+        ({"AX650_CONTEXT_LENGTH": "500"}, LOGGED, Window(500, 500, 128)),
+        ({"AX650_PREFILL_LIMIT": "9999"}, LOGGED, LOGGED),
+        ({}, None, Window(1023, 896, 128)),
+        ({"AX650_CONTEXT_LENGTH": "4095", "AX650_PREFILL_LIMIT": "3584"}, None, Window(4095, 3584)),
+    ],
+)
+def test_settings_only_ever_make_a_logged_window_smaller(
+    environ: dict[str, str], logged: Window | None, expected: Window
+) -> None:
+    assert window(settings(**environ), logged) == expected
+
+
+def test_the_card_gets_more_patience_while_it_is_loading(tmp_path: Path) -> None:
+    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+    loading = recipe.spec().stop_ladder()
+    recipe.log.serving = True
+    serving = recipe.spec().stop_ladder()
+
+    assert loading[0][0] is serving[0][0] is signal.SIGINT
+    assert loading[0][1] > 133  # the longest published load, of a 4B model on a Pi 5
+    assert serving[0][1] < 60
+
+
+def test_children_find_the_cards_libraries_and_no_sockets_of_systemd(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    environ = environment()
+
+    assert "NOTIFY_SOCKET" not in environ
+    assert environ["LD_LIBRARY_PATH"] == "/opt/lib:/usr/lib/axcl"
+    assert environ["PATH"].endswith(":/usr/bin/axcl")
+    assert "127.0.0.1" in environ["NO_PROXY"]
+
+
+def test_a_held_port_is_named_before_anything_is_started() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        spec = tokenizer_spec(settings(AX650_TOKENIZER_PORT=str(port)))
+        hindrance = spec.hindrance()
+        assert hindrance
+        assert f"port {port} is held by" in hindrance
+        assert "AX650_TOKENIZER_PORT" in hindrance
+    assert spec.hindrance() is None

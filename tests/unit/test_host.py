@@ -1,0 +1,48 @@
+"""The host's health is read from what the kernel offers."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from axproxy import host
+from axproxy.host import host_health
+
+MEMINFO = """\
+MemTotal:        8245272 kB
+MemFree:         6013440 kB
+HugePages_Total:       0
+CmaTotal:          65536 kB
+CmaFree:           58112 kB
+
+"""
+
+
+@pytest.fixture(name="machine")
+def a_machine_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands for /proc and /sys."""
+    monkeypatch.setattr(host, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(host, "_THERMAL", tmp_path / "temp")
+    return tmp_path
+
+
+def test_a_raspberry_pi_tells_its_temperature_and_its_cma(machine: Path) -> None:
+    (machine / "meminfo").write_text(MEMINFO)
+    (machine / "temp").write_text("48312\n")
+    health = host_health()
+    assert health["temperature_c"] == 48.312
+    assert (health["cma_total_mb"], health["cma_free_mb"]) == (64, 56)
+
+
+@pytest.mark.parametrize("temperature", ["", "\n", "hot\n", None])
+def test_what_the_machine_does_not_tell_stays_open(machine: Path, temperature: str | None) -> None:
+    if temperature is not None:
+        (machine / "temp").write_text(temperature)
+    health = host_health()
+    assert (health["temperature_c"], health["cma_total_mb"], health["cma_free_mb"]) == (None,) * 3
+
+
+def test_this_machine_can_be_read() -> None:
+    health = host_health()
+    assert 0 < health["memory_used_mb"] <= psutil.virtual_memory().total // 2**20
+    assert set(health) == {"temperature_c", "memory_used_mb", "cma_total_mb", "cma_free_mb"}

@@ -1,0 +1,128 @@
+"""A child's output is always drained, line by line."""
+
+import logging
+import os
+import pty
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.logtail import LineSplitter, LogTail
+
+LOG = logging.getLogger("child")
+PATIENCE = 10.0  # seconds
+
+
+@st.composite
+def split_bytes(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+    """Any bytes, rich in line ends and characters of several bytes, and any pieces of them."""
+    parts = st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b" ", "\u2588".encode(), b"\xe2\x96"])
+    data = b"".join(draw(st.lists(parts | st.binary(max_size=3), max_size=20)))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    return data, [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+
+
+@given(split_bytes())
+def test_lines_are_the_same_in_any_pieces(output: tuple[bytes, list[bytes]]) -> None:
+    data, pieces = output
+    whole, pieced = LineSplitter(), LineSplitter()
+    assert [line for piece in pieces for line in pieced.feed(piece)] == whole.feed(data)
+    assert pieced.rest == whole.rest
+
+
+@given(split_bytes())
+def test_every_complete_character_comes_out_once(output: tuple[bytes, list[bytes]]) -> None:
+    data, pieces = output
+    splitter = LineSplitter()
+    lines = [line for piece in pieces for line in splitter.feed(piece)]
+    assert all(line and not re.search("[\r\n]", line) for line in lines)
+    text = "".join(lines) + splitter.rest
+    complete = re.sub("[\r\n]", "", data.decode(errors="replace"))
+    # What may be missing is a last character whose end has not come yet.
+    assert complete in (text, text + "\ufffd")
+
+
+def test_a_progress_bar_is_one_line_for_each_time_it_is_drawn() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b"\r 14% |#\r 28% |##\rdone\r\n") == [" 14% |#", " 28% |##", "done"]
+    assert splitter.rest == ""
+
+
+def test_text_without_line_ends_is_passed_on_before_it_fills_memory() -> None:
+    splitter, passed = LineSplitter(), 0
+    for _ in range(100):
+        passed += sum(len(line) for line in splitter.feed(b"x" * 1000))
+        assert len(splitter.rest) <= 16_384
+    assert passed + len(splitter.rest) == 100_000
+
+
+class Notes:
+    """A listener that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.glimpses: list[str] = []
+
+    def feed(self, line: str) -> None:
+        self.lines.append(line)
+
+    def glimpse(self, unfinished: str) -> None:
+        self.glimpses.append(unfinished)
+
+
+def test_the_last_lines_are_kept_the_oldest_first(caplog: pytest.LogCaptureFixture) -> None:
+    read, write = os.pipe()
+    with caplog.at_level(logging.DEBUG, "child"):
+        tail = LogTail(read, LOG)
+        os.write(write, b"".join(b"line %d\n" % number for number in range(250)) + b"last words")
+        os.close(write)
+        tail.join(PATIENCE)
+    assert tail.last_lines(3) == ["line 248", "line 249", "last words"]
+    assert len(tail.last_lines(1000)) == 200
+    assert caplog.messages[:2] == ["line 0", "line 1"]
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
+
+
+def test_a_child_that_talks_without_end_is_never_blocked() -> None:
+    read, write = os.pipe()
+    tail = LogTail(read, LOG)
+    for _ in range(64):  # far more than a pipe holds, and nobody asks for it
+        os.write(write, b"x" * 16_384)
+    os.close(write)
+    tail.join(PATIENCE)
+    assert tail.last_lines(1) != []
+
+
+def test_the_listener_sees_unfinished_lines_too(until: Callable[..., None]) -> None:
+    read, write = os.pipe()
+    notes = Notes()
+    tail = LogTail(read, LOG, notes)
+    os.write(write, b"one\nload 4")
+    until(lambda: "load 4" in notes.glimpses)
+    assert notes.lines == ["one"]
+    os.write(write, b"2%\n")
+    os.close(write)
+    tail.join(PATIENCE)
+    assert notes.lines == ["one", "load 42%"]
+
+
+def test_a_terminal_ends_like_a_pipe() -> None:
+    read, write = pty.openpty()
+    tail = LogTail(read, LOG)
+    os.write(write, b"on a terminal\n")
+    os.close(write)
+    tail.join(PATIENCE)
+    assert tail.last_lines(5) == ["on a terminal"]
+
+
+def test_the_read_end_is_closed_after_the_last_word() -> None:
+    read, write = os.pipe()
+    tail = LogTail(read, LOG)
+    os.close(write)
+    tail.join(PATIENCE)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(read)

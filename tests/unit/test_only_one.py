@@ -1,0 +1,75 @@
+"""There is one supervisor for each runtime port of a machine."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from axproxy.only_one import AlreadySupervised, OnlyOne
+from axproxy.ports import free_port
+
+HOLD = """
+import sys
+from axproxy.only_one import OnlyOne
+OnlyOne(int(sys.argv[1])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
+    port = free_port()
+    first, second = OnlyOne(port), OnlyOne(port)
+    first.acquire()
+    try:
+        with pytest.raises(AlreadySupervised, match=f"port {port} .* AX650_RUNTIME=attach"):
+            second.acquire(patience=0)
+    finally:
+        first.release()
+    second.acquire(patience=0)
+    second.release()
+
+
+def test_another_port_has_its_own_supervisor() -> None:
+    first, second = OnlyOne(free_port()), OnlyOne(65536)
+    first.acquire()
+    second.acquire(patience=0)
+    first.release()
+    second.release()
+
+
+def test_a_successor_waits_for_its_predecessor_to_leave() -> None:
+    port = free_port()
+    leaving = OnlyOne(port)
+    leaving.acquire()
+    leaves = threading.Timer(0.15, leaving.release)
+    leaves.start()
+    successor = OnlyOne(port)
+    successor.acquire(patience=10)
+    leaves.join()
+    successor.release()
+
+
+def test_letting_go_twice_is_safe() -> None:
+    only_one = OnlyOne(free_port())
+    only_one.release()
+    only_one.acquire()
+    only_one.release()
+    only_one.release()
+
+
+def test_a_supervisor_that_is_killed_leaves_nothing_behind() -> None:
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(AlreadySupervised):
+            OnlyOne(port).acquire(patience=0)
+        holder.kill()
+        holder.wait()
+    successor = OnlyOne(port)
+    successor.acquire(patience=0)
+    successor.release()

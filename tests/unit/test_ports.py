@@ -1,0 +1,101 @@
+"""Who holds a port is told by name."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from axproxy.ports import Holder, free_port, hindrance, holders, strangers
+
+LISTEN = """
+import socket, sys
+held = socket.create_server(("127.0.0.1", 0))
+print(held.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(name="listener")
+def listening_socket() -> Iterator[socket.socket]:
+    """A port held by this process."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield held
+
+
+@pytest.fixture(name="neighbour")
+def listening_child() -> Iterator[tuple[int, int]]:
+    """The pid of a child process, and the port it listens on."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        yield child.pid, int(child.stdout.readline())
+        child.communicate()  # closes its input, which ends it
+
+
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def test_a_free_port_has_no_holder() -> None:
+    port = free_port()
+    assert holders(port) == []
+    assert hindrance(port, "AX650_RUNTIME_PORT") is None
+
+
+def test_a_port_that_was_free_can_be_bound() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as bound:
+        assert port_of(bound) > 0
+
+
+def test_a_listener_is_known_by_its_pid(listener: socket.socket) -> None:
+    assert holders(port_of(listener)) == [Holder(os.getpid())]
+
+
+def test_a_port_with_a_client_only_is_not_held(listener: socket.socket) -> None:
+    with socket.create_connection(listener.getsockname()) as client:
+        assert holders(port_of(client)) == []
+
+
+def test_the_hindrance_names_the_program_and_the_way_out(listener: socket.socket) -> None:
+    port, name = port_of(listener), psutil.Process().name()
+    assert hindrance(port, "AX650_RUNTIME_PORT") == (
+        f"port {port} is held by {name} (pid {os.getpid()}); "
+        "stop it, or choose another port with AX650_RUNTIME_PORT"
+    )
+
+
+def test_several_programs_can_hold_one_port() -> None:
+    with socket.socket() as first, socket.socket() as second:
+        for number, shared in enumerate((first, second)):
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind(("127.0.0.1", port_of(first) if number else 0))
+            shared.listen()
+        # Both are ours here, and one process is named once.
+        assert holders(port_of(first)) == [Holder(os.getpid())]
+
+
+def test_a_child_of_ours_is_no_stranger(neighbour: tuple[int, int]) -> None:
+    pid, port = neighbour
+    assert strangers(port, pid) == []
+    assert strangers(port, os.getpid()) == []
+
+
+def test_anyone_else_is_a_stranger(neighbour: tuple[int, int], listener: socket.socket) -> None:
+    pid, port = neighbour
+    assert strangers(port_of(listener), pid) == [Holder(os.getpid())]
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert strangers(port, dead.pid) == [Holder(pid)]
+
+
+def test_a_holder_that_cannot_be_looked_at_is_named_as_far_as_known() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert str(Holder(ended.pid)) == f"pid {ended.pid}"
+    assert str(Holder(None)) == "a program of another user"

@@ -1,0 +1,159 @@
+"""The vendor's program is believed about its loading, and about nothing after that."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.logtail import LineSplitter
+from axproxy.runtime_log import RuntimeLog, Window
+
+RECORDED = Path(__file__).parents[1] / "data" / "vendor-wire" / "stdout.pty.raw"
+OUTPUT = RECORDED.read_bytes()
+
+SERVING = "Server running on port 8000..."
+BAR = "\x1b[1;30;33m\r {}% | \u2588\u2588    |   3 /   7 [0.17s<0.40s, 17.34 count/s] \x1b[0m"
+
+
+def info(text: str) -> str:
+    return f"\x1b[1;30;32m[I][                            Init][ 221]: {text}\x1b[0m"
+
+
+def fed(*lines: str) -> RuntimeLog:
+    log = RuntimeLog()
+    for line in lines:
+        log.feed(line)
+    return log
+
+
+@given(st.lists(st.integers(0, len(OUTPUT)), max_size=30))
+def test_the_recorded_output_is_understood_in_any_pieces(cuts: list[int]) -> None:
+    log, splitter, percents = RuntimeLog(), LineSplitter(), []
+    borders = sorted({0, *cuts, len(OUTPUT)})
+    for start, end in zip(borders, borders[1:], strict=False):
+        for line in splitter.feed(OUTPUT[start:end]):
+            log.feed(line)
+            percents.append(log.load_percent or 0)
+        log.glimpse(splitter.rest)
+        percents.append(log.load_percent or 0)
+    assert log.window == Window(context=1023, prefill_limit=896, prefill_chunk=128)
+    assert log.fault is None
+    assert log.serving
+    assert percents == sorted(percents)
+    assert {14, 28, 42, 57, 71, 85, 100} <= set(percents) | {14, 28, 42, 57, 71, 85}
+    assert log.load_percent == 100
+
+
+def test_every_step_of_the_recorded_load_is_seen() -> None:
+    log, splitter, percents = RuntimeLog(), LineSplitter(), []
+    for line in splitter.feed(OUTPUT):
+        log.feed(line)
+        percents.append(log.load_percent)
+    assert list(dict.fromkeys(percents)) == [None, 14, 28, 42, 57, 71, 85, 100]
+
+
+def test_progress_is_seen_before_its_line_has_ended() -> None:
+    log = RuntimeLog()
+    log.glimpse(BAR.format(42))
+    assert log.load_percent == 42
+    log.glimpse(BAR.format(42) + BAR.format(57))
+    assert log.load_percent == 57
+
+
+def test_progress_stays_within_a_hundred() -> None:
+    assert fed(BAR.format(999)).load_percent == 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "12% off today", "50% | half a bar", "  0% | \u2588 |   6 / 1023 [0.03s, 31 token/s]"],
+)
+def test_other_percentages_are_not_the_loads(line: str) -> None:
+    assert fed(line).load_percent is None
+
+
+def test_the_window_is_known_once_the_program_serves() -> None:
+    lines = [
+        info("max_token_len : 2559"),
+        info("kv_cache_size : 1024, kv_cache_num: 2559"),
+        info("prefill_token_num : 256"),
+        info("grp: 1, prefill_max_token_num : 1"),
+        info("grp: 2, prefill_max_token_num : 256"),
+        info("prefill_max_token_num : 2048"),
+    ]
+    assert fed(*lines).window is None
+    assert fed(*lines, SERVING).window == Window(2559, 2048, 256)
+
+
+def test_a_program_that_does_not_log_its_window_leaves_it_open() -> None:
+    assert fed(info("max_token_len : 2559"), SERVING).window is None
+    assert fed(info("prefill_max_token_num : 2048"), SERVING).window is None
+
+
+def test_a_chunk_is_128_tokens_unless_the_log_says_otherwise() -> None:
+    log = fed(info("max_token_len : 1023"), info("prefill_max_token_num : 896"), SERVING)
+    assert log.window == Window(1023, 896, 128)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tokenizer.Init(http://127.0.0.1:12345) failed",
+        "lLaMa.Init failed",
+        "embed file(model.embed_tokens.weight.bfloat16.bin) open failed",
+        "embed file(a.bin) size(133) not equal token_num(151936) * embed_size(1024) * 2",
+        "embed_selector.Init(a.bin, 151936, 1024) failed",
+        "axcl_Init(-2144337653) failed",
+        "Get AXCL device failed{0x80300181}, find total 0 device.",
+        "Set AXCL device failed{0x80300186}.",
+        "Invalid AXCL device id 1, find total 1 device.",
+        "init axmodel(qwen3_p128_l7_together.axmodel) failed",
+        "init post axmodel(qwen3_post.axmodel) failed",
+        "max_token_len(2559) > kv_cache_num(1023)",
+        "AXCLWorker exit with devid 0",
+        "[2025-11-09 08:46:00.029][10994][W][device manager][listen][292]: device 1 is dead",
+        "[E][device manager][request_ports][464]: request ports from device 1 fail, errno: 1",
+        "[E][engine][invoke][97]: Decode api(4) response failed.",
+        "[E][ inference][ 12]: AX_ENGINE_CreateHandle",
+        "  what():  stoi",
+        "./main_api: error while loading shared libraries: libaxcl_rt.so: cannot open",
+    ],
+)
+def test_a_line_that_means_the_end_is_kept_as_the_fault(line: str) -> None:
+    assert fed(f"\x1b[1;30;31m{line}\x1b[0m").fault == line.strip()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "connect failed http://127.0.0.1:12345, try again in  1/10 ",
+        "sh: 1: /usr/bin/axcl/axcl-smi: not found",
+        "get uid failed, try again 1/10",
+        "AXCLWorker start with devid 0",
+        "init 0 axmodel ok,devid(0) remain_cmm(-1 MB)",
+        "load postprocess config(post_config.json) failed",
+        "LLM init ok",
+    ],
+)
+def test_what_it_recovers_from_is_no_fault(line: str) -> None:
+    assert fed(info(line)).fault is None
+
+
+def test_the_first_fault_is_the_one_that_explains() -> None:
+    log = fed("axcl_Init(1) failed", "lLaMa.Init failed")
+    assert log.fault == "axcl_Init(1) failed"
+
+
+def test_what_a_model_prints_is_not_believed() -> None:
+    log = fed(info("max_token_len : 1023"), info("prefill_max_token_num : 896"), SERVING)
+    for line in (info("prefill_max_token_num : 99999"), "lLaMa.Init failed", SERVING):
+        log.feed(line)
+    log.glimpse(BAR.format(3))
+    assert (log.fault, log.load_percent, log.window) == (None, 100, Window(1023, 896))
+
+
+# How many tokens the vendor's program sampled after prompts of so many (observed on the binary).
+@pytest.mark.parametrize(("prompt", "sampled"), [(700, 324), (701, 323), (702, 322)])
+def test_the_room_for_an_answer_is_what_the_program_leaves(prompt: int, sampled: int) -> None:
+    assert Window(1023, 896).room_for_answer(prompt) == sampled
