@@ -10,10 +10,10 @@ import threading
 import time
 from pathlib import Path
 
-from axmock.death import CppException, abort, prepare_to_crash, terminate
+from axmock.console import Console
+from axmock.death import CppException, prepare_to_crash, terminate
 from axmock.engine import Engine
 from axmock.kv_cache import KvCache, Shape
-from axmock.console import Console
 from axmock.model import Misfortune, Model
 from axmock.options import Options, UsageError, device_ids, parse, usage
 from axmock.pace import Pace
@@ -46,23 +46,32 @@ class Program:
             KvCache(self.shape),
             self.link,
             self.console,
-            Pace(options.tokens_per_second, options.prefill_tokens_per_second),
-            Misfortune(
+            pace=Pace(options.tokens_per_second, options.prefill_tokens_per_second),
+            misfortune=Misfortune(
                 crash_after=options.crash_after_tokens,
                 hang_after=options.hang_after_tokens,
                 lose_card_after=options.lose_card_after_tokens,
             ),
-            options.tokens_embed_num,
+            known_ids=options.tokens_embed_num,
         )
         file = None if options.reply_file is None else Path(options.reply_file)
         brain = Brain(options.reply, file)
-        self.engine = Engine(model, self.link, self.console, brain, stick_running=options.stick_running)
+        self.engine = Engine(
+            model, self.link, self.console, brain, stick_running=options.stick_running
+        )
         trouble = PollTrouble(options.fail_polls, options.garbage_polls, options.bad_utf8)
         self.server = Server(Routes(self.engine, self.sampling, self.console, trouble).table())
 
     def run(self) -> int:
         """Load, serve until SIGINT, wait for the current answer; return the exit code."""
-        code = load(self.options, self.shape, self.devices, self.link, self.sampling, self.console)
+        code = load(
+            self.options,
+            self.shape,
+            devices=self.devices,
+            link=self.link,
+            sampling=self.sampling,
+            console=self.console,
+        )
         if code is not None:
             return code
         self.engine.start()
@@ -113,9 +122,7 @@ def main(arguments: list[str]) -> int:
     try:
         devices = device_ids(options.devices)
     except ValueError:
-        abort(
-            "terminate called after throwing an instance of 'std::invalid_argument'\n  what():  stoi"
-        )
+        terminate(CppException("std::invalid_argument", "stoi"))
     out = Stdout(sys.stdout.fileno())
     program = Program(options, devices, out)
     if options.ignore_sigint:

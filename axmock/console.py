@@ -44,9 +44,7 @@ class Console:
         self.out.write(log_line("E", function, line, message))
 
 
-def bar_text(
-    done: int, total: int, *, updates: int, elapsed: float, unit: str, text: str
-) -> str:
+def bar_text(done: int, total: int, *, updates: int, elapsed: float, unit: str, text: str) -> str:
     """One state of the progress bar.
 
     `updates` (how often it was drawn) and `elapsed` (seconds) give the rate, so a bar that does

@@ -11,9 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from axmock.console import Console, c_string
 from axmock.death import CppException, segfault, terminate
 from axmock.kv_cache import Fate
-from axmock.console import Console, c_string
 from axmock.model import Model
 from axmock.reply import Brain
 from axmock.tokenizer_link import TokenizerLink
@@ -25,7 +25,13 @@ class Engine:
     """One conversation, one worker, one global queue of text that nothing ever clears."""
 
     def __init__(
-        self, model: Model, link: TokenizerLink, console: Console, brain: Brain, *, stick_running: bool
+        self,
+        model: Model,
+        link: TokenizerLink,
+        console: Console,
+        brain: Brain,
+        *,
+        stick_running: bool,
     ) -> None:
         self._model = model
         self._link = link

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from axmock.console import Console, Progress
 from axmock.death import abort, segfault
 from axmock.kv_cache import Chunks, Fate, KvCache
-from axmock.console import Console, Progress
 from axmock.pace import Metronome, Pace
 from axmock.reply import NONSENSE
 from axmock.tokenizer_link import TokenizerLink

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from axmock import json_values
+from axmock.console import Console, c_string
 from axmock.death import CppException
 from axmock.engine import Engine
 from axmock.json_values import Discarded, Json
-from axmock.console import Console, c_string
 from axmock.sampling import Sampling
 from axmock.server import Handler
 from axmock.wire import Request, Response
@@ -31,7 +31,9 @@ class PollTrouble:
 class Routes:
     """Handlers by method and path."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, console: Console, trouble: PollTrouble) -> None:
+    def __init__(
+        self, engine: Engine, sampling: Sampling, console: Console, trouble: PollTrouble
+    ) -> None:
         self._engine = engine
         self._sampling = sampling
         self._console = console

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axmock import json_values
-from axmock.json_values import Json
 from axmock.console import Console
+from axmock.json_values import Json
 
 
 @dataclass

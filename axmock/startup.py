@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from axmock.kv_cache import Shape
 from axmock.console import Console, Progress
+from axmock.kv_cache import Shape
 from axmock.options import Options
 from axmock.sampling import Sampling
 from axmock.tokenizer_link import TokenizerLink

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from axmock import http_client, json_values
+from axmock.console import Console, c_string
 from axmock.death import CppException, segfault
 from axmock.http_client import Address, NoReply, Reply
 from axmock.json_values import Json
-from axmock.console import Console, c_string
 
 _TRIES = 10
 
@@ -105,10 +105,14 @@ class TokenizerLink:
                     answer = json_values.parse_or_throw(reply.body)
                     return json_values.as_string(json_values.member(answer, "text"))
                 except CppException as error:
-                    self._console.error("Decode", 208, f"json parse failed: {error.what}, try again")
+                    self._console.error(
+                        "Decode", 208, f"json parse failed: {error.what}, try again"
+                    )
                     self._console.error("Decode", 209, c_string(_text(reply)))
             else:
-                self._console.error("Decode", 195, f"decode failed, status: {reply.status}, try again")
+                self._console.error(
+                    "Decode", 195, f"decode failed, status: {reply.status}, try again"
+                )
                 self._console.error("Decode", 196, c_string(_text(reply)))
             time.sleep(1)
         return ""
@@ -144,7 +148,9 @@ class TokenizerLink:
         for left in range(_TRIES - 1, -1, -1):
             reply = self._get(target)
             if reply.status != 200:
-                self._console.error("Init", refused_line, f"get {key} failed, status: {reply.status}")
+                self._console.error(
+                    "Init", refused_line, f"get {key} failed, status: {reply.status}"
+                )
                 raise _Refused
             try:
                 value = take(json_values.member(json_values.parse_or_throw(reply.body), key))

@@ -14,6 +14,8 @@ import threading
 from collections import deque
 from typing import Protocol
 
+from axproxy.ansi import plain
+
 _LINE_END = re.compile(r"[\r\n]+")
 _KEPT_LINES = 200
 _LONGEST_LINE = 16_384  # characters; streamed text has no line ends of its own
@@ -77,7 +79,9 @@ class LogTail:
             return b""
 
     def _pass_on(self, line: str) -> None:
-        self._last.append(line)
-        self._log.debug("%s", line)  # prompts and answers are in it
+        if not (said := plain(line).rstrip()):
+            return
+        self._last.append(said)
+        self._log.debug("%s", said)  # prompts and answers are in it
         if self._listener:
             self._listener.feed(line)

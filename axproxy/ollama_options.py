@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from axproxy.errors import OptionOfWrongType
 from axproxy.go_json import well_formed
 from axproxy.messages import Limits, Sampling
 
-_FLOAT = "of type float32"
-_WHOLE = "of type integer"
-_BOOLEAN = "of type boolean"
-_STRINGS = "of type array"
+_LARGEST_TOP_K = 2**31 - 1  # the vendor's program keeps it in 32 bits
+
+
+@dataclass(frozen=True)
+class _Type:
+    name: str  # as Go calls it
+    accepts: tuple[type, ...]
+    read: Callable[[Any], Any]
+
+
+_FLOAT = _Type("float32", (int, float), float)
+_WHOLE = _Type("integer", (int, float), int)
+_SWITCH = _Type("boolean", (bool,), bool)
+_STRINGS = _Type("array", (list,), tuple)
 
 TYPES = {
-    **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repeat_penalty"), _FLOAT),
-    **dict.fromkeys(("presence_penalty", "frequency_penalty"), _FLOAT),
-    **dict.fromkeys(("top_k", "num_predict", "repeat_last_n", "seed", "num_keep"), _WHOLE),
-    **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"), _WHOLE),
-    **dict.fromkeys(("draft_num_predict",), _WHOLE),
-    "use_mmap": _BOOLEAN,
+    "temperature": _FLOAT,
+    "top_k": _WHOLE,
+    "top_p": _FLOAT,
+    "repeat_penalty": _FLOAT,
+    "num_predict": _WHOLE,
     "stop": _STRINGS,
+    # Checked and then ignored: the window is compiled into the model, the rest the card has not.
+    **dict.fromkeys(("min_p", "typical_p", "presence_penalty", "frequency_penalty"), _FLOAT),
+    **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"), _WHOLE),
+    **dict.fromkeys(("draft_num_predict", "num_keep", "repeat_last_n", "seed"), _WHOLE),
+    "use_mmap": _SWITCH,
 }
-
-_LARGEST_TOP_K = 2**31 - 1  # the vendor's program keeps it in 32 bits
 
 
 def parse_options(options: Mapping[str, Any]) -> tuple[Sampling, Limits]:
@@ -33,39 +46,38 @@ def parse_options(options: Mapping[str, Any]) -> tuple[Sampling, Limits]:
     Values outside a range mean its nearest end, as in Ollama's sampler.  Only a `num_predict`
     above zero limits the answer, as in Ollama's runner.  Raises `OptionOfWrongType`.
     """
-    values = {name: _checked(name, value) for name, value in options.items() if value is not None}
-    temperature, top_p = values.get("temperature"), values.get("top_p")
-    top_k, most = values.get("top_k"), values.get("num_predict")
+    values = {
+        name: _read(TYPES[name], name, value)
+        for name, value in options.items()
+        if value is not None and name in TYPES
+    }
     sampling = Sampling(
-        temperature=None if temperature is None else max(temperature, 0.0),
-        top_k=None if top_k is None else min(max(top_k, 0), _LARGEST_TOP_K),
-        top_p=None if top_p is None else min(max(top_p, 0.0), 1.0),
+        temperature=_within(0.0, values.get("temperature")),
+        top_k=_within(0, values.get("top_k"), _LARGEST_TOP_K),
+        top_p=_within(0.0, values.get("top_p"), 1.0),
         repeat_penalty=values.get("repeat_penalty"),
     )
-    return sampling, Limits(
-        max_tokens=most if most is not None and most > 0 else None,
-        stop=tuple(values.get("stop", ())),
-    )
+    most = values.get("num_predict", -1)
+    return sampling, Limits(max_tokens=most if most > 0 else None, stop=values.get("stop", ()))
 
 
-def _checked(name: str, value: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    match TYPES.get(name):
-        case "of type float32" if number:
-            return float(value)
-        case "of type integer" if number:
-            return int(value)
-        case "of type boolean" if isinstance(value, bool):
-            return value
-        case "of type array" if isinstance(value, list):
-            return [_text(name, item) for item in value]
-        case None:
-            return value
-        case wanted:
-            raise OptionOfWrongType(f'option "{name}" must be {wanted}')
+def _read(type_: _Type, name: str, value: Any) -> Any:
+    # To Python a bool is a number, to JSON it is not.
+    if not isinstance(value, type_.accepts) or (isinstance(value, bool) and type_ is not _SWITCH):
+        raise OptionOfWrongType(f'option "{name}" must be of type {type_.name}')
+    if type_ is _STRINGS:
+        value = [_text(name, item) for item in value]
+    return type_.read(value)
 
 
 def _text(name: str, item: Any) -> str:
     if not isinstance(item, str):
         raise OptionOfWrongType(f'option "{name}" must be of an array of strings')
     return well_formed(item)
+
+
+def _within(low: Any, value: Any, high: Any = None) -> Any:
+    if value is None:
+        return None
+    value = max(value, low)
+    return value if high is None else min(value, high)

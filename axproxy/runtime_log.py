@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from axproxy.ansi import plain
+
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
 _PROGRESS = re.compile(r"(\d{1,3})% \| .*?\| +\d+ / +\d+ \[.*?count/s\]")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NUMBER = {
     "max_token_len": re.compile(r"\]: max_token_len : (\d+)"),
     "prefill_limit": re.compile(r"\]: prefill_max_token_num : (\d+)"),
@@ -61,13 +62,13 @@ class RuntimeLog:
         if self.serving:
             return
         self.glimpse(line)
-        plain = _COLOUR.sub("", line).strip()
-        if self.fault is None and _FATAL.search(plain):
-            self.fault = plain
+        said = plain(line).strip()
+        if self.fault is None and _FATAL.search(said):
+            self.fault = said
         for name, pattern in _NUMBER.items():
-            if found := pattern.search(plain):
+            if found := pattern.search(said):
                 self._numbers[name] = int(found[1])
-        if _SERVING.search(plain):
+        if _SERVING.search(said):
             self.serving = True
             self.load_percent = 100
             self._settle_window()
@@ -75,7 +76,7 @@ class RuntimeLog:
     def glimpse(self, unfinished: str) -> None:
         """A line still being written: the progress bar ends only when it is drawn again."""
         if not self.serving:
-            for found in _PROGRESS.finditer(_COLOUR.sub("", unfinished)):
+            for found in _PROGRESS.finditer(plain(unfinished)):
                 self.load_percent = min(int(found[1]), 100)
 
     def _settle_window(self) -> None:

@@ -12,7 +12,8 @@ from axproxy.ports import free_port
 HOLD = """
 import sys
 from axproxy.only_one import OnlyOne
-OnlyOne(int(sys.argv[1])).acquire()
+only_one = OnlyOne(int(sys.argv[1]))
+only_one.acquire()
 print("held", flush=True)
 sys.stdin.read()
 """

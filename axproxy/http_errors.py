@@ -1,0 +1,58 @@
+"""Errors as responses: JSON or plain text, never HTML, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from axproxy.errors import ClientGone, ProxyError
+from axproxy.go_json import compact
+from axproxy.streaming import JSON
+
+log = logging.getLogger(__name__)
+
+_PLAIN = {404: "404 page not found", 405: "405 method not allowed"}  # Ollama's own words
+
+
+def install(app: Flask) -> None:
+    """From here on every error of `app` is answered by this module, unless a blueprint does."""
+    app.register_error_handler(ProxyError, proxy_error)
+    app.register_error_handler(ClientGone, _client_gone)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def proxy_error(error: ProxyError, message: str | None = None) -> Response:
+    """`{"error": …}` with the status that the error proposes; `message` says it in other words."""
+    body = {"error": message or error.message}
+    return json_response(body, error.status_hint, error.retry_after)
+
+
+def json_response(body: Any, status: int = 200, retry_after: int | None = None) -> Response:
+    """`retry_after` is in seconds."""
+    response = Response(compact(body), status, content_type=JSON)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _client_gone(_error: ClientGone) -> Response:
+    log.info("%s %s: the client left before its answer began", request.method, request.path)
+    return Response(status=499)  # nobody reads it; the number is nginx's and Ollama's
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status not in _PLAIN:
+        return json_response({"error": error.description}, status)
+    response = Response(_PLAIN[status], status, content_type="text/plain")
+    response.headers.extend(dict(error.get_headers()).items() & _allow(error))
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return json_response({"error": "internal error; see the service's log"}, 500)

@@ -1,0 +1,75 @@
+"""Answers over HTTP: whole, or line by line, and ended whatever happens to their client."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from typing import Protocol
+
+from flask import Response
+
+from axproxy.engine import Answer
+from axproxy.errors import ClientGone, ProxyError
+from axproxy.messages import Event, Finished, Text
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json; charset=utf-8"
+NDJSON = "application/x-ndjson"
+
+
+class Encoder(Protocol):
+    """One API's bytes for the events of one answer."""
+
+    def line(self, event: Event) -> bytes:
+        """One line of a stream, with its end."""
+
+    def whole(self, text: str, finished: Finished) -> bytes:
+        """The answer in one piece."""
+
+    def failure(self, error: ProxyError) -> bytes:
+        """The last line of a stream whose status has been sent already."""
+
+
+def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
+    """The response for `answer`, which is closed when the response is, or when this raises.
+
+    Whatever goes wrong before the first event is raised here, so that it gets a status.
+    """
+    return _streamed(answer, encoder) if stream else _whole(answer, encoder)
+
+
+def _whole(answer: Answer, encoder: Encoder) -> Response:
+    pieces = []
+    try:
+        for event in answer:
+            if isinstance(event, Finished):
+                return Response(encoder.whole("".join(pieces), event), content_type=JSON)
+            pieces.append(event.text)
+    finally:
+        answer.close()
+    raise RuntimeError("an answer must end with Finished or an error")
+
+
+def _streamed(answer: Answer, encoder: Encoder) -> Response:
+    try:
+        first = next(answer)
+        response = Response(_lines(chain((first,), answer), encoder), content_type=NDJSON)
+        # The lines' own `finally` would not do: it never runs when nobody asks for the first.
+        response.call_on_close(answer.close)
+    except BaseException:
+        answer.close()
+        raise
+    return response
+
+
+def _lines(events: Iterator[Event], encoder: Encoder) -> Iterator[bytes]:
+    try:
+        for event in events:
+            yield encoder.line(event)
+    except ProxyError as error:
+        log.warning("an answer was cut short: %s", error.message)
+        yield encoder.failure(error)
+    except ClientGone:
+        log.info("the client left in the middle of its answer")

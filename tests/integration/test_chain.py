@@ -1,0 +1,377 @@
+"""From a request to the simulated card and back, through every process."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import requests
+
+from tests.integration.conftest import ROOT, Service, Start
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+QUESTION = "Why is the sky blue?"
+
+
+def lines(reply: requests.Response) -> list[dict]:
+    return [json.loads(line) for line in reply.iter_lines()]
+
+
+def chat(text: str, **more: object) -> dict:
+    return {"model": "mock", "messages": [{"role": "user", "content": text}], **more}
+
+
+# --- answers
+
+
+def test_generate_answers_a_plain_curl_without_a_content_type(shared: Service) -> None:
+    body = json.dumps({"prompt": QUESTION, "max_tokens": 64})
+    curl = ["curl", "-s", "--noproxy", "*", f"{shared.base}/generate", "-d", body]
+    answer = json.loads(subprocess.run(curl, capture_output=True, check=True).stdout)
+
+    assert answer["text"]
+    assert answer["finish_reason"] in ("stop", "length")
+    assert 0 < answer["usage"]["completion_tokens"] <= 64
+
+
+def test_generate_streams_lines(shared: Service) -> None:
+    reply = shared.post("/generate", {"prompt": QUESTION, "stream": True}, stream=True)
+    *texts, last = lines(reply)
+
+    assert len(texts) > 1
+    assert QUESTION in "".join(line["text"] for line in texts)
+    assert last["finish_reason"] == "stop"
+
+
+def test_the_model_hears_the_last_message_word_for_word(shared: Service) -> None:
+    said = 'Grüße! 你好 🙂 <|im_end|> {braces} \\ "quotes"'
+    answer = shared.post("/api/chat", chat(said, stream=False)).json()
+
+    assert said in answer["message"]["content"]
+    assert answer["done"] is True
+    assert answer["done_reason"] == "stop"
+
+
+def test_chat_streams_as_the_model_answers(shared: Service) -> None:
+    reply = shared.post("/api/chat", chat(QUESTION), stream=True)
+    assert reply.headers["Content-Type"] == "application/x-ndjson"
+    *texts, last = lines(reply)
+
+    assert len(texts) > 3
+    assert all(line["done"] is False for line in texts)
+    assert last["done"] is True
+    assert last["total_duration"] >= (
+        last["load_duration"] + last["prompt_eval_duration"] + last["eval_duration"]
+    )
+    assert last["eval_count"] >= len(texts)
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4, 5, 7, 12])
+def test_num_predict_is_met_to_the_token(shared: Service, wanted: int) -> None:
+    body = {"model": "mock", "prompt": QUESTION, "stream": False}
+    answer = shared.post("/api/generate", {**body, "options": {"num_predict": wanted}}).json()
+    whole = shared.post("/api/generate", body).json()
+
+    assert answer["eval_count"] == wanted
+    assert answer["done_reason"] == "length"
+    assert whole["response"].startswith(answer["response"])
+
+
+def test_a_stop_string_is_cut_before_it_begins(shared: Service) -> None:
+    body = {"model": "mock", "prompt": QUESTION, "stream": False, "options": {"stop": ["sky"]}}
+    answer = shared.post("/api/generate", body).json()
+
+    assert "sky" not in answer["response"]
+    assert answer["done_reason"] == "stop"
+
+
+def test_turns_taken_at_once_never_mix(shared: Service) -> None:
+    def ask(number: int) -> str:
+        said = f"This is request number {number * 7919}."
+        return shared.post("/api/chat", chat(said, stream=False)).json()["message"]["content"]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    for number, answer in enumerate(answers):
+        assert f"number {number * 7919}." in answer
+        assert answer.count("This is request number") == 1
+
+
+def test_the_small_routes_answer_in_ollamas_shape(shared: Service) -> None:
+    assert shared.get("/").text == "Ollama is running"
+    assert shared.get("/api/version").json()["version"].count(".") == 2
+    (model,) = shared.get("/api/tags").json()["models"]
+    assert model["name"] == "mock:latest"
+    assert len(model["digest"]) == 64
+    assert shared.get("/ready").json() == {"ready": True}
+
+
+def test_health_tells_about_both_processes(shared: Service) -> None:
+    health = shared.health()
+
+    assert health["status"] == "ok"
+    assert health["backend_type"] == "mock"
+    assert health["model_loaded"] is True
+    assert health["runtime"]["state"] == health["tokenizer"]["state"] == "ready"
+    assert health["runtime"]["load_percent"] == 100
+    assert psutil.pid_exists(health["runtime"]["pid"])
+
+
+def test_a_prompt_beyond_the_window_is_refused_and_the_runtime_lives(shared: Service) -> None:
+    before = shared.pids()
+    answer = shared.post("/generate", {"prompt": "many words " * 5000})
+
+    assert answer.status_code == 400
+    assert "tokens" in answer.json()["error"]
+    assert shared.post("/generate", {"prompt": "hi", "max_tokens": 3}).status_code == 200
+    assert shared.pids() == before
+
+
+def test_a_long_conversation_is_cut_at_its_beginning(shared: Service) -> None:
+    turns = [
+        {"role": role, "content": f"turn {number} " + "and some more words " * 40}
+        for number in range(60)
+        for role in ("user", "assistant")
+    ]
+    last = {"role": "user", "content": "the last word"}
+    answer = shared.post("/api/chat", {"model": "mock", "messages": [*turns, last]}, stream=True)
+
+    assert "the last word" in "".join(line["message"]["content"] for line in lines(answer))
+
+
+# --- clients that leave
+
+
+def half_asked(service: Service, body: dict, path: str = "/api/chat") -> socket.socket:
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    client.sendall(head.encode() + data)
+    return client
+
+
+def queue(service: Service) -> dict:
+    return service.health()["queue"]
+
+
+def test_a_client_that_leaves_frees_the_engine_within_two_seconds(start_service: Start) -> None:
+    slow = "--load-seconds 0.1 --tokens-per-second 4 --prefill-tokens-per-second 10"
+    service = start_service(AX650_MOCK_ARGS=slow)
+    for stream in (True, False):
+        client = half_asked(service, chat(QUESTION, stream=stream))
+        eventually(lambda: queue(service)["answering"])
+        waiting = half_asked(service, chat(QUESTION))
+        eventually(lambda: queue(service)["waiting"] == 1)
+        waiting.close()
+        eventually(lambda: queue(service)["waiting"] == 0, seconds=2)
+        client.close()
+        eventually(lambda: not queue(service)["answering"], seconds=2)
+    assert service.stop() == 0
+
+
+# --- bad luck
+
+
+def test_a_runtime_killed_in_mid_stream_ends_the_stream_with_an_error(
+    start_service: Start,
+) -> None:
+    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 20")
+    before = service.pids()
+    reply = service.post("/api/chat", chat(QUESTION), stream=True)
+    incoming = reply.iter_lines()
+    next(incoming)
+    os.kill(before[1], signal.SIGKILL)
+    last = json.loads(list(incoming)[-1])
+
+    assert "SIGKILL" in last["error"]
+    assert "done" not in last
+    refused = service.post("/api/chat", chat(QUESTION))
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    eventually(service.ready, seconds=20)
+    after = service.pids()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert service.post("/generate", {"prompt": "hi"}).status_code == 200
+    assert service.health()["runtime"]["restarts"] == 1
+    service.stop()
+
+
+def test_while_loading_the_percentage_is_told_and_requests_are_refused(
+    start_service: Start,
+) -> None:
+    service = start_service(wait=False, AX650_MOCK_ARGS="--load-seconds 3")
+    eventually(service.listening)
+    seen = eventually(lambda: service.health()["runtime"]["load_percent"])
+
+    assert 0 < seen < 100
+    refused = service.post("/generate", {"prompt": "hi"})
+    assert refused.status_code == 503
+    assert "%" in refused.json()["error"]
+    assert service.get("/ready").status_code == 503
+    service.stop()
+
+
+def test_a_killed_worker_leaves_no_orphans_and_the_next_one_takes_over(
+    start_service: Start,
+) -> None:
+    service = start_service()
+    before = service.pids()
+    worker = psutil.Process(before[1]).ppid()
+    os.kill(worker, signal.SIGKILL)
+
+    eventually(lambda: not any(map(psutil.pid_exists, before)))
+    eventually(service.ready, seconds=30)
+    assert set(service.pids()).isdisjoint(before)
+    service.stop()
+
+
+def test_a_killed_master_takes_everything_with_it(start_service: Start) -> None:
+    service = start_service()
+    family = service.family()
+    assert len(family) >= 3
+    service.process.kill()
+    service.process.wait()
+
+    _gone, alive = psutil.wait_procs(family, timeout=15)
+    assert not alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_polite_signals_end_everything_with_status_0(
+    start_service: Start, number: signal.Signals
+) -> None:
+    service = start_service()
+    family = service.family()
+
+    assert service.stop(number) == 0
+    assert not any(process.is_running() for process in family)
+
+
+def test_ctrl_c_in_a_terminal_reaches_everybody_and_still_ends_in_order(
+    start_service: Start,
+) -> None:
+    service = start_service()
+    family = service.family()
+    os.killpg(service.process.pid, signal.SIGINT)  # what a terminal does
+    service.process.wait(30)
+
+    _gone, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert "runtime: stopping -> stopped" in service.log.read_text()
+
+
+def test_a_stream_that_is_open_when_we_must_leave_ends_with_an_error(
+    start_service: Start,
+) -> None:
+    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 2")
+    reply = service.post("/api/chat", chat(QUESTION * 5), stream=True)
+    incoming = reply.iter_lines()
+    next(incoming)
+    service.process.send_signal(signal.SIGTERM)
+    last = json.loads(list(incoming)[-1])
+
+    assert "being stopped" in last["error"]
+    assert service.process.wait(30) == 0
+
+
+def test_a_foreign_program_on_the_runtimes_port_is_named(start_service: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = str(squatter.getsockname()[1])
+        service = start_service(wait=False, AX650_RUNTIME_PORT=port)
+        eventually(service.listening)
+        note = eventually(lambda: service.health()["runtime"]["note"])
+        assert f"port {port} is held by" in note
+        assert str(os.getpid()) in note
+        refused = service.post("/generate", {"prompt": "hi"})
+        assert refused.status_code == 503
+        assert port in refused.json()["error"]
+    eventually(service.ready, seconds=20)
+    service.stop()
+
+
+def test_a_second_service_on_the_same_runtime_port_says_so(
+    shared: Service, start_service: Start
+) -> None:
+    second = start_service(wait=False, AX650_RUNTIME_PORT=str(shared.runtime_port))
+
+    assert second.process.wait(40) != 0
+    assert "another supervisor" in second.log.read_text()
+
+
+# --- the doors
+
+
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AX650_")}
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**clean, **environ}, check=False, timeout=30
+    )
+
+
+@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("AX650_PROT", "1", "did you mean AX650_PORT?"),
+        ("AX650_PORT", "many", "AX650_PORT must be a whole number from 1 to 65535, not 'many'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_status_2(
+    door: str, variable: str, value: str, sentence: str
+) -> None:
+    result = run(sys.executable, str(ROOT / door), **{variable: value})
+
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_importing_the_backend_starts_nothing() -> None:
+    code = "import backend, threading; print(threading.active_count())"
+    result = run(sys.executable, "-c", code, PYTHONPATH=str(ROOT))
+
+    assert result.stdout.strip() == "1"
+
+
+def test_gunicorn_from_a_checkout_works_too(start_service: Start) -> None:
+    gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(ROOT), "backend:app"]
+    service = start_service(command=gunicorn)
+
+    assert service.post("/generate", {"prompt": "hi"}).status_code == 200
+    assert service.stop() == 0
+
+
+def test_attach_uses_what_answers_and_leaves_it_running(
+    shared: Service, start_service: Start
+) -> None:
+    attached = start_service(
+        AX650_RUNTIME="attach",
+        AX650_RUNTIME_PORT=str(shared.runtime_port),
+        AX650_TOKENIZER_PORT=str(shared.tokenizer_port),
+    )
+    answer = attached.post("/api/generate", {"model": "mock", "prompt": "hello", "stream": False})
+
+    assert "hello" in answer.json()["response"]
+    assert attached.health()["backend_type"] == "attach"
+    assert attached.stop() == 0
+    assert shared.ready()
+
+
+def test_a_service_listens_long_before_its_model_is_loaded(start_service: Start) -> None:
+    began = time.monotonic()
+    service = start_service(wait=False, AX650_MOCK_ARGS="--load-seconds 60")
+    eventually(service.listening)
+
+    assert time.monotonic() - began < 10
+    service.stop()

@@ -1,0 +1,329 @@
+"""A byte tokenizer, the simulator as a process, and raw HTTP, for the simulator's tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 20.0  # seconds; generous, because others use the machine
+EOS = 256
+POST_CONFIG = {
+    "enable_temperature": False,
+    "temperature": 0.9,
+    "enable_repetition_penalty": False,
+    "repetition_penalty": 1.2,
+    "penalty_window": 20,
+    "enable_top_p_sampling": False,
+    "top_p": 0.8,
+    "enable_top_k_sampling": True,
+    "top_k": 1,
+}
+SMALL_MODEL = "--axmodel_num 4 --prefill-chunk 128 --prefill-limit 896 --context 1023".split()
+FAST = "--load-seconds 0 --prefill-tokens-per-second 0".split()
+
+
+def eventually(condition: Callable[[], Any], what: str = "condition") -> Any:
+    """Wait until `condition` returns something true, and return it."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.003)
+    raise AssertionError(f"{what} did not come true")
+
+
+@dataclass
+class Call:
+    """One request that the tokenizer got."""
+
+    method: str
+    path: str
+    request: dict[str, Any]
+    length: int
+    headers: list[tuple[str, str]]
+    raw: bytes
+
+
+@dataclass
+class Answer:
+    """A reply that replaces the tokenizer's own."""
+
+    status: int = 200
+    body: str = ""
+    delay: float = 0.0
+    hang_up: bool = False
+
+
+class ByteTokenizer:
+    """Token id = byte; /reset answers `system_tokens` and /encode the bytes of the text."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.instead: dict[str, deque[Answer]] = {}
+        self.system_tokens: list[int] = []
+        self.vocabulary: dict[str, list[int]] | None = None
+        self.connections = 0
+        tokenizer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                tokenizer.connections += 1
+                super().setup()
+
+            def do_GET(self) -> None:
+                tokenizer.reply(self, b"")
+
+            def do_POST(self) -> None:
+                tokenizer.reply(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a crashed client
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def fail(self, path: str, *answers: Answer) -> None:
+        """Answer the next requests for `path` in these ways."""
+        self.instead[path] = deque(answers)
+
+    def requests(self, path: str) -> list[dict[str, Any]]:
+        return [call.request for call in self.calls if call.path == path]
+
+    def reply(self, handler: BaseHTTPRequestHandler, raw: bytes) -> None:
+        path = handler.path.partition("?")[0]
+        request = json.loads(raw) if raw else {}
+        headers = list(handler.headers.items())
+        self.calls.append(Call(handler.command, handler.path, request, len(raw), headers, raw))
+        planned = self.instead.get(path)
+        answer = planned.popleft() if planned else Answer(body=json.dumps(self.regular(path, request)))
+        if answer.delay:
+            time.sleep(answer.delay)
+        if answer.hang_up:
+            handler.close_connection = True
+            return
+        body = answer.body.encode()
+        status = 404 if body == b"null" else answer.status
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def regular(self, path: str, request: dict[str, Any]) -> dict[str, Any] | None:
+        match path:
+            case "/get_uid":
+                return {"uid": "uid-28986-0"}
+            case "/bos_id":
+                return {"bos_id": -1}
+            case "/eos_id":
+                return {"eos_id": EOS}
+            case "/reset":
+                return {"token_ids": self.system_tokens}
+            case "/encode":
+                ids = list(request["text"].encode())
+                return {"token_ids": ids, "diff": ids}
+            case "/decode":
+                ids = [i for i in request["token_ids"] if i < EOS]
+                return {"text": bytes(ids).decode("utf-8", "replace")}
+            case "/tokenize" if self.vocabulary is not None:
+                return {"token_ids": self.vocabulary[request["text"]]}
+        return None
+
+
+@dataclass
+class Output:
+    """Everything a child has written so far, collected by a thread."""
+
+    descriptor: int
+    data: bytearray = field(default_factory=bytearray)
+
+    def collect(self) -> None:
+        try:
+            while piece := os.read(self.descriptor, 65536):
+                self.data += piece
+        except OSError:
+            pass  # a terminal whose other side is closed
+        os.close(self.descriptor)
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+
+class Runtime:
+    """The simulator as a process."""
+
+    def __init__(self, cwd: Path, arguments: list[str], *, on_terminal: bool = False) -> None:
+        command = [sys.executable, str(ROOT / "mock_main_api.py"), "--port", "0", *arguments]
+        reader, writer = pty.openpty() if on_terminal else os.pipe()
+        self.process = subprocess.Popen(
+            command, cwd=cwd, stdout=writer, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        os.close(writer)
+        self.output = Output(reader)
+        assert self.process.stderr is not None
+        self.errors = Output(os.dup(self.process.stderr.fileno()))
+        self.process.stderr.close()
+        self.threads = [threading.Thread(target=o.collect) for o in (self.output, self.errors)]
+        for thread in self.threads:
+            thread.start()
+        self.port = 0
+
+    def ready(self) -> Runtime:
+        """Wait for the port."""
+        pattern = re.compile(r"Server running on port (\d+)\.\.\.")
+        found = eventually(
+            lambda: pattern.search(self.output.text) or self.process.poll() is not None, "start-up"
+        )
+        assert found is not True, (self.process.returncode, self.output.text, self.errors.text)
+        self.port = int(found[1])
+        return self
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def exit_status(self) -> int:
+        """Wait for the end; negative for a signal.  All output is collected then."""
+        status = self.process.wait(DEADLINE)
+        for thread in self.threads:
+            thread.join(DEADLINE)
+        return status
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.exit_status()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+
+    def exchange(self, raw: bytes) -> bytes:
+        """Send bytes and read until the server closes."""
+        with self.connect() as connection:
+            connection.sendall(raw)
+            return read_to_end(connection)
+
+    def call(self, method: str, path: str, body: str | None = None) -> bytes:
+        """One request on its own connection; the raw response."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        if body is None:
+            return self.exchange(f"{head}\r\n".encode())
+        raw = body.encode()
+        head += f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+        return self.exchange(head.encode() + raw)
+
+    def json(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and decoded body."""
+        raw = self.call(method, path, None if body is None else json.dumps(body))
+        head, _, text = raw.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(text) if text else None
+
+    def poll(self) -> tuple[bool, str]:
+        _, answer = self.json("GET", "/api/generate_provider")
+        return answer["done"], answer["response"]
+
+    def generate(self, prompt: str, **more: Any) -> None:
+        """Start an answer; wait out the window in which the worker has not begun."""
+        before = self.output.text.count("SetKVCache][ 614]")
+        status, answer = self.json("POST", "/api/generate", {"prompt": prompt, **more})
+        assert (status, answer) == (200, {"status": "ok"})
+        self._begun = before
+
+    def reset(self, system_prompt: str = "") -> None:
+        """Reset and wait for it."""
+        body = {"system_prompt": system_prompt} if system_prompt else {}
+        eventually(lambda: self.json("POST", "/api/reset", body)[0] == 200, "reset accepted")
+        self.settle()
+
+    def settle(self) -> str:
+        """Poll until idle has lasted for a moment; the text that came."""
+        texts, idle = [], 0
+
+        def quiet() -> bool:
+            nonlocal idle
+            done, text = self.poll()
+            texts.append(text)
+            idle = idle + 1 if done and not text else 0
+            time.sleep(0.01)
+            return idle >= 10
+
+        eventually(quiet, "idle")
+        return "".join(texts)
+
+    def answer(self, prompt: str, **more: Any) -> str:
+        """Generate and collect the whole text."""
+        self.generate(prompt, **more)
+        return self.settle()
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+    return data
+
+
+def wait_readable(connection: socket.socket, seconds: float) -> bool:
+    return bool(select.select([connection], [], [], seconds)[0])
+
+
+@pytest.fixture
+def tokenizer() -> Iterator[ByteTokenizer]:
+    server = ByteTokenizer()
+    yield server
+    server.close()
+
+
+Start = Callable[..., Runtime]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tokenizer: ByteTokenizer) -> Iterator[Start]:
+    """Start simulators; flags are words, later ones win."""
+    (tmp_path / "post_config.json").write_text(json.dumps(POST_CONFIG))
+    runtimes: list[Runtime] = []
+
+    def begin(*flags: str, ready: bool = True, on_terminal: bool = False) -> Runtime:
+        url = ["--url_tokenizer_model", tokenizer.url]
+        arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "200", *flags]
+        runtimes.append(Runtime(tmp_path, arguments, on_terminal=on_terminal))
+        return runtimes[-1].ready() if ready else runtimes[-1]
+
+    yield begin
+    for runtime in runtimes:
+        runtime.close()
+
+
+SIGNALS = signal.Signals

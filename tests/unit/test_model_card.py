@@ -1,0 +1,88 @@
+"""A model is described from names, sizes and dates alone."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from axproxy.model_card import describe_model
+from axproxy.settings import Settings
+
+
+@pytest.fixture(name="folder")
+def model_folder(tmp_path: Path) -> Path:
+    """A folder with two files of ten bytes, the newer one of 2026."""
+    folder = tmp_path / "Qwen3-0.6B-Int8"
+    (folder / "deeper").mkdir(parents=True)
+    for name, year in (("a.axmodel", 2025), ("deeper/b.axmodel", 2026)):
+        (folder / name).write_bytes(b"x" * 10)
+        when = datetime(year, 1, 2, tzinfo=UTC).timestamp()
+        os.utime(folder / name, (when, when))
+    return folder
+
+
+def test_a_folder_is_described_by_its_files(folder: Path) -> None:
+    card = describe_model(Settings(model_path=folder))
+    assert card.name == "Qwen3-0.6B-Int8:latest"
+    assert card.path == str(folder)
+    assert card.size == 20
+    assert card.modified_at == datetime(2026, 1, 2, tzinfo=UTC)
+    assert card.context_length is None
+    assert card.quantization == "W8A16"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "size"),
+    [
+        ("qwen3-4b", "qwen3", "4B"),
+        ("Qwen3-0.6B-Int8", "qwen3", "0.6B"),
+        ("qwen2.5-1.5b-instruct-gptq", "qwen2.5", "1.5B"),
+        ("qwen3:1.7b", "qwen3", "1.7B"),
+        ("deepseek-r1-distill-qwen-1.5b", "deepseek", "1.5B"),
+        ("mine", "unknown", "unknown"),
+        ("web-b-1.2.3b", "unknown", "unknown"),
+        ("mock", "unknown", "unknown"),
+    ],
+)
+def test_family_and_size_are_read_from_the_name(name: str, family: str, size: str) -> None:
+    card = describe_model(Settings(model_name=name))
+    assert (card.family, card.parameter_size) == (family, size)
+
+
+def test_the_mock_has_a_card_too() -> None:
+    card = describe_model(Settings())
+    assert (card.name, card.path, card.size, card.quantization) == ("mock:latest", None, 0, "none")
+    assert card.modified_at <= datetime.now(UTC)
+
+
+def test_the_digest_is_64_hexadecimal_digits_that_stay(folder: Path) -> None:
+    settings = Settings(model_path=folder)
+    digest = describe_model(settings).digest
+    assert len(digest) == 64
+    assert set(digest) <= set("0123456789abcdef")
+    os.utime(folder / "a.axmodel")
+    assert describe_model(settings).digest == digest
+
+
+def test_another_name_or_another_file_is_another_model(folder: Path) -> None:
+    digests = {describe_model(Settings(model_path=folder)).digest}
+    digests.add(describe_model(Settings(model_path=folder, model_name="other")).digest)
+    (folder / "a.axmodel").write_bytes(b"x" * 11)
+    digests.add(describe_model(Settings(model_path=folder)).digest)
+    (folder / "c.axmodel").touch()
+    digests.add(describe_model(Settings(model_path=folder)).digest)
+    assert len(digests) == 4
+
+
+def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
+    before = describe_model(Settings(model_path=folder))
+    (folder / ".git" / "lfs").mkdir(parents=True)
+    (folder / ".git" / "lfs" / "object").write_bytes(b"x" * 10)
+    after = describe_model(Settings(model_path=folder))
+    assert (after.size, after.digest) == (before.size, before.digest)
+
+
+def test_a_folder_that_is_not_there_yet_is_described_by_its_name(tmp_path: Path) -> None:
+    card = describe_model(Settings(model_path=tmp_path / "qwen3-4b"))
+    assert (card.family, card.parameter_size, card.size) == ("qwen3", "4B", 0)

@@ -1,0 +1,165 @@
+"""A client is told whether a request would run now, and if not, why and when to come back."""
+
+import itertools
+
+import pytest
+
+from axproxy.child import Status
+from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable
+from axproxy.readiness import child_health, overall, why_not_ready
+from axproxy.states import State
+
+
+def child(
+    state: State, note: str | None = None, retry_in: float | None = None, restarts: int = 0
+) -> Status:
+    return Status("child", state, 100.0, 4321, restarts, "exited with status 1", note, retry_in)
+
+
+READY = child(State.READY)
+STARTING = child(State.STARTING)
+GIVEN_UP = child(State.FAILED, "given up after 9 deaths in a row; the last: no card is connected")
+
+# name: (tokenizer, runtime, percent; the kind of error, its sentence, when to come back)
+REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int | None]] = {
+    "the model is loading": (
+        READY,
+        STARTING,
+        42,
+        Starting,
+        "the runtime is loading the model (42 %); try again in a moment",
+        5,
+    ),
+    "no progress is known yet": (
+        READY,
+        STARTING,
+        None,
+        Starting,
+        "the runtime is loading the model; try again in a moment",
+        5,
+    ),
+    "progress may be nothing": (
+        READY,
+        STARTING,
+        0,
+        Starting,
+        "the runtime is loading the model (0 %); try again in a moment",
+        5,
+    ),
+    "nothing has begun": (
+        child(State.STOPPED),
+        child(State.STOPPED),
+        None,
+        Starting,
+        "the tokenizer is starting; try again in a moment",
+        5,
+    ),
+    "the tokenizer is being restarted under a running model": (
+        STARTING,
+        READY,
+        100,
+        Starting,
+        "the tokenizer is being restarted; try again in a moment",
+        2,
+    ),
+    "the runtime waits before its next attempt": (
+        READY,
+        child(State.BACKOFF, "killed by SIGSEGV", retry_in=7.3),
+        None,
+        Starting,
+        "the runtime failed (killed by SIGSEGV) and is started again in 8 s",
+        8,
+    ),
+    "the runtime was given up": (
+        READY,
+        GIVEN_UP,
+        None,
+        GaveUp,
+        "the runtime was given up after 9 deaths in a row; the last: no card is connected; "
+        "mend that, then POST /load",
+        None,
+    ),
+    "the tokenizer was given up before the model was loaded": (
+        GIVEN_UP,
+        child(State.STOPPED),
+        None,
+        GaveUp,
+        "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
+        "mend that, then POST /load",
+        None,
+    ),
+    "the tokenizer was given up under a running model": (
+        GIVEN_UP,
+        READY,
+        100,
+        GaveUp,
+        "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
+        "mend that, then POST /load",
+        None,
+    ),
+    "somebody holds the port": (
+        READY,
+        child(State.STOPPED, "port 8000 is held by nginx (pid 7)"),
+        None,
+        Unavailable,
+        "the runtime cannot start: port 8000 is held by nginx (pid 7)",
+        30,
+    ),
+    "the runtime is being stopped": (
+        READY,
+        child(State.STOPPING),
+        None,
+        Starting,
+        "the runtime is being stopped; try again in a moment",
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_error_says_why_and_when_to_come_back(reason: str) -> None:
+    tokenizer, runtime, percent, kind, sentence, retry_after = REASONS[reason]
+    error = why_not_ready(tokenizer, runtime, percent)
+    assert type(error) is kind
+    assert (error.message, error.retry_after) == (sentence, retry_after)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "runtime"), list(itertools.product(State, State)), ids=lambda state: state.value
+)
+def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime: State) -> None:
+    both = tokenizer is runtime is State.READY
+    assert (why_not_ready(child(tokenizer), child(runtime), None) is None) == both
+    assert (overall(child(tokenizer), child(runtime)) == "ok") == both
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "runtime", "word"),
+    [
+        (READY, READY, "ok"),
+        (READY, child(State.READY, restarts=3), "ok"),
+        (READY, STARTING, "loading"),
+        (STARTING, child(State.STOPPED), "loading"),
+        (READY, child(State.BACKOFF), "restarting"),
+        (READY, child(State.STARTING, restarts=1), "restarting"),
+        (child(State.STARTING, restarts=1), READY, "restarting"),
+        (READY, child(State.STOPPING), "stopping"),
+        (READY, GIVEN_UP, "failed"),
+        (GIVEN_UP, READY, "failed"),
+        (child(State.BACKOFF), GIVEN_UP, "failed"),
+    ],
+)
+def test_one_word_stands_for_the_whole(tokenizer: Status, runtime: Status, word: str) -> None:
+    assert overall(tokenizer, runtime) == word
+
+
+def test_health_tells_the_time_of_day_since_when() -> None:
+    health = child_health(child(State.READY, "a note"), now=160.0, wall=1_000_000.0)
+    assert health == {
+        "state": "ready",
+        "since": 999_940.0,
+        "pid": 4321,
+        "restarts": 0,
+        "last_exit": "exited with status 1",
+        "note": "a note",
+    }
