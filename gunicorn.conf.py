@@ -8,6 +8,10 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
+
+# gunicorn looks for the application where it was started, which may be anywhere.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from axproxy.logs import configure_logging
 from axproxy.settings import Settings, SettingsError
@@ -20,8 +24,8 @@ except SettingsError as error:
 
 # How long the running answer may go on after we were told to leave, and how long the children's
 # stop ladders can take: a model that is loading is waited for, see axproxy/children.py.
-ANSWER_GRACE = 5.0
-LADDERS = 180.0 if _settings.runtime_kind == "vendor" else 25.0
+ANSWER_GRACE = 5
+LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 
 bind = [f"{_settings.host}:{_settings.port}"]
 if _settings.ollama_port:
@@ -47,6 +51,14 @@ def on_starting(_server):
 
 
 def post_worker_init(worker):
+    def quit_once(number, frame):
+        ignore_further_signals()
+        worker.handle_quit(number, frame)
+
+    # Ctrl-C reaches the whole process group, impatient people press it twice, and gunicorn passes
+    # it on as SIGQUIT: only the first may act, or it would interrupt the orderly stop under way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, quit_once)
     service = worker.wsgi.extensions["axproxy"]
     service.start()
 
@@ -61,9 +73,11 @@ def post_worker_init(worker):
 
 
 def worker_exit(_server, worker):
-    # Ctrl-C reaches the whole process group, and gunicorn passes it on once more: the second one
-    # must not interrupt the orderly stop that the first has begun.
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_further_signals()
     if wsgi := getattr(worker, "wsgi", None):
         wsgi.extensions["axproxy"].stop()
+
+
+def ignore_further_signals():
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

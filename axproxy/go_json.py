@@ -17,7 +17,14 @@ from axproxy.go_syntax import complaint
 _BLANKS = " \t\r\n"
 _LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_KINDS = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+_KINDS = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+}
 
 
 def first_value(body: bytes, when_empty: str = "missing request body") -> Any:
@@ -62,9 +69,7 @@ def _fraction(digits: str) -> float:
 
 
 def _beyond(digits: str) -> Any:
-    raise ClientError(
-        f"json: cannot unmarshal number {digits[:40]} into Go value of type float64"
-    )
+    raise ClientError(f"json: cannot unmarshal number {digits[:40]} into Go value of type float64")
 
 
 def _refused(_constant: str) -> Any:

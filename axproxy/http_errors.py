@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.go_json import compact
@@ -49,7 +49,8 @@ def _http_error(error: HTTPException) -> Response:
     if status not in _PLAIN:
         return json_response({"error": error.description}, status)
     response = Response(_PLAIN[status], status, content_type="text/plain")
-    response.headers.extend(dict(error.get_headers()).items() & _allow(error))
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return response
 
 

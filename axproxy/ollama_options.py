@@ -19,6 +19,10 @@ class _Type:
     accepts: tuple[type, ...]
     read: Callable[[Any], Any]
 
+    def takes(self, value: Any) -> bool:
+        # To Python a bool is a number, to JSON it is not.
+        return isinstance(value, self.accepts) and isinstance(value, bool) == (self.read is bool)
+
 
 _FLOAT = _Type("float32", (int, float), float)
 _WHOLE = _Type("integer", (int, float), int)
@@ -62,11 +66,10 @@ def parse_options(options: Mapping[str, Any]) -> tuple[Sampling, Limits]:
 
 
 def _read(type_: _Type, name: str, value: Any) -> Any:
-    # To Python a bool is a number, to JSON it is not.
-    if not isinstance(value, type_.accepts) or (isinstance(value, bool) and type_ is not _SWITCH):
+    if not type_.takes(value):
         raise OptionOfWrongType(f'option "{name}" must be of type {type_.name}')
     if type_ is _STRINGS:
-        value = [_text(name, item) for item in value]
+        return tuple(_text(name, item) for item in value)
     return type_.read(value)
 
 

@@ -52,9 +52,8 @@ def parse_generate(body: bytes, resident: str) -> ChatRequest | Load:
     sampling, limits = parse_options(options)
     if not prompt:
         return Load(model)
-    messages = (Message("user", prompt),)
-    if system:
-        messages = (Message("system", system), *messages)
+    before = [Message("system", system)] if system else []
+    messages = (*before, Message("user", prompt))
     return ChatRequest(messages, model, sampling, limits, stream=stream, raw=raw)
 
 
@@ -64,9 +63,7 @@ def parse_chat(body: bytes, resident: str) -> ChatRequest | Load:
     model, stream = fields.string("model"), fields.boolean("stream", default=True)
     turns = fields.objects("messages", "api.Message")
     images = [image for turn in turns for image in turn.items("images", "[]api.ImageData")]
-    messages = tuple(
-        Message(turn.string("role").lower(), turn.string("content")) for turn in turns
-    )
+    messages = tuple(Message(turn.string("role").lower(), turn.string("content")) for turn in turns)
     tools = fields.items("tools", "api.Tools")
     seconds = keep_alive(fields.anything("keep_alive"))
     options = fields.mapping("options")

@@ -11,7 +11,7 @@ from flask import Response
 
 from axproxy.engine import Answer
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import Event, Finished, Text
+from axproxy.messages import Event, Finished
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
 
 
 def _whole(answer: Answer, encoder: Encoder) -> Response:
-    pieces = []
+    pieces: list[str] = []
     try:
         for event in answer:
             if isinstance(event, Finished):

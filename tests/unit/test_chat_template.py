@@ -91,7 +91,9 @@ def test_a_request_can_turn_thinking_on() -> None:
 
 
 def test_a_conversation_that_the_template_refuses_is_the_clients_error() -> None:
-    source = "{% if messages[0].role != 'user' %}{{ raise_exception('begin with a user') }}{% endif %}"
+    source = (
+        "{% if messages[0].role != 'user' %}{{ raise_exception('begin with a user') }}{% endif %}"
+    )
     with pytest.raises(ClientError, match="refuses this: begin with a user"):
         rendered(source, Message("assistant", "Hi"))
     assert rendered(source) == ""
@@ -129,13 +131,13 @@ def test_a_request_cannot_replace_the_conversation(name: str) -> None:
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{ unclosed", "{% unknown %}", "{{ 1 | wat }}"])
 def test_a_broken_template_is_told_when_it_is_read(source: str) -> None:
-    with pytest.raises(RuntimeMisbehaved, match="chat template cannot be read: .*publisher"):
+    with pytest.raises(RuntimeMisbehaved, match=r"chat template cannot be read: .*publisher"):
         template(source)
 
 
-def shipped(*messages: Message, tokens: list[str] | None = None, **variables: Any) -> str:
+def shipped(*messages: Message, **variables: Any) -> str:
     source = json.loads(SHIPPED.read_text())["chat_template"]
-    chat = ChatTemplate(source, Shield(tokens or CONTROL), "", "<|im_end|>")
+    chat = ChatTemplate(source, Shield(CONTROL), "", "<|im_end|>")
     return chat.render(messages, variables)
 
 
@@ -193,12 +195,6 @@ def test_the_shipped_template_shows_the_tools() -> None:
     assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n")
     assert json.dumps(tool, ensure_ascii=False) in text
     assert text.count("<|im_start|>") == 3
-
-
-def test_earlier_thoughts_are_left_out_also_where_their_marks_are_control_tokens() -> None:
-    tokens = [*CONTROL, "<think>", "</think>"]
-    text = shipped(USER, THOUGHT, Message("user", "And you?"), tokens=tokens)
-    assert "Easy." not in text
 
 
 def test_what_is_in_a_tool_description_never_becomes_a_turn_of_its_own() -> None:

@@ -4,7 +4,6 @@ import logging
 import os
 import pty
 import re
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.logtail import LineSplitter, LogTail
+from tests.waiting import eventually
 
 LOG = logging.getLogger("child")
 PATIENCE = 10.0  # seconds
@@ -97,12 +97,12 @@ def test_a_child_that_talks_without_end_is_never_blocked() -> None:
     assert tail.last_lines(1) != []
 
 
-def test_the_listener_sees_unfinished_lines_too(until: Callable[..., None]) -> None:
+def test_the_listener_sees_unfinished_lines_too() -> None:
     read, write = os.pipe()
     notes = Notes()
     tail = LogTail(read, LOG, notes)
     os.write(write, b"one\nload 4")
-    until(lambda: "load 4" in notes.glimpses)
+    eventually(lambda: "load 4" in notes.glimpses)
     assert notes.lines == ["one"]
     os.write(write, b"2%\n")
     os.close(write)

@@ -167,7 +167,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_layer_is_named(tmp_path: Path) -> None:
     (make(tmp_path) / "qwen3_p128_l1_together.axmodel").unlink()
-    with pytest.raises(ModelFolderError, match="layer 1 is missing .* download the model again"):
+    with pytest.raises(ModelFolderError, match=r"layer 1 is missing .* download the model again"):
         ModelFolder.read(tmp_path)
 
 
@@ -189,5 +189,5 @@ def test_two_of_what_there_should_be_one_are_refused(tmp_path: Path, name: str) 
 
 def test_a_folder_without_the_embedding_is_refused(tmp_path: Path) -> None:
     (make(tmp_path) / EMBEDDING).unlink()
-    with pytest.raises(ModelFolderError, match="should hold one .*bfloat16.bin; found 0"):
+    with pytest.raises(ModelFolderError, match=r"should hold one .*bfloat16\.bin; found 0"):
         ModelFolder.read(tmp_path)

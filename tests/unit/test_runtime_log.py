@@ -1,5 +1,6 @@
 """The vendor's program is believed about its loading, and about nothing after that."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ def fed(*lines: str) -> RuntimeLog:
 @given(st.lists(st.integers(0, len(OUTPUT)), max_size=30))
 def test_the_recorded_output_is_understood_in_any_pieces(cuts: list[int]) -> None:
     log, splitter, percents = RuntimeLog(), LineSplitter(), []
-    borders = sorted({0, *cuts, len(OUTPUT)})
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise([0, *sorted(cuts), len(OUTPUT)]):
         for line in splitter.feed(OUTPUT[start:end]):
             log.feed(line)
             percents.append(log.load_percent or 0)
@@ -41,7 +41,6 @@ def test_the_recorded_output_is_understood_in_any_pieces(cuts: list[int]) -> Non
     assert log.fault is None
     assert log.serving
     assert percents == sorted(percents)
-    assert {14, 28, 42, 57, 71, 85, 100} <= set(percents) | {14, 28, 42, 57, 71, 85}
     assert log.load_percent == 100
 
 

@@ -23,7 +23,7 @@ GAPS = [pair for pair in itertools.product(State, Event) if pair not in ARROWS]
 
 
 def name(value: State | Event) -> str:
-    return value.value
+    return str(value.value)
 
 
 def reachable_from(start: State) -> set[State]:

@@ -1,0 +1,171 @@
+"""Our own small API: one prompt in, one text out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError, ProxyError
+from axproxy.go_json import compact, first_value, well_formed
+from axproxy.messages import ChatRequest, Event, Finished, Limits, Message, Sampling, Text, Usage
+from axproxy.model_names import require
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a field may be, in words that end the sentence "… must be"."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+    read: Callable[[Any], Any]
+
+
+def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
+    # To Python a bool is a number, to JSON it is not.
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and accepts(value)
+    )
+
+
+def _whole(low: int, high: float) -> Callable[[Any], bool]:
+    return _number(lambda value: value == int(value) and low <= value <= high)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(well_formed, [value] if isinstance(value, str) else value))
+
+
+RULES = {
+    "prompt": Rule("a string that is not empty", lambda v: _is_text(v) and v != "", well_formed),
+    "system": Rule("a string", _is_text, well_formed),
+    "max_tokens": Rule("a whole number of at least 1", _whole(1, float("inf")), int),
+    "temperature": Rule("a number from 0 to 100", _number(lambda v: 0 <= v <= 100), float),
+    "top_p": Rule("a number from 0 to 1", _number(lambda v: 0 <= v <= 1), float),
+    "top_k": Rule("a whole number from 0 to 1000000", _whole(0, 1_000_000), int),
+    "repetition_penalty": Rule(
+        "a number above 0 and up to 10", _number(lambda v: 0 < v <= 10), float
+    ),
+    "stop": Rule("a string or a list of strings", lambda v: _is_text(v) or _is_texts(v), _texts),
+    "stream": Rule("true or false", lambda v: isinstance(v, bool), bool),
+    "model": Rule("a string", _is_text, well_formed),
+    "model_path": Rule("a string", _is_text, well_formed),
+}
+
+
+def parse_generate(body: bytes, resident: str) -> ChatRequest:
+    """What `POST /generate` asks; `model`, if it is named, must be `resident`.
+
+    Raises `ClientError`, which names the field and says what is allowed.
+    """
+    given = _checked(_object(body, example='{"prompt": "Why is the sky blue?"}'))
+    if "prompt" not in given:
+        raise ClientError(f"prompt is required and must be {RULES['prompt'].allowed}")
+    if model := given.get("model"):
+        require(model, resident)
+    system = given.get("system")
+    before = [Message("system", system)] if system else []
+    return ChatRequest(
+        messages=(*before, Message("user", given["prompt"])),
+        model=given.get("model", ""),
+        sampling=Sampling(
+            temperature=given.get("temperature"),
+            top_k=given.get("top_k"),
+            top_p=given.get("top_p"),
+            repeat_penalty=given.get("repetition_penalty"),
+        ),
+        limits=Limits(max_tokens=given.get("max_tokens"), stop=given.get("stop", ())),
+        stream=given.get("stream", False),
+    )
+
+
+def parse_load(body: bytes, card: ModelCard) -> None:
+    """Raises `ClientError` unless `POST /load` asks for the configured model, by its name, by its
+    folder, or by saying nothing."""
+    given = _checked(_object(body, example='{"model_path": "/path/of/the/model"}'))
+    if model := given.get("model"):
+        require(model, card.name)
+    if (path := given.get("model_path")) and not _same_folder(path, card.path):
+        raise ClientError(
+            f"the model is loaded from {card.path or 'no folder'}, not from {path}; "
+            "to use another one, set AX650_MODEL_PATH and restart the service"
+        )
+
+
+def _object(body: bytes, example: str) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        value = first_value(body)
+    except ClientError as error:
+        raise ClientError(
+            f"the body is not JSON: {error.message}; send an object such as {example}"
+        ) from error
+    if not isinstance(value, dict):
+        raise ClientError(f"the body must be a JSON object such as {example}")
+    return value
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields we know; `null` is the same as nothing."""
+    known: dict[str, Any] = {}
+    for name, rule in RULES.items():
+        if (value := values.get(name)) is not None:
+            if not rule.accepts(value):
+                raise ClientError(f"{name} must be {rule.allowed}")
+            known[name] = rule.read(value)
+    return known
+
+
+def _same_folder(given: str, resident: str | None) -> bool:
+    if resident is None or "\0" in given:
+        return False
+    return os.path.realpath(given) == os.path.realpath(resident)
+
+
+class Replies:
+    """The lines of one answer of `POST /generate`."""
+
+    def line(self, event: Event) -> bytes:
+        if isinstance(event, Text):
+            return compact({"text": event.text}) + b"\n"
+        return compact({"text": "", "done": True, **_ending(event)}) + b"\n"
+
+    def whole(self, text: str, finished: Finished) -> bytes:
+        return compact({"text": text, **_ending(finished)})
+
+    def failure(self, error: ProxyError) -> bytes:
+        return compact({"error": error.message}) + b"\n"
+
+
+def _ending(finished: Finished) -> dict[str, Any]:
+    usage = finished.usage
+    return {
+        "finish_reason": finished.reason,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        },
+        "timings": _timings(usage),
+    }
+
+
+def _timings(usage: Usage) -> dict[str, float]:
+    seconds = {
+        "total_ms": usage.total,
+        "load_ms": usage.load,
+        "prompt_eval_ms": usage.prompt_eval,
+        "eval_ms": usage.eval,
+    }
+    return {name: round(value * 1000, 3) for name, value in seconds.items()}

@@ -1,0 +1,31 @@
+"""The routes for whoever runs the service; they answer at once, whatever the engine does."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from axproxy.engine import Engine
+from axproxy.http_errors import json_response
+
+
+class OpsRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("ops", __name__)
+        routes.get("/health")(self.health)
+        routes.get("/ready")(self.ready)
+        return routes
+
+    def health(self) -> Response:
+        """What is known; 200 as long as we live."""
+        return json_response(self._engine.health())
+
+    def ready(self) -> Response:
+        """200 only when a request would run now."""
+        problem = self._engine.not_ready()
+        if problem is None:
+            return json_response({"ready": True})
+        body = {"ready": False, "error": problem.message}
+        return json_response(body, 503, problem.retry_after)

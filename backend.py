@@ -1,0 +1,92 @@
+"""The service: what it is made of, and how it is started.
+
+python backend.py          from anywhere; becomes gunicorn
+gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from axproxy import http_errors
+from axproxy.attached import AttachedUnit
+from axproxy.engine import Engine
+from axproxy.http_requests import LARGEST_BODY, tidy_paths
+from axproxy.model_card import describe_model
+from axproxy.native_routes import NativeRoutes
+from axproxy.ollama_routes import OllamaRoutes
+from axproxy.ops_routes import OpsRoutes
+from axproxy.runtime_client import RuntimeClient
+from axproxy.settings import Settings, SettingsError
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.vendor_engine import VendorEngine
+from runtime_supervisor import RuntimeSupervisor
+
+ROOT = Path(__file__).resolve().parent
+
+
+def create_engine(settings: Settings) -> VendorEngine:
+    """The runtime and what keeps it alive, or what is already there; it starts nothing."""
+    attach = settings.runtime_kind == "attach"
+    return VendorEngine(
+        settings,
+        AttachedUnit(settings) if attach else RuntimeSupervisor(settings),
+        describe_model(settings),
+        tokenizer=TokenizerClient(settings.tokenizer_url),
+        connect=lambda: RuntimeClient(settings.runtime_url),
+    )
+
+
+def create_app(settings: Settings | None = None, engine: Engine | None = None) -> Flask:
+    """The WSGI application, by default made from the environment; it starts nothing.
+
+    gunicorn's hooks find the engine as `app.extensions["axproxy"]`.  Raises `SettingsError`.
+    """
+    engine = engine or create_engine(settings or Settings.from_env(os.environ))
+    app = Flask("axproxy", static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.extensions["axproxy"] = engine
+    app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
+    http_errors.install(app)
+    for routes in (NativeRoutes(engine), OllamaRoutes(engine), OpsRoutes(engine)):
+        app.register_blueprint(routes.blueprint())
+    return app
+
+
+@functools.cache
+def _app() -> Flask:
+    return create_app()
+
+
+def __getattr__(name: str) -> Any:
+    # Made when gunicorn asks for it, so that importing this module reads and makes nothing.
+    if name == "app":
+        return _app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def main() -> int:
+    """Becomes gunicorn, so that there is one server to reason about and its signals are ours."""
+    try:
+        Settings.from_env(os.environ)
+    except SettingsError as error:
+        print(f"backend: {error}", file=sys.stderr)
+        return 2
+    if importlib.util.find_spec("gunicorn") is None:
+        print("backend: gunicorn is missing; run ./run_integration.sh once", file=sys.stderr)
+        return 2
+    # No --chdir: relative paths in AX650_... settings are meant from where the user stands.
+    options = ["-c", str(ROOT / "gunicorn.conf.py"), *sys.argv[1:]]
+    command = [sys.executable, "-m", "gunicorn", *options, "backend:app"]
+    return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""An engine that answers from a script and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from axproxy.engine import Gone, ModelCard
+from axproxy.errors import ProxyError
+from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+
+USAGE = Usage(
+    prompt_tokens=12, completion_tokens=2, total=1.5, load=0.25, prompt_eval=0.5, eval=0.125
+)
+CARD = ModelCard(
+    name="qwen3:0.6b",
+    path="/models/qwen3-0.6b",
+    family="qwen3",
+    parameter_size="0.6B",
+    quantization="W8A16",
+    size=780_000_000,
+    digest="3bd6d254bdf09b63423230a3bd0ee4f9a72930998fe68e6807755ce00d6f737e",
+    modified_at=datetime(2026, 11, 20, 12, 25, 47, tzinfo=UTC),
+    context_length=2559,
+)
+
+Step = Event | BaseException  # an exception is raised instead of an event
+
+HELLO: tuple[Step, ...] = (Text("Hel"), Text("lo"), Finished("stop", USAGE))
+
+
+class FakeAnswer:
+    """`taken` counts the events asked for, `closed` the calls of `close`."""
+
+    def __init__(self, script: Iterable[Step]) -> None:
+        self._script = iter(script)
+        self.taken = 0
+        self.closed = 0
+
+    def __iter__(self) -> FakeAnswer:
+        return self
+
+    def __next__(self) -> Event:
+        if self.closed:
+            raise StopIteration
+        step = next(self._script)
+        self.taken += 1
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class FakeEngine:
+    """Every answer follows `script`; `refusal` is raised instead of an answer or a load."""
+
+    script: Iterable[Step] = HELLO
+    the_card: ModelCard = CARD
+    problem: ProxyError | None = None
+    refusal: BaseException | None = None
+    history: list[ChatRequest] = field(default_factory=list)
+    gones: list[Gone] = field(default_factory=list)
+    answers: list[FakeAnswer] = field(default_factory=list)
+    loads: int = 0
+
+    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
+        self.history.append(request)
+        self.gones.append(gone)
+        if self.refusal:
+            raise self.refusal
+        self.answers.append(FakeAnswer(self.script))
+        return self.answers[-1]
+
+    def card(self) -> ModelCard:
+        return self.the_card
+
+    def not_ready(self) -> ProxyError | None:
+        return self.problem
+
+    def load(self, gone: Gone) -> None:
+        self.loads += 1
+        self.gones.append(gone)
+        if self.refusal:
+            raise self.refusal
+
+    def health(self) -> dict[str, Any]:
+        return {"status": "ok", "model": self.the_card.name}

@@ -1,0 +1,157 @@
+"""Nobody ever gets HTML or a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.http_requests import LARGEST_BODY
+from axproxy.settings import Settings
+from backend import create_app
+from tests.fakes import FakeEngine
+
+POSTS = ["/generate", "/load", "/api/generate", "/api/chat", "/api/show"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/nothing", "/api", "/api/tags/x", "/static/x", "/%ff"])
+def test_an_unknown_path_is_plain_text(client: FlaskClient, method: str, path: str) -> None:
+    reply = client.open(path, method=method)
+
+    assert reply.status_code == 404
+    assert reply.content_type == "text/plain"
+    assert reply.data == (b"" if method == "HEAD" else b"404 page not found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/chat", "POST"),
+        ("POST", "/api/tags", "GET, HEAD"),
+        ("OPTIONS", "/api/chat", "POST"),
+        ("PUT", "/health", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_plain_text(
+    client: FlaskClient, method: str, path: str, allow: str
+) -> None:
+    reply = client.open(path, method=method)
+
+    assert reply.status_code == 405
+    assert reply.content_type == "text/plain"
+    assert reply.data == b"405 method not allowed"
+    assert reply.headers["Allow"] == allow
+
+
+@pytest.mark.parametrize("path", ["/api/generate/", "//api/generate", "/api//generate//"])
+def test_superfluous_slashes_do_not_cost_a_post_its_body(client: FlaskClient, path: str) -> None:
+    reply = client.post(
+        json={"model": "qwen3:0.6b", "prompt": "Hi", "stream": False},
+        environ_overrides={"PATH_INFO": path},
+    )
+
+    assert reply.status_code == 200
+    assert reply.get_json()["response"] == "Hello"
+    assert client.get(environ_overrides={"PATH_INFO": "//"}).data == b"Ollama is running"
+
+
+class Counted(io.BytesIO):
+    """A body that counts how much of it was read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(size)
+        self.taken += len(piece)
+        return piece
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_body_that_is_too_large_is_not_read_to_its_end(
+    client: FlaskClient, path: str, chunked: bool
+) -> None:
+    body = Counted(b" " * (LARGEST_BODY * 2))
+    sized: dict[str, Any] = (
+        {"environ_overrides": {"wsgi.input_terminated": True}}
+        if chunked
+        else {"content_length": LARGEST_BODY * 2}
+    )
+    reply = client.post(path, input_stream=body, **sized)
+
+    assert reply.status_code == 413
+    assert "larger than 4194304 bytes" in reply.get_json()["error"]
+    assert body.taken <= LARGEST_BODY + 1
+
+
+def test_a_body_of_the_largest_size_is_read(client: FlaskClient) -> None:
+    body = b'{"prompt":"Hi"}'.ljust(LARGEST_BODY)
+
+    assert client.post("/generate", data=body).status_code == 200
+
+
+def test_a_body_that_ends_too_early_is_the_clients_fault(client: FlaskClient) -> None:
+    reply = client.post("/generate", input_stream=io.BytesIO(b"{"), content_length=100)
+
+    assert reply.status_code == 400
+    assert list(reply.get_json()) == ["error"]
+
+
+def test_a_fault_of_ours_is_told_to_the_log_only(
+    client: FlaskClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.refusal = ZeroDivisionError("secret detail")
+    reply = client.post("/generate", json={"prompt": "Hi"})
+
+    assert reply.status_code == 500
+    assert reply.get_json() == {"error": "internal error; see the service's log"}
+    assert "POST /generate failed" in caplog.text
+    assert "secret detail" in caplog.text
+
+
+APP = create_app(Settings(), FakeEngine())
+
+words = st.sampled_from(
+    "model qwen3:0.6b prompt messages role content options stop stream system raw keep_alive "
+    "images temperature top_k max_tokens model_path".split()
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=12,
+)
+likely_bodies = st.fixed_dictionaries(
+    {"model": st.just("qwen3:0.6b")},
+    optional={
+        name: st.one_of(st.text(max_size=3), json_values)
+        for name in ("prompt", "messages", "options", "stop", "keep_alive", "stream", "model_path")
+    },
+)
+bodies = st.one_of(
+    st.binary(max_size=40),
+    st.one_of(json_values, likely_bodies).map(lambda v: json.dumps(v).encode()),
+)
+
+
+def post(app: Flask, path: str, body: bytes) -> None:
+    reply = app.test_client().post(path, data=body)
+
+    assert reply.content_type in ("application/json; charset=utf-8", "application/x-ndjson")
+    for line in reply.data.splitlines():
+        assert isinstance(json.loads(line), dict)
+    if reply.status_code >= 500:
+        says = reply.get_json()["error"]
+        assert says.startswith(('option "', "unloading a model is not available"))
+
+
+@pytest.mark.parametrize("path", POSTS)
+@given(body=bodies)
+def test_no_body_is_answered_with_html_or_blamed_on_us(path: str, body: bytes) -> None:
+    post(APP, path, body)

@@ -1,0 +1,220 @@
+"""Our own small API, and the routes for operators, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from axproxy.errors import GaveUp, RuntimeGone, Starting
+from axproxy.messages import ChatRequest, Limits, Message, Sampling, Text
+from tests.fakes import CARD, FakeEngine
+
+ENDING = {
+    "finish_reason": "stop",
+    "usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14},
+    "timings": {"total_ms": 1500.0, "load_ms": 250.0, "prompt_eval_ms": 500.0, "eval_ms": 125.0},
+}
+
+
+def test_a_prompt_is_answered_with_one_object(client: FlaskClient, engine: FakeEngine) -> None:
+    reply = client.post("/generate", json={"prompt": "Hi"})
+
+    assert reply.get_json() == {"text": "Hello", **ENDING}
+    assert reply.content_type == "application/json; charset=utf-8"
+    assert engine.history == [ChatRequest((Message("user", "Hi"),))]
+
+
+def test_a_prompt_is_answered_line_by_line_on_request(client: FlaskClient) -> None:
+    reply = client.post("/generate", json={"prompt": "Hi", "stream": True})
+
+    assert [json.loads(line) for line in reply.data.splitlines()] == [
+        {"text": "Hel"},
+        {"text": "lo"},
+        {"text": "", "done": True, **ENDING},
+    ]
+    assert reply.content_type == "application/x-ndjson"
+
+
+def test_a_stream_that_breaks_ends_with_the_error(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = [Text("Hel"), RuntimeGone("it died")]
+    reply = client.post("/generate", json={"prompt": "Hi", "stream": True})
+
+    assert reply.status_code == 200
+    assert reply.data == b'{"text":"Hel"}\n{"error":"it died"}\n'
+
+
+def test_every_parameter_reaches_the_engine(client: FlaskClient, engine: FakeEngine) -> None:
+    client.post(
+        "/generate",
+        json={
+            "prompt": "Hi",
+            "system": "Be brief.",
+            "max_tokens": 64.0,
+            "temperature": 1,
+            "top_p": 0.5,
+            "top_k": 40,
+            "repetition_penalty": 1.1,
+            "stop": ["a", "b"],
+            "model": "QWEN3:0.6b",
+        },
+    )
+
+    assert engine.history == [
+        ChatRequest(
+            messages=(Message("system", "Be brief."), Message("user", "Hi")),
+            model="QWEN3:0.6b",
+            sampling=Sampling(1.0, 40, 0.5, 1.1),
+            limits=Limits(64, ("a", "b")),
+        )
+    ]
+
+
+def test_null_is_the_same_as_nothing_and_one_stop_string_needs_no_list(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    client.post("/generate", json={"prompt": "Hi", "max_tokens": None, "stop": "END", "x": 1})
+
+    assert engine.history == [ChatRequest((Message("user", "Hi"),), limits=Limits(None, ("END",)))]
+
+
+REFUSED = [
+    ("", "prompt is required and must be a string that is not empty"),
+    ("{}", "prompt is required and must be a string that is not empty"),
+    ('{"prompt":""}', "prompt must be a string that is not empty"),
+    ('{"prompt":["a"]}', "prompt must be a string that is not empty"),
+    (
+        "hello",
+        "the body is not JSON: invalid character 'h' looking for beginning of value; "
+        'send an object such as {"prompt": "Why is the sky blue?"}',
+    ),
+    ("[]", 'the body must be a JSON object such as {"prompt": "Why is the sky blue?"}'),
+    *(
+        (f'{{"prompt":"Hi","{name}":{value}}}', f"{name} must be {allowed}")
+        for name, values, allowed in [
+            ("max_tokens", ("0", "-1", "1.5", "true", '"64"'), "a whole number of at least 1"),
+            ("temperature", ("-0.1", "100.1", "true", '"hot"'), "a number from 0 to 100"),
+            ("top_p", ("-0.1", "1.1", "[]"), "a number from 0 to 1"),
+            ("top_k", ("-1", "1000001", "0.5"), "a whole number from 0 to 1000000"),
+            ("repetition_penalty", ("0", "10.1", "{}"), "a number above 0 and up to 10"),
+            ("stop", ("1", "[1]", "{}"), "a string or a list of strings"),
+            ("stream", ('"yes"', "1"), "true or false"),
+            ("system", ("1",), "a string"),
+            ("model", ("1",), "a string"),
+        ]
+        for value in values
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "says"), REFUSED)
+def test_a_refusal_names_the_field_and_what_is_allowed(
+    client: FlaskClient, engine: FakeEngine, body: str, says: str
+) -> None:
+    reply = client.post("/generate", data=body)
+
+    assert reply.get_json() == {"error": says}
+    assert reply.status_code == 400
+    assert not engine.history
+
+
+def test_another_model_is_not_found(client: FlaskClient) -> None:
+    for path, body in (("/generate", {"prompt": "Hi"}), ("/load", {})):
+        reply = client.post(path, json={**body, "model": "nope"})
+        assert reply.status_code == 404
+        assert reply.get_json() == {"error": "model 'nope' not found"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"model":"qwen3:0.6b"}',
+        b'{"model_path":"/models/qwen3-0.6b"}',
+        b'{"model_path":"/models/other/../qwen3-0.6b/"}',
+        b'{"model":"qwen3:0.6b","model_path":null}',
+    ],
+)
+def test_load_waits_for_the_configured_model(
+    client: FlaskClient, engine: FakeEngine, body: bytes
+) -> None:
+    reply = client.post("/load", data=body)
+
+    assert engine.loads == 1
+    assert reply.get_json() == {
+        "status": "ok",
+        "model": "qwen3:0.6b",
+        "model_path": "/models/qwen3-0.6b",
+    }
+
+
+def test_a_link_to_the_models_folder_is_the_models_folder(
+    client: FlaskClient, engine: FakeEngine, tmp_path: Path
+) -> None:
+    folder, link = tmp_path / "model", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    engine.the_card = replace(CARD, path=str(link))
+
+    assert client.post("/load", json={"model_path": str(folder)}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/models/other", "/models/a\0b", "\ud800"])
+@pytest.mark.parametrize("resident", [CARD.path, None])
+def test_load_says_how_to_use_another_model(
+    client: FlaskClient, engine: FakeEngine, path: str, resident: str | None
+) -> None:
+    engine.the_card = replace(CARD, path=resident)
+    reply = client.post("/load", json={"model_path": path})
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"].endswith(
+        "to use another one, set AX650_MODEL_PATH and restart the service"
+    )
+    assert engine.loads == 0
+
+
+def test_load_says_why_the_model_cannot_be_loaded(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.refusal = GaveUp("the runtime failed too often; see the log")
+
+    reply = client.post("/load")
+    assert reply.status_code == 503
+    assert reply.get_json() == {"error": "the runtime failed too often; see the log"}
+
+
+def test_health_is_answered_whatever_the_engine_does(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.problem = Starting("the model is being loaded")
+    reply = client.get("/health")
+
+    assert reply.status_code == 200
+    assert reply.get_json() == {"status": "ok", "model": "qwen3:0.6b"}
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "body", "retry_after"),
+    [
+        (None, 200, {"ready": True}, None),
+        (Starting("loading", 12), 503, {"ready": False, "error": "loading"}, "12"),
+        (GaveUp("broken"), 503, {"ready": False, "error": "broken"}, None),
+    ],
+)
+def test_ready_means_that_a_request_would_run(
+    client: FlaskClient,
+    engine: FakeEngine,
+    problem: Any,
+    status: int,
+    body: dict[str, Any],
+    retry_after: str | None,
+) -> None:
+    engine.problem = problem
+    reply = client.get("/ready")
+
+    assert (reply.status_code, reply.get_json()) == (status, body)
+    assert reply.headers.get("Retry-After") == retry_after

@@ -1,0 +1,175 @@
+"""What becomes of the runtime when its tokenizer misbehaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mock.conftest import Answer, ByteTokenizer, Start
+
+pytestmark = pytest.mark.integration
+
+NO_KEY = Answer(body='{"error": "Invalid uid"}')
+HANG_UP = Answer(hang_up=True)
+
+
+@pytest.mark.parametrize("answer", [Answer(500), Answer(body="no JSON"), Answer(body="")])
+def test_after_a_failed_encode_the_previous_prompt_is_answered_again(
+    start: Start, tokenizer: ByteTokenizer, answer: Answer
+) -> None:
+    runtime = start(on_terminal=True)
+    assert runtime.answer("first").endswith("You said: first")
+    tokenizer.fail("/encode", answer)
+
+    assert runtime.answer("second").endswith("You said: first")
+    assert "input_num_token:0\x1b" in runtime.output.text
+    assert "[E][                          Encode][ 820]: encode failed" in runtime.output.text
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "status"),
+    [
+        ("/encode", NO_KEY, -6),
+        ("/encode", Answer(body='{"token_ids": [1], "diff": ["x"]}'), -6),
+        ("/encode", HANG_UP, -11),
+        ("/decode", HANG_UP, -11),
+    ],
+)
+def test_encode_and_decode_can_kill_an_answer(
+    start: Start, tokenizer: ByteTokenizer, path: str, answer: Answer, status: int
+) -> None:
+    runtime = start()
+    tokenizer.fail(path, answer)
+    runtime.generate("x")
+
+    assert runtime.exit_status() == status
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(NO_KEY, -6), (Answer(body="no JSON"), -6), (Answer(body=""), -6), (HANG_UP, -11)],
+)
+def test_a_reset_without_its_answer_kills(
+    start: Start, tokenizer: ByteTokenizer, answer: Answer, status: int
+) -> None:
+    runtime = start()
+    tokenizer.fail("/reset", answer)
+    runtime.json("POST", "/api/reset", {})
+
+    assert runtime.exit_status() == status
+    if status == -6:
+        assert runtime.errors.text.startswith("terminate called after throwing an instance of '")
+
+
+def test_a_refused_reset_prefills_the_previous_ids_again(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start(on_terminal=True)
+    tokenizer.system_tokens = [1] * 7
+    runtime.reset()
+    tokenizer.fail("/reset", Answer(500))
+    runtime.reset()
+
+    assert "reset failed, status: 500" in runtime.output.text
+    assert runtime.output.text.count("input token num : 7, prefill_split_num : 1") == 2
+
+
+def test_a_failed_decode_is_tried_once_more_after_a_second(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start("--reply", "abc", on_terminal=True)
+    tokenizer.fail("/decode", Answer(500, "sorry"))
+
+    assert runtime.answer("x") == "abc"
+    assert "decode failed, status: 500, try again" in runtime.output.text
+    assert ": sorry\x1b" in runtime.output.text
+
+
+def test_after_two_failed_decodes_the_text_is_missing(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start("--reply", "abc")
+    tokenizer.fail("/decode", Answer(404), Answer(body='{"no": "text"}'))
+
+    assert runtime.answer("x") == ""
+    assert len(tokenizer.requests("/decode")) == 3
+
+
+def test_a_nul_cuts_the_group_in_the_stream_but_not_in_the_last_reply(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start("--reply", "a\\0b")
+    texts = [Answer(body='{"text": "a\\u0000b"}')] * 2
+    tokenizer.vocabulary = {"a\\0b": [1, 2, 3]}
+    tokenizer.fail("/decode", *texts)
+
+    assert runtime.answer("x") == "a"
+    runtime.answer("y")
+    assert tokenizer.requests("/encode")[1]["last_reply"] == "a\0b"
+
+
+def test_chat_with_a_failing_uid_is_stuck_for_ever(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start()
+    tokenizer.fail("/encode", NO_KEY)
+    body = '{"messages": [{"role": "user", "content": "x"}]}'
+
+    response = runtime.call("POST", "/api/chat", body)
+
+    assert response.startswith(b"HTTP/1.1 500 ")
+    assert b"EXCEPTION_WHAT: [json.exception.type_error.302] type must be array, but is null" in response
+    assert runtime.poll() == (False, "")
+    assert runtime.json("POST", "/api/reset", {}) == (400, {"error": "llm is running"})
+
+
+def test_a_tokenizer_that_is_slow_slows_the_answer(start: Start, tokenizer: ByteTokenizer) -> None:
+    runtime = start("--reply", "abcdef", "--tokens-per-second", "1000", on_terminal=True)
+    slow = [Answer(body='{"text": "abc"}', delay=0.3)] * 2
+    tokenizer.fail("/decode", *slow)
+    runtime.answer("x")
+
+    line = next(part for part in runtime.output.text.split("\n") if "hit eos" in part)
+    assert float(line.partition("avg ")[2].split()[0]) < 11
+
+
+@pytest.mark.parametrize("path", ["/get_uid", "/bos_id", "/eos_id"])
+def test_a_refusal_during_init_ends_with_255(
+    start: Start, tokenizer: ByteTokenizer, path: str
+) -> None:
+    tokenizer.fail(path, Answer(500))
+    runtime = start(ready=False)
+
+    assert runtime.exit_status() == 255
+    assert "lLaMa.Init failed" in runtime.output.text
+
+
+def test_a_useless_uid_is_asked_for_again(start: Start, tokenizer: ByteTokenizer) -> None:
+    tokenizer.fail("/get_uid", NO_KEY)
+    runtime = start()
+
+    assert "get uid failed, try again 9/10" in runtime.output.text
+    assert "type must be string, but is null" in runtime.errors.text
+
+
+def test_no_reply_during_init_is_a_segfault(start: Start, tokenizer: ByteTokenizer) -> None:
+    tokenizer.fail("/get_uid", HANG_UP)
+
+    assert start(ready=False).exit_status() == -11
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "http://127.0.0.1"])
+def test_an_address_without_scheme_or_port_fails_at_once(start: Start, url: str) -> None:
+    runtime = start("--url_tokenizer_model", url, ready=False)
+
+    assert runtime.exit_status() == 255
+    assert f"connect {url} failed" in runtime.output.text
+
+
+def test_an_absent_tokenizer_is_tried_ten_times_a_second_apart(start: Start) -> None:
+    runtime = start("--url_tokenizer_model", "http://127.0.0.1:1", ready=False)
+
+    assert runtime.exit_status() == 255
+    text = runtime.output.text
+    for left in range(10):
+        line = f"\x1b[1;30;31mconnect failed http://127.0.0.1:1, try again in {left:2d}/10 \n\x1b[0m"
+        assert text.count(line) == 1

@@ -1,0 +1,73 @@
+"""What the manual says is what the program does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from axproxy.settings import _OLLAMA, Settings, SettingsError
+from axproxy.states import as_mermaid
+
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs" / "settings.md").read_text()
+MISSPELT = "AX650_PROT"  # the manual's example
+
+KNOWN = {field.metadata["variable"]: field for field in fields(Settings)}
+
+
+def rows(prefix: str) -> list[list[str]]:
+    """The cells of every table row about a variable that begins so."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in MANUAL.splitlines()
+        if line.startswith(f"| `{prefix}")
+    ]
+
+
+def test_every_setting_has_its_row_and_nothing_else_has() -> None:
+    documented = [row[0].strip("`") for row in rows("AX650_")]
+    assert sorted(documented) == sorted(KNOWN)
+
+
+@pytest.mark.parametrize("row", rows("AX650_"), ids=lambda row: row[0].strip("`"))
+def test_the_default_in_the_manual_is_the_programs(row: list[str]) -> None:
+    variable, default, meaning, when = row
+    setting = KNOWN[variable.strip("`")]
+    if default == "not set":
+        assert setting.default in (None, ())
+    else:
+        assert setting.metadata["parse"](default.strip("`")) == setting.default
+    assert meaning
+    assert when
+
+
+def test_ollamas_variables_are_listed_with_the_settings_they_stand_in_for() -> None:
+    listed = {row[0].strip("`"): set(re.findall(r"AX650_\w+", row[1])) for row in rows("OLLAMA_")}
+    variable_of = {field.name: variable for variable, field in KNOWN.items()}
+    expected = {name: {variable_of[field]} for name, (field, _) in _OLLAMA.items()}
+    expected["OLLAMA_HOST"].add("AX650_PORT")
+    assert listed == expected
+
+
+@pytest.mark.parametrize("environ", [{MISSPELT: "5002"}, {"AX650_PORT": "http"}], ids=str)
+def test_the_refusals_in_the_manual_are_the_programs(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env(environ)
+    assert f"\nbackend: {refusal.value}\n" in MANUAL
+
+
+def test_no_document_names_a_setting_that_does_not_exist() -> None:
+    named = {
+        (document.name, variable)
+        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "backend.service"]
+        for variable in re.findall(r"AX650_[A-Z_]*[A-Z]", document.read_text())
+    }
+    assert {(name, variable) for name, variable in named if variable not in KNOWN} <= {
+        ("settings.md", MISSPELT)
+    }
+
+
+def test_the_diagram_in_the_manual_is_the_table() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    assert re.findall(r"```mermaid\n(.*?)\n```", text, re.DOTALL) == [as_mermaid()]

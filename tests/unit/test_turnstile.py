@@ -1,0 +1,256 @@
+"""One generation at a time, in the order they came."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axproxy import turnstile
+from axproxy.errors import Busy, ClientGone
+from axproxy.turnstile import Ticket, Turnstile
+from tests.waiting import eventually
+
+
+@pytest.fixture(autouse=True, scope="module")
+def alert_waiters() -> Iterator[None]:
+    """Those who wait look up more often, so that nobody has to wait for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turnstile, "LOOK_UP", 0.005)
+        yield
+
+
+class Client(threading.Thread):
+    """Stands in line in a thread of its own."""
+
+    def __init__(self, gate: Turnstile) -> None:
+        super().__init__(daemon=True)
+        self.gate = gate
+        self.gone = False
+        self.ticket: Ticket | None = None
+        self.refusal: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.ticket = self.gate.admit(lambda: self.gone)
+        except (Busy, ClientGone) as refusal:
+            self.refusal = refusal
+
+
+@contextmanager
+def line_of(gate: Turnstile, length: int) -> Iterator[tuple[Ticket, list[Client]]]:
+    """The ticket of the one who is served, and those behind, who came one after the other."""
+    ticket = gate.admit(lambda: False)
+    clients = []
+    for place in range(1, length + 1):
+        clients.append(Client(gate))
+        clients[-1].start()
+        eventually(lambda place=place: gate.waiting == place)  # type: ignore[misc]  # a loop variable
+    try:
+        yield ticket, clients
+    finally:
+        for client in clients:
+            client.gone = True
+            client.join()
+
+
+def test_nobody_waits_at_an_idle_turnstile() -> None:
+    gate = Turnstile(places=0)
+    for _ in range(3):
+        ticket = gate.admit(lambda: False)
+        assert gate.busy
+        ticket.give_back()
+        assert not gate.busy
+    assert gate.waiting == 0
+
+
+def test_those_who_wait_are_served_in_the_order_they_came() -> None:
+    gate = Turnstile(places=3)
+    with line_of(gate, 3) as (served, clients):
+        ticket = served
+        for client in clients:
+            assert client.ticket is None
+            ticket.give_back()
+            client.join()
+            assert client.ticket
+            assert gate.busy
+            ticket = client.ticket
+        ticket.give_back()
+    assert (gate.busy, gate.waiting) == (False, 0)
+
+
+def test_a_full_line_is_refused_at_once() -> None:
+    gate = Turnstile(places=2)
+    with (
+        line_of(gate, 2),
+        pytest.raises(Busy, match=r"server busy, please try again\.  maximum pending requests"),
+    ):
+        gate.admit(lambda: False)
+    assert gate.waiting == 0
+
+
+def test_without_places_to_wait_only_one_is_let_in() -> None:
+    gate = Turnstile(places=0)
+    gate.admit(lambda: False)
+    with pytest.raises(Busy):
+        gate.admit(lambda: False)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_who_hangs_up_leaves_the_line_without_holding_up_the_others(place: int) -> None:
+    gate = Turnstile(places=3)
+    with line_of(gate, 3) as (served, clients):
+        ticket = served
+        leaver = clients.pop(place)
+        leaver.gone = True
+        leaver.join()
+        assert isinstance(leaver.refusal, ClientGone)
+        assert gate.waiting == 2
+        for client in clients:
+            ticket.give_back()
+            client.join()
+            assert client.ticket
+            ticket = client.ticket
+        ticket.give_back()
+
+
+def test_a_place_that_was_left_can_be_taken() -> None:
+    gate = Turnstile(places=1)
+    with line_of(gate, 1) as (_, (leaver,)):
+        leaver.gone = True
+        leaver.join()
+        late = Client(gate)
+        late.start()
+        eventually(lambda: gate.waiting == 1)
+        late.gone = True
+        late.join()
+    assert isinstance(late.refusal, ClientGone)
+
+
+def test_a_look_at_the_client_that_fails_leaves_the_line_too() -> None:
+    gate = Turnstile(places=1)
+    gate.admit(lambda: False)
+
+    def broken() -> bool:
+        raise OSError("the socket is no socket")
+
+    with pytest.raises(OSError, match="no socket"):
+        gate.admit(broken)
+    assert gate.waiting == 0
+
+
+def test_a_ticket_given_back_twice_lets_in_only_one() -> None:
+    gate = Turnstile(places=2)
+    with line_of(gate, 2) as (ticket, (first, second)):
+        ticket.give_back()
+        first.join()
+        ticket.give_back()
+        assert gate.waiting == 1
+        assert first.ticket
+        assert second.ticket is None
+
+
+def test_a_newcomer_does_not_pass_those_who_wait() -> None:
+    gate = Turnstile(places=2)
+    with line_of(gate, 1) as (ticket, (first,)):
+        newcomer = Client(gate)
+        newcomer.start()
+        eventually(lambda: gate.waiting == 2)
+        ticket.give_back()
+        first.join()
+        assert first.ticket
+        assert newcomer.ticket is None
+        first.ticket.give_back()
+        newcomer.join()
+        assert newcomer.ticket
+
+
+# What happens at the turnstile: somebody comes, the n-th in line leaves, the one inside is done.
+happenings = st.lists(
+    st.one_of(
+        st.just(("comes", 0)),
+        st.tuples(st.just("leaves"), st.integers(0, 3)),
+        st.just(("done", 0)),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=40)
+@given(places=st.integers(0, 3), history=happenings)
+def test_any_history_is_first_come_first_served(
+    places: int, history: list[tuple[str, int]]
+) -> None:
+    gate = Turnstile(places)
+    inside: Client | None = None
+    line: deque[Client] = deque()
+    for what, place in history:
+        if what == "comes":
+            client = Client(gate)
+            client.start()
+            if inside is None:
+                client.join()
+                inside = client
+            elif len(line) == places:
+                client.join()
+                assert isinstance(client.refusal, Busy)
+                continue
+            else:
+                line.append(client)
+                eventually(lambda: gate.waiting == len(line))
+        elif what == "leaves" and place < len(line):
+            leaver = line[place]
+            leaver.gone = True
+            leaver.join()
+            assert isinstance(leaver.refusal, ClientGone)
+            del line[place]
+        elif what == "done" and inside:
+            assert inside.ticket
+            inside.ticket.give_back()
+            inside = line.popleft() if line else None
+            if inside:
+                inside.join()
+        assert inside is None or inside.ticket
+        assert not any(client.ticket for client in line)
+        assert (gate.busy, gate.waiting) == (inside is not None, len(line))
+    for client in line:
+        client.gone = True
+        client.join()
+
+
+def test_eight_threads_are_never_inside_together() -> None:
+    gate = Turnstile(places=8)
+    inside = served = left = 0
+    together = []
+
+    def hammer(seed: int) -> None:
+        nonlocal inside, served, left
+        chance = random.Random(seed)  # noqa: S311  # no secret, only variety
+        for _ in range(150):
+            try:
+                ticket = gate.admit(lambda: chance.random() < 0.05)
+            except ClientGone:
+                left += 1
+                continue
+            inside += 1
+            time.sleep(0)  # invites the others in
+            together.append(inside)
+            inside -= 1
+            served += 1
+            ticket.give_back()
+            if chance.random() < 0.1:
+                ticket.give_back()
+
+    threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(together) == {1}
+    assert len(together) == served > 0
+    assert (gate.busy, gate.waiting) == (False, 0)
