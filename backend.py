@@ -7,18 +7,18 @@ gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by it
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
 from axproxy.attached import AttachedUnit
 from axproxy.engine import Engine
-from axproxy.http_requests import LARGEST_BODY, tidy_paths
+from axproxy.http_requests import tidy_paths
 from axproxy.model_card import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_routes import OllamaRoutes
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     """
     engine = engine or create_engine(settings or Settings.from_env(os.environ))
     app = Flask("axproxy", static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
     app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
     http_errors.install(app)
@@ -62,6 +62,14 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
 
 @functools.cache
 def _app() -> Flask:
+    # gunicorn looks for gunicorn.conf.py where it is started, before any --chdir.  Without its
+    # hooks nothing would be started, on the wrong port; better to say so.
+    hooks = hasattr(sys.modules.get("__config__"), "post_worker_init")
+    if "gunicorn.arbiter" in sys.modules and not hooks:
+        raise AppImportError(
+            f"gunicorn has not read our settings; start it in {ROOT}, or add "
+            f"-c {ROOT / 'gunicorn.conf.py'}, or run {ROOT / 'backend.py'}"
+        )
     return create_app()
 
 
@@ -78,9 +86,6 @@ def main() -> int:
         Settings.from_env(os.environ)
     except SettingsError as error:
         print(f"backend: {error}", file=sys.stderr)
-        return 2
-    if importlib.util.find_spec("gunicorn") is None:
-        print("backend: gunicorn is missing; run ./run_integration.sh once", file=sys.stderr)
         return 2
     # No --chdir: relative paths in AX650_... settings are meant from where the user stands.
     options = ["-c", str(ROOT / "gunicorn.conf.py"), *sys.argv[1:]]

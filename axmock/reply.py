@@ -16,14 +16,15 @@ from axmock.http_client import Address, NoReply
 
 NONSENSE = 33  # what the head makes of a zero or half-finished embedding
 
-_SHIELD = "\ufdd0"  # marks control tokens that a user typed; never part of what was meant
+# Stands inside control tokens that a user typed; our tokenizer reads such a token as text.
+_SHIELD = "\ufdd0"
 _LAST_USER_TURN = re.compile(r".*<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
 
 
 def last_user_message(prompt: str) -> str:
     """What the user said last: in ChatML the last user turn, otherwise the whole prompt."""
     found = _LAST_USER_TURN.match(prompt)
-    return (found[1] if found else prompt).replace(_SHIELD, "")
+    return found[1] if found else prompt
 
 
 def default_answer(prompt: str) -> str:
@@ -54,4 +55,4 @@ class Brain:
                 return json_values.as_ints(json_values.member(answer, "token_ids"))
         except (NoReply, CppException):
             pass
-        return list(text.encode())
+        return list(text.replace(_SHIELD, "").encode())

@@ -62,6 +62,7 @@ class Server:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((host, port))
             listener.listen(BACKLOG)
+            listener.setblocking(False)
         except OSError:
             listener.close()
             raise
@@ -75,15 +76,15 @@ class Server:
         pool = [threading.Thread(target=self._work, daemon=True) for _ in range(THREADS)]
         for thread in pool:
             thread.start()
-        while (listener := self._listener) is not None:
-            poller = select.poll()
-            poller.register(listener, select.POLLIN)
-            poller.register(self._wake_out, select.POLLIN)
+        poller = select.poll()
+        poller.register(self._wake_out, select.POLLIN)
+        if self._listener is not None:
+            poller.register(self._listener, select.POLLIN)
+        while self._listener is not None:
             for descriptor, _ in poller.poll():
                 if descriptor == self._wake_out:
                     os.read(self._wake_out, 4096)
-                elif self._listener is not None:
-                    self._accept(listener)
+            self._accept_all()
         for _ in pool:
             self._waiting.put(None)
         for thread in pool:
@@ -98,13 +99,19 @@ class Server:
             finally:
                 listener.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return  # stopped, or the client is gone again
-        connection.settimeout(IDLE_SECONDS)
-        self._waiting.put(connection)
+    def _accept_all(self) -> None:
+        # All at once and before a worker wakes: six connections in a row fill the backlog, and a
+        # seventh waits a second for its next try.
+        accepted = []
+        while (listener := self._listener) is not None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                break  # nobody left, or stopped
+            connection.settimeout(IDLE_SECONDS)
+            accepted.append(connection)
+        for connection in accepted:
+            self._waiting.put(connection)
 
     def _work(self) -> None:
         while (connection := self._waiting.get()) is not None:

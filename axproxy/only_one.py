@@ -19,7 +19,7 @@ class OnlyOne:
         self._port = port
         self._socket: socket.socket | None = None
 
-    def acquire(self, patience: float = 10.0) -> None:
+    def acquire(self, patience: float = 5.0) -> None:
         """Waits up to `patience` seconds, for a predecessor may just be leaving.
 
         Raises `AlreadySupervised`.

@@ -28,7 +28,11 @@ class Service:
     """A running service; `stop` ends it and returns its exit status."""
 
     def __init__(
-        self, environ: dict[str, str], log: Path, command: list[str] | None = None
+        self,
+        environ: dict[str, str],
+        log: Path,
+        command: list[str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.port = free_port()
         self.runtime_port = free_port()
@@ -49,7 +53,7 @@ class Service:
                 env=self.environ,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=log.parent,
+                cwd=folder or log.parent,
                 process_group=0,
             )
 
@@ -98,9 +102,15 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts services; each is ended at the latest with the session."""
     started: list[Service] = []
 
-    def start(*, wait: bool = True, command: list[str] | None = None, **environ: str) -> Service:
+    def start(
+        *,
+        wait: bool = True,
+        command: list[str] | None = None,
+        folder: Path | None = None,
+        **environ: str,
+    ) -> Service:
         log = tmp_path_factory.mktemp("service") / "log"
-        service = Service(environ, log, command)
+        service = Service(environ, log, command, folder)
         started.append(service)
         if wait:
             eventually(service.ready, seconds=30)

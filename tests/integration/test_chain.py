@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
+from axproxy.ports import free_port
 from tests.integration.conftest import ROOT, Service, Start
 from tests.waiting import eventually
 
@@ -165,7 +167,7 @@ def queue(service: Service) -> dict:
 
 
 def test_a_client_that_leaves_frees_the_engine_within_two_seconds(start_service: Start) -> None:
-    slow = "--load-seconds 0.1 --tokens-per-second 4 --prefill-tokens-per-second 10"
+    slow = "--load-seconds 0.1 --tokens-per-second 4 --prefill-tokens-per-second 130"
     service = start_service(AX650_MOCK_ARGS=slow)
     for stream in (True, False):
         client = half_asked(service, chat(QUESTION, stream=stream))
@@ -274,7 +276,7 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_still_ends_in_order(
 def test_a_stream_that_is_open_when_we_must_leave_ends_with_an_error(
     start_service: Start,
 ) -> None:
-    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 2")
+    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 5")
     reply = service.post("/api/chat", chat(QUESTION * 5), stream=True)
     incoming = reply.iter_lines()
     next(incoming)
@@ -315,7 +317,13 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
 def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AX650_")}
     return subprocess.run(
-        command, capture_output=True, text=True, env={**clean, **environ}, check=False, timeout=30
+        command,
+        capture_output=True,
+        text=True,
+        env={**clean, **environ},
+        cwd="/",
+        check=False,
+        timeout=30,
     )
 
 
@@ -345,11 +353,20 @@ def test_importing_the_backend_starts_nothing() -> None:
 
 
 def test_gunicorn_from_a_checkout_works_too(start_service: Start) -> None:
-    gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(ROOT), "backend:app"]
-    service = start_service(command=gunicorn)
+    gunicorn = [sys.executable, "-m", "gunicorn", "backend:app"]
+    service = start_service(command=gunicorn, folder=ROOT)
 
     assert service.post("/generate", {"prompt": "hi"}).status_code == 200
     assert service.stop() == 0
+
+
+def test_gunicorn_without_our_settings_says_how_to_give_it_them(tmp_path: Path) -> None:
+    gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(ROOT), "backend:app"]
+    result = run(*gunicorn, "-b", f"127.0.0.1:{free_port()}")
+
+    assert result.returncode != 0
+    assert f"add -c {ROOT}/gunicorn.conf.py" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_attach_uses_what_answers_and_leaves_it_running(

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -254,12 +253,15 @@ class Runtime:
         _, answer = self.json("GET", "/api/generate_provider")
         return answer["done"], answer["response"]
 
+    def idle(self) -> bool:
+        """Whether nothing runs, asked without taking text."""
+        _, answer = self.json("POST", "/api/chat", {"messages": []})
+        return bool(answer == {"error": "Invalid message format"})
+
     def generate(self, prompt: str, **more: Any) -> None:
-        """Start an answer; wait out the window in which the worker has not begun."""
-        before = self.output.text.count("SetKVCache][ 614]")
+        """Start an answer."""
         status, answer = self.json("POST", "/api/generate", {"prompt": prompt, **more})
         assert (status, answer) == (200, {"status": "ok"})
-        self._begun = before
 
     def reset(self, system_prompt: str = "") -> None:
         """Reset and wait for it."""
@@ -277,7 +279,7 @@ class Runtime:
             texts.append(text)
             idle = idle + 1 if done and not text else 0
             time.sleep(0.01)
-            return idle >= 10
+            return idle >= 5
 
         eventually(quiet, "idle")
         return "".join(texts)
@@ -324,6 +326,3 @@ def start(tmp_path: Path, tokenizer: ByteTokenizer) -> Iterator[Start]:
     yield begin
     for runtime in runtimes:
         runtime.close()
-
-
-SIGNALS = signal.Signals

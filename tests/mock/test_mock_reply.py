@@ -23,7 +23,7 @@ PROMPTS = {
     "": "",
     "<|im_end|>\n<|im_start|>user\nmore<|im_end|>\n<|im_start|>assistant\n": "more",
     "<|im_start|>user\nunfinished": "<|im_start|>user\nunfinished",
-    "<|im_start|>user\na <\ufdd0|im_end|> b<|im_end|>": "a <|im_end|> b",
+    "<|im_start|>user\na <\ufdd0|im_end|> b<|im_end|>": "a <\ufdd0|im_end|> b",
 }
 
 
@@ -68,6 +68,12 @@ def test_without_a_vocabulary_the_ids_are_the_bytes(
     tokenizer.fail("/tokenize", answer)
 
     assert Brain("é").tokens("x", address(tokenizer)) == [0xC3, 0xA9]
+
+
+def test_the_mark_in_typed_control_tokens_is_no_byte_of_the_reply(
+    tokenizer: ByteTokenizer,
+) -> None:
+    assert Brain("<\ufdd0|").tokens("x", address(tokenizer)) == list(b"<|")
 
 
 def test_speed_zero_takes_no_time() -> None:

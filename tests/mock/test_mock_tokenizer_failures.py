@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.mock.conftest import Answer, ByteTokenizer, Start
+from tests.mock.conftest import Answer, ByteTokenizer, Runtime, Start
 
 pytestmark = pytest.mark.integration
 
 NO_KEY = Answer(body='{"error": "Invalid uid"}')
 HANG_UP = Answer(hang_up=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A runtime without a tokenizer; it takes its ten seconds while the other tests run."""
+    flags = ["--url_tokenizer_model", "http://127.0.0.1:1"]
+    runtime = Runtime(tmp_path_factory.mktemp("lonely"), flags)
+    yield runtime
+    runtime.close()
 
 
 @pytest.mark.parametrize("answer", [Answer(500), Answer(body="no JSON"), Answer(body="")])
@@ -165,11 +176,8 @@ def test_an_address_without_scheme_or_port_fails_at_once(start: Start, url: str)
     assert f"connect {url} failed" in runtime.output.text
 
 
-def test_an_absent_tokenizer_is_tried_ten_times_a_second_apart(start: Start) -> None:
-    runtime = start("--url_tokenizer_model", "http://127.0.0.1:1", ready=False)
-
-    assert runtime.exit_status() == 255
-    text = runtime.output.text
+def test_an_absent_tokenizer_is_tried_ten_times_a_second_apart(lonely: Runtime) -> None:
+    assert lonely.exit_status() == 255
     for left in range(10):
-        line = f"\x1b[1;30;31mconnect failed http://127.0.0.1:1, try again in {left:2d}/10 \n\x1b[0m"
-        assert text.count(line) == 1
+        line = f"connect failed http://127.0.0.1:1, try again in {left:2d}/10 "
+        assert lonely.output.text.count(f"\x1b[1;30;31m{line}\n\x1b[0m") == 1

@@ -110,6 +110,17 @@ def test_the_listener_sees_unfinished_lines_too() -> None:
     assert notes.lines == ["one", "load 42%"]
 
 
+def test_what_is_kept_is_plain_text_and_what_the_listener_gets_is_not() -> None:
+    read, write = os.pipe()
+    notes = Notes()
+    tail = LogTail(read, LOG, notes)
+    os.write(write, b"\x1b[1;30;32mready\x1b[0m\n\x1b[0m\n  \nindented \n")
+    os.close(write)
+    tail.join(PATIENCE)
+    assert tail.last_lines(9) == ["ready", "indented"]
+    assert notes.lines == ["\x1b[1;30;32mready\x1b[0m", "indented "]
+
+
 def test_a_terminal_ends_like_a_pipe() -> None:
     read, write = pty.openpty()
     tail = LogTail(read, LOG)

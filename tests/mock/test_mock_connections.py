@@ -1,0 +1,218 @@
+"""Connections: keep-alive, limits, and how few of them the vendor's program can serve."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+
+import pytest
+
+from tests.mock.conftest import Runtime, Start, read_to_end, wait_readable
+
+pytestmark = pytest.mark.integration
+
+PROBE = b"OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_PROBE = b"OPTIONS / HTTP/1.1\r\nConnection: close\r\n\r\n"
+
+
+def head_of(connection: socket.socket) -> bytes:
+    """The next response, which must have no body."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        piece = connection.recv(1)
+        assert piece, data
+        data += piece
+    return data
+
+
+@pytest.fixture
+def runtime(start: Start) -> Runtime:
+    return start("--reply", "abc")
+
+
+def test_a_connection_serves_five_requests(runtime: Runtime) -> None:
+    with runtime.connect() as connection:
+        heads = []
+        for _ in range(5):
+            connection.sendall(PROBE)
+            heads.append(head_of(connection))
+        rest = connection.recv(1)
+
+    assert all(b"\r\nKeep-Alive: timeout=5, max=5\r\n" in head for head in heads[:4])
+    assert b"\r\nConnection: close\r\n" in heads[4]
+    assert rest == b""
+
+
+def test_an_idle_connection_is_closed_after_five_seconds(runtime: Runtime) -> None:
+    """A silent new one, a half-sent request, a missing body and an idle one, all at once."""
+    post = b"POST /api/reset HTTP/1.1\r\nConnection: close\r\n"
+    cases = {
+        "silent": (b"", b""),
+        "idle after a request": (PROBE, b"HTTP/1.1 200 OK\r\n"),
+        "half a request line": (b"GET /ap", b""),
+        "half the headers": (b"GET / HTTP/1.1\r\nHost: x\r\n", b"HTTP/1.1 400 Bad Request\r\n"),
+        "no length": (post + b"\r\n", b"HTTP/1.1 400 Bad Request\r\n"),
+        "half a body": (post + b"Content-Length: 9\r\n\r\n{}", b"HTTP/1.1 400 Bad Request\r\n"),
+    }
+    begun = time.monotonic()
+    connections = {}
+    for name, (sent, _) in cases.items():
+        connections[name] = runtime.connect()
+        connections[name].sendall(sent)
+    first, last = {}, {}
+    for name, connection in connections.items():
+        if name in ("idle after a request",):
+            first[name] = head_of(connection)
+            wait_readable(connection, 20)
+        wait_readable(connection, 20)
+        last[name] = time.monotonic() - begun
+    for name, connection in connections.items():
+        data = first.get(name, b"") + (b"" if name == "half the headers" else read_to_end(connection))
+        if name == "half the headers":
+            data += head_of(connection)
+        connection.close()
+        assert data.startswith(cases[name][1]), name
+        assert data or not cases[name][1], name
+        if name == "no length":
+            assert data.endswith(b'\r\n\r\n{"error": "Invalid request format"}')
+        if name == "half a body":
+            assert data.endswith(b"Content-Length: 0\r\n\r\n")
+
+    assert all(4.9 < seconds < 8 for seconds in last.values()), last
+
+
+def test_eight_silent_connections_block_everybody_else(runtime: Runtime) -> None:
+    silent = [runtime.connect() for _ in range(8)]
+    begun = time.monotonic()
+    runtime.exchange(LAST_PROBE)
+    took = time.monotonic() - begun
+    for connection in silent:
+        connection.close()
+
+    assert 2.5 < took < 8
+
+
+def test_seven_silent_connections_block_nobody(runtime: Runtime) -> None:
+    silent = [runtime.connect() for _ in range(7)]
+    begun = time.monotonic()
+    runtime.exchange(LAST_PROBE)
+    took = time.monotonic() - begun
+    for connection in silent:
+        connection.close()
+
+    assert took < 2
+
+
+def test_a_pipelined_request_is_dropped(runtime: Runtime) -> None:
+    with runtime.connect() as connection:
+        connection.sendall(PROBE + PROBE)
+        head_of(connection)
+
+        assert not wait_readable(connection, 0.3)
+        connection.sendall(LAST_PROBE)
+        assert read_to_end(connection).count(b"HTTP/1.1 ") == 1
+
+
+def test_sixty_parallel_polls_are_all_answered(runtime: Runtime) -> None:
+    connections = [runtime.connect() for _ in range(60)]
+    for connection in connections:
+        connection.sendall(LAST_PROBE)
+    answers = [read_to_end(connection) for connection in connections]
+    for connection in connections:
+        connection.close()
+
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)
+
+
+NOT_FOUND = (404, b"")
+INVALID = (400, b'{"error": "Invalid request format"}')
+OK = (200, b'{"status": "ok"}')
+CLOSE = "Connection: close\r\n"
+# name: (request without body, headers, body, (status, body of the response))
+REQUESTS: dict[str, tuple[str, str, bytes, tuple[int, bytes]]] = {
+    "OPTIONS *": ("OPTIONS *", "", b"", (200, b"")),
+    "generate is POST only": ("GET /api/generate", "", b"", NOT_FOUND),
+    "PUT": ("PUT /api/generate", "Content-Length: 0\r\n", b"", NOT_FOUND),
+    "HEAD of a POST route": ("HEAD /api/generate", "", b"", NOT_FOUND),
+    "openai": ("GET /v1/models", "", b"", NOT_FOUND),
+    "TRACE": ("TRACE /", "", b"", (400, b"")),
+    "encoded path": ("GET /api/sto%70?x", "", b"", OK),
+    "array body": ("POST /api/generate", "", b"[]", INVALID),
+    "text body": ("POST /api/generate", "", b'"prompt"', INVALID),
+    "bad UTF-8": ("POST /api/generate", "", b'{"prompt": "\xff"}', INVALID),
+    "a curl form": ("POST /api/reset", "Content-Type: application/x-www-form-urlencoded\r\n", b"{}", OK),
+    "large curl form": (
+        "POST /api/reset",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        b"{" + b" " * 8192 + b"}",
+        (413, b""),
+    ),
+    "large text": (
+        "POST /api/reset",
+        "Content-Type: text/plain\r\n",
+        b"{" + b" " * 20_000 + b"}",
+        OK,
+    ),
+    "5 MB": ("POST /api/reset", "", b"{" + b" " * 5_000_000 + b"}", OK),
+    "reset takes any JSON": ("POST /api/reset", "", b"null", OK),
+    "null system prompt": ("POST /api/reset", "", b'{"system_prompt": null}', (500, b"")),
+    "null content": ("POST /api/chat", "", b'{"messages": [{"role": 1, "content": null}]}', (500, b"")),
+    "list content": ("POST /api/chat", "", b'{"messages": [{"role": 1, "content": []}]}', (500, b"")),
+    "multipart": ("POST /api/reset", "Content-Type: multipart/form-data\r\n", b"{}", (400, b"")),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_requests_and_their_answers(runtime: Runtime, name: str) -> None:
+    line, headers, body, expected = REQUESTS[name]
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+
+    raw = runtime.exchange(f"{line} HTTP/1.1\r\n{CLOSE}{headers}{length}\r\n".encode() + body)
+
+    head, _, text = raw.partition(b"\r\n\r\n")
+    assert (int(head.split()[1]), text) == expected
+    assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head
+
+
+def test_a_long_uri_is_a_414_and_a_bad_request_line_a_400_and_both_keep_the_connection(
+    runtime: Runtime,
+) -> None:
+    with runtime.connect() as connection:
+        connection.sendall(b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\nConnection: close\r\n\r\n")
+        too_long = head_of(connection)
+        connection.sendall(b"nonsense\r\n")
+        nonsense = head_of(connection)
+        connection.sendall(LAST_PROBE)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+
+    keep = b"\r\nContent-Length: 0\r\nKeep-Alive: timeout=5, max=5\r\n\r\n"
+    assert too_long == b"HTTP/1.1 414 URI Too Long" + keep
+    assert nonsense == b"HTTP/1.1 400 Bad Request" + keep
+
+
+def test_expect_is_answered_before_the_body_is_read(runtime: Runtime) -> None:
+    with runtime.connect() as connection:
+        request = f"POST /api/reset HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        connection.sendall(request.encode())
+        assert head_of(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}")
+
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_http_1_0_closes_without_saying_so(runtime: Runtime) -> None:
+    raw = runtime.exchange(b"OPTIONS / HTTP/1.0\r\n\r\n")
+
+    assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Keep-Alive: timeout=5, max=5" in raw
+
+
+def test_the_prompt_is_not_logged_when_it_has_the_wrong_type_but_sampling_sticks(
+    start: Start,
+) -> None:
+    runtime = start(on_terminal=True)
+    runtime.json("POST", "/api/generate", {"prompt": 3, "temperature": 2})
+
+    assert re.search(r"set_llm_config\]\[ 278\]: temperature: 2\.000000", runtime.output.text)
+    assert "handle_generate" not in runtime.output.text

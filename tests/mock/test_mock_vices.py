@@ -1,0 +1,124 @@
+"""Each vice does what --help says."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.mock.conftest import ByteTokenizer, Start, eventually
+
+pytestmark = pytest.mark.integration
+
+
+def test_reply_file_is_the_answer_and_is_read_again(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "reply.txt"
+    file.write_text("one\n")
+    runtime = start("--reply-file", str(file))
+
+    assert runtime.answer("x") == "one\n"
+    file.write_text("two")
+    assert runtime.answer("x") == "two"
+
+
+def test_crash_after_tokens(start: Start) -> None:
+    runtime = start("--reply", "abcdefghi", "--crash-after-tokens", "5")
+    runtime.generate("x")
+
+    assert runtime.exit_status() == -11
+    assert runtime.output.text.endswith("abc")
+
+
+def test_hang_after_tokens_leaves_only_sigterm(start: Start, tokenizer: ByteTokenizer) -> None:
+    runtime = start("--reply", "abcdefghi", "--hang-after-tokens", "5")
+    runtime.generate("x")
+    eventually(lambda: runtime.poll()[1] == "abc", "the text")
+
+    assert runtime.json("GET", "/api/stop") == (200, {"status": "ok"})
+    assert runtime.poll() == (False, "")
+    assert runtime.json("POST", "/api/reset", {})[0] == 400
+    runtime.signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert runtime.process.poll() is None
+    runtime.signal(signal.SIGTERM)
+    assert runtime.exit_status() == -15
+
+
+def test_lose_card_after_tokens_repeats_one_token_to_the_limit(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    flags = ["--reply", "abcdef", "--lose-card-after-tokens", "4", "--tokens-per-second", "20"]
+    runtime = start(*flags, on_terminal=True)
+    text = runtime.answer("x" * 23)
+
+    assert text == ("abcd" + "d" * 2000)[: (1023 - 23 + 1) // 3 * 3]
+    assert runtime.output.text.count("[E][                       inference][ 526]: AX_ENGINE_Execute") == 5 * (1001 - 4)
+    assert runtime.answer("y").startswith("error: SetKVCache failed")
+
+
+@pytest.mark.parametrize(("flag", "code"), [("--exit-during-load", 255), ("--exit-during-load=7", 7)])
+def test_exit_during_load(start: Start, flag: str, code: int) -> None:
+    runtime = start(flag, ready=False)
+
+    assert runtime.exit_status() == code
+    assert "axmodel ok" in runtime.output.text
+    assert "Server running" not in runtime.output.text
+
+
+def test_ignore_sigint_and_sigterm(start: Start) -> None:
+    runtime = start("--ignore-sigint", "--ignore-sigterm")
+    runtime.signal(signal.SIGINT)
+    runtime.signal(signal.SIGTERM)
+    time.sleep(0.2)
+
+    assert runtime.json("GET", "/api/stop")[0] == 200
+
+
+def test_stick_running(start: Start) -> None:
+    runtime = start("--reply", "abc", "--stick-running")
+    runtime.generate("x")
+    eventually(lambda: runtime.poll()[1] == "abc", "the text")
+
+    assert runtime.poll() == (False, "")
+    assert runtime.json("POST", "/api/generate", {"prompt": "y"})[0] == 400
+
+
+def test_bad_utf8_loses_the_first_text(start: Start) -> None:
+    runtime = start("--reply", "abc", "--bad-utf8")
+    runtime.generate("x")
+    eventually(runtime.idle, "the end")
+    raw = runtime.call("GET", "/api/generate_provider")
+
+    assert raw.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    what = b"EXCEPTION_WHAT: [json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xFF\r\n"
+    assert what in raw
+    assert runtime.settle() == ""
+    assert runtime.answer("x") == "abc"
+
+
+def test_refuse_port(start: Start) -> None:
+    runtime = start("--refuse-port", "--port", "8123", ready=False)
+
+    assert runtime.exit_status() == 0
+    assert "Server running on port 8123...\n" in runtime.output.text
+
+
+def test_flood_output(start: Start) -> None:
+    runtime = start("--flood-output")
+
+    eventually(lambda: runtime.output.text.count("a line that says nothing") > 500, "the flood")
+    assert runtime.answer("x").endswith("You said: x")
+
+
+def test_failing_and_garbled_polls_come_first_in_each_answer(start: Start) -> None:
+    runtime = start("--reply", "abc", "--fail-polls", "2", "--garbage-polls", "1")
+    assert runtime.poll() == (True, "")
+    for _ in range(2):
+        runtime.generate("x")
+        for status in (500, 500, 200):
+            raw = runtime.call("GET", "/api/generate_provider")
+            assert int(raw.split()[1]) == status
+            assert not raw.endswith(b"}")
+        assert runtime.settle() == "abc"
