@@ -27,9 +27,8 @@ except SettingsError as error:
 ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 
-bind = [f"{_settings.host}:{_settings.port}"]
-if _settings.ollama_port:
-    bind.append(f"{_settings.host}:{_settings.ollama_port}")
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
+bind = [f"{_host}:{port}" for port in (_settings.port, _settings.ollama_port) if port]
 
 # A second worker would be a second supervisor fighting over one card; a recycled one would take
 # the loaded model with it.

@@ -31,6 +31,10 @@ REQUESTS_PER_CONNECTION = 5
 IDLE_SECONDS = 5.0  # how long a connection may say nothing between requests, or within one
 BACKLOG = 5
 
+# Where the vendor has one.  A thread that waits in accept() takes a connection off the short
+# backlog without Python's lock; one alone lets bursts of seven overflow it, which costs a second.
+_ACCEPTORS = 1
+
 Handler = Callable[[Request], Response]
 _ALLOW_ALL = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT = {
@@ -62,7 +66,6 @@ class Server:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((host, port))
             listener.listen(BACKLOG)
-            listener.setblocking(False)
         except OSError:
             listener.close()
             raise
@@ -74,17 +77,13 @@ class Server:
         # A signal that arrives just before poll() must still wake it.
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         pool = [threading.Thread(target=self._work, daemon=True) for _ in range(THREADS)]
-        for thread in pool:
+        acceptors = [threading.Thread(target=self._accept, daemon=True) for _ in range(_ACCEPTORS)]
+        for thread in (*pool, *acceptors):
             thread.start()
-        poller = select.poll()
-        poller.register(self._wake_out, select.POLLIN)
-        if self._listener is not None:
-            poller.register(self._listener, select.POLLIN)
-        while self._listener is not None:
-            for descriptor, _ in poller.poll():
-                if descriptor == self._wake_out:
-                    os.read(self._wake_out, 4096)
-            self._accept_all()
+        while self.running:
+            os.read(self._wake_out, 4096)
+        for thread in acceptors:
+            thread.join()
         for _ in pool:
             self._waiting.put(None)
         for thread in pool:
@@ -99,18 +98,13 @@ class Server:
             finally:
                 listener.close()
 
-    def _accept_all(self) -> None:
-        # All at once and before a worker wakes: six connections in a row fill the backlog, and a
-        # seventh waits a second for its next try.
-        accepted = []
+    def _accept(self) -> None:
         while (listener := self._listener) is not None:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                break  # nobody left, or stopped
+                continue  # stopped, or the client is gone again
             connection.settimeout(IDLE_SECONDS)
-            accepted.append(connection)
-        for connection in accepted:
             self._waiting.put(connection)
 
     def _work(self) -> None:

@@ -25,6 +25,10 @@ CHATML = (
 )
 
 
+# What a template can run into with a conversation that it was not written for.
+_MISHAPS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+
+
 class _Refused(Exception):
     """The template called `raise_exception`: it does not know such a conversation."""
 
@@ -60,15 +64,25 @@ class ChatTemplate:
             {"role": self._shield(turn.role), "content": self._shield(turn.content)}
             for turn in messages
         ]
-        names = {**self._names, "enable_thinking": False, **variables}
+        names = {**self._names, "enable_thinking": False, **self._shielded(variables)}
         try:
             return self._template.render(messages=turns, add_generation_prompt=True, **names)
         except _Refused as refused:
             raise ClientError(f"the model's chat template refuses this: {refused}") from refused
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        except _MISHAPS as error:
             raise ClientError(
                 f"the model's chat template cannot render this conversation: {error}"
             ) from error
+
+    def _shielded(self, value: Any) -> Any:
+        """Every text in a structure that came from a client, such as a list of tools."""
+        if isinstance(value, str):
+            return self._shield(value)
+        if isinstance(value, Mapping):
+            return {self._shielded(key): self._shielded(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._shielded(item) for item in value]
+        return value
 
     def raw(self, text: str) -> str:
         """A client's own prompt, untouched but for control tokens, which stay text."""

@@ -8,7 +8,7 @@ import re
 FOREVER = math.inf  # seconds
 
 _UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
 
 
 def parse_duration(text: str) -> float:
@@ -20,15 +20,16 @@ def parse_duration(text: str) -> float:
     if rest == "0":
         return 0.0
     seconds, position = 0.0, 0
-    for part in _PART.finditer(rest):
-        if part.start() != position:
-            break
+    while position < len(rest) or not rest:
+        part = _PART.match(rest, position)
+        if part is None:
+            raise ValueError(f'time: invalid duration "{text}"')
+        if not part[2]:
+            raise ValueError(f'time: missing unit in duration "{text}"')
+        if part[2] not in _UNIT:
+            raise ValueError(f'time: unknown unit "{part[2]}" in duration "{text}"')
         seconds += float(part[1]) * _UNIT[part[2]]
         position = part.end()
-    if not rest or position != len(rest):
-        if re.fullmatch(r"\d+\.?\d*|\.\d+", rest):
-            raise ValueError(f'time: missing unit in duration "{text}"')
-        raise ValueError(f'time: invalid duration "{text}"')
     return FOREVER if sign == "-" and seconds > 0 else seconds
 
 

@@ -31,10 +31,11 @@ class StopStrings:
     def feed(self, text: str) -> str:
         """The text that is safe to send now; nothing more once `hit`."""
         self._held += text
-        starts = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if starts:
+        # The one that is complete first counts, whatever the borders between the pieces.
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
             self.hit = True
-            return self._let_go(min(starts))
+            return self._let_go(min(found)[1])
         return self._let_go(len(self._held) - self._longest_beginning())
 
     def flush(self) -> str:

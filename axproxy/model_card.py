@@ -15,7 +15,7 @@ _FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internl
 def describe_model(settings: Settings) -> ModelCard:
     """Reads names, sizes and dates of the files in the model's folder, not their contents."""
     folder = settings.model_path
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
+    files = _files(folder) if folder else []
     identity = hashlib.sha256(settings.model.encode())
     for path in files:
         identity.update(f"\n{path.name} {path.stat().st_size}".encode())
@@ -31,6 +31,15 @@ def describe_model(settings: Settings) -> ModelCard:
         digest=identity.hexdigest(),
         modified_at=datetime.fromtimestamp(newest, UTC),
         context_length=None,
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    """All but what lies in hidden folders, such as git's own copies."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
 
 

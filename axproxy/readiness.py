@@ -13,12 +13,12 @@ def why_not_ready(
     tokenizer: Status, runtime: Status, load_percent: int | None
 ) -> ProxyError | None:
     """`None` when both are ready; else the error that a client gets, with when to come back."""
-    if runtime.state is State.READY:
-        if tokenizer.state is State.READY:
-            return None
-        return Starting("the tokenizer is being restarted; try again in a moment", retry_after=2)
     if tokenizer.state is not State.READY:
+        if runtime.state is State.READY and tokenizer.state is not State.FAILED:
+            return Starting("the tokenizer is being restarted; try again in a moment", 2)
         return _of("tokenizer", tokenizer, "is starting")
+    if runtime.state is State.READY:
+        return None
     loaded = f" ({load_percent} %)" if load_percent is not None else ""
     return _of("runtime", runtime, f"is loading the model{loaded}")
 

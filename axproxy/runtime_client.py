@@ -17,6 +17,10 @@ CONTEXT_FULL = "error: SetKVCache failed"
 # so this is how to say "none".
 NO_PENALTY = 1.0001
 
+# The program computes in 32 bits: a temperature that rounds to 0 would switch temperature off, and
+# a `top-p` that rounds to 1 would switch to greedy.
+COLDEST, WIDEST = 0.01, 0.9999
+
 # Ollama's defaults, so that an answer has the liveliness its clients expect.
 DEFAULTS = Sampling(temperature=0.8, top_k=40, top_p=0.9, repeat_penalty=NO_PENALTY)
 
@@ -45,9 +49,9 @@ def sampling_keys(wish: Sampling) -> dict[str, float | int]:
         top_k = DEFAULTS.top_k
     if temperature <= 0 or top_k == 1 or wish.top_p == 0:
         return {**keys, "temperature": 0, "top-k": 1}
-    top_p = _or(wish.top_p, DEFAULTS.top_p)
-    keys["top-p"] = top_p if top_p < 1 else 0.9999  # 1 would switch to greedy
-    if top_k:
+    keys["temperature"] = max(temperature, COLDEST)
+    keys["top-p"] = min(_or(wish.top_p, DEFAULTS.top_p), WIDEST)
+    if top_k is not None and top_k > 0:
         keys["top-k"] = top_k
     return keys
 

@@ -23,7 +23,7 @@ _SERVING = re.compile(r"Server running on port \d+\.\.\.")
 # Lines after which the program is of no use, even where it goes on and says "ok".
 _FATAL = re.compile(
     r"AX_ENGINE_CreateHandle|Decode api\(\d+\) response failed|request ports from device"
-    r"|device \d+ is dead|axcl_Init\(\d+\) failed|Get AXCL device failed|Set AXCL device failed"
+    r"|device \d+ is dead|axcl_Init\(-?\d+\) failed|Get AXCL device failed|Set AXCL device failed"
     r"|Invalid AXCL device id|AXCLWorker exit|init (post )?axmodel\(.*\) failed"
     r"|(lLaMa|tokenizer|embed_selector)\.Init.* failed|embed file\(.*\)|not equal token_num"
     r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,7 +27,10 @@ def text(value: str) -> str:
 
 
 def words(value: str) -> tuple[str, ...]:
-    return tuple(shlex.split(value))
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError("a command line whose quotes match") from error
 
 
 def names(value: str) -> tuple[str, ...]:
@@ -34,7 +38,10 @@ def names(value: str) -> tuple[str, ...]:
 
 
 def path(value: str) -> Path:
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError("a path in a home folder that there is") from error
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -183,8 +190,9 @@ class Settings:
 
 
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(variable, known, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists those there are."
+    ends = [name.removeprefix(PREFIX) for name in known]
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), ends, n=1, cutoff=0.6)
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md lists those there are."
     return f"unknown setting {variable}; {hint}"
 
 
@@ -210,11 +218,11 @@ def _from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
 def _ollama_host(value: str) -> tuple[str, int]:
     """`[scheme://]host[:port][/path]`; without a port Ollama's own, or the scheme's, is meant."""
     scheme, _, rest = value.rpartition("://")
-    host, _, number = rest.split("/")[0].rpartition(":")
-    if not host or host.endswith(":"):
-        host, number = rest.split("/")[0], ""
+    address = rest.split("/")[0]
     default = {"http": 80, "https": 443}.get(scheme, 11434)
-    return host.strip("[]") or "127.0.0.1", tcp_port(number) if number else default
+    if found := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]*)", address):
+        return found[1].strip("[]") or "0.0.0.0", tcp_port(found[2]) if found[2] else default
+    return address.strip("[]") or "127.0.0.1", default
 
 
 _OLLAMA: dict[str, tuple[str, Callable[[str], Any]]] = {
