@@ -220,7 +220,7 @@ def _ollama_host(value: str) -> tuple[str, int]:
     scheme, _, rest = value.rpartition("://")
     address = rest.split("/")[0]
     default = {"http": 80, "https": 443}.get(scheme, 11434)
-    if found := re.fullmatch(r"(\[[^]]*\]|[^:]*):([0-9]*)", address):
+    if found := re.fullmatch(r"(\[[^]]*\]|[^:]*):([^:]*)", address):
         return found[1].strip("[]") or "0.0.0.0", tcp_port(found[2]) if found[2] else default
     return address.strip("[]") or "127.0.0.1", default
 
