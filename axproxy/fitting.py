@@ -48,7 +48,7 @@ def fit(
     if best:
         return best
     raise PromptTooLong(
-        f"the prompt has {shortest.tokens} tokens and this model reads at most {limit}; "
+        f"the prompt has at least {shortest.tokens} tokens and this model reads at most {limit}; "
         "shorten the last message or the system prompt"
     )
 

@@ -126,7 +126,9 @@ class ByteTokenizer:
         headers = list(handler.headers.items())
         self.calls.append(Call(handler.command, handler.path, request, len(raw), headers, raw))
         planned = self.instead.get(path)
-        answer = planned.popleft() if planned else Answer(body=json.dumps(self.regular(path, request)))
+        answer = (
+            planned.popleft() if planned else Answer(body=json.dumps(self.regular(path, request)))
+        )
         if answer.delay:
             time.sleep(answer.delay)
         if answer.hang_up:

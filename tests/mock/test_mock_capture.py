@@ -175,6 +175,4 @@ def masked(stdout: str) -> list[str]:
     stdout = re.sub(r"\[\d+\.\d+s<\d+\.\d+s, [\d.inf]+ (count|token)/s\]", r"[t \1/s]", stdout)
     stdout = re.sub(r"(ttft: |avg )\d+\.\d+", r"\1t", stdout)
     stdout = re.sub(r"(127\.0\.0\.1:|port )\d+", r"\1n", stdout)
-    return [
-        line for line in stdout.split("\n") if "model not available" not in line
-    ]
+    return [line for line in stdout.split("\n") if "model not available" not in line]

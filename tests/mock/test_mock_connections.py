@@ -68,7 +68,9 @@ def test_an_idle_connection_is_closed_after_five_seconds(runtime: Runtime) -> No
         wait_readable(connection, 20)
         last[name] = time.monotonic() - begun
     for name, connection in connections.items():
-        data = first.get(name, b"") + (b"" if name == "half the headers" else read_to_end(connection))
+        data = first.get(name, b"") + (
+            b"" if name == "half the headers" else read_to_end(connection)
+        )
         if name == "half the headers":
             data += head_of(connection)
         connection.close()
@@ -141,7 +143,12 @@ REQUESTS: dict[str, tuple[str, str, bytes, tuple[int, bytes]]] = {
     "array body": ("POST /api/generate", "", b"[]", INVALID),
     "text body": ("POST /api/generate", "", b'"prompt"', INVALID),
     "bad UTF-8": ("POST /api/generate", "", b'{"prompt": "\xff"}', INVALID),
-    "a curl form": ("POST /api/reset", "Content-Type: application/x-www-form-urlencoded\r\n", b"{}", OK),
+    "a curl form": (
+        "POST /api/reset",
+        "Content-Type: application/x-www-form-urlencoded\r\n",
+        b"{}",
+        OK,
+    ),
     "large curl form": (
         "POST /api/reset",
         "Content-Type: application/x-www-form-urlencoded\r\n",
@@ -157,8 +164,18 @@ REQUESTS: dict[str, tuple[str, str, bytes, tuple[int, bytes]]] = {
     "5 MB": ("POST /api/reset", "", b"{" + b" " * 5_000_000 + b"}", OK),
     "reset takes any JSON": ("POST /api/reset", "", b"null", OK),
     "null system prompt": ("POST /api/reset", "", b'{"system_prompt": null}', (500, b"")),
-    "null content": ("POST /api/chat", "", b'{"messages": [{"role": 1, "content": null}]}', (500, b"")),
-    "list content": ("POST /api/chat", "", b'{"messages": [{"role": 1, "content": []}]}', (500, b"")),
+    "null content": (
+        "POST /api/chat",
+        "",
+        b'{"messages": [{"role": 1, "content": null}]}',
+        (500, b""),
+    ),
+    "list content": (
+        "POST /api/chat",
+        "",
+        b'{"messages": [{"role": 1, "content": []}]}',
+        (500, b""),
+    ),
     "multipart": ("POST /api/reset", "Content-Type: multipart/form-data\r\n", b"{}", (400, b"")),
 }
 
@@ -193,7 +210,9 @@ def test_a_long_uri_is_a_414_and_a_bad_request_line_a_400_and_both_keep_the_conn
 
 def test_expect_is_answered_before_the_body_is_read(runtime: Runtime) -> None:
     with runtime.connect() as connection:
-        request = f"POST /api/reset HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        request = (
+            f"POST /api/reset HTTP/1.1\r\n{CLOSE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
         connection.sendall(request.encode())
         assert head_of(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"{}")

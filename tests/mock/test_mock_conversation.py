@@ -100,7 +100,9 @@ def test_two_jobs_accepted_in_the_window_run_one_after_the_other(
         seen: list[int] = []
         threads = [
             threading.Thread(
-                target=lambda: seen.append(runtime.json("POST", "/api/generate", {"prompt": "x"})[0])
+                target=lambda: seen.append(
+                    runtime.json("POST", "/api/generate", {"prompt": "x"})[0]
+                )
             )
             for _ in range(2)
         ]
@@ -136,7 +138,9 @@ def test_a_stopped_chat_keeps_the_tail(start: Start, tokenizer: ByteTokenizer) -
     runtime = start("--reply", ALPHABET, "--tokens-per-second", "20")
     answers: list[dict[str, object]] = []
     body = {"messages": [{"role": "user", "content": "x"}]}
-    chat = threading.Thread(target=lambda: answers.append(runtime.json("POST", "/api/chat", body)[1]))
+    chat = threading.Thread(
+        target=lambda: answers.append(runtime.json("POST", "/api/chat", body)[1])
+    )
     chat.start()
     begun(tokenizer)
     time.sleep(0.25)  # a few tokens; how many is up to the machine
@@ -256,9 +260,7 @@ def test_an_empty_diff_is_answered_from_a_zero_vector(
     assert "input token num : 0, prefill_split_num : 0" in runtime.output.text
 
 
-def test_ids_beyond_the_table_cost_a_log_line_each(
-    start: Start, tokenizer: ByteTokenizer
-) -> None:
+def test_ids_beyond_the_table_cost_a_log_line_each(start: Start, tokenizer: ByteTokenizer) -> None:
     runtime = start("--reply", "aa", "--tokens_embed_num", "100", on_terminal=True)
     runtime.answer("\u00e9")
 

@@ -18,7 +18,7 @@ from axmock.stdout import Stdout
 ACCEPTED: dict[bytes, Any] = {
     b'\xef\xbb\xbf{"a": 1}': {"a": 1},  # byte order mark
     b'{"a": 1, "a": 2}': {"a": 2},
-    b' \r\n\t[1]\n': [1],
+    b" \r\n\t[1]\n": [1],
     b"{}\0garbage": {},
     b'"\\ud83d\\ude00"': "\U0001f600",
     b'"\\\\ud800"': "\\ud800",
@@ -66,7 +66,14 @@ def test_values_are_written_without_spaces_in_the_order_of_their_keys() -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(None, "null"), (True, "boolean"), (1, "number"), (1.5, "number"), ([], "array"), ({}, "object")],
+    [
+        (None, "null"),
+        (True, "boolean"),
+        (1, "number"),
+        (1.5, "number"),
+        ([], "array"),
+        ({}, "object"),
+    ],
 )
 def test_a_value_of_the_wrong_type_is_named_in_the_exception(value: Any, name: str) -> None:
     with pytest.raises(CppException) as caught:

@@ -62,7 +62,9 @@ def test_sigint_during_a_chat_answers_it_first(start: Start, tokenizer: ByteToke
     runtime = start("--reply", "y" * 50, "--tokens-per-second", "100")
     with runtime.connect() as connection:
         body = b'{"messages": [{"role": "user", "content": "x"}]}'
-        head = f"POST /api/chat HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /api/chat HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         connection.sendall(head.encode() + body)
         eventually(lambda: tokenizer.requests("/tokenize"), "the run")
         runtime.signal(signal.SIGINT)

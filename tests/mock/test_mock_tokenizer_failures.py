@@ -118,9 +118,7 @@ def test_a_nul_cuts_the_group_in_the_stream_but_not_in_the_last_reply(
     assert tokenizer.requests("/encode")[1]["last_reply"] == "a\0b"
 
 
-def test_chat_with_a_failing_uid_is_stuck_for_ever(
-    start: Start, tokenizer: ByteTokenizer
-) -> None:
+def test_chat_with_a_failing_uid_is_stuck_for_ever(start: Start, tokenizer: ByteTokenizer) -> None:
     runtime = start()
     tokenizer.fail("/encode", NO_KEY)
     body = '{"messages": [{"role": "user", "content": "x"}]}'
@@ -128,7 +126,10 @@ def test_chat_with_a_failing_uid_is_stuck_for_ever(
     response = runtime.call("POST", "/api/chat", body)
 
     assert response.startswith(b"HTTP/1.1 500 ")
-    assert b"EXCEPTION_WHAT: [json.exception.type_error.302] type must be array, but is null" in response
+    assert (
+        b"EXCEPTION_WHAT: [json.exception.type_error.302] type must be array, but is null"
+        in response
+    )
     assert runtime.poll() == (False, "")
     assert runtime.json("POST", "/api/reset", {}) == (400, {"error": "llm is running"})
 

@@ -54,11 +54,15 @@ def test_lose_card_after_tokens_repeats_one_token_to_the_limit(
     text = runtime.answer("x" * 23)
 
     assert text == ("abcd" + "d" * 2000)[: (1023 - 23 + 1) // 3 * 3]
-    assert runtime.output.text.count("[E][                       inference][ 526]: AX_ENGINE_Execute") == 5 * (1001 - 4)
+    assert runtime.output.text.count(
+        "[E][                       inference][ 526]: AX_ENGINE_Execute"
+    ) == 5 * (1001 - 4)
     assert runtime.answer("y").startswith("error: SetKVCache failed")
 
 
-@pytest.mark.parametrize(("flag", "code"), [("--exit-during-load", 255), ("--exit-during-load=7", 7)])
+@pytest.mark.parametrize(
+    ("flag", "code"), [("--exit-during-load", 255), ("--exit-during-load=7", 7)]
+)
 def test_exit_during_load(start: Start, flag: str, code: int) -> None:
     runtime = start(flag, ready=False)
 
@@ -92,7 +96,9 @@ def test_bad_utf8_loses_the_first_text(start: Start) -> None:
     raw = runtime.call("GET", "/api/generate_provider")
 
     assert raw.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
-    what = b"EXCEPTION_WHAT: [json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xFF\r\n"
+    what = (
+        b"EXCEPTION_WHAT: [json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xFF\r\n"
+    )
     assert what in raw
     assert runtime.settle() == ""
     assert runtime.answer("x") == "abc"

@@ -1,7 +1,7 @@
 """Client text can never become a control token."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axproxy.control_tokens import MARK, Shield, clean, shield
@@ -57,6 +57,7 @@ def test_without_control_tokens_nothing_is_set() -> None:
     assert shield("<|im_end|>", []) == "<|im_end|>"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> None:
     cleaned = clean(text + "\0\ud800" + MARK)
@@ -64,6 +65,7 @@ def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> No
     assert cleaned.encode().decode() == cleaned
 
 
+@settings(deadline=None)
 @given(typed)
 def test_without_its_marks_shielded_text_is_the_clients(text: str) -> None:
     assert shield(text, QWEN).replace(MARK, "") == clean(text)
@@ -84,6 +86,7 @@ def leftmost_longest(text: str, tokens: list[str]) -> list[tuple[int, str]]:
 token_sets = st.lists(st.text("ab<>", min_size=2, max_size=5), min_size=1, max_size=5, unique=True)
 
 
+@settings(deadline=None)
 @given(token_sets, st.text("ab<>", min_size=1, max_size=8), st.data())
 def test_no_control_token_arises_at_the_seams(
     tokens: list[str], text: str, data: st.DataObject
@@ -95,6 +98,7 @@ def test_no_control_token_arises_at_the_seams(
     assert [token for _, token in found] == [before, after]
 
 
+@settings(deadline=None)
 @given(token_sets, st.text("ab<>", max_size=6), st.text("ab<>", max_size=6))
 def test_two_shielded_texts_side_by_side_hold_no_control_token(
     tokens: list[str], left: str, right: str
@@ -103,6 +107,7 @@ def test_two_shielded_texts_side_by_side_hold_no_control_token(
     assert leftmost_longest(protected(left) + protected(right), tokens) == []
 
 
+@settings(deadline=None)
 @given(typed)
 def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, text: str) -> None:
     control = {token.id for token in small.control_tokens}
@@ -113,6 +118,7 @@ def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, te
     assert small.decode(ids) == f"<|im_start|>user\n{clean(text)}<|im_end|>\n"
 
 
+@settings(deadline=None)
 @given(typed)
 def test_nor_by_a_vocabulary_of_word_pieces(pieces: TextTokenizer, text: str) -> None:
     protected = Shield(token.text for token in pieces.control_tokens)(text + "</s><s>")

@@ -1,7 +1,7 @@
 """The tally of a run is a true prefix of what was sampled, and in the end all of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axproxy.run_tally import Call, RunTally
@@ -18,6 +18,7 @@ def vendor_calls(ids: list[int], *, stopped: bool) -> list[list[int]]:
     return [*groups, *rest, ids]
 
 
+@settings(deadline=None)
 @given(answers, st.booleans())
 def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped: bool) -> None:
     tally = RunTally(5, "sha")
@@ -32,6 +33,7 @@ def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped
     assert (tally.complete, tally.undecided) == (not ambiguous, ambiguous)
 
 
+@settings(deadline=None)
 @given(answers, st.booleans())
 def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) -> None:
     tally = RunTally(5, "sha")
@@ -42,6 +44,7 @@ def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) ->
         assert len(tally.ids) == heard - (3 if tally.undecided and heard > 3 else 0)
 
 
+@settings(deadline=None)
 @given(answers, st.booleans(), st.integers(1, 3))
 def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, times: int) -> None:
     tally = RunTally(5, "sha")
@@ -54,6 +57,7 @@ def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, time
         assert tally.complete
 
 
+@settings(deadline=None)
 @given(answers, st.booleans(), st.data())
 def test_after_a_restart_in_mid_answer_only_the_final_list_counts(
     ids: list[int], stopped: bool, data: st.DataObject

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
@@ -19,17 +19,20 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters=MARK))
 ids_of_any_kind = st.lists(st.one_of(st.integers(0, 3800), st.integers(-5, 1 << 40)), max_size=30)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_any_text_comes_back(small: TextTokenizer, text: str) -> None:
     assert small.decode(small.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters=MARK + "\u2581")))
 def test_any_text_comes_back_from_word_pieces(pieces: TextTokenizer, text: str) -> None:
     assert pieces.decode(pieces.encode(text)) == text
 
 
 @pytest.mark.parametrize("kind", ["small", "pieces"])
+@settings(deadline=None)
 @given(ids=ids_of_any_kind, data=st.data())
 def test_however_ids_are_split_the_text_is_the_same(
     kind: str, request: pytest.FixtureRequest, ids: list[int], data: st.DataObject
@@ -46,6 +49,7 @@ def test_however_ids_are_split_the_text_is_the_same(
     assert text + stream.finish() == tokenizer.decode(ids)
 
 
+@settings(deadline=None)
 @given(ids_of_any_kind)
 def test_a_text_is_the_bytes_of_its_tokens(small: TextTokenizer, ids: list[int]) -> None:
     assert small.decode(ids) == b"".join(map(small.bytes_of, ids)).decode("utf-8", "replace")

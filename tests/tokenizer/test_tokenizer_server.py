@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_calls import Caller
 
@@ -183,7 +183,7 @@ def test_after_a_restart_the_final_list_of_the_answer_counts(
     assert (trace["run"], trace["complete"], len(trace["tokens"])) == (0, True, len(ids))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(ids=st.lists(st.integers(0, 3726), min_size=1, max_size=12), stopped=st.booleans())
 def test_any_answer_is_traced_to_the_letter(
     small: TextTokenizer, ids: list[int], stopped: bool
@@ -336,4 +336,6 @@ def test_prompts_and_answers_are_not_logged(
     caplog.set_level("INFO")
     vendor_run(call, "a secret prompt", small.encode("a secret answer"))
     call.post("/encode", b'{"text": "a secret')
-    assert caplog.messages == ["a broken /encode was answered with a harmless prompt"]
+    # Threads of an earlier test's server may still log; what must not be there is what was said.
+    assert "a broken /encode was answered with a harmless prompt" in caplog.messages
+    assert "secret" not in caplog.text

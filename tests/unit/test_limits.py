@@ -20,12 +20,12 @@ def sent(stops: tuple[str, ...], *chunks: str) -> str:
 @st.composite
 def chunked(draw: st.DrawFn) -> tuple[str, list[str]]:
     """A text in few letters, where stop strings are often met and often missed, and its pieces."""
-    text = draw(st.text("ab\n", max_size=20))
+    text = draw(st.text("ab", max_size=16))
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
     return text, [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
 
 
-stop_strings = st.lists(st.text("ab\n", max_size=4), max_size=4).map(tuple)
+stop_strings = st.lists(st.text("ab", max_size=4), max_size=4).map(tuple)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,10 @@ stop_strings = st.lists(st.text("ab\n", max_size=4), max_size=4).map(tuple)
         (("END",), ("one EN",), "one EN"),
         (("\n\n",), ("a\nb\n", "\nc"), "a\nb"),
         (("aab",), ("aa", "ab"), "a"),
+        (("aab",), ("aaa", "b"), "a"),
+        (("aab",), ("a", "a", "a", "b"), "a"),
+        (("abc", "b"), ("ab", "c"), "a"),
+        (("abc", "b"), ("abc",), "a"),
         (("cd", "b"), ("abcd",), "a"),
         (("b",), ("ab", "ab"), "a"),
     ],
@@ -49,7 +53,7 @@ def test_text_is_cut_before_the_first_stop_string(
     assert sent(stops, *chunks) == text
 
 
-@given(chunked(), st.text("ab\n", max_size=4))
+@given(chunked(), st.text("ab", max_size=5))
 def test_a_stop_string_is_found_across_any_borders(
     chunks: tuple[str, list[str]], stop: str
 ) -> None:
@@ -159,13 +163,26 @@ ANSWERS = {
 }
 
 
+def ended(answer: AnswerLimits, text: str, room: int) -> str:
+    """The whole text; an answer that is complete does not wait for the end of the run."""
+    return text if answer.reason else text + answer.run_ended(room)
+
+
+def test_the_end_of_a_run_adds_nothing_to_a_complete_answer() -> None:
+    answer = AnswerLimits(Limits(stop=("lo",)), {END})
+    assert answer.feed(HELLO) == "Hel"
+    assert answer.run_ended(1) == ""
+    assert answer.reason == "stop"
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_run_is_cut_down_to_the_answer(answer: str) -> None:
     limits, pieces, room, text, reason, tokens = ANSWERS[answer]
     at_once = AnswerLimits(limits, {END})
     one_by_one = AnswerLimits(limits, {END})
-    assert at_once.feed(pieces) + at_once.run_ended(room) == text
-    assert "".join(one_by_one.feed([one]) for one in pieces) + one_by_one.run_ended(room) == text
+    assert ended(at_once, at_once.feed(pieces), room) == text
+    told = "".join(one_by_one.feed([one]) for one in pieces)
+    assert ended(one_by_one, told, room) == text
     assert (at_once.reason, at_once.tokens) == (reason, tokens)
     assert (one_by_one.reason, one_by_one.tokens) == (reason, tokens)
 

@@ -105,6 +105,14 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the runtime cannot start: port 8000 is held by nginx (pid 7)",
         30,
     ),
+    "the runtime is useless and being stopped": (
+        READY,
+        child(State.STOPPING, "no token for 61 s"),
+        None,
+        Starting,
+        "the runtime is being stopped; try again in a moment",
+        5,
+    ),
     "the runtime is being stopped": (
         READY,
         child(State.STOPPING),

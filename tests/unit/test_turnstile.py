@@ -150,7 +150,7 @@ def test_a_ticket_given_back_twice_lets_in_only_one() -> None:
         ticket.give_back()
         first.join()
         ticket.give_back()
-        assert gate.waiting == 1
+        assert (gate.busy, gate.waiting) == (True, 1)
         assert first.ticket
         assert second.ticket is None
 
@@ -168,6 +168,27 @@ def test_a_newcomer_does_not_pass_those_who_wait() -> None:
         first.ticket.give_back()
         newcomer.join()
         assert newcomer.ticket
+
+
+def test_nobody_slips_in_while_the_first_in_line_is_slow_to_go() -> None:
+    gate = Turnstile(places=1)
+    ticket = gate.admit(lambda: False)
+    looked, go_on = threading.Event(), threading.Event()
+
+    def slow_look() -> bool:
+        looked.set()
+        go_on.wait()
+        return False
+
+    slow = threading.Thread(target=gate.admit, args=(slow_look,), daemon=True)
+    slow.start()
+    looked.wait()
+    ticket.give_back()
+    with pytest.raises(Busy):
+        gate.admit(lambda: False)
+    go_on.set()
+    slow.join()
+    assert (gate.busy, gate.waiting) == (True, 0)
 
 
 # What happens at the turnstile: somebody comes, the n-th in line leaves, the one inside is done.
