@@ -33,7 +33,16 @@ ROOT = Path(__file__).resolve().parent
 
 
 def create_engine(settings: Settings) -> VendorEngine:
-    """The runtime and what keeps it alive, or what is already there; it starts nothing."""
+    """The runtime and what keeps it alive, or what is already there; it starts nothing.
+
+    Raises `SettingsError` for settings that are fine for others, but not for us.
+    """
+    if settings.tokenizer == "vendor":
+        # It takes one user's turn at a time, forces /no_think, and counts nothing.
+        raise SettingsError(
+            "the vendor's tokenizer script cannot hold our conversations; leave AX650_TOKENIZER at "
+            "builtin, which reads the model's own tokenizer.json"
+        )
     attach = settings.runtime_kind == "attach"
     return VendorEngine(
         settings,
@@ -70,7 +79,10 @@ def _app() -> Flask:
             f"gunicorn has not read our settings; start it in {ROOT}, or add "
             f"-c {ROOT / 'gunicorn.conf.py'}, or run {ROOT / 'backend.py'}"
         )
-    return create_app()
+    try:
+        return create_app()
+    except SettingsError as error:
+        raise AppImportError(f"backend: {error}") from error
 
 
 def __getattr__(name: str) -> Any:
@@ -83,7 +95,7 @@ def __getattr__(name: str) -> Any:
 def main() -> int:
     """Becomes gunicorn, so that there is one server to reason about and its signals are ours."""
     try:
-        Settings.from_env(os.environ)
+        create_app()
     except SettingsError as error:
         print(f"backend: {error}", file=sys.stderr)
         return 2

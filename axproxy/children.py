@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
+import requests
+
 from axproxy import ports
 from axproxy.axcl_smi import first_card
 from axproxy.child import ChildSpec
@@ -75,9 +77,10 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
     client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
     port = settings.tokenizer_port
     command, environ = _tokenizer_command(settings), environment()
+    vendor = settings.tokenizer == "vendor"
 
     def check(_: object = None) -> None:
-        if not client.answers():
+        if not (_vendors_script_answers(settings.tokenizer_url) if vendor else client.answers()):
             raise NotYet("its probe is not answered")
 
     return ChildSpec(
@@ -88,6 +91,16 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         start_timeout=60.0,
         hindrance=lambda: ports.hindrance(port, "AX650_TOKENIZER_PORT"),
     )
+
+
+def _vendors_script_answers(url: str) -> bool:
+    """`GET /` is its only call without side effects: `/get_uid` loads two more tokenizers."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return "error" in session.get(url + "/", timeout=5.0).json()
+        except requests.RequestException:
+            return False
 
 
 def _tokenizer_command(settings: Settings) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.errors import ProxyError
+from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts import Prompts
@@ -27,19 +28,17 @@ def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool])
     tokenizer = TokenizerClient(settings.tokenizer_url)
     runtime = RuntimeClient(settings.runtime_url)
     try:
-        prompts = Prompts(tokenizer, tokenizer.info())
-        request = ChatRequest((Message("user", "Hi"),), sampling=Sampling(temperature=0.0))
         generation = Generation(
             runtime,
             tokenizer,
             window,
-            control_tokens=prompts.end_tokens,
+            control_tokens=(),
             gone=cancelled,
             patience=Patience(stall=settings.stall_timeout),
         )
         try:
-            prompt = prompts.fitted(request, window.prefill_limit)
-            for _ in generation.run(prompt, request.sampling, Limits(max_tokens=1)):
+            prompt = _greeting(settings, tokenizer, window)
+            for _ in generation.run(prompt, Sampling(temperature=0.0), Limits(max_tokens=1)):
                 pass
         finally:
             generation.close()
@@ -47,3 +46,10 @@ def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool])
         raise SelfTestFailed(f"the self-test failed: {error.message}") from error
     finally:
         runtime.close()
+
+
+def _greeting(settings: Settings, tokenizer: TokenizerClient, window: Window) -> Prompt:
+    if settings.tokenizer == "vendor":  # its script makes a user's turn of any text by itself
+        return Prompt("Hi", tokens=16)
+    request = ChatRequest((Message("user", "Hi"),))
+    return Prompts(tokenizer, tokenizer.info()).fitted(request, window.prefill_limit)

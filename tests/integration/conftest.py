@@ -94,6 +94,20 @@ class Service:
         return status
 
 
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself, without settings but those given."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AX650_")}
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**clean, **environ},
+        cwd="/",
+        check=False,
+        timeout=30,
+    )
+
+
 Start = Callable[..., Service]
 
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from axproxy.ports import free_port
-from tests.integration.conftest import ROOT, Service, Start
+from tests.integration.conftest import ROOT, Service, Start, run
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -312,19 +312,6 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
 
 
 # --- the doors
-
-
-def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AX650_")}
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**clean, **environ},
-        cwd="/",
-        check=False,
-        timeout=30,
-    )
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])

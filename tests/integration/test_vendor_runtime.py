@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import ROOT, Start
+from tests.integration.conftest import ROOT, Start, run
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -82,6 +82,44 @@ def test_the_program_is_launched_with_the_flags_of_its_model_folder(
     tokenizer = psutil.Process(service.pids()[0]).cmdline()
     assert tokenizer[tokenizer.index("--model-path") + 1] == str(model)
     assert service.stop() == 0
+
+
+def test_the_pair_with_the_vendors_tokenizer_script_is_supervised_as_one(
+    model: Path, start_service: Start, tmp_path: Path
+) -> None:
+    shutil.copy(Path(__file__).with_name("vendor_tokenizer.py"), model / "qwen3_tokenizer_uid.py")
+    supervisor = start_service(
+        wait=False,
+        command=[sys.executable, str(ROOT / "runtime_supervisor.py")],
+        AX650_RUNTIME="mock",
+        AX650_MODEL_PATH=str(model),
+        AX650_TOKENIZER="vendor",
+    )
+
+    def times(line: str) -> int:
+        return supervisor.log.read_text().count(line)
+
+    eventually(lambda: times("ready on"), seconds=30)
+    (tokenizer,) = [p for p in supervisor.family() if "qwen3_tokenizer_uid.py" in p.cmdline()]
+    tokenizer.kill()
+    eventually(lambda: times("ready on") == 2, seconds=30)
+
+    assert times("tokenizer: ready -> backoff") == 1
+    assert times("runtime: ready -> stopping (stop)") == 1  # it held a session that is gone
+    assert supervisor.stop() == 0
+
+
+def test_the_service_refuses_the_vendors_script_in_one_sentence(model: Path) -> None:
+    result = run(
+        sys.executable,
+        str(ROOT / "backend.py"),
+        AX650_TOKENIZER="vendor",
+        AX650_MODEL_PATH=str(model),
+    )
+
+    assert result.returncode == 2
+    assert "leave AX650_TOKENIZER at builtin" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_card_that_cannot_start_never_becomes_the_simulator(
