@@ -16,6 +16,7 @@ from flask import Flask
 from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
+from axproxy.access import KeyCheck
 from axproxy.attached import AttachedUnit
 from axproxy.engine import Engine
 from axproxy.http_requests import tidy_paths
@@ -58,12 +59,15 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
 
     gunicorn's hooks find the engine as `app.extensions["axproxy"]`.  Raises `SettingsError`.
     """
-    engine = engine or create_engine(settings or Settings.from_env(os.environ))
+    settings = settings or Settings.from_env(os.environ)
+    engine = engine or create_engine(settings)
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
     app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
     http_errors.install(app)
+    if settings.api_key:
+        app.before_request(KeyCheck(settings.api_key))
     for routes in (NativeRoutes(engine), OllamaRoutes(engine), OpsRoutes(engine)):
         app.register_blueprint(routes.blueprint())
     return app

@@ -28,7 +28,7 @@ ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
-bind = [f"{_host}:{port}" for port in (_settings.port, _settings.ollama_port) if port]
+bind = [f"{_host}:{port}" for port in {_settings.port, _settings.ollama_port} if port]
 
 # A second worker would be a second supervisor fighting over one card; a recycled one would take
 # the loaded model with it.

@@ -33,7 +33,7 @@ BACKLOG = 5
 
 # Where the vendor has one.  A thread that waits in accept() takes a connection off the short
 # backlog without Python's lock; one alone lets bursts of seven overflow it, which costs a second.
-_ACCEPTORS = 1
+_ACCEPTORS = 32
 
 Handler = Callable[[Request], Response]
 _ALLOW_ALL = {"Access-Control-Allow-Origin": "*"}
@@ -74,7 +74,7 @@ class Server:
 
     def serve(self) -> None:
         """Accept until stop(); return when every connection that was accepted is finished."""
-        # A signal that arrives just before poll() must still wake it.
+        # A signal that arrives just before read() must still wake it.
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         pool = [threading.Thread(target=self._work, daemon=True) for _ in range(THREADS)]
         acceptors = [threading.Thread(target=self._accept, daemon=True) for _ in range(_ACCEPTORS)]

@@ -34,9 +34,21 @@ class _Refused(Exception):
 
 
 class ChatTemplate:
-    """Renders conversations; safe to share between threads."""
+    """Renders conversations; safe to share between threads.
 
-    def __init__(self, source: str | None, shield: Shield, bos_token: str, eos_token: str) -> None:
+    `shield` is for what people and tools wrote; `own_shield` for the assistant's words, of which
+    the template must still recognise its own marks, such as `<think>`.
+    """
+
+    def __init__(
+        self,
+        source: str | None,
+        shield: Shield,
+        own_shield: Shield,
+        *,
+        bos_token: str,
+        eos_token: str,
+    ) -> None:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -53,6 +65,7 @@ class ChatTemplate:
                 "compare the model folder with its publisher's"
             ) from error
         self._shield = shield
+        self._own_shield = own_shield
         self._names = {"bos_token": bos_token, "eos_token": eos_token}
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
@@ -61,7 +74,12 @@ class ChatTemplate:
         Raises `ClientError` when the template refuses the conversation.
         """
         turns = [
-            {"role": self._shield(turn.role), "content": self._shield(turn.content)}
+            {
+                "role": self._shield(turn.role),
+                "content": (self._own_shield if turn.role == "assistant" else self._shield)(
+                    turn.content
+                ),
+            }
             for turn in messages
         ]
         names = {**self._names, "enable_thinking": False, **self._shielded(variables)}

@@ -55,7 +55,7 @@ class LogTail:
 
     def last_lines(self, count: int) -> list[str]:
         """The newest lines, oldest first; safe from any thread."""
-        return list(self._last)[-count:]
+        return list(self._last)[-count:] if count else []
 
     def join(self, timeout: float) -> None:
         """Waits until the output has ended, so that the last words are in `last_lines`."""

@@ -48,7 +48,8 @@ class ModelFolder:
         rows, columns = _table_shape(folder, embedding)
         has_config = [at for at in (folder, folder.parent) if (at / "post_config.json").is_file()]
         return cls(
-            layer_template=str(folder / template),
+            # The program gives it to sprintf.
+            layer_template=f"{str(folder).replace('%', '%%')}/{template}",
             layers=layers,
             post=_only(folder, "*_post.axmodel"),
             embedding=embedding,

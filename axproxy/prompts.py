@@ -15,15 +15,17 @@ class Prompts:
     """`end_tokens` are the ids that end an answer: no control token belongs in one."""
 
     def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
-        shield = Shield(token.text for token in info.control_tokens)
+        special = [token for token in info.control_tokens if token.special]
         self._template = ChatTemplate(
-            info.chat_template, shield, info.bos_token or "", info.eos_token
+            info.chat_template,
+            Shield(token.text for token in info.control_tokens),
+            Shield(token.text for token in special),
+            bos_token=info.bos_token or "",
+            eos_token=info.eos_token,
         )
         self._tokenizer = tokenizer
         self._longest_token = max(info.longest_token_bytes, 1)
-        self.end_tokens = frozenset(
-            {info.eos_id, *(token.id for token in info.control_tokens if token.special)}
-        )
+        self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})
 
     def fitted(self, request: ChatRequest, limit: int) -> Prompt:
         """The request's prompt in at most `limit` tokens.

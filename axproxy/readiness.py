@@ -46,9 +46,10 @@ def overall(tokenizer: Status, runtime: Status) -> str:
         return "failed"
     if states == {State.READY}:
         return "ok"
-    if State.BACKOFF in states or runtime.restarts or tokenizer.restarts:
-        return "restarting"
-    return "stopping" if State.STOPPING in states else "loading"
+    if State.STOPPING in states:
+        return "stopping"
+    again = State.BACKOFF in states or runtime.restarts or tokenizer.restarts
+    return "restarting" if again else "loading"
 
 
 def child_health(status: Status, now: float, wall: float) -> dict[str, Any]:

@@ -120,7 +120,8 @@ class RuntimeClient:
             return False
         detail = error or reply.headers.get("EXCEPTION_WHAT", "no reason given")
         raise RuntimeMisbehaved(
-            f"the runtime refused {path} with status {reply.status_code}: {detail}"
+            f"the runtime refused {path} with status {reply.status_code}: {detail}; "
+            "if it happens again, restart the service"
         )
 
     def _call(

@@ -160,7 +160,7 @@ class Settings:
         for variable in environ:
             if variable.startswith(PREFIX) and variable not in by_variable:
                 raise SettingsError(_unknown(variable, by_variable))
-        given = _from_ollama(environ)
+        given = _from_ollama(environ, {f.name for v, f in by_variable.items() if environ.get(v)})
         for variable, known in by_variable.items():
             if value := environ.get(variable, "").strip():
                 given[known.name] = _parse(variable, value, known.metadata["parse"])
@@ -174,7 +174,7 @@ class Settings:
             "AX650_RUNTIME_PORT": self.runtime_port,
             "AX650_TOKENIZER_PORT": self.tokenizer_port,
         }
-        if self.ollama_port:
+        if self.ollama_port not in (0, self.port):  # the same port twice is one listener
             ports["AX650_OLLAMA_PORT"] = self.ollama_port
         owner: dict[int, str] = {}
         for variable, number in ports.items():
@@ -203,13 +203,17 @@ def _parse(variable: str, value: str, parse: Callable[[str], Any]) -> Any:
         raise SettingsError(f"{variable} must be {error}, not {value!r}") from error
 
 
-def _from_ollama(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Ollama's variables, so that a machine set up for Ollama needs nothing new."""
+def _from_ollama(environ: Mapping[str, str], ours: set[str]) -> dict[str, Any]:
+    """Ollama's variables, so that a machine set up for Ollama needs nothing new.
+
+    Those of which the field is among `ours` are not even read.
+    """
     given: dict[str, Any] = {}
-    values = {name: environ.get(name, "").strip(" \"'") for name in _OLLAMA}
     for name, (field_name, parse) in _OLLAMA.items():
-        if values[name]:
-            given[field_name] = _parse(name, values[name], parse)
+        value = environ.get(name, "").strip(" \"'")
+        overridden = {"host", "port"} if field_name == "host" else {field_name}
+        if value and not overridden <= ours:
+            given[field_name] = _parse(name, value, parse)
     if "host" in given:
         given["host"], given["port"] = given["host"]
     return given

@@ -182,6 +182,10 @@ class Output:
     def text(self) -> str:
         return self.data.decode("utf-8", "replace")
 
+    def shows(self, text: str, times: int = 1) -> bool:
+        """Wait until `text` has been written so often; the collecting thread may lag behind."""
+        return bool(eventually(lambda: self.text.count(text) >= times, f"{times} x {text!r}"))
+
 
 class Runtime:
     """The simulator as a process."""
@@ -313,17 +317,30 @@ def tokenizer() -> Iterator[ByteTokenizer]:
 Start = Callable[..., Runtime]
 
 
+def runtime_in(
+    folder: Path,
+    tokenizer: ByteTokenizer,
+    *flags: str,
+    ready: bool = True,
+    on_terminal: bool = False,
+) -> Runtime:
+    """Start a small, fast simulator in `folder`; of equal flags the later one wins."""
+    url = ["--url_tokenizer_model", tokenizer.url]
+    arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "200", *flags]
+    runtime = Runtime(folder, arguments, on_terminal=on_terminal)
+    return runtime.ready() if ready else runtime
+
+
 @pytest.fixture
 def start(tmp_path: Path, tokenizer: ByteTokenizer) -> Iterator[Start]:
-    """Start simulators; flags are words, later ones win."""
+    """Start simulators."""
     (tmp_path / "post_config.json").write_text(json.dumps(POST_CONFIG))
     runtimes: list[Runtime] = []
 
-    def begin(*flags: str, ready: bool = True, on_terminal: bool = False) -> Runtime:
-        url = ["--url_tokenizer_model", tokenizer.url]
-        arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "200", *flags]
-        runtimes.append(Runtime(tmp_path, arguments, on_terminal=on_terminal))
-        return runtimes[-1].ready() if ready else runtimes[-1]
+    def begin(*flags: str, **how: bool) -> Runtime:
+        wait = how.pop("ready", True)
+        runtimes.append(runtime_in(tmp_path, tokenizer, *flags, ready=False, **how))
+        return runtimes[-1].ready() if wait else runtimes[-1]
 
     yield begin
     for runtime in runtimes:

@@ -157,7 +157,8 @@ def test_the_tokenizer_is_asked_with_the_vendors_headers(replay: Replay) -> None
 
     assert calls[0].headers == common + tail
     length = [("Content-Length", "21"), ("Content-Type", "application/json")]
-    assert [call for call in calls if call.length == 21][0].headers == common + length + tail
+    posted = next(call for call in calls if call.length == 21)
+    assert posted.headers == common + length + tail
     # one connection that says nothing comes first
     assert replay.tokenizer.connections == len(calls) + 1
 

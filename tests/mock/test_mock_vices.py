@@ -32,7 +32,7 @@ def test_crash_after_tokens(start: Start) -> None:
 
 
 def test_hang_after_tokens_leaves_only_sigterm(start: Start, tokenizer: ByteTokenizer) -> None:
-    runtime = start("--reply", "abcdefghi", "--hang-after-tokens", "5")
+    runtime = start("--reply", "abcdefghi", "--hang-after-tokens", "3")
     runtime.generate("x")
     eventually(lambda: runtime.poll()[1] == "abc", "the text")
 

@@ -30,7 +30,7 @@ def folder_in_the_manner_of_sentencepiece(tmp_path_factory: pytest.TempPathFacto
         models.BPE(
             vocab={word: number for number, word in enumerate(words)},
             merges=merges,
-            unk_token="<unk>",  # noqa: S106 - no password, a token
+            unk_token="<unk>",
             byte_fallback=True,
         )
     )

@@ -169,7 +169,7 @@ def test_the_usual_end_of_turn_is_found_without_a_config(tmp_path: Path) -> None
 
 
 def test_a_text_that_the_vocabulary_cannot_write_is_an_error_of_its_own(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))  # noqa: S106 - no password, a token
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))
     tokenizer.decoder = decoders.ByteLevel()
     loaded = TextTokenizer.load(save(tmp_path, tokenizer))
     with pytest.raises(Untokenizable):

@@ -1,28 +1,18 @@
 """The tokenizer server, asked over real connections."""
 
-import hashlib
-import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from statistics import median
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizer_calls import Caller
+from tokenizer_calls import Caller, sha256, vendor_run
 
 from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_answers import TokenizerAnswers
 from axproxy.tokenizer_server import LONGEST_BODY, TokenizerServer
-
-
-def sha256(text: str) -> str:
-    """The hex sha256 of a text, as the proxy computes it."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_start_of_the_vendors_program_is_answered(call: Caller, small: TextTokenizer) -> None:
@@ -108,139 +98,6 @@ def test_a_body_that_is_too_large_is_read_and_refused(call: Caller) -> None:
     body = b'{"text": "' + b"a" * LONGEST_BODY + b'"}'
     assert call("POST", "/count", body)[0] == 400
     assert len(call.post("/encode", body)["diff"]) == 2
-
-
-def vendor_run(call: Caller, prompt: str, ids: list[int]) -> tuple[str, str]:
-    """What the vendor's program asks for one answer; the text it streams, and the last reply."""
-    call.post("/encode", {"text": prompt})
-    streamed = [
-        call.post("/decode", {"token_ids": ids[start : start + 3]})["text"]
-        for start in range(0, len(ids), 3)
-    ]
-    return "".join(streamed), call.post("/decode", {"token_ids": ids})["text"]
-
-
-def test_an_answer_is_streamed_in_whole_characters(call: Caller, small: TextTokenizer) -> None:
-    answer = "Grüße 😀😀 and 你好, <think>"
-    ids = small.encode(answer)
-    assert vendor_run(call, "prompt", ids) == (answer, answer)
-
-
-def test_the_trace_tells_the_run_exactly(call: Caller, small: TextTokenizer) -> None:
-    ids = small.encode("A short answer 😀 of some tokens")
-    text, _ = vendor_run(call, "the prompt", ids)
-    trace = call.get("/trace")
-    assert trace["prompt_sha256"] == sha256("the prompt")
-    assert trace["prompt_tokens"] == small.count("the prompt")
-    assert [token for token, _ in trace["tokens"]] == ids
-    assert "".join(piece for _, piece in trace["tokens"]) == text
-    assert (trace["run"], trace["complete"], trace["dangling"]) == (1, True, "")
-
-
-def test_a_trace_reader_gets_what_is_new_to_it(call: Caller) -> None:
-    call.post("/encode", {"text": "prompt"})
-    call.post("/decode", {"token_ids": [300, 301, 302]})
-    assert [token for token, _ in call.get("/trace?run=1&have=2")["tokens"]] == [302]
-    for elsewhere in ("run=1&have=9", "run=1&have=-1", "run=7&have=2"):
-        trace = call.get(f"/trace?{elsewhere}")
-        assert (trace["have"], len(trace["tokens"])) == (0, 3)
-
-
-def test_text_that_is_undecided_stays_out_of_the_trace(call: Caller) -> None:
-    call.post("/encode", {"text": "prompt"})
-    again = {"token_ids": [300, 300, 300]}
-    assert call.post("/decode", again) == call.post("/decode", again)
-    trace = call.get("/trace")
-    assert (len(trace["tokens"]), trace["undecided"], trace["complete"]) == (3, True, False)
-    call.post("/decode", again)
-    assert len(call.get("/trace")["tokens"]) == 9
-
-
-def test_half_a_character_does_not_reach_the_next_answer(
-    call: Caller, small: TextTokenizer
-) -> None:
-    half = small.encode("\U000fffff")[:1]
-    assert vendor_run(call, "first", [300, 301, 302, *half])[0] == small.decode([300, 301, 302])
-    assert call.get("/trace")["dangling"] == "\ufffd"
-    assert vendor_run(call, "second", small.encode("fine, thank you")) == ("fine, thank you",) * 2
-
-
-def test_the_runtime_never_gets_a_nul(call: Caller, small: TextTokenizer) -> None:
-    """It ends the text in the runtime's C strings."""
-    ids = small.encode("a\0b and so on")
-    assert vendor_run(call, "prompt", ids)[0] == "ab and so on"
-    assert "".join(piece for _, piece in call.get("/trace")["tokens"]) == "ab and so on"
-
-
-def test_after_a_restart_the_final_list_of_the_answer_counts(
-    call: Caller, small: TextTokenizer
-) -> None:
-    ids = small.encode("an answer that had begun before")
-    assert call.post("/decode", {"token_ids": ids[3:6]})["text"] == small.decode(ids[3:6])
-    assert call.get("/trace")["tokens"] == []
-    call.post("/decode", {"token_ids": ids})
-    trace = call.get("/trace")
-    assert (trace["run"], trace["complete"], len(trace["tokens"])) == (0, True, len(ids))
-
-
-@settings(deadline=None, max_examples=60)
-@given(ids=st.lists(st.integers(0, 3726), min_size=1, max_size=12), stopped=st.booleans())
-def test_any_answer_is_traced_to_the_letter(
-    small: TextTokenizer, ids: list[int], stopped: bool
-) -> None:
-    answers = TokenizerAnswers(small)
-    answers.post("/encode", b'{"text": "prompt"}')
-    tokens: list[Any] = []
-    whole = len(ids) - len(ids) % 3
-    groups = [ids[start : start + 3] for start in range(0, whole, 3)]
-    for call in [*groups, *([ids[whole:]] if ids[whole:] and not stopped else []), ids]:
-        answers.post("/decode", json.dumps({"token_ids": call}).encode())
-        trace = answers.get(f"/trace?run=1&have={len(tokens)}")
-        assert trace["have"] == len(tokens)
-        tokens += trace["tokens"]
-    assert [token for token, _ in tokens] == ids
-    text = small.decode(ids).replace("\0", "")
-    assert "".join(piece for _, piece in tokens) + trace["dangling"] == text
-
-
-class Reader:
-    """A reader of the trace whose request is on its way when the object is made."""
-
-    def __init__(self, server: TokenizerServer, query: str) -> None:
-        self._connection = HTTPConnection(server.address, timeout=20)
-        self._connection.request("GET", f"/trace?{query}", headers={"Connection": "close"})
-
-    def trace(self) -> Any:
-        """What the reader gets, when it gets it."""
-        with closing(self._connection):
-            return json.loads(self._connection.getresponse().read())
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [("/encode", {"text": "x"}), ("/decode", {"token_ids": [1]}), ("/reset", {})],
-)
-def test_each_call_of_the_runtime_wakes_the_readers(
-    server: TokenizerServer, call: Caller, path: str, body: dict[str, Any]
-) -> None:
-    for version in range(5):
-        readers = [Reader(server, f"after={version}&wait=30") for _ in range(3)]
-        began = time.monotonic()
-        call.post(path, body)
-        assert [reader.trace()["version"] for reader in readers] == [version + 1] * 3
-        assert time.monotonic() - began < 5
-
-
-def test_a_reader_waits_no_longer_than_it_wants(call: Caller) -> None:
-    began = time.monotonic()
-    assert call.get("/trace?after=0&wait=0.2")["version"] == 0
-    assert 0.15 < time.monotonic() - began < 5
-
-
-def test_a_version_of_another_process_does_not_put_a_reader_off(call: Caller) -> None:
-    began = time.monotonic()
-    assert call.get("/trace?after=57&wait=20")["version"] == 0
-    assert time.monotonic() - began < 5
 
 
 def connect(server: TokenizerServer) -> socket.socket:

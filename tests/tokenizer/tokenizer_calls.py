@@ -1,5 +1,6 @@
 """Calls to a tokenizer server, for tests."""
 
+import hashlib
 import json
 from http.client import HTTPConnection
 from typing import Any
@@ -34,3 +35,18 @@ class Caller:
         status, answer = self("GET", path)
         assert status == 200, answer
         return answer
+
+
+def vendor_run(call: Caller, prompt: str, ids: list[int]) -> tuple[str, str]:
+    """What the vendor's program asks for one answer; the text it streams, and the last reply."""
+    call.post("/encode", {"text": prompt})
+    streamed = [
+        call.post("/decode", {"token_ids": ids[start : start + 3]})["text"]
+        for start in range(0, len(ids), 3)
+    ]
+    return "".join(streamed), call.post("/decode", {"token_ids": ids})["text"]
+
+
+def sha256(text: str) -> str:
+    """The hex sha256 of a text, as the proxy computes it."""
+    return hashlib.sha256(text.encode()).hexdigest()

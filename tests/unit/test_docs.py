@@ -1,5 +1,6 @@
 """What the manual says is what the program does."""
 
+import ast
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -40,6 +41,26 @@ def test_the_default_in_the_manual_is_the_programs(row: list[str]) -> None:
         assert setting.metadata["parse"](default.strip("`")) == setting.default
     assert meaning
     assert when
+
+
+def names_read_from_settings(path: Path) -> set[str]:
+    """The fields that a module asks of an object called `settings`, or settings of themselves."""
+    owners = {"settings", "_settings"} | ({"self"} if path.name == "settings.py" else set())
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and owners & {getattr(node.value, "id", None), getattr(node.value, "attr", None)}
+    }
+
+
+def test_the_manual_names_the_settings_that_nothing_reads_yet() -> None:
+    modules = [*ROOT.glob("*.py"), *ROOT.glob("axproxy/**/*.py")]
+    read = set().union(*map(names_read_from_settings, modules))
+    unread = {variable for variable, field in KNOWN.items() if field.name not in read}
+    note = re.search(r"^\*\*Without effect.*?\n\n", MANUAL, re.DOTALL | re.MULTILINE)
+    listed = note[0].partition(". So")[0] if note else ""
+    assert set(re.findall(r"AX650_[A-Z_]+", listed)) == unread
 
 
 def test_ollamas_variables_are_listed_with_the_settings_they_stand_in_for() -> None:

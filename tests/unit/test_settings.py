@@ -157,11 +157,23 @@ def test_the_vendors_runtime_needs_a_model() -> None:
 
 
 @pytest.mark.parametrize(
+    "environ", [{"AX650_OLLAMA_PORT": "5002"}, {"OLLAMA_HOST": "::1", "AX650_OLLAMA_PORT": "11434"}]
+)
+def test_the_same_port_named_twice_is_one_listener(environ: dict[str, str]) -> None:
+    settings = Settings.from_env(environ)
+    assert settings.port == settings.ollama_port
+
+
+def test_a_variable_of_ollamas_that_ours_overrides_is_not_even_read() -> None:
+    assert Settings.from_env({"OLLAMA_MAX_QUEUE": "x", "AX650_MAX_QUEUE": "3"}).max_queue == 3
+
+
+@pytest.mark.parametrize(
     ("environ", "pair"),
     [
         ({"AX650_PORT": "8000"}, "AX650_PORT and AX650_RUNTIME_PORT are both 8000"),
         ({"AX650_TOKENIZER_PORT": "8000"}, "AX650_RUNTIME_PORT and AX650_TOKENIZER_PORT"),
-        ({"AX650_OLLAMA_PORT": "5002"}, "AX650_PORT and AX650_OLLAMA_PORT are both 5002"),
+        ({"AX650_OLLAMA_PORT": "8000"}, "AX650_RUNTIME_PORT and AX650_OLLAMA_PORT are both 8000"),
     ],
 )
 def test_two_listeners_cannot_share_a_port(environ: dict[str, str], pair: str) -> None:
