@@ -93,7 +93,7 @@ class Program:
         port: int | None = None
         if not self.options.refuse_port:
             try:
-                port = self.server.bind(self.options.host, self.options.port)
+                port = self.server.open(self.options.host, self.options.port)
             except OSError:
                 port = None
         self.console.out.write(f"Server running on port {port or self.options.port}...\n")

@@ -58,7 +58,7 @@ class ChildSpec:
 @dataclass(frozen=True)
 class Status:
     """One look at a child.  `since` is seconds on the supervisor's clock; `note` is what an
-    operator should know about the present state."""
+    operator should know about the present state, `hindrance` what keeps it from being started."""
 
     name: str
     state: State
@@ -68,6 +68,7 @@ class Status:
     last_exit: str | None
     note: str | None
     retry_in: float | None
+    hindrance: str | None = None
 
 
 class Child:
@@ -88,6 +89,7 @@ class Child:
         self._starts = 0
         self._last_exit: str | None = None
         self._note: str | None = None
+        self._hindrance: str | None = None
         self._progress: tuple[object, float] = (None, 0.0)
         self._ladder: tuple[tuple[signal.Signals, float], ...] = (LAST_RUNG,)
         self._rung = 0
@@ -105,6 +107,7 @@ class Child:
             last_exit=self._last_exit,
             note=self._note,
             retry_in=max(self._alarm - self._clock(), 0.0) if self.state is State.BACKOFF else None,
+            hindrance=self._hindrance,
         )
 
     def report_wedged(self, pid: int, reason: str) -> None:
@@ -139,6 +142,7 @@ class Child:
             return self._event_of_a_process(may_stay)
         if not may_stay:
             self._useless = False
+            self._hindrance = None
             return None if self.state is State.STOPPED else Event.STOP
         if self.state is State.BACKOFF:
             return self._event_in_backoff(may_start)
@@ -155,9 +159,9 @@ class Child:
 
     def _clear_to_start(self) -> bool:
         hindrance = self.spec.hindrance()
-        if hindrance and hindrance != self._note:
+        if hindrance and hindrance != self._hindrance:
             self._log.warning("%s: cannot start: %s", self.spec.name, hindrance)
-        self._note = hindrance or self._note
+        self._hindrance = hindrance
         return hindrance is None
 
     def _event_of_a_process(self, may_stay: bool) -> Event | None:

@@ -15,6 +15,7 @@ from axproxy.errors import (
     ClientGone,
     ProxyError,
     RuntimeFault,
+    RuntimeMisbehaved,
     RuntimeStalled,
     TokenizerGone,
 )
@@ -22,12 +23,13 @@ from axproxy.fitting import Prompt
 from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import FinishReason, Limits, Sampling
 from axproxy.polling import PollPace, RunReader
-from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
 BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
+BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
 
@@ -83,6 +85,7 @@ class Generation:
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
+        self._bad_polls = 0  # in a row
         self.outcome: Outcome | None = None
 
     def run(self, prompt: Prompt, sampling: Sampling, limits: Limits) -> Iterator[str]:
@@ -130,7 +133,7 @@ class Generation:
             # and idle counts at once only if the run is known, before we look, to have begun.
             begun = self._has_begun(reader)
             self._runtime.stop()
-            done = self._runtime.poll().done
+            done = self._poll().done
             idle_since = (idle_since or now) if done else None
             if idle_since and (begun or now - idle_since > self._patience.settle):
                 return
@@ -169,7 +172,7 @@ class Generation:
         """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's
         (somebody else on the port), which is not ours to stop."""
         deadline = self._clock() + self._patience.stall
-        while not self._runtime.poll().done:
+        while not self._poll().done:
             self._pause_or_raise(0.1, deadline)
 
     def _insist(self, ask: Callable[[], bool]) -> None:
@@ -195,7 +198,7 @@ class Generation:
         if pieces and not reader.nearly_ended:
             return pieces
         now = self._clock()
-        polled = reader.feed_poll(self._runtime.poll(), now)
+        polled = reader.feed_poll(self._poll(), now)
         if reader.ended and reader.traced:
             # Tokens may have come between the two looks; now there will be no more.
             return pieces + self._follow_trace(reader, wait=0)
@@ -215,6 +218,20 @@ class Generation:
             reader.lose_trace()
             return []
         return reader.feed_trace(trace)
+
+    def _poll(self) -> Poll:
+        """A poll that fails takes its text with it.  That is no harm while the trace has it too, so
+        a few are borne; without a trace the answer would have a hole."""
+        try:
+            poll = self._runtime.poll()
+        except RuntimeMisbehaved:
+            self._bad_polls += 1
+            holed = self._reader is not None and not self._reader.traced
+            if holed or self._bad_polls > BAD_POLLS_BORNE:
+                raise
+            return Poll("", done=False)
+        self._bad_polls = 0
+        return poll
 
     def _has_begun(self, reader: RunReader) -> bool:
         if reader.traced and not reader.began:

@@ -26,14 +26,14 @@ def why_not_ready(
 def _of(name: str, status: Status, doing: str) -> ProxyError:
     if status.state is State.FAILED:
         return GaveUp(f"the {name} was {status.note}; mend that, then POST /load")
+    if status.hindrance:
+        return Unavailable(f"the {name} cannot start: {status.hindrance}", retry_after=30)
     if status.state is State.BACKOFF:
         seconds = int(status.retry_in or 0) + 1
         return Starting(
             f"the {name} failed ({status.note}) and is started again in {seconds} s",
             retry_after=seconds,
         )
-    if status.state is State.STOPPED and status.note:
-        return Unavailable(f"the {name} cannot start: {status.note}", retry_after=30)
     if status.state in (State.STOPPED, State.STARTING):
         return Starting(f"the {name} {doing}; try again in a moment")
     return Starting(f"the {name} is being stopped; try again in a moment")
@@ -60,5 +60,5 @@ def child_health(status: Status, now: float, wall: float) -> dict[str, Any]:
         "pid": status.pid,
         "restarts": status.restarts,
         "last_exit": status.last_exit,
-        "note": status.note,
+        "note": status.hindrance or status.note,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from axproxy.errors import ProxyError
+from axproxy.errors import ProxyError, RuntimeStalled
 from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
@@ -40,6 +40,9 @@ def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool])
             prompt = _greeting(settings, tokenizer, window)
             for _ in generation.run(prompt, Sampling(temperature=0.0), Limits(max_tokens=1)):
                 pass
+        except RuntimeStalled:
+            generation.abandon()  # it would not hear a stop either
+            raise
         finally:
             generation.close()
     except ProxyError as error:

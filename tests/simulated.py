@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from axproxy.control_tokens import ControlToken
-from axproxy.errors import RuntimeGone, TokenizerGone
+from axproxy.errors import RuntimeGone, RuntimeMisbehaved, TokenizerGone
 from axproxy.run_trace import RunTrace
 from axproxy.runtime_client import Poll
 from axproxy.tokenizer_client import Token, TokenizerInfo, Trace
@@ -55,6 +55,7 @@ class Card:
     dies_at_token: int | None = None
     hangs_at_token: int | None = None
     traced: bool = True
+    bad_polls: int = 0  # that fail while a job is worked on, and lose their text
     now: float = 100.0
 
     def __post_init__(self) -> None:
@@ -179,6 +180,9 @@ class Card:
     def poll(self) -> Poll:
         self._call()
         text, self.text = self.text, ""
+        if self.bad_polls and self.running:
+            self.bad_polls -= 1
+            raise RuntimeMisbehaved("a poll was answered with status 500")
         return Poll(text, not self.running)
 
     def stop(self) -> None:

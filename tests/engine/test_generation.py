@@ -186,6 +186,20 @@ def test_a_death_in_mid_answer_is_an_error_after_the_text_so_far() -> None:
         run.close()
 
 
+def test_a_few_bad_polls_cost_nothing_while_the_tokenizer_sees_everything() -> None:
+    assert answer(Card([spell("abcdefgh")], bad_polls=3)) == "abcdefgh"
+
+
+def test_a_bad_poll_is_an_error_where_only_polls_carry_the_text() -> None:
+    with pytest.raises(RuntimeMisbehaved, match="status 500"):
+        answer(Card([spell("abcdefgh")], bad_polls=1, traced=False))
+
+
+def test_polls_that_stay_bad_are_an_error() -> None:
+    with pytest.raises(RuntimeMisbehaved, match="status 500"):
+        answer(Card([spell("abcdefgh" * 100)], bad_polls=10_000))
+
+
 def test_silence_beyond_the_patience_is_a_stall() -> None:
     card = Card([spell("abcdef")], hangs_at_token=4)
 

@@ -326,7 +326,7 @@ def runtime_in(
 ) -> Runtime:
     """Start a small, fast simulator in `folder`; of equal flags the later one wins."""
     url = ["--url_tokenizer_model", tokenizer.url]
-    arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "200", *flags]
+    arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "1000", *flags]
     runtime = Runtime(folder, arguments, on_terminal=on_terminal)
     return runtime.ready() if ready else runtime
 

@@ -123,7 +123,7 @@ def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
 
     for _ in range(50):
         assert world.tick() is State.STOPPED
-    assert world.child.status().note == world.hindrance
+    assert world.child.status().hindrance == world.hindrance
     world.hindrance = None
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 0

@@ -1,6 +1,7 @@
 """A client is told whether a request would run now, and if not, why and when to come back."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -99,11 +100,19 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
     ),
     "somebody holds the port": (
         READY,
-        child(State.STOPPED, "port 8000 is held by nginx (pid 7)"),
+        replace(child(State.STOPPED), hindrance="port 8000 is held by nginx (pid 7)"),
         None,
         Unavailable,
         "the runtime cannot start: port 8000 is held by nginx (pid 7)",
         30,
+    ),
+    "the runtime was stopped because it was useless, and is tried again": (
+        READY,
+        child(State.STOPPED, "the self-test failed"),
+        None,
+        Starting,
+        "the runtime is loading the model; try again in a moment",
+        5,
     ),
     "the runtime is useless and being stopped": (
         READY,
