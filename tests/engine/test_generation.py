@@ -197,7 +197,7 @@ def test_a_bad_poll_is_an_error_where_only_polls_carry_the_text() -> None:
 
 def test_polls_that_stay_bad_are_an_error() -> None:
     with pytest.raises(RuntimeMisbehaved, match="status 500"):
-        answer(Card([spell("abcdefgh" * 100)], bad_polls=10_000))
+        answer(Card([spell("abc")], bad_polls=10_000, times=Times(prefill=5)))
 
 
 def test_silence_beyond_the_patience_is_a_stall() -> None:
