@@ -10,6 +10,10 @@ import sys
 import time
 from typing import NoReturn
 
+# The vendor's HTTP thread has answered long before the worker gets anywhere near a crash; a Python
+# thread may still be waiting for the interpreter's lock.
+_LAST_WORDS = 0.05  # seconds
+
 
 class CppException(Exception):
     """A C++ exception on its way up: a 500 on an HTTP thread, an abort anywhere else.
@@ -31,6 +35,7 @@ def prepare_to_crash() -> None:
 
 def segfault() -> NoReturn:
     """Die by SIGSEGV, now; lines still buffered for stdout are lost."""
+    time.sleep(_LAST_WORDS)
     os.kill(os.getpid(), signal.SIGSEGV)
     while True:  # the signal may be delivered to another thread of this process first
         time.sleep(1)
@@ -38,6 +43,7 @@ def segfault() -> NoReturn:
 
 def abort(message: str) -> NoReturn:
     """Write `message` to stderr and die by SIGABRT; lines still buffered for stdout are lost."""
+    time.sleep(_LAST_WORDS)
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
     os.abort()

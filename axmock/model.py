@@ -85,6 +85,7 @@ class Model:
         if not self._prefill_turn(chunks, fate, metronome):
             planned = [NONSENSE]  # the head sees a zero or half-finished embedding
         progress = Progress(self._console.out, self.kv.shape.max_tokens, time.monotonic)
+        self._suffer(0)
         first = planned[0] if planned else self._link.eos_id  # never taken for an end
         self._console.info("Run", 1016, f"ttft: {(time.monotonic() - begun) * 1000:.2f} ms")
         since = time.monotonic()
@@ -133,6 +134,7 @@ class Model:
         What is left in `waiting` at a stop or at the limit is never streamed.
         """
         ids, waiting = [first], [first]
+        self._suffer(1)
         for at in range(position, self.kv.shape.max_tokens):
             if self._stop.is_set():
                 break

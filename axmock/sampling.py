@@ -26,11 +26,6 @@ class Sampling:
     top_p: float | None = None
     top_k: int | None = None
 
-    @property
-    def greedy(self) -> bool:
-        """Whether the vendor's sampler would take the likeliest token."""
-        return self.top_p is None and self.top_k in (None, 1)
-
     def load(self, path: Path, console: Console) -> None:
         """Read post_config.json and log it; a missing file means greedy.
 

@@ -77,7 +77,7 @@ def test_ready_means_that_a_token_came_back(begin: Begin) -> None:
 
 
 def test_a_runtime_that_serves_but_does_not_answer_never_becomes_ready(begin: Begin) -> None:
-    _, supervisor = begin(f"{QUICK} --hang-after-tokens 2 --ignore-sigint", AX650_STALL_TIMEOUT="1")
+    _, supervisor = begin(f"{QUICK} --hang-after-tokens 0 --ignore-sigint", AX650_STALL_TIMEOUT="1")
 
     note = eventually(
         lambda: (note := supervisor.snapshot()[1].note) and "self-test failed" in note and note,

@@ -8,15 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mock.conftest import (
-    ByteTokenizer,
-    Runtime,
-    Start,
-    eventually,
-    read_to_end,
-    runtime_in,
-    wait_readable,
-)
+from tests.mock.byte_tokenizer import ByteTokenizer
+from tests.mock.conftest import Runtime, Start, eventually, read_to_end, runtime_in, wait_readable
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mock.conftest import ByteTokenizer, Runtime, read_to_end, runtime_in
+from tests.mock.byte_tokenizer import ByteTokenizer
+from tests.mock.conftest import Runtime, read_to_end, runtime_in
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +63,7 @@ def sigint_with_idle_connection(runtime: Runtime) -> Ending:
     with runtime.connect() as connection:
         connection.sendall(PROBE)
         connection.recv(65536)
+        time.sleep(0.2)  # right after an answer the server would not begin to wait
         begun = time.monotonic()
         runtime.signal(signal.SIGINT)
         read_to_end(connection)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
-from tests.mock.conftest import ByteTokenizer, Start, eventually
+from tests.mock.byte_tokenizer import ByteTokenizer
+from tests.mock.conftest import Start, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -145,14 +147,14 @@ def test_layers_are_spread_over_the_cards(start: Start) -> None:
     assert "|     1|           7021|\n" in text
 
 
-def test_an_incomplete_post_config_aborts(start: Start, tmp_path: object) -> None:
-    (tmp_path / "post_config.json").write_text("{}")  # type: ignore[operator]  # a Path
+def test_an_incomplete_post_config_aborts(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "post_config.json").write_text("{}")
 
     assert start(ready=False).exit_status() == -6
 
 
-def test_without_a_post_config_it_starts_with_a_warning(start: Start, tmp_path: object) -> None:
-    (tmp_path / "post_config.json").unlink()  # type: ignore[operator]  # a Path
+def test_without_a_post_config_it_starts_with_a_warning(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "post_config.json").unlink()
 
     text = start().output.text
     assert "load postprocess config(post_config.json) failed" in text

@@ -10,7 +10,7 @@ import pytest
 from axmock.http_client import Address
 from axmock.pace import Metronome, Pace
 from axmock.reply import Brain, last_user_message
-from tests.mock.conftest import Answer, ByteTokenizer
+from tests.mock.byte_tokenizer import Answer, ByteTokenizer
 
 TWO_TURNS = (
     "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nfirst<|im_end|>\n"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mock.conftest import Answer, ByteTokenizer, Runtime, Start
+from tests.mock.byte_tokenizer import Answer, ByteTokenizer
+from tests.mock.conftest import Runtime, Start
 
 pytestmark = pytest.mark.integration
 
