@@ -53,6 +53,9 @@ class AttachedUnit:
     def window(self) -> Window:
         return window(self._settings, None)
 
+    def known_window(self) -> Window:
+        return self.window()
+
     def not_ready(self) -> ProxyError | None:
         if self._leaving or self._stopping.is_set():
             return self.interruption() or Unavailable("the service is being stopped; try later")
@@ -86,6 +89,9 @@ class AttachedUnit:
 
     def why_gone(self, _pid: int | None) -> str:
         return "the runtime went away while answering; start it again"
+
+    def unload(self) -> None:
+        log.info("the model stays loaded, for the runtime is not ours to stop")
 
     def revive(self) -> None:
         """Nothing here was given up, for nothing was started."""
