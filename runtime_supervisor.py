@@ -21,7 +21,7 @@ from axproxy.host import host_health
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.readiness import child_health, overall, why_not_ready
-from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.runtime_log import RuntimeLog, RunTimes, Window
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
 
@@ -110,6 +110,9 @@ class RuntimeSupervisor:
 
     def known_window(self) -> Window | None:
         return self._recipe.known_window()
+
+    def run_times(self) -> RunTimes:
+        return self._runtime_log.run_times
 
     def runtime_pid(self) -> int | None:
         return self._snapshot[1].pid

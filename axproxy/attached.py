@@ -12,7 +12,7 @@ from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.errors import ClientGone, ProxyError, Starting, Unavailable
 from axproxy.host import host_health
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 
@@ -80,6 +80,9 @@ class AttachedUnit:
         if self._stopping.is_set():
             return Unavailable("the service is being stopped; try again when it is back")
         return None
+
+    def run_times(self) -> RunTimes:
+        return RunTimes()  # its log is somebody else's
 
     def runtime_pid(self) -> int | None:
         return None

@@ -30,7 +30,7 @@ from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.prompts import Prompts
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
@@ -58,6 +58,9 @@ class Unit(Protocol):
 
     def wait_ready(self, gone: Gone) -> None:
         """Raises `ProxyError` when they will not become ready, `ClientGone` when `gone()`."""
+
+    def run_times(self) -> RunTimes:
+        """What the runtime says of its latest run."""
 
     def runtime_pid(self) -> int | None: ...
 
@@ -217,7 +220,7 @@ class VendorEngine:
         yield finished
 
     def _run(self, job: _Job, admitted: float) -> Generator[Event, None, Finished]:
-        pid = self._unit.runtime_pid()
+        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -241,7 +244,8 @@ class VendorEngine:
         finally:
             self._clean_up(generation, pid)
             runtime.close()
-        return self._finished(job, admitted, generation)
+        times = self._unit.run_times()
+        return self._finished(job, admitted, generation, RunTimes() if times is earlier else times)
 
     def _clean_up(self, generation: Generation, pid: int | None) -> None:
         """Leaves the card idle and drained, or has the runtime restarted where that fails."""
@@ -252,10 +256,12 @@ class VendorEngine:
         except (RuntimeStalled, RuntimeMisbehaved) as error:
             self._unit.report_wedged(pid, error.message)
 
-    def _finished(self, job: _Job, admitted: float, generation: Generation) -> Finished:
-        outcome = generation.outcome
-        if outcome is None:
+    def _finished(
+        self, job: _Job, admitted: float, generation: Generation, times: RunTimes
+    ) -> Finished:
+        if generation.outcome is None:
             raise RuntimeMisbehaved("the answer ended without an ending; please report this")
+        outcome = generation.outcome.refined(times)
         usage = Usage(
             prompt_tokens=job.prompt.tokens,
             completion_tokens=outcome.completion_tokens,

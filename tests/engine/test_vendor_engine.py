@@ -24,7 +24,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.model_card import describe_model
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.vendor_engine import VendorEngine
 from tests.simulated import Card, Times, spell
@@ -68,6 +68,9 @@ class FakeUnit:
 
     def not_ready(self) -> ProxyError | None:
         return self.problem
+
+    def run_times(self) -> RunTimes:
+        return RunTimes()
 
     def runtime_pid(self) -> int:
         return 4711
