@@ -16,12 +16,12 @@ from typing import Any
 
 from axproxy.child import Child, ChildSpec, Status
 from axproxy.children import RuntimeRecipe, tokenizer_spec
-from axproxy.errors import ClientGone, GaveUp, ProxyError, Starting, Unavailable
+from axproxy.errors import ClientGone, GaveUp, ProxyError, Starting, Unavailable, Unloaded
 from axproxy.host import host_health
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.readiness import child_health, overall, why_not_ready
-from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.runtime_log import RuntimeLog, RunTimes, Window
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
 
@@ -52,6 +52,8 @@ class RuntimeSupervisor:
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._changed = threading.Condition()  # guards _wanted, _wedged and _revive
         self._wanted = True
+        self._resident = True  # the model shall be on the card
+        self._on_demand = False  # it was not, until a request asked for it
         self._leaving = False
         self._wedged: tuple[int, str] | None = None
         self._revive = False
@@ -85,9 +87,16 @@ class RuntimeSupervisor:
                 self._changed.notify_all()
 
     def revive(self) -> None:
-        """An operator's order: try again what was given up."""
+        """Starts again what was unloaded or given up."""
         with self._changed:
-            self._revive = True
+            self._on_demand = self._on_demand or not self._resident
+            self._resident = self._revive = True
+            self._changed.notify_all()
+
+    def unload(self) -> None:
+        """Stops the runtime, so that the card is free, until `revive`."""
+        with self._changed:
+            self._resident = False
             self._changed.notify_all()
 
     # Questions, from any thread; all but the waiting ones are answered at once.
@@ -99,6 +108,12 @@ class RuntimeSupervisor:
     def window(self) -> Window:
         return self._recipe.window()
 
+    def known_window(self) -> Window | None:
+        return self._recipe.known_window()
+
+    def run_times(self) -> RunTimes:
+        return self._runtime_log.run_times
+
     def runtime_pid(self) -> int | None:
         return self._snapshot[1].pid
 
@@ -107,7 +122,11 @@ class RuntimeSupervisor:
             return _leaving()
         if self._wedged:
             return Starting("the runtime is being restarted; try again in a moment")
-        return why_not_ready(*self._snapshot, self._runtime_log.load_percent)
+        problem = why_not_ready(*self._snapshot, self._runtime_log.load_percent)
+        if self._on_demand or not self._resident:
+            asked_for = problem is None or isinstance(problem, Starting)
+            return Unloaded("the model is not on the card yet") if asked_for else problem
+        return problem
 
     def interruption(self) -> ProxyError | None:
         """Why the running answer was, or is about to be, stopped from outside its request."""
@@ -146,10 +165,10 @@ class RuntimeSupervisor:
         tokenizer, runtime = self._snapshot
         now, wall = self._clock(), time.time()
         return {
-            "status": overall(tokenizer, runtime),
+            "status": overall(tokenizer, runtime, self._resident),
             "backend_type": self._settings.runtime_kind,
             "model_loaded": runtime.state is State.READY,
-            "context_length": self.window().context,
+            "context_length": known.context if (known := self.known_window()) else None,
             "runtime": {
                 **child_health(runtime, now, wall),
                 "load_percent": self._runtime_log.load_percent,
@@ -181,6 +200,7 @@ class RuntimeSupervisor:
     def _tick(self) -> None:
         with self._changed:
             wanted, wedged, revive = self._wanted, self._wedged, self._revive
+            resident = wanted and self._resident
             self._wedged, self._revive = None, False
         if wedged:
             self._runtime.report_wedged(*wedged)
@@ -194,9 +214,11 @@ class RuntimeSupervisor:
         # that the runtime holds, which would abort it at the next request.
         forgiving = self._settings.tokenizer == "builtin"
         self._runtime.tick(
-            may_start=wanted and tokenizer_ready,
-            may_stay=wanted and (tokenizer_ready or forgiving),
+            may_start=resident and tokenizer_ready,
+            may_stay=resident and (tokenizer_ready or forgiving),
         )
+        if resident and self._runtime.state is State.READY:
+            self._on_demand = False
         snapshot = (self._tokenizer.status(), self._runtime.status())
         if snapshot != self._snapshot:
             self._snapshot = snapshot

@@ -12,7 +12,7 @@ from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.errors import ClientGone, ProxyError, Starting, Unavailable
 from axproxy.host import host_health
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 
@@ -53,6 +53,9 @@ class AttachedUnit:
     def window(self) -> Window:
         return window(self._settings, None)
 
+    def known_window(self) -> Window:
+        return self.window()
+
     def not_ready(self) -> ProxyError | None:
         if self._leaving or self._stopping.is_set():
             return self.interruption() or Unavailable("the service is being stopped; try later")
@@ -78,6 +81,9 @@ class AttachedUnit:
             return Unavailable("the service is being stopped; try again when it is back")
         return None
 
+    def run_times(self) -> RunTimes:
+        return RunTimes()  # its log is somebody else's
+
     def runtime_pid(self) -> int | None:
         return None
 
@@ -86,6 +92,9 @@ class AttachedUnit:
 
     def why_gone(self, _pid: int | None) -> str:
         return "the runtime went away while answering; start it again"
+
+    def unload(self) -> None:
+        log.info("the model stays loaded, for the runtime is not ours to stop")
 
     def revive(self) -> None:
         """Nothing here was given up, for nothing was started."""

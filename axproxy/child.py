@@ -86,7 +86,7 @@ class Child:
         self._useless = False  # we are taking it down because it is of no use
         self._revive = False  # an operator asked to start it out of `failed`
         self._deaths = 0
-        self._starts = 0
+        self._restarts = 0
         self._last_exit: str | None = None
         self._note: str | None = None
         self._hindrance: str | None = None
@@ -103,7 +103,7 @@ class Child:
             state=self.state,
             since=self.since,
             pid=self._process.pid if self._process else None,
-            restarts=max(self._starts - 1, 0),
+            restarts=self._restarts,
             last_exit=self._last_exit,
             note=self._note,
             retry_in=max(self._alarm - self._clock(), 0.0) if self.state is State.BACKOFF else None,
@@ -125,6 +125,8 @@ class Child:
         if event is None:
             return
         old, self.state = self.state, advance(self.state, event)
+        if self.state is State.STARTING and old is not State.STOPPED:
+            self._restarts += 1
         if self.state is not old:
             self.since = self._clock()
             self._log.info(
@@ -219,7 +221,6 @@ class Child:
 
     def _enter_starting(self) -> None:
         self._revive = self._useless = False
-        self._starts += 1
         self._progress = (self.spec.progress(), self._clock())
         try:
             self._process = self.spec.spawn()

@@ -118,13 +118,17 @@ class RuntimeRecipe:
         self._settings = settings
         self._clock = clock
         self._mock = settings.runtime_kind == "mock"
+        self._logged: Window | None = None  # by an earlier run; the model has not changed since
         self.log = RuntimeLog()
         self.interrupted = (
             False  # we have told it to stop, so what it says is not all it had to say
         )
 
     def window(self) -> Window:
-        return window(self._settings, self.log.window)
+        return window(self._settings, self._logged or self.log.window)
+
+    def known_window(self) -> Window | None:
+        return self.window() if self._logged or self.log.window else None
 
     def spec(self) -> ChildSpec:
         settings = self._settings
@@ -157,6 +161,7 @@ class RuntimeRecipe:
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
 
     def _spawn(self) -> RealProcess:
+        self._logged = self.log.window or self._logged
         self.log = RuntimeLog()
         self.interrupted = False
         command, folder = self.command()

@@ -20,7 +20,9 @@ Gone = Callable[[], bool]  # True once the client has hung up
 @dataclass(frozen=True)
 class ModelCard:
     """The resident model, as clients list it.  `size` is bytes on disk; `digest` is 64 hex digits
-    that stay the same over restarts; `context_length` is in tokens, `None` until it is known."""
+    that stay the same over restarts; `context_length` is in tokens, `None` until it is known.
+    Layers, the length of an embedding and the size of the vocabulary are `None` where the model's
+    folder does not tell."""
 
     name: str
     path: str | None
@@ -31,6 +33,17 @@ class ModelCard:
     digest: str
     modified_at: datetime
     context_length: int | None
+    layers: int | None = None
+    embedding_length: int | None = None
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The model is on the card.  `expires_at` is when it will be unloaded if nobody asks again;
+    `None` means never, or that somebody is asking right now."""
+
+    expires_at: datetime | None
 
 
 class Answer(Iterator[Event], Protocol):
@@ -55,13 +68,20 @@ class Engine(Protocol):
         """The resident model; answers at once, whatever the engine does."""
 
     def not_ready(self) -> ProxyError | None:
-        """Why a request sent now would not run; `None` when it would."""
+        """Why a request sent now would not run; `None` when it would, if need be after a load."""
 
-    def load(self, gone: Gone) -> None:
-        """Returns once the model is loaded, starting it again if it was given up.
+    def loaded(self) -> Loaded | None:
+        """Whether the model is on the card now; answers at once, whatever the engine does."""
 
-        Raises `ProxyError` when it cannot be, `ClientGone` when nobody waits any more.
+    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
+        """Returns once the model is loaded, starting it again if it was given up or unloaded.
+
+        `keep_alive` is as in a request.  Raises `ProxyError` when it cannot be loaded,
+        `ClientGone` when nobody waits any more.
         """
+
+    def unload(self) -> None:
+        """Frees the card once the running answer and those waiting have ended; returns at once."""
 
     def health(self) -> dict[str, Any]:
         """The body of `GET /health`, from memory."""

@@ -59,6 +59,10 @@ class Starting(Unavailable):
     """The model is being loaded."""
 
 
+class Unloaded(Starting):
+    """The model is not on the card; a request has it loaded and waits."""
+
+
 class Busy(Unavailable):
     """The line of waiting requests is full."""
 

@@ -45,7 +45,8 @@ class ChatRequest:
 
     `messages` are rendered through the model's chat template; with `raw` there is exactly one
     message and its content goes to the model untouched (control tokens in it stay text).
-    `model` is the name as the client wrote it, empty when it named none.
+    `model` is the name as the client wrote it, empty when it named none.  `keep_alive` is how many
+    seconds the model shall stay loaded after the answer; `None` leaves that as it is.
     """
 
     messages: tuple[Message, ...]
@@ -54,6 +55,7 @@ class ChatRequest:
     limits: Limits = field(default_factory=Limits)
     stream: bool = False
     raw: bool = False
+    keep_alive: float | None = None
     template_variables: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.engine import ModelCard
+from axproxy.model_folder import ModelFolder, ModelFolderError
 from axproxy.settings import Settings
 
 _FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 
 
 def describe_model(settings: Settings) -> ModelCard:
-    """Reads names, sizes and dates of the files in the model's folder, not their contents."""
+    """Reads names, sizes and dates of the files in the model's folder, not their contents.
+
+    What is wrong with the folder is told when the runtime is started, not here.
+    """
     folder = settings.model_path
     files = _files(folder) if folder else []
     identity = hashlib.sha256(settings.model.encode())
@@ -21,6 +25,7 @@ def describe_model(settings: Settings) -> ModelCard:
         identity.update(f"\n{path.name} {path.stat().st_size}".encode())
     newest = max((path.stat().st_mtime for path in files or [Path(__file__)]), default=0.0)
     lower = settings.model.lower()
+    compiled = _compiled(folder)
     return ModelCard(
         name=settings.model,
         path=str(folder) if folder else None,
@@ -31,7 +36,17 @@ def describe_model(settings: Settings) -> ModelCard:
         digest=identity.hexdigest(),
         modified_at=datetime.fromtimestamp(newest, UTC),
         context_length=None,
+        layers=compiled.layers if compiled else None,
+        embedding_length=compiled.embedding_columns if compiled else None,
+        vocabulary=compiled.embedding_rows if compiled else None,
     )
+
+
+def _compiled(folder: Path | None) -> ModelFolder | None:
+    try:
+        return ModelFolder.read(folder) if folder else None
+    except ModelFolderError:
+        return None
 
 
 def _files(folder: Path) -> list[Path]:

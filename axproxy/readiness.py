@@ -39,9 +39,11 @@ def _of(name: str, status: Status, doing: str) -> ProxyError:
     return Starting(f"the {name} is being stopped; try again in a moment")
 
 
-def overall(tokenizer: Status, runtime: Status) -> str:
-    """One word for the whole unit."""
+def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:
+    """One word for the whole unit; `resident` says whether the model is wanted on the card."""
     states = {tokenizer.state, runtime.state}
+    if not resident and State.FAILED not in states:
+        return "unloaded"
     if State.FAILED in states:
         return "failed"
     if states == {State.READY}:

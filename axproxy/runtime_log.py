@@ -1,7 +1,8 @@
 """What the vendor's program says about itself on its output while it loads.
 
 Only what it prints before it serves is believed: afterwards prompts and answers stand between its
-log lines, and a model can print anything (observed on the vendor's binary).
+log lines, and a model can print anything (observed on the vendor's binary).  Of that, nothing but
+the times of a run is read, as a hint.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ _NUMBER = {
     "prefill_limit": re.compile(r"\]: prefill_max_token_num : (\d+)"),
     "prefill_chunk": re.compile(r"\]: prefill_token_num : (\d+)"),
 }
+_FIRST_TOKEN = re.compile(r"\]: ttft: (\d+\.\d+) ms")
+_SPEED = re.compile(r"\]: hit eos,avg (\d+\.\d+) token/s")
 _SERVING = re.compile(r"Server running on port \d+\.\.\.")
 
 # Lines after which the program is of no use, even where it goes on and says "ok".
@@ -47,6 +50,15 @@ class Window:
         return self.context - prompt_tokens + 1
 
 
+@dataclass(frozen=True)
+class RunTimes:
+    """What the program says of its latest run, as far as it has got: the time to the first token in
+    seconds, and tokens per second after it.  A hint, for a model can print such lines, too."""
+
+    first_token: float | None = None
+    speed: float | None = None
+
+
 class RuntimeLog:
     """Fed line by line by one thread; read by any."""
 
@@ -55,11 +67,13 @@ class RuntimeLog:
         self.window: Window | None = None
         self.fault: str | None = None  # the first line that says why it cannot work
         self.serving = False
+        self.run_times = RunTimes()
         self._numbers: dict[str, int] = {}
 
     def feed(self, line: str) -> None:
         """One complete line, colours and all."""
         if self.serving:
+            self._time_run(line)
             return
         self.glimpse(line)
         said = plain(line).strip()
@@ -72,6 +86,13 @@ class RuntimeLog:
             self.serving = True
             self.load_percent = 100
             self._settle_window()
+
+    def _time_run(self, line: str) -> None:
+        # Streamed text has no line ends, so these may stand in mid-line.
+        if found := _FIRST_TOKEN.search(line):
+            self.run_times = RunTimes(first_token=float(found[1]) / 1000)
+        elif found := _SPEED.search(line):
+            self.run_times = RunTimes(self.run_times.first_token, float(found[1]))
 
     def glimpse(self, unfinished: str) -> None:
         """A line still being written: the progress bar ends only when it is drawn again."""

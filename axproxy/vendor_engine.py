@@ -7,19 +7,30 @@ from a `Unit`, which keeps them alive.
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from axproxy.engine import Answer, Gone, ModelCard
-from axproxy.errors import ProxyError, RuntimeGone, RuntimeMisbehaved, RuntimeStalled
+from axproxy.engine import Answer, Gone, Loaded, ModelCard
+from axproxy.errors import (
+    Busy,
+    ProxyError,
+    RuntimeGone,
+    RuntimeMisbehaved,
+    RuntimeStalled,
+    Unloaded,
+)
 from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.prompts import Prompts
+from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
@@ -38,12 +49,18 @@ class Unit(Protocol):
 
     def stop(self) -> None: ...
 
-    def window(self) -> Window: ...
+    def window(self) -> Window:
+        """The one to enforce; a safe guess until the runtime has told its own."""
+
+    def known_window(self) -> Window | None: ...
 
     def not_ready(self) -> ProxyError | None: ...
 
     def wait_ready(self, gone: Gone) -> None:
         """Raises `ProxyError` when they will not become ready, `ClientGone` when `gone()`."""
+
+    def run_times(self) -> RunTimes:
+        """What the runtime says of its latest run."""
 
     def runtime_pid(self) -> int | None: ...
 
@@ -56,7 +73,10 @@ class Unit(Protocol):
         """What became of that process, in words; waits a moment until it is known."""
 
     def revive(self) -> None:
-        """Starts again what was given up."""
+        """Starts again what was given up or unloaded."""
+
+    def unload(self) -> None:
+        """Stops the runtime, so that the card is free, until `revive`."""
 
     def health(self) -> dict[str, Any]: ...
 
@@ -91,10 +111,13 @@ class VendorEngine:
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
         self._patience = Patience(stall=settings.stall_timeout)
+        self._residency = Residency(settings.keep_alive, clock)
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
 
     def start(self) -> None:
         self._unit.start()
+        self._keeper.start()
 
     def leave(self, grace: float) -> None:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
@@ -106,25 +129,42 @@ class VendorEngine:
 
     def stop(self) -> None:
         """Returns when the processes that we started are gone."""
+        self._residency.stop()
         self._unit.stop()
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
-        if problem := self._unit.not_ready():
-            raise problem
+        self._have_loaded(gone)
         prompts = self._known_prompts()
         prompt = prompts.fitted(request, self._unit.window().prefill_limit)
         return self._events(_Job(request, prompt, prompts.end_tokens, gone, asked))
 
     def card(self) -> ModelCard:
-        return replace(self._card, context_length=self._unit.window().context)
+        window = self._unit.known_window()
+        return replace(self._card, context_length=window.context if window else None)
 
     def not_ready(self) -> ProxyError | None:
-        return self._unit.not_ready()
+        problem = self._unit.not_ready()
+        return None if isinstance(problem, Unloaded) else problem
 
-    def load(self, gone: Gone) -> None:
-        self._unit.revive()
-        self._unit.wait_ready(gone)
+    def loaded(self) -> Loaded | None:
+        if self._unit.not_ready():
+            return None
+        left = self._residency.seconds_left
+        if math.isinf(left):
+            return Loaded(None)
+        return Loaded(datetime.now(UTC) + timedelta(seconds=left))
+
+    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
+        self._residency.begin()
+        try:
+            self._unit.revive()
+            self._unit.wait_ready(gone)
+        finally:
+            self._residency.end(keep_alive)
+
+    def unload(self) -> None:
+        self._residency.expire()
 
     def health(self) -> dict[str, Any]:
         queue = {"waiting": self._turnstile.waiting, "answering": self._turnstile.busy}
@@ -141,19 +181,46 @@ class VendorEngine:
             self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
         return self._prompts
 
+    def _have_loaded(self, gone: Gone) -> None:
+        """Loads the model again if it was unloaded; raises what else stands in the way."""
+        problem = self._unit.not_ready()
+        if isinstance(problem, Unloaded):
+            self._unit.revive()
+            self._unit.wait_ready(gone)
+        elif problem:
+            raise problem
+
+    def _keep(self) -> None:
+        """The keeper's thread: unloads the model when its time is over."""
+        while self._residency.wait_expired():
+            try:
+                ticket = self._turnstile.admit(lambda: False)
+            except Busy:
+                continue  # somebody came in the very moment; they will set a new time
+            try:
+                if self._residency.seconds_left <= 0:
+                    log.info("unloading the model: nobody has asked for it in its keep_alive")
+                    self._unit.unload()
+                    self._residency.forget()
+            finally:
+                ticket.give_back()
+
     def _events(self, job: _Job) -> Generator[Event, None, None]:
-        ticket = self._turnstile.admit(job.gone)
+        self._residency.begin()
         try:
-            if problem := self._unit.not_ready():  # it may have changed while we waited
-                raise problem
-            admitted = self._clock()
-            finished = yield from self._run(job, admitted)
+            ticket = self._turnstile.admit(job.gone)
+            try:
+                self._have_loaded(job.gone)  # it may have changed while we waited
+                admitted = self._clock()
+                finished = yield from self._run(job, admitted)
+            finally:
+                ticket.give_back()
         finally:
-            ticket.give_back()
+            self._residency.end(job.request.keep_alive)
         yield finished
 
     def _run(self, job: _Job, admitted: float) -> Generator[Event, None, Finished]:
-        pid = self._unit.runtime_pid()
+        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -177,7 +244,8 @@ class VendorEngine:
         finally:
             self._clean_up(generation, pid)
             runtime.close()
-        return self._finished(job, admitted, generation)
+        times = self._unit.run_times()
+        return self._finished(job, admitted, generation, RunTimes() if times is earlier else times)
 
     def _clean_up(self, generation: Generation, pid: int | None) -> None:
         """Leaves the card idle and drained, or has the runtime restarted where that fails."""
@@ -188,10 +256,12 @@ class VendorEngine:
         except (RuntimeStalled, RuntimeMisbehaved) as error:
             self._unit.report_wedged(pid, error.message)
 
-    def _finished(self, job: _Job, admitted: float, generation: Generation) -> Finished:
-        outcome = generation.outcome
-        if outcome is None:
+    def _finished(
+        self, job: _Job, admitted: float, generation: Generation, times: RunTimes
+    ) -> Finished:
+        if generation.outcome is None:
             raise RuntimeMisbehaved("the answer ended without an ending; please report this")
+        outcome = generation.outcome.refined(times)
         usage = Usage(
             prompt_tokens=job.prompt.tokens,
             completion_tokens=outcome.completion_tokens,

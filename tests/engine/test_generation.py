@@ -17,9 +17,9 @@ from axproxy.errors import (
     Starting,
 )
 from axproxy.fitting import Prompt
-from axproxy.generation import Generation, Patience
+from axproxy.generation import Generation, Outcome, Patience
 from axproxy.messages import Limits, Sampling
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from tests.simulated import Card, Times, spell
 
 END = 7  # the id of a control token
@@ -211,6 +211,33 @@ def test_a_long_prompt_is_given_time_to_be_read() -> None:
     card = Card([spell("ok")], times=Times(prefill=20))
 
     assert answer(card, prompt=Prompt("long", 2000), patience=Patience(stall=5)) == "ok"
+
+
+def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> None:
+    card = Card([spell("ok")], times=Times(prefill=35))
+    run = generation(card)
+    texts = list(run.run(Prompt("long", 2000), Sampling(), Limits()))
+    run.close()
+
+    assert texts == ["", "", "", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (RunTimes(), (2.0, 8.0)),
+        (RunTimes(first_token=1.5), (1.5, 8.5)),
+        (RunTimes(first_token=1.5, speed=10.0), (1.5, 3.0)),
+        (RunTimes(first_token=1.5, speed=0.1), (1.5, 8.5)),  # slower than all the time there was
+        (RunTimes(first_token=99.0, speed=10.0), (2.0, 8.0)),  # a model can print such lines, too
+    ],
+)
+def test_the_programs_own_times_are_taken_where_they_can_be_true(
+    times: RunTimes, expected: tuple[float, float]
+) -> None:
+    refined = Outcome("stop", 30, prompt_eval=2.0, eval=8.0).refined(times)
+
+    assert (refined.prompt_eval, refined.eval) == expected
 
 
 def test_a_stranger_on_the_runtime_is_noticed() -> None:

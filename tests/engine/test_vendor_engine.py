@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from axproxy.engine import Loaded
 from axproxy.errors import (
     Busy,
     ClientGone,
@@ -17,10 +20,11 @@ from axproxy.errors import (
     RuntimeStalled,
     Starting,
     Unavailable,
+    Unloaded,
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.model_card import describe_model
-from axproxy.runtime_log import Window
+from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.vendor_engine import VendorEngine
 from tests.simulated import Card, Times, spell
@@ -56,8 +60,17 @@ class FakeUnit:
     def window(self) -> Window:
         return Window(context=300, prefill_limit=200)
 
+    def known_window(self) -> Window | None:
+        return self.window()
+
+    def unload(self) -> None:
+        self.calls.append("unload")
+
     def not_ready(self) -> ProxyError | None:
         return self.problem
+
+    def run_times(self) -> RunTimes:
+        return RunTimes()
 
     def runtime_pid(self) -> int:
         return 4711
@@ -285,6 +298,66 @@ def test_load_revives_what_was_given_up_and_waits() -> None:
     bench.engine.load(lambda: False)
 
     assert bench.unit.calls == ["revive", "wait"]
+
+
+def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
+    bench = Bench()
+    bench.unit.problem = Unloaded("not on the card")
+
+    def loads(_gone: object) -> None:
+        bench.unit.calls.append("wait")
+        bench.unit.problem = None
+
+    bench.unit.wait_ready = loads
+    assert bench.engine.not_ready() is None
+    assert bench.engine.loaded() is None
+    assert bench.events()[-1].reason == "stop"
+    assert bench.unit.calls == ["revive", "wait"]
+
+
+def test_a_request_that_waited_through_an_unload_has_it_loaded_again() -> None:
+    bench = Bench()
+    answer = bench.engine.answer(asking("why?"), lambda: False)
+    bench.unit.problem = Unloaded("not on the card")
+
+    def loads(_gone: object) -> None:
+        bench.unit.problem = None
+
+    bench.unit.wait_ready = loads
+    assert list(answer)[-1].reason == "stop"
+
+
+def test_keep_alive_zero_unloads_after_the_answer() -> None:
+    bench = Bench()
+    bench.engine.start()
+    bench.events(replace(asking("why?"), keep_alive=0.0))
+
+    eventually(lambda: "unload" in bench.unit.calls)
+    bench.engine.stop()
+
+
+def test_unloading_waits_for_the_answer_that_runs() -> None:
+    bench = Bench()
+    bench.engine.start()
+    answer = bench.engine.answer(asking("why?"), lambda: False)
+    next(answer)
+    bench.engine.unload()
+    assert bench.engine.loaded() == Loaded(None)
+    list(answer)
+
+    eventually(lambda: "unload" in bench.unit.calls)
+    bench.engine.stop()
+
+
+def test_the_time_of_unloading_is_told() -> None:
+    bench = Bench()
+    assert bench.engine.loaded() == Loaded(None)
+    bench.events(replace(asking("why?"), keep_alive=300.0))
+
+    loaded = bench.engine.loaded()
+    assert loaded
+    assert loaded.expires_at
+    assert 290 < (loaded.expires_at - datetime.now(UTC)).total_seconds() <= 300
 
 
 def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:

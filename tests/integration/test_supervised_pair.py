@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -192,6 +193,29 @@ def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
 def test_the_self_test_says_what_it_could_not_reach() -> None:
     with pytest.raises(SelfTestFailed, match="the tokenizer at .* does not answer"):
         self_test(configured(), Window(100, 80), lambda: False)
+
+
+def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin: Begin) -> None:
+    settings, supervisor = begin(AX650_KEEP_ALIVE="0.3")
+    card = VendorEngine(
+        settings,
+        supervisor,
+        describe_model(settings),
+        tokenizer=TokenizerClient(settings.tokenizer_url),
+        connect=lambda: RuntimeClient(settings.runtime_url),
+    )
+    supervisor.wait_ready(lambda: False)
+    tokenizer = supervisor.snapshot()[0].pid
+    threading.Thread(target=card._keep, daemon=True).start()
+    for _ in range(2):
+        assert list(card.answer(WHY, lambda: False))[-1].reason == "stop"
+        assert card.loaded()
+        eventually(lambda: supervisor.runtime_pid() is None)
+        assert card.loaded() is None
+        assert card.not_ready() is None
+    assert supervisor.snapshot()[0].pid == tokenizer
+    assert card.card().context_length == 2559
+    card.stop()
 
 
 def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:

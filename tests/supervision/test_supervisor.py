@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from axproxy.child import ChildSpec
-from axproxy.errors import GaveUp, Starting, Unavailable
+from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
 from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.ports import free_port
 from axproxy.process import RealProcess
@@ -148,6 +148,35 @@ def test_an_operator_can_revive_what_was_given_up(make: Make) -> None:
     supervisor.revive()
 
     eventually(lambda: supervisor.snapshot()[1].restarts > starts)
+
+
+def test_unloading_frees_the_card_and_keeps_the_tokenizer(make: Make) -> None:
+    supervisor = make()
+    supervisor.wait_ready(lambda: False)
+    tokenizer, _ = pids(supervisor)
+    supervisor.unload()
+
+    assert isinstance(supervisor.not_ready(), Unloaded)
+    eventually(lambda: pids(supervisor) == [tokenizer, None])
+    assert supervisor.health()["status"] == "unloaded"
+    supervisor.revive()
+    assert isinstance(supervisor.not_ready(), Unloaded)
+    supervisor.wait_ready(lambda: False)
+    assert supervisor.not_ready() is None
+    assert supervisor.snapshot()[1].restarts == 0
+
+
+def test_whatever_the_order_of_unloading_and_reviving_the_last_word_holds(make: Make) -> None:
+    supervisor = make()
+    supervisor.wait_ready(lambda: False)
+    for _ in range(5):
+        supervisor.unload()
+        supervisor.revive()
+    supervisor.wait_ready(lambda: False)
+    assert supervisor.runtime_pid()
+    supervisor.revive()
+    supervisor.unload()
+    eventually(lambda: supervisor.runtime_pid() is None)
 
 
 def test_a_wedged_runtime_is_recycled_at_once_and_refuses_requests_meanwhile(make: Make) -> None:

@@ -75,6 +75,23 @@ def test_another_name_or_another_file_is_another_model(folder: Path) -> None:
     assert len(digests) == 4
 
 
+def test_a_compiled_model_tells_its_shape(tmp_path: Path) -> None:
+    folder = tmp_path / "qwen3-0.6b-ax650"
+    folder.mkdir()
+    for layer in range(28):
+        (folder / f"qwen3_p128_l{layer}_together.axmodel").touch()
+    (folder / "qwen3_post.axmodel").touch()
+    with (folder / "model.embed_tokens.weight.bfloat16.bin").open("wb") as table:
+        table.truncate(151936 * 1024 * 2)
+    card = describe_model(Settings(model_path=folder))
+    assert (card.layers, card.embedding_length, card.vocabulary) == (28, 1024, 151936)
+
+
+def test_a_folder_that_is_no_model_tells_none(folder: Path) -> None:
+    card = describe_model(Settings(model_path=folder))
+    assert (card.layers, card.embedding_length, card.vocabulary) == (None, None, None)
+
+
 def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
     before = describe_model(Settings(model_path=folder))
     (folder / ".git" / "lfs").mkdir(parents=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.logtail import LineSplitter
-from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.runtime_log import RuntimeLog, RunTimes, Window
 
 RECORDED = Path(__file__).parents[1] / "data" / "vendor-wire" / "stdout.pty.raw"
 OUTPUT = RECORDED.read_bytes()
@@ -156,3 +156,16 @@ def test_what_a_model_prints_is_not_believed() -> None:
 @pytest.mark.parametrize(("prompt", "sampled"), [(700, 324), (701, 323), (702, 322)])
 def test_the_room_for_an_answer_is_what_the_program_leaves(prompt: int, sampled: int) -> None:
     assert Window(1023, 896).room_for_answer(prompt) == sampled
+
+
+def test_the_times_of_the_latest_run_are_read_even_in_mid_line() -> None:
+    log = RuntimeLog()
+    log.feed("[I][ Run][1016]: ttft: 1.00 ms")
+    assert log.run_times == RunTimes()  # nobody runs anything while it loads
+    log.feed("Server running on port 8000...")
+    log.feed("\x1b[1;30;32m[I][                             Run][1016]: ttft: 1339.01 ms\x1b[0m")
+    assert log.run_times == RunTimes(first_token=1.33901)
+    log.feed("Hello world.[N][                             Run][1182]: hit eos,avg 3.65 token/s")
+    assert log.run_times == RunTimes(first_token=1.33901, speed=3.65)
+    log.feed("[I][                             Run][1016]: ttft: 28.09 ms")
+    assert log.run_times == RunTimes(first_token=0.02809)

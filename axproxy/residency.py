@@ -1,0 +1,78 @@
+"""How long the model stays on the card: Ollama's `keep_alive`, from the last answer's end."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+
+class Residency:
+    """Told when answers begin and end; `wait_expired` returns when the card should be freed.
+
+    Times are in seconds; `math.inf` means for ever.  A request's own `keep_alive` stays in force
+    until another one names one, or the model is unloaded.
+    """
+
+    def __init__(self, default: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._default = default
+        self._clock = clock
+        self._span = default
+        self._users = 0
+        self._since = math.inf  # when the last answer ended; not yet used: nothing to count from
+        self._stopped = False
+        self._changed = threading.Condition()  # guards all of the above
+
+    def begin(self) -> None:
+        """A request is here; while there is one, nothing expires."""
+        with self._changed:
+            self._users += 1
+            self._changed.notify_all()
+
+    def end(self, keep_alive: float | None = None) -> None:
+        with self._changed:
+            self._users -= 1
+            if keep_alive is not None:
+                self._span = keep_alive
+            self._since = self._clock()
+            self._changed.notify_all()
+
+    def expire(self) -> None:
+        """Somebody asked to unload: at once, or after the requests that are here."""
+        with self._changed:
+            self._span = 0.0
+            self._since = min(self._since, self._clock())
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """The model was unloaded; the next load begins with the default."""
+        with self._changed:
+            self._span = self._default
+            self._since = math.inf
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it expires; `math.inf` when that is not known or never."""
+        with self._changed:
+            return self._seconds_left()
+
+    def wait_expired(self) -> bool:
+        """Blocks until the time is over; False when stopped instead."""
+        with self._changed:
+            while not self._stopped:
+                left = self._seconds_left()
+                if left <= 0:
+                    return True
+                self._changed.wait(left if math.isfinite(left) else None)
+            return False
+
+    def _seconds_left(self) -> float:
+        if self._users or math.isinf(self._since) or math.isinf(self._span):
+            return math.inf
+        return self._since + self._span - self._clock()

@@ -1,0 +1,79 @@
+"""How long the model stays on the card after the last answer."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+
+from axproxy.durations import FOREVER
+from axproxy.residency import Residency
+
+# name: (default, what happens one after the other, seconds left at the end)
+HISTORIES: dict[str, tuple[float, list[object], float]] = {
+    "not used yet": (300, [], math.inf),
+    "while somebody is here": (300, ["begin"], math.inf),
+    "counted from the end of the answer": (300, ["begin", 1000, "end"], 300),
+    "time passes": (300, ["begin", "end", 100], 200),
+    "a second answer starts it anew": (300, ["begin", "end", 100, "begin", 50, "end"], 300),
+    "the last of two counts": (300, ["begin", "begin", "end", 10], math.inf),
+    "for ever": (FOREVER, ["begin", "end"], math.inf),
+    "a request's own": (300, ["begin", ("end", 10.0)], 10),
+    "a request's own stays in force": (300, ["begin", ("end", 10.0), "begin", "end"], 10),
+    "for ever by request": (300, ["begin", ("end", FOREVER)], math.inf),
+    "at once by request": (300, ["begin", ("end", 0.0)], 0),
+    "overdue": (300, ["begin", "end", 400], -100),
+    "asked to unload when idle": (FOREVER, ["begin", "end", 50, "expire"], -50),
+    "asked to unload before any use": (FOREVER, ["expire"], 0),
+    "asked to unload in mid-answer": (FOREVER, ["begin", "expire"], math.inf),
+    "and then the answer ends": (FOREVER, ["begin", "expire", "end"], 0),
+    "unloaded": (300, ["begin", ("end", 0.0), "forget"], math.inf),
+    "the default again after a reload": (
+        300,
+        ["begin", ("end", 0.0), "forget", "begin", "end"],
+        300,
+    ),
+}
+
+
+@pytest.mark.parametrize(("default", "history", "left"), HISTORIES.values(), ids=list(HISTORIES))
+def test_the_time_left_follows_the_history(
+    default: float, history: list[object], left: float
+) -> None:
+    now = [1000.0]
+    residency = Residency(default, lambda: now[0])
+    for step in history:
+        match step:
+            case int(seconds):
+                now[0] += seconds
+            case ("end", float(keep_alive)):
+                residency.end(keep_alive)
+            case str(name):
+                getattr(residency, name)()
+    assert residency.seconds_left == left
+
+
+def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
+    residency = Residency(FOREVER)
+    over = threading.Event()
+    waiting = threading.Thread(target=lambda: residency.wait_expired() and over.set())
+    waiting.start()
+    residency.begin()
+    residency.expire()
+    assert not over.is_set()
+    residency.end(None)
+
+    assert over.wait(5)
+    waiting.join(5)
+
+
+def test_whoever_waits_is_woken_when_all_ends() -> None:
+    residency = Residency(300)
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(residency.wait_expired()))
+    waiting.start()
+    residency.stop()
+    waiting.join(5)
+
+    assert answers == [False]
