@@ -13,11 +13,15 @@ from pathlib import Path
 # gunicorn looks for the application where it was started, which may be anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from gunicorn.arbiter import Arbiter
+
 from axproxy.logs import configure_logging
+from axproxy.only_one import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 
 try:
     _settings = Settings.from_env(os.environ)
+    configure_logging(_settings)
 except SettingsError as error:
     print(f"backend: {error}", file=sys.stderr)
     sys.exit(2)
@@ -34,7 +38,7 @@ bind = [f"{_host}:{port}" for port in {_settings.port, _settings.ollama_port} if
 # the loaded model with it.
 workers = 1
 max_requests = 0
-worker_class = "gthread"
+worker_class = "axproxy.gunicorn_worker.Worker"  # gthread
 # One thread answers, `max_queue` wait in line, and the rest keep /health and refusals quick.
 threads = _settings.max_queue + 16
 timeout = 120  # of the worker's main loop, not of a request: streams may take as long as they like
@@ -45,8 +49,10 @@ proc_name = "ax650"
 loglevel = _settings.log_level
 
 
-def on_starting(_server):
-    configure_logging(_settings)
+def when_ready(_server):
+    # gunicorn would reload: a second worker that fights the first one for the card.  Whoever
+    # closes the terminal wants the service to end.
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def post_worker_init(worker):
@@ -59,7 +65,11 @@ def post_worker_init(worker):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, quit_once)
     service = worker.wsgi.extensions["axproxy"]
-    service.start()
+    try:
+        service.start()
+    except AlreadySupervised as error:
+        print(f"backend: {error}", file=sys.stderr)
+        sys.exit(Arbiter.APP_LOAD_ERROR)  # starting us again would not help
 
     def leave_in_time():
         # gunicorn drains open requests before `worker_exit`, in the same grace that the ladders

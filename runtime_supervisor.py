@@ -64,6 +64,8 @@ class RuntimeSupervisor:
     def start(self) -> None:
         """Begins to keep the children up.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
+        if self._settings.runtime_kind == "mock":
+            log.warning("no card is configured: a SIMULATOR answers instead of a model")
         self._thread.start()
 
     def leave(self) -> None:
@@ -201,7 +203,6 @@ class RuntimeSupervisor:
         with self._changed:
             wanted, wedged, revive = self._wanted, self._wedged, self._revive
             resident = wanted and self._resident
-            self._wedged, self._revive = None, False
         if wedged:
             self._runtime.report_wedged(*wedged)
         if revive:
@@ -224,6 +225,12 @@ class RuntimeSupervisor:
             self._snapshot = snapshot
             with self._changed:
                 self._changed.notify_all()
+        # Orders count as pending until the snapshot shows what they did: a tick can take seconds.
+        with self._changed:
+            if self._wedged is wedged:
+                self._wedged = None
+            if revive:
+                self._revive = False
 
 
 def _leaving() -> ProxyError:
@@ -241,8 +248,6 @@ def main() -> int:
     except (SettingsError, AlreadySupervised) as error:
         print(f"runtime_supervisor: {error}", file=sys.stderr)
         return 2
-    if settings.runtime_kind == "mock":
-        log.warning("no card is configured: a simulator answers instead of a model")
     leave = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: leave.set())

@@ -206,9 +206,11 @@ class Child:
         return Event.TIMED_OUT
 
     def _note_exit(self, status: int) -> None:
-        words = self._process.last_words() if self._process else []
         self._last_exit = self.spec.explain_exit(status)
         if self.state is not State.STOPPING:
+            # Later on prompts and answers are among its lines, and those are nobody else's.
+            loading = self._process if self.state is State.STARTING else None
+            words = loading.last_words() if loading else []
             self._note = self._last_exit + (f"; last line: {words[-1]}" if words else "")
         self._drop_process()
 

@@ -19,6 +19,7 @@ from axproxy.errors import ClientGone, ProxyError
 from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
 from axproxy.process import RealProcess
+from axproxy.restart import RestartPolicy
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.self_test import SelfTestFailed, self_test
@@ -90,6 +91,8 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
         hindrance=lambda: ports.hindrance(port, "AX650_TOKENIZER_PORT"),
+        # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
+        policy=RestartPolicy(first_delay=0.05),
     )
 
 

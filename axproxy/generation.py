@@ -6,6 +6,7 @@ read, and the next request begins with a reset.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -102,7 +103,9 @@ class Generation:
     def run(self, prompt: Prompt, sampling: Sampling, limits: Limits) -> Iterator[str]:
         """The answer's text as it comes, and `""` after each `HEARTBEAT` seconds without any;
         `outcome` is set after the last of it."""
-        answer = AnswerLimits(limits, self._control_tokens)
+        room = self._window.room_for_answer(prompt.tokens)
+        most = room if limits.max_tokens is None else min(limits.max_tokens, room)
+        answer = AnswerLimits(replace(limits, max_tokens=most), self._control_tokens)
         started = first = self._clock()
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
         self._begin(prompt, sampling)
@@ -123,7 +126,7 @@ class Generation:
                 told = now
                 yield text
             if self._ended and answer.reason is None:
-                if text := answer.run_ended(self._window.room_for_answer(prompt.tokens)):
+                if text := answer.run_ended():
                     yield text
             elif now - heard > budget:
                 raise RuntimeStalled(
@@ -146,7 +149,8 @@ class Generation:
             # A stop before the run has begun is lost (observed on the binary): repeat until idle;
             # and idle counts at once only if the run is known, before we look, to have begun.
             begun = self._has_begun(reader)
-            self._runtime.stop()
+            with contextlib.suppress(RuntimeStalled):  # it may be slow; the deadline tells
+                self._runtime.stop()
             done = self._poll().done
             idle_since = (idle_since or now) if done else None
             if idle_since and (begun or now - idle_since > self._patience.settle):
@@ -215,7 +219,10 @@ class Generation:
         polled = reader.feed_poll(self._poll(), now)
         if reader.ended and reader.traced:
             # Tokens may have come between the two looks; now there will be no more.
-            return pieces + self._follow_trace(reader, wait=0)
+            pieces += self._follow_trace(reader, wait=0)
+            if reader.traced and not reader.final_call_seen:
+                self._explain_missing_end(reader)
+            return pieces
         if polled:
             self._pace.text_came(now)
         if not reader.traced and not reader.ended:
@@ -223,6 +230,13 @@ class Generation:
         elif reader.nearly_ended:
             self._sleep(0.002)
         return pieces + polled
+
+    def _explain_missing_end(self, reader: RunReader) -> None:
+        """Every run ends with one call for all its tokens, but for a refused prompt, whose error
+        text may come after `done`; anything else is half an answer."""
+        self._sleep(0.1)
+        reader.feed_poll(self._poll(), self._clock())
+        raise RuntimeMisbehaved("the runtime broke the answer off; send it again")
 
     def _follow_trace(self, reader: RunReader, wait: float = LOOK_UP) -> list[Piece]:
         wait = 0 if reader.nearly_ended else wait
@@ -238,7 +252,7 @@ class Generation:
         a few are borne; without a trace the answer would have a hole."""
         try:
             poll = self._runtime.poll()
-        except RuntimeMisbehaved:
+        except (RuntimeMisbehaved, RuntimeStalled):
             self._bad_polls += 1
             holed = self._reader is not None and not self._reader.traced
             if holed or self._bad_polls > BAD_POLLS_BORNE:

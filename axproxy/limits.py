@@ -89,8 +89,7 @@ class AnswerLimits:
                 sent.append(self._stops.flush())
         return "".join(sent)
 
-    def run_ended(self, room: int) -> str:
-        """The rest, for the run ended by itself; at `room` tokens the window was full."""
-        if self.reason is None:
-            self.reason = "length" if self.tokens >= room else "stop"
+    def run_ended(self) -> str:
+        """The rest, for the run ended by itself."""
+        self.reason = self.reason or "stop"
         return self._stops.flush()

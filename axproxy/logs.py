@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging.config
 from typing import Any
 
-from axproxy.settings import Settings
+from axproxy.settings import Settings, SettingsError
 
 
 def configure_logging(settings: Settings) -> None:
     """To stderr, where journald adds time and unit, or to a file with the time in it.
 
-    Prompts and answers are logged at debug only.
+    Prompts and answers are logged at debug only.  Raises `SettingsError` when the file cannot be
+    written.
     """
     handler: dict[str, Any] = {"class": "logging.StreamHandler", "formatter": "line"}
     if settings.log_file:
@@ -21,6 +22,10 @@ def configure_logging(settings: Settings) -> None:
             "encoding": "utf-8",
             "formatter": "line",
         }
+        try:
+            settings.log_file.open("a").close()
+        except OSError as error:
+            raise SettingsError(f"AX650_LOG_FILE cannot be written: {error}") from error
     logging.config.dictConfig(
         {
             "version": 1,

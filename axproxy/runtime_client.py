@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from axproxy.errors import RuntimeGone, RuntimeMisbehaved
+from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
 
 # The text that stands for "context full", with the vendor's own unexpanded %d; status 200.
@@ -63,8 +63,9 @@ def _or(value: float | None, default: float | None) -> float:
 class RuntimeClient:
     """One method per endpoint; not for several threads at once.
 
-    Raises `RuntimeGone` when the program does not answer, `RuntimeMisbehaved` when it answers
-    something its protocol does not know.  `timeout` is in seconds, per call.
+    Raises `RuntimeGone` when the program cannot be reached, `RuntimeStalled` when it does not
+    answer within `timeout` seconds, `RuntimeMisbehaved` when it answers something that its
+    protocol does not know.
     """
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
@@ -108,7 +109,7 @@ class RuntimeClient:
         take its text."""
         try:
             return self._call("OPTIONS", "/", timeout=2.0).status_code == 200
-        except RuntimeGone:
+        except (RuntimeGone, RuntimeStalled):
             return False
 
     def _accepted(self, path: str, body: dict[str, Any]) -> bool:
@@ -131,6 +132,10 @@ class RuntimeClient:
             return self._session.request(
                 method, self._url + path, json=body, timeout=timeout or self._timeout
             )
+        except requests.Timeout as error:
+            raise RuntimeStalled(
+                f"the runtime on {self._url} does not answer; if that lasts it is restarted"
+            ) from error
         except requests.RequestException as error:
             raise RuntimeGone(
                 f"the runtime does not answer on {self._url}; GET /health says what became of it"

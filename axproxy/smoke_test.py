@@ -52,10 +52,16 @@ def main() -> int:
         print("** No card is configured: the SIMULATOR answers, not a model. **")
         print("** Set AX650_MODEL_PATH to a model's folder to use the card.  **")
     command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
+    if settings.api_key:
+        HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
+    if found := holders(settings.port):
+        print(f"run_integration: port {settings.port} is held by {found[0]}", file=sys.stderr)
+        return 2
     service = subprocess.Popen(command, env=environ, process_group=0)
     family: list[psutil.Process] = []
     try:
-        base = f"http://127.0.0.1:{settings.port}"
+        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
         wait_until_ready(service, base)
         family = psutil.Process(service.pid).children(recursive=True)
         ask(base, settings.model, arguments.question)
@@ -104,14 +110,20 @@ def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
             news = f"tokenizer {tokenizer['state']}, runtime {runtime['state']}" + (
                 f", model loaded to {percent} %" if percent is not None else ""
             )
+            if note := runtime["note"] or tokenizer["note"]:
+                news += f"; {note}"
             if news != said:
                 print(f"  {news}")
                 said = news
             if health["status"] == "ok":
                 return
-            if health["status"] == "failed":
-                raise SmokeTestFailed(runtime["note"] or tokenizer["note"])
+            if note and (health["status"] == "failed" or health_restarts(health) > 1):
+                raise SmokeTestFailed(note)
         time.sleep(0.1)
+
+
+def health_restarts(health: dict[str, Any]) -> int:
+    return (health["runtime"]["restarts"] or 0) + (health["tokenizer"]["restarts"] or 0)
 
 
 def get_health(base: str) -> dict[str, Any] | None:

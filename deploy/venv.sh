@@ -16,8 +16,10 @@ find_python() {
 
 prepare_venv() {
     local wanted=$1 python stamp seal
+    trap 'echo; echo "interrupted; run it again to go on" >&2; exit 130' INT
     stamp=.venv/installed-$(basename "$wanted" .txt)
-    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+    # pip is made last, so an interrupted attempt has none.
+    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             echo "Python's venv module is missing; mend it with: sudo apt install python3-venv" >&2
@@ -36,4 +38,5 @@ prepare_venv() {
         fi
         printf '%s\n' "$seal" >"$stamp"
     fi
+    trap - INT
 }

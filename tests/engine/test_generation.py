@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 
 import pytest
@@ -20,9 +21,8 @@ from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Outcome, Patience
 from axproxy.messages import Limits, Sampling
 from axproxy.runtime_log import RunTimes, Window
-from tests.simulated import Card, Times, spell
+from tests.simulated import END, Card, Times, spell
 
-END = 7  # the id of a control token
 PROMPT = Prompt("why?", 4)
 WINDOW = Window(context=2559, prefill_limit=2048)
 
@@ -173,6 +173,53 @@ def test_context_full_text_is_an_error_and_not_an_answer() -> None:
     card._run = original
     run.close()
     assert card.idle
+
+
+def test_context_full_text_that_comes_after_done_is_not_missed() -> None:
+    card = Card()
+
+    def refused(prompt: str):
+        yield card.times.encode
+        card.prompts.append(prompt)
+        card.trace_of_runs.encoded(len(prompt), hashlib.sha256(prompt.encode()).hexdigest())
+        card.running = False
+        yield 0.02
+        card.text += "error: SetKVCache failed: %d,the context may be full,please reset"
+
+    card._run = refused
+    with pytest.raises(PromptTooLong):
+        answer(card)
+
+
+def test_a_run_that_vanishes_in_mid_answer_is_half_an_answer_and_an_error() -> None:
+    card = Card([spell("abcdefghijkl")])
+    run = generation(card)
+    steps = run.run(PROMPT, Sampling(), Limits())
+    next(steps)
+    card.running, card._steps, card.text = False, None, ""  # another process answers, idle
+
+    with pytest.raises(RuntimeMisbehaved, match="broke the answer off"):
+        list(steps)
+    run.close()
+
+
+def test_a_window_made_smaller_by_settings_ends_the_answer() -> None:
+    card = Card([spell("x" * 200)])
+    run = Generation(
+        card,
+        card,
+        Window(context=20, prefill_limit=20),
+        control_tokens={END},
+        gone=lambda: False,
+        clock=card.clock,
+        sleep=card.sleep,
+    )
+    text = "".join(run.run(Prompt("why?", 10), Sampling(), Limits()))
+    run.close()
+
+    assert len(text) == 11
+    assert run.outcome
+    assert run.outcome.reason == "length"
 
 
 def test_a_death_in_mid_answer_is_an_error_after_the_text_so_far() -> None:

@@ -308,7 +308,37 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
     second = start_service(wait=False, AX650_RUNTIME_PORT=str(shared.runtime_port))
 
     assert second.process.wait(40) != 0
-    assert "another supervisor" in second.log.read_text()
+    assert "backend: another supervisor looks after port" in second.log.read_text()
+    assert "Traceback" not in second.log.read_text()
+
+
+def test_clients_that_keep_their_side_open_stall_nobody(shared: Service) -> None:
+    clients = []
+    for request in (b"GET /health HTTP/1.0\r\n\r\n", b"garbage\r\n\r\n") * 5:
+        clients.append(socket.create_connection(("127.0.0.1", shared.port), timeout=5))
+        clients[-1].sendall(request)
+        assert clients[-1].recv(1)
+    began = time.monotonic()
+    assert shared.get("/health").status_code == 200
+    assert time.monotonic() - began < 1.5  # gunicorn alone: two seconds for each of them
+    for client in clients:
+        client.close()
+
+
+def test_closing_the_terminal_ends_the_service(start_service: Start) -> None:
+    service = start_service()
+    family = service.family()
+
+    assert service.stop(signal.SIGHUP) == 0
+    assert not any(process.is_running() for process in family)
+
+
+def test_a_log_file_that_cannot_be_written_is_one_sentence() -> None:
+    for door in ("backend.py", "runtime_supervisor.py"):
+        result = run(sys.executable, str(ROOT / door), AX650_LOG_FILE="/nowhere/log")
+        assert result.returncode in (1, 2)
+        assert "AX650_LOG_FILE cannot be written" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 # --- the doors

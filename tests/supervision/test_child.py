@@ -142,6 +142,16 @@ def test_starting_to_backoff_when_it_exits() -> None:
     assert status.pid is None
 
 
+def test_the_last_words_of_one_who_served_are_nobody_elses() -> None:
+    world = World()
+    world.bring_up()
+    world.processes[0].status = -11
+    world.processes[0].words = ["You said: my PIN is 4711"]
+    world.tick()
+
+    assert world.child.status().note == "killed by SIGSEGV"
+
+
 def test_backoff_to_starting_after_a_growing_delay() -> None:
     world = World(first_delay=1, longest_delay=8, attempts=10)
     delays = []

@@ -108,18 +108,16 @@ def piece(text: str, token: int | None = 1, tokens: int = 1) -> Piece:
 
 HELLO = [piece("Hel"), piece("lo"), piece(" you")]
 
-# name: (limits, the pieces, room in the window; the answer, its reason, its tokens)
+# name: (limits, the pieces; the answer, its reason, its tokens)
 ANSWERS = {
-    "ends by itself": (Limits(), HELLO, 100, "Hello you", "stop", 3),
-    "the window is full": (Limits(), HELLO, 3, "Hello you", "length", 3),
-    "enough tokens": (Limits(max_tokens=2), HELLO, 100, "Hello", "length", 2),
-    "exactly as many as asked for": (Limits(max_tokens=3), HELLO, 100, "Hello you", "length", 3),
-    "fewer than asked for": (Limits(max_tokens=4), HELLO, 100, "Hello you", "stop", 3),
-    "a stop string": (Limits(stop=("lo ",)), HELLO, 100, "Hel", "stop", 3),
+    "ends by itself": (Limits(), HELLO, "Hello you", "stop", 3),
+    "enough tokens": (Limits(max_tokens=2), HELLO, "Hello", "length", 2),
+    "exactly as many as asked for": (Limits(max_tokens=3), HELLO, "Hello you", "length", 3),
+    "fewer than asked for": (Limits(max_tokens=4), HELLO, "Hello you", "stop", 3),
+    "a stop string": (Limits(stop=("lo ",)), HELLO, "Hel", "stop", 3),
     "a stop string in the last token allowed": (
         Limits(max_tokens=2, stop=("lo",)),
         HELLO,
-        100,
         "Hel",
         "stop",
         2,
@@ -127,18 +125,16 @@ ANSWERS = {
     "half a stop string at the last token allowed": (
         Limits(max_tokens=2, stop=("lo you",)),
         HELLO,
-        100,
         "Hello",
         "length",
         2,
     ),
-    "half a stop string at the end": (Limits(stop=("you!",)), HELLO, 100, "Hello you", "stop", 3),
-    "a control token": (Limits(), [*HELLO[:2], piece("<|im_end|>", END)], 100, "Hello", "stop", 2),
-    "a control token first": (Limits(), [piece("<|im_end|>", END), *HELLO], 100, "", "stop", 0),
+    "half a stop string at the end": (Limits(stop=("you!",)), HELLO, "Hello you", "stop", 3),
+    "a control token": (Limits(), [*HELLO[:2], piece("<|im_end|>", END)], "Hello", "stop", 2),
+    "a control token first": (Limits(), [piece("<|im_end|>", END), *HELLO], "", "stop", 0),
     "a control token after half a stop string": (
         Limits(stop=("lo!",)),
         [*HELLO[:2], piece("", END)],
-        100,
         "Hello",
         "stop",
         2,
@@ -146,7 +142,6 @@ ANSWERS = {
     "half characters count as tokens": (
         Limits(max_tokens=3),
         [piece(""), piece(""), piece("\u2603"), piece("!")],
-        100,
         "\u2603",
         "length",
         3,
@@ -154,35 +149,34 @@ ANSWERS = {
     "nobody has counted": (
         Limits(max_tokens=4),
         [piece("abc", None, 3), piece("def", None, 3), piece("ghi", None, 3)],
-        100,
         "abcdef",
         "length",
         6,
     ),
-    "nothing at all": (Limits(), [], 100, "", "stop", 0),
+    "nothing at all": (Limits(), [], "", "stop", 0),
 }
 
 
-def ended(answer: AnswerLimits, text: str, room: int) -> str:
+def ended(answer: AnswerLimits, text: str) -> str:
     """The whole text; an answer that is complete does not wait for the end of the run."""
-    return text if answer.reason else text + answer.run_ended(room)
+    return text if answer.reason else text + answer.run_ended()
 
 
 def test_the_end_of_a_run_adds_nothing_to_a_complete_answer() -> None:
     answer = AnswerLimits(Limits(stop=("lo",)), {END})
     assert answer.feed(HELLO) == "Hel"
-    assert answer.run_ended(1) == ""
+    assert answer.run_ended() == ""
     assert answer.reason == "stop"
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_run_is_cut_down_to_the_answer(answer: str) -> None:
-    limits, pieces, room, text, reason, tokens = ANSWERS[answer]
+    limits, pieces, text, reason, tokens = ANSWERS[answer]
     at_once = AnswerLimits(limits, {END})
     one_by_one = AnswerLimits(limits, {END})
-    assert ended(at_once, at_once.feed(pieces), room) == text
+    assert ended(at_once, at_once.feed(pieces)) == text
     told = "".join(one_by_one.feed([one]) for one in pieces)
-    assert ended(one_by_one, told, room) == text
+    assert ended(one_by_one, told) == text
     assert (at_once.reason, at_once.tokens) == (reason, tokens)
     assert (one_by_one.reason, one_by_one.tokens) == (reason, tokens)
 
@@ -203,9 +197,9 @@ def test_the_answer_is_the_same_however_the_tokens_arrive(
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(run)), max_size=4)))
     token_by_token, in_groups = AnswerLimits(limits, {END}), AnswerLimits(limits, {END})
-    one = "".join(token_by_token.feed([token]) for token in run) + token_by_token.run_ended(9)
+    one = "".join(token_by_token.feed([token]) for token in run) + token_by_token.run_ended()
     groups = [run[start:end] for start, end in pairwise([0, *cuts, len(run)])]
-    other = "".join(in_groups.feed(group) for group in groups) + in_groups.run_ended(9)
+    other = "".join(in_groups.feed(group) for group in groups) + in_groups.run_ended()
     assert (one, token_by_token.reason, token_by_token.tokens) == (
         other,
         in_groups.reason,
@@ -216,7 +210,7 @@ def test_the_answer_is_the_same_however_the_tokens_arrive(
 @given(runs, limits_of_all_kinds)
 def test_no_limit_is_ever_passed(run: list[Piece], limits: Limits) -> None:
     answer = AnswerLimits(limits, {END})
-    text = answer.feed(run) + answer.run_ended(9)
+    text = answer.feed(run) + answer.run_ended()
     until_end = next((at for at, token in enumerate(run) if token.token == END), len(run))
     assert answer.tokens <= min(until_end, limits.max_tokens or len(run))
     assert "".join(token.text for token in run[: answer.tokens]).startswith(text)

@@ -15,7 +15,7 @@ import responses
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from axproxy.errors import RuntimeGone, RuntimeMisbehaved
+from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
 from axproxy.ports import free_port
 from axproxy.runtime_client import NO_PENALTY, Poll, RuntimeClient, sampling_keys
@@ -261,19 +261,27 @@ def test_the_probe_disturbs_nothing(
 
 
 @pytest.mark.parametrize(
-    "error",
-    [requests.ConnectionError(), requests.ReadTimeout(), requests.ConnectTimeout()],
+    ("error", "expected", "sentence"),
+    [
+        (requests.ConnectionError(), RuntimeGone, "does not answer on .*; GET /health says"),
+        (requests.ReadTimeout(), RuntimeStalled, "if that lasts it is restarted"),
+        (requests.ConnectTimeout(), RuntimeStalled, "if that lasts it is restarted"),
+    ],
     ids=repr,
 )
-def test_a_runtime_that_does_not_answer_is_gone(
-    vendor: responses.RequestsMock, client: RuntimeClient, error: requests.RequestException
+def test_a_runtime_out_of_reach_is_gone_and_a_silent_one_is_stalled(
+    vendor: responses.RequestsMock,
+    client: RuntimeClient,
+    error: requests.RequestException,
+    expected: type[Exception],
+    sentence: str,
 ) -> None:
     vendor.get(f"{URL}/api/generate_provider", body=error)
     vendor.get(f"{URL}/api/stop", body=error)
     vendor.post(f"{URL}/api/reset", body=error)
     vendor.add(responses.OPTIONS, f"{URL}/", body=error)
     for call in (client.poll, client.stop, client.reset):
-        with pytest.raises(RuntimeGone, match=r"does not answer on .*; GET /health says"):
+        with pytest.raises(expected, match=sentence):
             call()
     assert client.answers() is False
 
@@ -305,9 +313,9 @@ def test_a_proxy_in_the_environment_does_not_catch_the_loopback(
         thread.join()
 
 
-def test_a_runtime_that_hangs_is_gone_after_the_timeout() -> None:
+def test_a_runtime_that_hangs_is_stalled_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = RuntimeClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
-        with pytest.raises(RuntimeGone):
+        with pytest.raises(RuntimeStalled):
             client.poll()
         client.close()
