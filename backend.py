@@ -18,11 +18,16 @@ from gunicorn.errors import AppImportError
 from axproxy import http_errors
 from axproxy.access import KeyCheck
 from axproxy.attached import AttachedUnit
+from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
+from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
+from axproxy.local_hosts import is_loopback
 from axproxy.model_card import describe_model
 from axproxy.native_routes import NativeRoutes
+from axproxy.ollama_cloud_routes import OllamaCloudRoutes
 from axproxy.ollama_routes import OllamaRoutes
+from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
@@ -66,9 +71,20 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     app.extensions["axproxy"] = engine
     app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
     http_errors.install(app)
+    try:
+        origins = Origins(settings.origins)
+    except BadOrigin as error:
+        raise SettingsError(f"AX650_ORIGINS must hold {error}") from error
+    Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
     if settings.api_key:
         app.before_request(KeyCheck(settings.api_key))
-    for routes in (NativeRoutes(engine), OllamaRoutes(engine), OpsRoutes(engine)):
+    for routes in (
+        NativeRoutes(engine),
+        OllamaRoutes(engine),
+        OllamaStoreRoutes(engine),
+        OllamaCloudRoutes(),
+        OpsRoutes(engine),
+    ):
         app.register_blueprint(routes.blueprint())
     return app
 

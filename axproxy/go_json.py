@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from axproxy.errors import ClientError
+from axproxy.go_base64 import corrupt_at
 from axproxy.go_syntax import complaint
 
 _BLANKS = " \t\r\n"
@@ -49,6 +50,11 @@ def first_value(body: bytes, when_empty: str = "missing request body") -> Any:
 def compact(value: Any) -> bytes:
     """One JSON text without blanks or line ends."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def quoted(text: str) -> str:
+    """`text` between quotes, as Go's `%q` prints it where all of it can be printed."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def well_formed(text: str) -> str:
@@ -112,33 +118,54 @@ class Fields:
         value = self._get(name, bool, "bool")
         return default if value is None else bool(value)
 
-    def mapping(self, name: str) -> dict[str, Any]:
-        return self._get(name, dict, "map[string]interface {}") or {}
+    def integer(self, name: str) -> int:
+        value = self._get(name, int, "int")
+        return 0 if value is None else int(value)
 
-    def items(self, name: str, go_type: str) -> list[Any]:
-        """An array whose elements nobody needs to look into."""
-        return self._get(name, list, go_type) or []
+    def mapping(self, name: str, go_type: str = "map[string]interface {}") -> dict[str, Any]:
+        return self._get(name, dict, go_type) or {}
 
-    def objects(self, name: str, go_type: str) -> list[Fields]:
-        """An array of structs; a `null` among them is an empty one."""
-        elements = self._get(name, list, f"[]{go_type}") or []
-        path = f"{self._path}{name}"
+    def integers(self, name: str) -> list[int]:
+        return [element or 0 for element in self._elements(name, int, "int", "[]int")]
+
+    def images(self, name: str) -> list[str]:
+        """Bytes in base64; raises also where they are not."""
+        elements = self._elements(name, str, "api.ImageData", "[]api.ImageData")
         for element in elements:
-            if element is not None and not isinstance(element, dict):
-                raise self._mismatch(name, element, go_type)
-        return [Fields(self._struct, element or {}, f"{path}.") for element in elements]
+            if element and (at := corrupt_at(element)) is not None:
+                raise ClientError(f"illegal base64 data at input byte {at}")
+        return [element or "" for element in elements]
+
+    def objects(self, name: str, go_type: str, array_type: str | None = None) -> list[Fields]:
+        """An array of structs; a `null` among them is an empty one."""
+        elements = self._elements(name, dict, go_type, array_type or f"[]{go_type}")
+        path = f"{self._path}{name}."
+        return [Fields(self._struct, element or {}, path) for element in elements]
 
     def anything(self, name: str) -> Any:
         return self._values.get(name)
 
     def _get(self, name: str, wanted: type, go_type: str) -> Any:
         value = self._values.get(name)
-        if value is not None and not isinstance(value, wanted):
-            raise self._mismatch(name, value, go_type)
+        self._check(name, value, wanted, go_type)
         return value
 
-    def _mismatch(self, name: str, value: Any, go_type: str) -> ClientError:
-        return ClientError(
-            f"json: cannot unmarshal {kind(value)} into Go struct field "
+    def _elements(self, name: str, wanted: type, go_type: str, array_type: str) -> list[Any]:
+        elements = self._get(name, list, array_type) or []
+        for element in elements:
+            self._check(name, element, wanted, go_type)
+        return elements
+
+    def _check(self, name: str, value: Any, wanted: type, go_type: str) -> None:
+        # To Python a bool is an int, to JSON it is not.
+        if value is None or (
+            isinstance(value, wanted) and (type(value) is not bool or wanted is bool)
+        ):
+            return
+        found = kind(value)
+        if found == "number" and wanted is int:
+            found = f"number {value}"  # Go shows the one that is not whole
+        raise ClientError(
+            f"json: cannot unmarshal {found} into Go struct field "
             f"{self._struct}.{self._path}{name} of type {go_type}"
         )

@@ -1,12 +1,13 @@
-"""What every request meets before its route: tidy paths, and bodies of a sane size."""
+"""What every request meets before its route: tidy paths, bodies of a sane size, methods."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import TYPE_CHECKING
 
-from flask import request
+from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
 from axproxy.errors import BodyTooLarge, ClientError
@@ -48,6 +49,19 @@ def _too_large() -> BodyTooLarge:
     return BodyTooLarge(
         f"the request body is larger than {LARGEST_BODY} bytes; send a shorter conversation"
     )
+
+
+def get_only(routes: Blueprint, path: str, view: Callable[[], Response]) -> None:
+    """Answers GET on `path` and nothing else: Flask would take HEAD, which Ollama has only here and
+    there."""
+
+    @wraps(view)
+    def without_head() -> Response:
+        if request.method == "HEAD":
+            abort(405, valid_methods=["GET"])
+        return view()
+
+    routes.get(path)(without_head)
 
 
 def tidy_paths(app: WSGIApplication) -> WSGIApplication:

@@ -147,6 +147,9 @@ class Replies:
     def failure(self, error: ProxyError) -> bytes:
         return compact({"error": error.message}) + b"\n"
 
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        return error
+
 
 def _ending(finished: Finished) -> dict[str, Any]:
     usage = finished.usage

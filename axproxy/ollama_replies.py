@@ -7,24 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from axproxy.errors import Busy, ProxyError, RuntimeFault
+from axproxy.errors import ProxyError
 from axproxy.go_json import compact
 from axproxy.messages import Event, Finished, Text, Usage
+from axproxy.ollama_errors import cut_short
 
 Clock = Callable[[], datetime]
-
-# Clients look for this one's letters, two blanks included.
-QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
 
 
 def stamp(moment: datetime) -> str:
     """A time that every client can read: some need the fraction, others the zone."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def wording(error: ProxyError) -> str:
-    """How Ollama says it."""
-    return QUEUE_FULL if isinstance(error, Busy) else error.message
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,16 @@ class Replies:
         """The answer to a request without a prompt, once the model is there."""
         return self._object("", done=True, done_reason="load")
 
+    def unloading(self) -> bytes:
+        """The answer to a request to free the card, which has not happened yet."""
+        return self._object("", done=True, done_reason="unload")
+
     def failure(self, error: ProxyError) -> bytes:
         """The last line of a stream that an error cut short."""
-        text = wording(error)
-        if isinstance(error, RuntimeFault):
-            text = f"an error was encountered while running the model: {text}"
-        return compact({"error": text}) + b"\n"
+        return compact({"error": cut_short(error).message}) + b"\n"
+
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        return cut_short(error)
 
     def _object(self, text: str, **rest: Any) -> bytes:
         return compact(

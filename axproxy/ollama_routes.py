@@ -1,20 +1,22 @@
-"""The routes of Ollama's API."""
+"""The routes of Ollama's API that need the model, or tell of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, request
 
 from axproxy import ollama_models, ollama_wire
 from axproxy.client_socket import gone_check
 from axproxy.engine import Engine
 from axproxy.errors import ProxyError
 from axproxy.http_errors import json_response, proxy_error
-from axproxy.http_requests import read_body
-from axproxy.messages import ChatRequest
-from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies, wording
+from axproxy.http_requests import get_only, read_body
+from axproxy.ollama_errors import told
+from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies
+from axproxy.ollama_show import shown
+from axproxy.ollama_wire import Load, Unload, Wish
 from axproxy.streaming import JSON, respond
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
@@ -37,11 +39,11 @@ class OllamaRoutes:
         routes.get("/")(self.running)
         routes.get("/api/version")(self.version)
         routes.get("/api/tags")(self.tags)
-        routes.get("/api/ps")(self.ps)
+        get_only(routes, "/api/ps", self.ps)
         routes.post("/api/show")(self.show)
         routes.post("/api/generate")(self.generate)
         routes.post("/api/chat")(self.chat)
-        routes.register_error_handler(ProxyError, lambda error: proxy_error(error, wording(error)))
+        routes.register_error_handler(ProxyError, lambda error: proxy_error(told(error)))
         return routes
 
     def running(self) -> Response:
@@ -54,17 +56,16 @@ class OllamaRoutes:
         return json_response({"models": [ollama_models.listed(self._engine.card())]})
 
     def ps(self) -> Response:
-        if request.method == "HEAD":  # Ollama has no HEAD here, though it has it on /api/tags
-            abort(405, valid_methods=["GET"])
         models = []
-        if self._engine.not_ready() is None:
-            models.append(ollama_models.loaded(self._engine.card(), self._now()))
+        if loaded := self._engine.loaded():
+            models.append(ollama_models.running(self._engine.card(), loaded, self._now()))
         return json_response({"models": models})
 
     def show(self) -> Response:
         card = self._engine.card()
-        ollama_wire.parse_show(read_body(), card.name)
-        return json_response(ollama_models.shown(card))
+        model = ollama_wire.parse_show(read_body(), card.name)
+        copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
+        return json_response(shown(card, asked_by_copilot_as=model if copilot else None))
 
     def generate(self) -> Response:
         wish = ollama_wire.parse_generate(read_body(), self._engine.card().name)
@@ -74,12 +75,15 @@ class OllamaRoutes:
         wish = ollama_wire.parse_chat(read_body(), self._engine.card().name)
         return self._answer(wish, chat_replies)
 
-    def _answer(
-        self, wish: ChatRequest | ollama_wire.Load, replies: Callable[[str, Clock], Replies]
-    ) -> Response:
+    def _answer(self, wish: Wish, replies: Callable[[str, Clock], Replies]) -> Response:
         encoder = replies(wish.model, self._now)
         gone = gone_check(request.environ)
-        if isinstance(wish, ollama_wire.Load):
-            self._engine.load(gone)
-            return Response(encoder.loaded(), content_type=JSON)
-        return respond(self._engine.answer(wish, gone), encoder, wish.stream)
+        match wish:
+            case Unload():
+                self._engine.unload()
+                return Response(encoder.unloading(), content_type=JSON)
+            case Load():
+                self._engine.load(gone, wish.keep_alive)
+                return Response(encoder.loaded(), content_type=JSON)
+            case _:
+                return respond(self._engine.answer(wish, gone), encoder, wish.stream)

@@ -1,132 +1,164 @@
-"""Ollama's requests: from bytes to what every API means."""
+"""Ollama's requests: from bytes to what every API means.
+
+What is wrong is looked for in the order in which Ollama's handlers do, so that the first complaint
+is theirs: types, the name, what the model cannot do, options, format.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import Fields, well_formed
+from axproxy.go_json import Fields, quoted
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import full_name, require, with_tag
+from axproxy.model_names import NoName, full_name, referred, require, short_name
+from axproxy.ollama_fields import check_format, check_logprobs, keep_alive, think
 from axproxy.ollama_options import parse_options
-
-
-class NotOffered(ClientError):
-    """Something that Ollama can do and this service cannot."""
-
-    status_hint = 501
 
 
 @dataclass(frozen=True)
 class Load:
-    """A request without a prompt: it only wants the model to be there.  `model` is the name as
-    the client wrote it."""
+    """A request without a prompt: it only wants the model to be there, for `keep_alive` seconds
+    (`None`: as ever).  `model` is the name as the client wrote it."""
+
+    model: str
+    keep_alive: float | None = None
+
+
+@dataclass(frozen=True)
+class Unload:
+    """A request without a prompt that keeps the model for no time: it wants the card to be free."""
 
     model: str
 
 
-def parse_generate(body: bytes, resident: str) -> ChatRequest | Load:
+_DETAILS = "remote model details are unavailable"
+
+Wish = ChatRequest | Load | Unload
+
+
+def parse_generate(body: bytes, resident: str) -> Wish:
     """What `POST /api/generate` asks of the model named `resident`.
 
     A prompt is a conversation of one user message, unless it is `raw`.  Raises `ClientError`.
     """
     fields = Fields.read("GenerateRequest", body)
-    model, prompt, system = (fields.string(name) for name in ("model", "prompt", "system"))
-    raw, stream = fields.boolean("raw"), fields.boolean("stream", default=True)
-    template, suffix = fields.string("template"), fields.string("suffix")
-    context = fields.items("context", "[]int")
-    images = fields.items("images", "[]api.ImageData")
-    seconds = keep_alive(fields.anything("keep_alive"))
-    options = fields.mapping("options")
+    common = _Common(fields)
+    prompt, system = fields.string("prompt"), fields.string("system")
+    suffix, template = fields.string("suffix"), fields.string("template")
+    raw, context = fields.boolean("raw"), fields.integers("context")
+    images = fields.images("images")
 
-    require(model, resident)
-    _refuse_unload(seconds, prompt)
+    check_logprobs(fields)
+    try:
+        require(common.model, resident)
+    except NoName as error:
+        raise UnknownModel(f"model '{common.model}' not found") from error
+    if common.unloads and not prompt:
+        return Unload(common.model)
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
+    common.refuse_thinking()
     if suffix:
         raise ClientError(f"{full_name(resident)} does not support insert")
-    if images:
-        raise _no_images(model)
-    sampling, limits = parse_options(options)
+    sampling, limits = parse_options(common.options)
     if not prompt:
-        return Load(model)
+        return Load(common.model, common.keep_alive)
+    common.refuse(images)
     before = [Message("system", system)] if system else []
-    messages = (*before, Message("user", prompt))
-    return ChatRequest(messages, model, sampling, limits, stream=stream, raw=raw)
+    return ChatRequest(
+        (*before, Message("user", prompt)),
+        common.model,
+        sampling,
+        limits,
+        stream=common.stream,
+        raw=raw,
+        keep_alive=common.keep_alive,
+    )
 
 
-def parse_chat(body: bytes, resident: str) -> ChatRequest | Load:
+def parse_chat(body: bytes, resident: str) -> Wish:
     """What `POST /api/chat` asks of the model named `resident`.  Raises `ClientError`."""
     fields = Fields.read("ChatRequest", body)
-    model, stream = fields.string("model"), fields.boolean("stream", default=True)
+    common = _Common(fields)
     turns = fields.objects("messages", "api.Message")
-    images = [image for turn in turns for image in turn.items("images", "[]api.ImageData")]
-    messages = tuple(Message(turn.string("role").lower(), turn.string("content")) for turn in turns)
-    tools = fields.items("tools", "api.Tools")
-    seconds = keep_alive(fields.anything("keep_alive"))
-    options = fields.mapping("options")
+    messages = tuple(_message(turn) for turn in turns)
+    images = [image for turn in turns for image in turn.images("images")]
+    tools = fields.objects("tools", "api.Tool", "api.Tools")
 
-    if not model:
-        raise ClientError("model is required")
-    require(model, resident)
-    _refuse_unload(seconds, messages)
+    check_logprobs(fields)
+    require(common.model, resident)
+    if common.unloads and not messages:
+        return Unload(common.model)
+    common.refuse_thinking()
     if tools:
         raise ClientError(f"{full_name(resident)} does not support tools")
-    if images:
-        raise _no_images(model)
-    sampling, limits = parse_options(options)
+    sampling, limits = parse_options(common.options)
     if not messages:
-        return Load(model)
-    return ChatRequest(messages, model, sampling, limits, stream=stream)
+        return Load(common.model, common.keep_alive)
+    common.refuse(images)
+    return ChatRequest(
+        messages,
+        common.model,
+        sampling,
+        limits,
+        stream=common.stream,
+        keep_alive=common.keep_alive,
+    )
 
 
-def parse_show(body: bytes, resident: str) -> None:
-    """Raises `ClientError` unless `POST /api/show` asks for the model named `resident`."""
+def parse_show(body: bytes, resident: str) -> str:
+    """The name by which `POST /api/show` asks for the model `resident`.  Raises `ClientError`."""
     fields = Fields.read("ShowRequest", body)
-    # Ollama's own command line sends an empty "model" beside the old field's "name".
-    model = fields.string("model") or fields.string("name")
-    if not model:
-        raise ClientError("model is required")
+    for ignored in ("system", "template"):
+        fields.string(ignored)
+    fields.boolean("verbose")
+    fields.mapping("options")
+    model = named(fields)
     try:
-        require(model, resident)
+        require(model, resident, _DETAILS)
     except UnknownModel as error:
-        raise UnknownModel(f"model '{with_tag(model)}' not found") from error
+        raise UnknownModel(f"model '{short_name(referred(model, _DETAILS))}' not found") from error
+    return model
 
 
-def keep_alive(value: Any) -> float | None:
-    """Seconds that the model should stay loaded; `None` leaves it to the service.
-
-    A number counts seconds, a string is a duration with a unit, negative means for ever.  Raises
-    `ClientError` in Go's words.
-    """
-    match value:
-        case None:
-            return None
-        case bool() | list() | dict():
-            raise ClientError(f"Unsupported type: '{_GO_TYPES[type(value)]}'")
-        case str():
-            try:
-                return parse_duration(well_formed(value))
-            except ValueError as error:
-                raise ClientError(str(error)) from error
-        case _:
-            return FOREVER if value < 0 else float(value)
+def named(fields: Fields) -> str:
+    """The model that is meant: Ollama's own command line sends an empty `model` beside the old
+    `name`."""
+    model, name = fields.string("model"), fields.string("name")
+    return model or name
 
 
-_GO_TYPES = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
+class _Common:
+    """What both requests have."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.model = fields.string("model")
+        self.stream = fields.boolean("stream", default=True)
+        self.options = fields.mapping("options")
+        self.keep_alive = keep_alive(fields.anything("keep_alive"))
+        self._think = think(fields.anything("think"))
+        self._format: Any = fields.anything("format")
+        for ignored in ("truncate", "shift", "_debug_render_only"):
+            fields.boolean(ignored)
+
+    @property
+    def unloads(self) -> bool:
+        return self.keep_alive == 0
+
+    def refuse_thinking(self) -> None:
+        if self._think:
+            raise ClientError(f"{quoted(self.model)} does not support thinking")
+
+    def refuse(self, images: list[str]) -> None:
+        if images:
+            raise ClientError(f"{quoted(self.model)} does not support images")
+        check_format(self._format)
 
 
-def _refuse_unload(seconds: float | None, asked: object) -> None:
-    # To answer "unload" would be a lie that `ollama ps` gives away, and to load the model would
-    # be the opposite of what was asked.
-    if seconds == 0 and not asked:
-        raise NotOffered(
-            "unloading a model is not available: it stays loaded as long as the service runs; "
-            "to free the card, stop the service"
-        )
-
-
-def _no_images(model: str) -> ClientError:
-    return ClientError(f'"{model}" does not support images')
+def _message(turn: Fields) -> Message:
+    for ignored in ("thinking", "tool_name", "tool_call_id"):
+        turn.string(ignored)
+    turn.objects("tool_calls", "api.ToolCall")
+    return Message(turn.string("role").lower(), turn.string("content"))

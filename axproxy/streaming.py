@@ -31,6 +31,9 @@ class Encoder(Protocol):
     def failure(self, error: ProxyError) -> bytes:
         """The last line of a stream whose status has been sent already."""
 
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        """The error to raise where a part of the answer is lost, for nothing has been sent."""
+
 
 def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
     """The response for `answer`, which is closed when the response is, or when this raises.
@@ -47,6 +50,10 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
             if isinstance(event, Finished):
                 return Response(encoder.whole("".join(pieces), event), content_type=JSON)
             pieces.append(event.text)
+    except ProxyError as error:
+        if any(pieces):
+            raise encoder.cut_short(error) from error
+        raise
     finally:
         answer.close()
     raise RuntimeError("an answer must end with Finished or an error")

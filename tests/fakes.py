@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from axproxy.engine import Gone, ModelCard
+from axproxy.engine import Gone, Loaded, ModelCard
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 
@@ -24,6 +24,9 @@ CARD = ModelCard(
     digest="3bd6d254bdf09b63423230a3bd0ee4f9a72930998fe68e6807755ce00d6f737e",
     modified_at=datetime(2026, 11, 20, 12, 25, 47, tzinfo=UTC),
     context_length=2559,
+    layers=28,
+    embedding_length=1024,
+    vocabulary=151936,
 )
 
 Step = Event | BaseException  # an exception is raised instead of an event
@@ -63,10 +66,12 @@ class FakeEngine:
     the_card: ModelCard = CARD
     problem: ProxyError | None = None
     refusal: BaseException | None = None
+    resident: Loaded | None = field(default_factory=lambda: Loaded(None))
     history: list[ChatRequest] = field(default_factory=list)
     gones: list[Gone] = field(default_factory=list)
     answers: list[FakeAnswer] = field(default_factory=list)
-    loads: int = 0
+    loads: list[float | None] = field(default_factory=list)  # each with its `keep_alive`
+    unloads: int = 0
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         self.history.append(request)
@@ -82,8 +87,14 @@ class FakeEngine:
     def not_ready(self) -> ProxyError | None:
         return self.problem
 
-    def load(self, gone: Gone) -> None:
-        self.loads += 1
+    def loaded(self) -> Loaded | None:
+        return self.resident
+
+    def unload(self) -> None:
+        self.unloads += 1
+
+    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
+        self.loads.append(keep_alive)
         self.gones.append(gone)
         if self.refusal:
             raise self.refusal

@@ -123,9 +123,20 @@ def test_keys_match_in_any_case_and_null_is_nothing() -> None:
     assert fields.boolean("stream", default=True) is False
     assert fields.string("missing") == ""
     assert fields.boolean("missing", default=True) is True
-    assert fields.items("missing", "[]int") == []
+    assert fields.integer("missing") == 0
+    assert fields.integers("missing") == []
+    assert fields.images("missing") == []
+    assert fields.objects("missing", "api.Message") == []
     assert fields.mapping("missing") == {}
     assert fields.anything("missing") is None
+
+
+def test_null_among_elements_is_gos_zero() -> None:
+    fields = Fields("T", {"numbers": [1, None], "images": ["QUJD", None], "turns": [None]})
+
+    assert fields.integers("numbers") == [1, 0]
+    assert fields.images("images") == ["QUJD", ""]
+    assert fields.objects("turns", "api.Message")[0].string("role") == ""
 
 
 def test_half_a_character_is_read_as_a_replacement_character() -> None:

@@ -145,7 +145,7 @@ def test_load_waits_for_the_configured_model(
 ) -> None:
     reply = client.post("/load", data=body)
 
-    assert engine.loads == 1
+    assert engine.loads == [None]
     assert reply.get_json() == {
         "status": "ok",
         "model": "qwen3:0.6b",
@@ -176,7 +176,7 @@ def test_load_says_how_to_use_another_model(
     assert reply.get_json()["error"].endswith(
         "to use another one, set AX650_MODEL_PATH and restart the service"
     )
-    assert engine.loads == 0
+    assert engine.loads == []
 
 
 def test_load_says_why_the_model_cannot_be_loaded(client: FlaskClient, engine: FakeEngine) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
-from axproxy.errors import Busy, GaveUp, PromptTooLong, Starting
+from axproxy.engine import Loaded
+from axproxy.errors import GaveUp
 from axproxy.messages import Message
 from tests.fakes import CARD, FakeEngine
 
@@ -22,134 +24,6 @@ DETAILS = {
     "parameter_size": "0.6B",
     "quantization_level": "W8A16",
 }
-
-# What is posted, and Ollama's status and text for it.
-CHAT, GENERATE, SHOW = "/api/chat", "/api/generate", "/api/show"
-USER = '"messages":[{"role":"user","content":"Hi"}]'
-MISFIT = "json: cannot unmarshal {} into Go {}".format
-ERRORS = [
-    (CHAT, "", 400, "missing request body"),
-    (GENERATE, "  ", 400, "missing request body"),
-    (SHOW, "", 400, "missing request body"),
-    (CHAT, "{", 400, "unexpected EOF"),
-    (CHAT, "hello", 400, "invalid character 'h' looking for beginning of value"),
-    (CHAT, "[]", 400, MISFIT("array", "value of type api.ChatRequest")),
-    (GENERATE, "3", 400, MISFIT("number", "value of type api.GenerateRequest")),
-    (SHOW, '"x"', 400, MISFIT("string", "value of type api.ShowRequest")),
-    (CHAT, "null", 400, "model is required"),
-    (
-        CHAT,
-        '{"stream":"no"}',
-        400,
-        MISFIT("string", "struct field ChatRequest.stream of type bool"),
-    ),
-    (CHAT, '{"model":1}', 400, MISFIT("number", "struct field ChatRequest.model of type string")),
-    (
-        CHAT,
-        '{"messages":{}}',
-        400,
-        MISFIT("object", "struct field ChatRequest.messages of type []api.Message"),
-    ),
-    (
-        CHAT,
-        '{"messages":["Hi"]}',
-        400,
-        MISFIT("string", "struct field ChatRequest.messages of type api.Message"),
-    ),
-    (
-        CHAT,
-        '{"messages":[{"content":[{"type":"text"}]}]}',
-        400,
-        MISFIT("array", "struct field ChatRequest.messages.content of type string"),
-    ),
-    (
-        GENERATE,
-        '{"prompt":true}',
-        400,
-        MISFIT("bool", "struct field GenerateRequest.prompt of type string"),
-    ),
-    (
-        GENERATE,
-        '{"options":[]}',
-        400,
-        MISFIT("array", "struct field GenerateRequest.options of type map[string]interface {}"),
-    ),
-    (CHAT, "{}", 400, "model is required"),
-    (CHAT, '{"model":""}', 400, "model is required"),
-    (SHOW, '{"name":""}', 400, "model is required"),
-    (GENERATE, "{}", 404, "model '' not found"),
-    (GENERATE, '{"model":"nope"}', 404, "model 'nope' not found"),
-    (CHAT, '{"model":"nope"}', 404, "model 'nope' not found"),
-    (SHOW, '{"model":"nope"}', 404, "model 'nope:latest' not found"),
-    (CHAT, '{"keep_alive":"banana"}', 400, 'time: invalid duration "banana"'),
-    (CHAT, '{"keep_alive":"10"}', 400, 'time: missing unit in duration "10"'),
-    (GENERATE, '{"keep_alive":true}', 400, "Unsupported type: 'bool'"),
-    (
-        GENERATE,
-        '{"model":"qwen3:0.6b","prompt":"a","raw":true,"system":"b"}',
-        400,
-        "raw mode does not support template, system, or context",
-    ),
-    (
-        GENERATE,
-        '{"model":"qwen3:0.6b","prompt":"a","suffix":"b"}',
-        400,
-        "registry.ollama.ai/library/qwen3:0.6b does not support insert",
-    ),
-    (
-        CHAT,
-        '{"model":"Qwen3:0.6b","tools":[{}],' + USER + "}",
-        400,
-        "registry.ollama.ai/library/qwen3:0.6b does not support tools",
-    ),
-    (
-        GENERATE,
-        '{"model":"Qwen3:0.6b","prompt":"a","images":["QUJD"]}',
-        400,
-        '"Qwen3:0.6b" does not support images',
-    ),
-    (
-        CHAT,
-        '{"model":"qwen3:0.6b","messages":[{"images":["QUJD"]}]}',
-        400,
-        '"qwen3:0.6b" does not support images',
-    ),
-    *(
-        (CHAT, f'{{"model":"qwen3:0.6b",{USER},"options":{{"{name}":{value}}}}}', 500, says)
-        for name, value, says in [
-            ("temperature", '"hot"', 'option "temperature" must be of type float32'),
-            ("temperature", "true", 'option "temperature" must be of type float32'),
-            ("top_k", "[]", 'option "top_k" must be of type integer'),
-            ("num_ctx", "false", 'option "num_ctx" must be of type integer'),
-            ("use_mmap", "1", 'option "use_mmap" must be of type boolean'),
-            ("stop", '"END"', 'option "stop" must be of type array'),
-            ("stop", "[1]", 'option "stop" must be of an array of strings'),
-        ]
-    ),
-    *(
-        (
-            GENERATE,
-            f'{{"model":"qwen3:0.6b","prompt":"","keep_alive":{zero}}}',
-            501,
-            "unloading a model is not available: it stays loaded as long as the service runs; "
-            "to free the card, stop the service",
-        )
-        for zero in ("0", '"0s"')
-    ),
-]
-
-
-@pytest.mark.parametrize(("path", "body", "status", "says"), ERRORS)
-def test_errors_are_ollamas(
-    client: FlaskClient, engine: FakeEngine, path: str, body: str, status: int, says: str
-) -> None:
-    reply = client.post(path, data=body)
-
-    assert reply.get_json() == {"error": says}
-    assert reply.status_code == status
-    assert reply.content_type == "application/json; charset=utf-8"
-    assert not engine.history
-    assert not engine.loads
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -185,7 +59,7 @@ def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
                 "modified_at": "2026-11-20T12:25:47.000000Z",
                 "size": 780_000_000,
                 "digest": CARD.digest,
-                "details": {**DETAILS, "context_length": 2559, "embedding_length": 0},
+                "details": {**DETAILS, "context_length": 2559, "embedding_length": 1024},
                 "capabilities": ["completion"],
             }
         ]
@@ -206,28 +80,11 @@ def test_ps_lists_the_model_once_it_is_loaded(client: FlaskClient, engine: FakeE
         "size_vram": 780_000_000,
         "context_length": 2559,
     }
-    engine.problem = Starting("the model is being loaded")
+    engine.resident = Loaded(datetime(2026, 11, 21, 10, 30, tzinfo=timezone(timedelta(hours=2))))
+    (model,) = client.get("/api/ps").get_json()["models"]
+    assert model["expires_at"] == "2026-11-21T08:30:00.000000Z"
+    engine.resident = None
     assert client.get("/api/ps").data == b'{"models":[]}'
-    assert client.head("/api/ps").status_code == 405
-
-
-def test_show_describes_the_model(client: FlaskClient, engine: FakeEngine) -> None:
-    reply = client.post("/api/show", data=b'{"model":"","name":"library/qwen3:0.6b"}').get_json()
-
-    assert reply == {
-        "details": DETAILS,
-        "model_info": {
-            "general.architecture": "qwen3",
-            "general.basename": "qwen3",
-            "qwen3.context_length": 2559,
-        },
-        "capabilities": ["completion"],
-        "modified_at": "2026-11-20T12:25:47.000000Z",
-    }
-    engine.the_card = replace(CARD, context_length=None)
-    reply = client.post("/api/show", json={"model": "qwen3:0.6b"}).get_json()
-    assert not any("context_length" in key for key in reply["model_info"])
-    assert client.get("/api/tags").get_json()["models"][0]["details"]["context_length"] == 0
 
 
 def lines(client: FlaskClient, path: str, **fields: Any) -> list[dict[str, Any]]:
@@ -301,46 +158,54 @@ def test_without_streaming_the_answer_is_one_object(
     assert reply.content_type == "application/json; charset=utf-8"
 
 
-@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+EMPTY = {"/api/generate": {"response": ""}}
+EMPTY["/api/chat"] = {"message": {"role": "assistant", "content": ""}}
+
+
+def only_object(reply: TestResponse) -> dict[str, Any]:
+    assert reply.status_code == 200
+    assert reply.content_type == "application/json; charset=utf-8"
+    body: dict[str, Any] = reply.get_json()
+    del body["created_at"]
+    return body
+
+
+@pytest.mark.parametrize("path", EMPTY)
+@pytest.mark.parametrize("stream", [True, False, None])
 def test_a_load_is_answered_once_the_model_is_there(
+    client: FlaskClient, engine: FakeEngine, path: str, stream: bool | None
+) -> None:
+    body = {"model": "Qwen3:0.6b", "stream": stream, "keep_alive": "5m"}
+    reply = client.post(path, json=body)
+
+    loaded = {"model": "Qwen3:0.6b", **EMPTY[path], "done": True, "done_reason": "load"}
+    assert only_object(reply) == loaded
+    assert engine.loads == [300]
+    engine.refusal = GaveUp("the runtime failed too often")
+    assert client.post(path, json=body).status_code == 503
+
+
+@pytest.mark.parametrize("path", EMPTY)
+def test_an_unload_is_answered_at_once_even_when_nothing_is_loaded(
     client: FlaskClient, engine: FakeEngine, path: str
 ) -> None:
-    reply = client.post(path, json={"model": "qwen3:0.6b", "stream": True})
+    engine.resident, engine.refusal = None, GaveUp("the runtime failed too often")
+    reply = client.post(path, json={"model": "qwen3:0.6b", "keep_alive": "0s"})
 
-    assert reply.get_json()["done_reason"] == "load"
-    assert reply.content_type == "application/json; charset=utf-8"
-    assert engine.loads == 1
-    engine.refusal = GaveUp("the runtime failed too often")
-    assert client.post(path, json={"model": "qwen3:0.6b"}).status_code == 503
+    unloaded = {"model": "qwen3:0.6b", **EMPTY[path], "done": True, "done_reason": "unload"}
+    assert only_object(reply) == unloaded
+    assert (engine.loads, engine.unloads) == ([], 1)
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "retry_after", "says"),
-    [
-        (
-            Busy("full", retry_after=7),
-            503,
-            "7",
-            "server busy, please try again.  maximum pending requests exceeded",
-        ),
-        (Starting("the model is being loaded"), 503, "5", "the model is being loaded"),
-        (GaveUp("ask an operator"), 503, None, "ask an operator"),
-        (PromptTooLong("too long"), 400, None, "too long"),
-    ],
-)
-def test_what_the_engine_refuses_has_a_status_and_a_time_to_try_again(
-    client: FlaskClient,
-    engine: FakeEngine,
-    error: Exception,
-    status: int,
-    retry_after: str | None,
-    says: str,
+def test_how_long_the_model_stays_goes_to_the_engine(
+    client: FlaskClient, engine: FakeEngine
 ) -> None:
-    engine.refusal = error
-    reply = client.post("/api/generate", json={"model": "qwen3:0.6b", "prompt": "Hi"})
+    for value in (0, "5m", -1, None):
+        client.post(
+            "/api/generate", json={"model": "qwen3:0.6b", "prompt": "Hi", "keep_alive": value}
+        )
 
-    assert (reply.status_code, reply.headers.get("Retry-After")) == (status, retry_after)
-    assert reply.get_json() == {"error": says}
+    assert [request.keep_alive for request in engine.history] == [0, 300, math.inf, None]
 
 
 def test_the_content_type_of_a_request_does_not_matter(client: FlaskClient) -> None:

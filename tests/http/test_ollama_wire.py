@@ -9,23 +9,22 @@ from typing import Any
 import pytest
 
 from axproxy.durations import FOREVER
-from axproxy.errors import Busy, ClientError, RuntimeGone, Starting
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Sampling, Text, Usage
-from axproxy.model_names import same_model, with_tag
+from axproxy.ollama_fields import keep_alive
 from axproxy.ollama_options import TYPES, parse_options
 from axproxy.ollama_replies import chat_replies, generate_replies, stamp, statistics
-from axproxy.ollama_wire import Load, keep_alive, parse_chat, parse_generate
+from axproxy.ollama_wire import Load, Unload, Wish, parse_chat, parse_generate
 from tests.fakes import USAGE
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "qwen3:0.6b"
 
 
-def chat(**fields: Any) -> ChatRequest | Load:
+def chat(**fields: Any) -> Wish:
     return parse_chat(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
 
 
-def generate(**fields: Any) -> ChatRequest | Load:
+def generate(**fields: Any) -> Wish:
     return parse_generate(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
 
 
@@ -66,30 +65,60 @@ def test_a_raw_prompt_goes_to_the_model_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": None, "keep_alive": -1}])
+@pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": None, "keep_alive": None}])
 def test_a_request_without_a_prompt_only_loads_the_model(fields: dict[str, Any]) -> None:
     assert generate(**fields) == Load(MODEL)
 
 
-@pytest.mark.parametrize("fields", [{}, {"messages": []}, {"messages": None, "keep_alive": "5m"}])
+@pytest.mark.parametrize("fields", [{}, {"messages": []}, {"messages": None}])
 def test_a_chat_without_messages_only_loads_the_model(fields: dict[str, Any]) -> None:
     assert chat(**fields) == Load(MODEL)
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, "+0", "0s", "-0s", "0h0m", 1e-10])
+def test_no_prompt_and_no_time_to_stay_unload_the_model(nothing: object) -> None:
+    assert generate(keep_alive=nothing) == Unload(MODEL)
+    assert chat(keep_alive=nothing, stream=False) == Unload(MODEL)
+    # What `ollama stop` sends:
+    empty = dict.fromkeys(("prompt", "suffix", "system", "template"), "")
+    assert generate(**empty, keep_alive=nothing, options=None) == Unload(MODEL)
+
+
+def test_how_long_to_stay_goes_with_a_prompt_and_with_a_load() -> None:
+    assert generate(keep_alive="5m") == Load(MODEL, 300)
+    assert chat(keep_alive=-1) == Load(MODEL, FOREVER)
+    assert chat(keep_alive=0, messages=[{"role": "user"}]) == ChatRequest(
+        (Message("user", ""),), MODEL, stream=True, keep_alive=0
+    )
+    assert generate(keep_alive=0.5, prompt="Hi") == ChatRequest(
+        (Message("user", "Hi"),), MODEL, stream=True, keep_alive=0.5
+    )
 
 
 def test_what_the_card_cannot_use_is_ignored() -> None:
     wish = generate(
         prompt="Hi",
         template="{{ .Prompt }}",
-        format="json",
+        format={"type": "object"},
         think=False,
         context=[1, 2],
-        keep_alive=0,
         images=[],
         suffix="",
+        truncate=False,
+        shift=False,
+        logprobs=True,
+        top_logprobs=20,
+        _debug_render_only=True,
         whatever={"a": 1},
     )
 
     assert wish == ChatRequest((Message("user", "Hi"),), MODEL, stream=True)
+
+
+@pytest.mark.parametrize("form", [None, "", "json", {}, {"type": "object"}])
+def test_a_form_that_ollama_knows_is_no_error(form: object) -> None:
+    assert isinstance(chat(messages=[{"content": "Hi"}], format=form), ChatRequest)
+    assert generate(format="yaml") == Load(MODEL)  # a load has no form
 
 
 @pytest.mark.parametrize(
@@ -103,6 +132,13 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
         ("0s", 0),
         ("5m", 300),
         ("-1m", FOREVER),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        (-0.5, FOREVER),
+        (1e10, FOREVER),
+        (1e300, FOREVER),
+        ("2562047h", 2562047 * 3600),
     ],
 )
 def test_keep_alive_is_seconds_or_a_duration(value: object, seconds: float | None) -> None:
@@ -137,31 +173,6 @@ def test_options_become_sampling_and_limits(
     options: dict[str, Any], sampling: Sampling, limits: Limits
 ) -> None:
     assert parse_options(options) == (sampling, limits)
-
-
-@pytest.mark.parametrize(
-    ("name", "same"),
-    [
-        ("qwen3:0.6b", True),
-        ("QWEN3:0.6B", True),
-        (" qwen3:0.6b ", True),
-        ("library/qwen3:0.6b", True),
-        ("registry.ollama.ai/library/Qwen3:0.6b", True),
-        ("qwen3", False),
-        ("other/qwen3:0.6b", False),
-        ("library/library/qwen3:0.6b", False),
-        ("qwen3:0.6b:latest", False),
-        ("", False),
-    ],
-)
-def test_a_model_has_several_names(name: str, same: bool) -> None:
-    assert same_model(name, "qwen3:0.6b") is same
-
-
-@pytest.mark.parametrize("name", ["mock", "mock:latest", "library/MOCK"])
-def test_a_name_without_a_tag_means_latest(name: str) -> None:
-    assert same_model(name, "mock:latest")
-    assert with_tag(name).lower() == "mock:latest"
 
 
 def test_a_chat_in_lines() -> None:
@@ -199,19 +210,6 @@ def test_a_completion_in_lines() -> None:
         '{"model":"m","created_at":"2026-11-20T12:00:00.000000Z","response":"",'
         '"done":true,"done_reason":"load"}'
     )
-
-
-@pytest.mark.parametrize(
-    ("error", "says"),
-    [
-        (RuntimeGone("it died"), "an error was encountered while running the model: it died"),
-        (Starting("wait"), "wait"),
-        (ClientError("no"), "no"),
-        (Busy("full"), "server busy, please try again.  maximum pending requests exceeded"),
-    ],
-)
-def test_a_stream_cut_short_ends_with_the_error_alone(error: Any, says: str) -> None:
-    assert json.loads(generate_replies("m", lambda: NOON).failure(error)) == {"error": says}
 
 
 def test_the_parts_never_take_longer_than_the_total() -> None:

@@ -33,8 +33,8 @@ def test_an_error_before_the_first_event_has_its_status(
     engine.script = [RuntimeStalled("nothing came for a minute")]
     reply = client.post(path, json={**body, "stream": stream})
 
-    assert reply.status_code == 504
-    assert reply.get_json() == {"error": "nothing came for a minute"}
+    assert reply.status_code == (500 if path.startswith("/api/") else 504)
+    assert reply.get_json()["error"].endswith("nothing came for a minute")
     assert engine.answers[0].closed
 
 
@@ -59,8 +59,8 @@ def test_without_streaming_an_error_has_its_status_at_any_time(
     engine.script = [Text("Hel"), RuntimeGone("it died")]
     reply = client.post(path, json={**body, "stream": False})
 
-    assert reply.status_code == 502
-    assert reply.get_json() == {"error": "it died"}
+    assert reply.status_code == (500 if path.startswith("/api/") else 502)
+    assert reply.get_json()["error"].endswith("it died")
     assert engine.answers[0].closed
 
 

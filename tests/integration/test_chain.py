@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from axproxy.ports import free_port
-from tests.integration.conftest import ROOT, Service, Start, run
+from tests.service import ROOT, Service, Start, run
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -156,7 +156,7 @@ def test_a_long_conversation_is_cut_at_its_beginning(shared: Service) -> None:
 
 def half_asked(service: Service, body: dict, path: str = "/api/chat") -> socket.socket:
     data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
     client = socket.create_connection(("127.0.0.1", service.port), timeout=10)
     client.sendall(head.encode() + data)
     return client

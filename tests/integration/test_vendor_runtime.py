@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import ROOT, Start, run
+from tests.service import ROOT, Start, run
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration

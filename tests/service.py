@@ -6,18 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 import requests
 
 from axproxy.ports import free_port
 from tests.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 QUICK_MOCK = "--load-seconds 0.2 --tokens-per-second 300"
 
 HTTP = requests.Session()
@@ -109,33 +108,3 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 Start = Callable[..., Service]
-
-
-@pytest.fixture(scope="session")
-def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts services; each is ended at the latest with the session."""
-    started: list[Service] = []
-
-    def start(
-        *,
-        wait: bool = True,
-        command: list[str] | None = None,
-        folder: Path | None = None,
-        **environ: str,
-    ) -> Service:
-        log = tmp_path_factory.mktemp("service") / "log"
-        service = Service(environ, log, command, folder)
-        started.append(service)
-        if wait:
-            eventually(service.ready, seconds=30)
-        return service
-
-    yield start
-    for service in started:
-        service.stop()
-
-
-@pytest.fixture(scope="session")
-def shared(start_service: Start) -> Service:
-    """One service for the tests that leave it as they found it."""
-    return start_service()

@@ -1,0 +1,43 @@
+"""Our errors in Ollama's words: clients look for these letters."""
+
+from __future__ import annotations
+
+from axproxy.errors import Busy, PromptTooLong, ProxyError, RuntimeFault, TokenizerGone
+
+QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"  # two blanks
+TOO_LONG = (
+    "the prompt is longer than the context length currently available to the model; shorten the "
+    "prompt, adjust the context length in settings, or use a model with a longer context length"
+)
+RUNNER_STOPPED = (
+    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
+    "error, check ollama server logs for details"
+)
+CUT_SHORT = "an error was encountered while running the model"
+
+
+def told(error: ProxyError) -> ProxyError:
+    """`error` as Ollama tells it while nothing of the answer is there."""
+    match error:
+        case Busy():
+            return _reworded(error, QUEUE_FULL)
+        case PromptTooLong():
+            return _reworded(error, TOO_LONG)
+        case TokenizerGone():  # back within seconds, and the card is fine
+            return error
+        case RuntimeFault():
+            return _reworded(error, f"{RUNNER_STOPPED}: {error.message}", 500)
+    return error
+
+
+def cut_short(error: ProxyError) -> ProxyError:
+    """`error` as Ollama tells it in the middle of an answer."""
+    if isinstance(error, RuntimeFault):
+        return _reworded(error, f"{CUT_SHORT}: {error.message}", 500)
+    return told(error)
+
+
+def _reworded(error: ProxyError, message: str, status: int | None = None) -> ProxyError:
+    reworded = ProxyError(message, error.retry_after)
+    reworded.status_hint = status or error.status_hint
+    return reworded

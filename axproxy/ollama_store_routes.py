@@ -1,0 +1,60 @@
+"""The routes with which Ollama's clients manage models; and those that need an embedding model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NoReturn
+
+from flask import Blueprint, Response, request
+
+from axproxy import ollama_store_wire as wire
+from axproxy.engine import Engine
+from axproxy.errors import ClientError, ProxyError
+from axproxy.go_json import compact
+from axproxy.http_errors import json_response, proxy_error
+from axproxy.http_requests import read_body
+from axproxy.streaming import NDJSON
+
+_DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
+
+
+class OllamaStoreRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("ollama_store", __name__)
+        routes.post("/api/pull")(self.pull)
+        routes.post("/api/push")(self._refuse(wire.refuse_push))
+        routes.delete("/api/delete")(self._refuse(wire.refuse_delete))
+        routes.post("/api/copy")(self._refuse(wire.refuse_copy))
+        routes.post("/api/create")(self._refuse(wire.refuse_create))
+        routes.post("/api/embed")(self._refuse(wire.refuse_embed))
+        routes.post("/api/embeddings")(self._refuse(wire.refuse_embeddings))
+        routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
+        routes.register_error_handler(ProxyError, proxy_error)
+        return routes
+
+    def pull(self) -> Response:
+        card = self._engine.card()
+        pull = wire.parse_pull(read_body(), card.name)
+        if pull.stream:
+            return Response(wire.pull_lines(pull, card), content_type=NDJSON)
+        body = {"status": "success"} if pull.ours else {"error": wire.NO_SUCH_MANIFEST}
+        status = 200 if pull.ours else 500
+        return Response(compact(body), status, content_type="application/json")
+
+    def _refuse(self, refuse: Callable[[bytes, str], NoReturn]) -> Callable[[], NoReturn]:
+        def view() -> NoReturn:
+            refuse(read_body(), self._engine.card().name)
+
+        view.__name__ = refuse.__name__  # Flask tells views apart by it
+        return view
+
+    def blob(self, digest: str) -> Response:
+        if not _DIGEST.fullmatch(digest):
+            raise ClientError("invalid digest format")
+        if request.method == "HEAD":
+            return json_response({"error": f'blob "{digest}" not found'}, 404)
+        raise wire.refusal("creating models")

@@ -1,0 +1,155 @@
+"""What Ollama's clients ask of its store of models: here there is one, and it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError, UnknownModel
+from axproxy.go_json import Fields, compact, quoted
+from axproxy.model_names import (
+    CloudModel,
+    InvalidName,
+    ModelName,
+    NoName,
+    require,
+    same_model,
+)
+from axproxy.ollama_wire import named
+
+NO_SUCH_MANIFEST = "pull model manifest: file does not exist"  # `ollama run` looks for it
+
+
+class NotOurs(ClientError):
+    """Ollama would do it, and this service does not."""
+
+    status_hint = 403
+
+
+def refusal(what: str) -> NotOurs:
+    return NotOurs(
+        f"{what} is not available here: this service runs the one model that AX650_MODEL_PATH names"
+    )
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A download of a model; `ours` when it is here already."""
+
+    stream: bool
+    ours: bool
+
+
+def parse_pull(body: bytes, resident: str) -> Pull:
+    """What `POST /api/pull` asks.  Raises `ClientError`."""
+    fields = _read("PullRequest", body, switches=("insecure",), texts=("username", "password"))
+    stream = fields.boolean("stream", default=True)
+    try:
+        require(named(fields), resident)
+    except NoName as error:
+        raise InvalidName("invalid model name") from error
+    except (UnknownModel, CloudModel):
+        return Pull(stream, ours=False)
+    return Pull(stream, ours=True)
+
+
+def pull_lines(pull: Pull, card: ModelCard) -> Iterator[bytes]:
+    """What Ollama reports of a download; nothing is downloaded."""
+    statuses: list[dict[str, Any]] = [{"status": "pulling manifest"}]
+    if pull.ours:
+        parts = {"digest": f"sha256:{card.digest}", "total": card.size, "completed": card.size}
+        layer = {name: value for name, value in parts.items() if value}
+        statuses.append({"status": f"pulling {card.digest[:12]}", **layer})
+        last = ("verifying sha256 digest", "writing manifest", "success")
+        statuses += [{"status": status} for status in last]
+    else:
+        statuses.append({"error": NO_SUCH_MANIFEST})
+    for status in statuses:
+        yield compact(status) + b"\n"
+
+
+def refuse_push(body: bytes, _resident: str) -> NoReturn:
+    fields = _read("PushRequest", body, switches=("insecure", "stream"))
+    if not named(fields):
+        raise NoName("model is required")
+    raise refusal("pushing models")
+
+
+def refuse_delete(body: bytes, resident: str) -> NoReturn:
+    model = named(_read("DeleteRequest", body))
+    try:
+        require(model, resident)
+    except InvalidName as error:
+        raise InvalidName(f"name {quoted(model)} is invalid") from error
+    except CloudModel as error:
+        raise UnknownModel(f"model '{model}' not found") from error
+    raise refusal("deleting models")
+
+
+def refuse_copy(body: bytes, resident: str) -> NoReturn:
+    fields = _read("CopyRequest", body)
+    source, destination = fields.string("source"), fields.string("destination")
+    for name, text in (("source", source), ("destination", destination)):
+        try:
+            ModelName.parse(text)
+        except InvalidName as error:
+            raise InvalidName(f"{name} {quoted(text)} is invalid") from error
+    if not same_model(source, resident):
+        raise UnknownModel(f"model {quoted(source)} not found")
+    raise refusal("copying models")
+
+
+def refuse_create(body: bytes, _resident: str) -> NoReturn:
+    fields = _read("CreateRequest", body, switches=("stream",), texts=("from", "quantize"))
+    ModelName.parse(named(fields))
+    if not (fields.string("from") or fields.mapping("files", "map[string]string")):
+        raise ClientError("neither 'from' or 'files' was specified")
+    raise refusal("creating models")
+
+
+def refuse_embed(body: bytes, resident: str) -> NoReturn:
+    fields = _read("EmbedRequest", body, switches=("truncate",))
+    fields.mapping("options")
+    fields.integer("dimensions")
+    model, input_ = fields.string("model"), fields.anything("input")
+    try:
+        _require_for_embedding(model, resident)
+    except NoName as error:
+        raise UnknownModel(f"model '{model}' not found") from error
+    texts = input_ if isinstance(input_, list) else [] if input_ is None else [input_]
+    if not all(isinstance(text, str) for text in texts):
+        raise ClientError("invalid input type")
+    raise _no_embeddings(model)
+
+
+def refuse_embeddings(body: bytes, resident: str) -> NoReturn:
+    fields = _read("EmbeddingRequest", body, texts=("prompt",))
+    fields.mapping("options")
+    model = fields.string("model")
+    _require_for_embedding(model, resident)
+    raise _no_embeddings(model)
+
+
+def _require_for_embedding(model: str, resident: str) -> None:
+    try:
+        require(model, resident)
+    except UnknownModel as error:
+        raise UnknownModel(f"model {quoted(model)} not found, try pulling it first") from error
+
+
+def _no_embeddings(model: str) -> ClientError:
+    return ClientError(f"{quoted(model)} does not support embeddings")
+
+
+def _read(
+    struct: str, body: bytes, *, switches: tuple[str, ...] = (), texts: tuple[str, ...] = ()
+) -> Fields:
+    """The request, its unused fields checked for their types."""
+    fields = Fields.read(struct, body)
+    for name in switches:
+        fields.boolean(name)
+    for name in texts:
+        fields.string(name)
+    return fields

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service, Start
+from tests.waiting import eventually
+
+
+@pytest.fixture(scope="session")
+def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts services; each is ended at the latest with the session."""
+    started: list[Service] = []
+
+    def start(
+        *,
+        wait: bool = True,
+        command: list[str] | None = None,
+        folder: Path | None = None,
+        **environ: str,
+    ) -> Service:
+        log = tmp_path_factory.mktemp("service") / "log"
+        service = Service(environ, log, command, folder)
+        started.append(service)
+        if wait:
+            eventually(service.ready, seconds=30)
+        return service
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def shared(start_service: Start) -> Service:
+    """One service for the tests that leave it as they found it."""
+    return start_service()

@@ -1,0 +1,95 @@
+"""Downloads that need not happen, and what leads to ollama.com in Ollama."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.fakes import CARD
+
+NO_MANIFEST = {"error": "pull model manifest: file does not exist"}
+DIGEST = f"sha256:{CARD.digest}"
+
+
+@pytest.mark.parametrize("body", [{"model": "Qwen3:0.6b"}, {"model": "", "name": "qwen3:0.6b"}])
+def test_a_pull_of_the_model_that_is_here_succeeds(
+    client: FlaskClient, body: dict[str, object]
+) -> None:
+    reply = client.post("/api/pull", json=body)
+
+    assert reply.content_type == "application/x-ndjson"
+    assert [json.loads(line) for line in reply.data.splitlines()] == [
+        {"status": "pulling manifest"},
+        {
+            "status": "pulling 3bd6d254bdf0",
+            "digest": DIGEST,
+            "total": CARD.size,
+            "completed": CARD.size,
+        },
+        {"status": "verifying sha256 digest"},
+        {"status": "writing manifest"},
+        {"status": "success"},
+    ]
+    reply = client.post("/api/pull", json={**body, "stream": False})
+    assert (reply.status_code, reply.data) == (200, b'{"status":"success"}')
+    assert reply.content_type == "application/json"
+
+
+@pytest.mark.parametrize("name", ["nope", "qwen3:cloud", "me/qwen3:0.6b"])
+def test_a_pull_of_any_other_model_ends_as_if_nobody_had_it(client: FlaskClient, name: str) -> None:
+    reply = client.post("/api/pull", json={"model": name})
+
+    assert reply.status_code == 200
+    assert [json.loads(line) for line in reply.data.splitlines()] == [
+        {"status": "pulling manifest"},
+        NO_MANIFEST,
+    ]
+    reply = client.post("/api/pull", json={"model": name, "stream": False})
+    assert (reply.status_code, reply.get_json()) == (500, NO_MANIFEST)
+
+
+@pytest.mark.parametrize(("digest", "status"), [(DIGEST, 404), ("sha256:12", 400), ("x", 400)])
+def test_no_blob_is_here(client: FlaskClient, digest: str, status: int) -> None:
+    reply = client.head(f"/api/blobs/{digest}")
+
+    assert (reply.status_code, reply.data) == (status, b"")
+
+
+def test_no_blob_is_taken(client: FlaskClient) -> None:
+    reply = client.post(f"/api/blobs/{DIGEST}", data=b"GGUF")
+    assert reply.status_code == 403
+    assert reply.get_json()["error"].startswith("creating models is not available here")
+    reply = client.post("/api/blobs/x", data=b"GGUF")
+    assert (reply.status_code, reply.get_json()) == (400, {"error": "invalid digest format"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reply"),
+    [
+        ("GET", "/api/status", "", 200, {"cloud": {"disabled": True, "source": "env"}}),
+        ("GET", "/api/experimental/model-recommendations", "", 200, {"recommendations": []}),
+        ("POST", "/api/me", "", 401, {"error": "unauthorized"}),
+        ("POST", "/api/signout", "", 401, {"error": "you are not currently signed in"}),
+        ("DELETE", "/api/user/keys/abc", "", 401, {"error": "you are not currently signed in"}),
+        ("POST", "/api/experimental/web_search", " ", 400, {"error": "missing request body"}),
+        *(
+            (
+                "POST",
+                f"/api/experimental/web_{service}",
+                "{}",
+                403,
+                {"error": f"ollama cloud is disabled: web {service} is unavailable"},
+            )
+            for service in ("search", "fetch")
+        ),
+    ],
+)
+def test_nothing_leads_to_the_cloud(
+    client: FlaskClient, method: str, path: str, body: str, status: int, reply: dict[str, object]
+) -> None:
+    answer = client.open(path, method=method, data=body)
+
+    assert (answer.status_code, answer.get_json()) == (status, reply)
+    assert answer.content_type == "application/json; charset=utf-8"
