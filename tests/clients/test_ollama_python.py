@@ -28,6 +28,7 @@ def client(shared: Service) -> Iterator[ollama.Client]:
 
 
 def test_the_handshake(client: ollama.Client) -> None:
+    client.generate("mock", keep_alive=-1)  # whatever an earlier client has set
     (listed,) = client.list().models
     (running,) = client.ps().models
     shown = client.show("mock")
