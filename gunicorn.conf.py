@@ -41,7 +41,8 @@ max_requests = 0
 worker_class = "axproxy.gunicorn_worker.Worker"  # gthread
 # One thread answers, `max_queue` wait in line, and the rest keep /health and refusals quick.
 threads = _settings.max_queue + 16
-timeout = 120  # of the worker's main loop, not of a request: streams may take as long as they like
+worker_connections = threads + 200
+timeout = 300  # of the worker's main loop, not of a request: streams may take as long as they like
 graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
 control_socket_disable = True
@@ -49,10 +50,18 @@ proc_name = "ax650"
 loglevel = _settings.log_level
 
 
-def when_ready(_server):
+def when_ready(server):
     # gunicorn would reload: a second worker that fights the first one for the card.  Whoever
     # closes the terminal wants the service to end.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+    # A Ctrl-C during an orderly stop would make gunicorn kill the worker two seconds later, and a
+    # model that is being loaded with it.
+    def leave_once(number, frame):
+        ignore_further_signals()
+        server.signal(number, frame)
+
+    signal.signal(signal.SIGTERM, leave_once)
 
 
 def post_worker_init(worker):

@@ -81,12 +81,13 @@ class RuntimeSupervisor:
             self._thread.join()
         self._only_one.release()
 
-    def report_wedged(self, pid: int | None, reason: str) -> None:
+    def report_wedged(self, pid: int | None, reason: str) -> bool:
         """The runtime is alive but useless; it is recycled if it still is the process `pid`."""
         if pid is not None:
             with self._changed:
                 self._wedged = (pid, reason)
                 self._changed.notify_all()
+        return True
 
     def revive(self) -> None:
         """Starts again what was unloaded or given up."""
@@ -192,7 +193,10 @@ class RuntimeSupervisor:
     def _run(self) -> None:
         # Children are spawned by this thread and no other: their death signal is tied to it.
         while True:
-            self._tick()
+            try:
+                self._tick()
+            except Exception:  # whatever it is: this thread's end would be the children's, too
+                log.exception("the supervisor stumbled and goes on")
             states = {status.state for status in self._snapshot}
             with self._changed:
                 if not self._wanted and states <= {State.STOPPED}:

@@ -87,8 +87,9 @@ class AttachedUnit:
     def runtime_pid(self) -> int | None:
         return None
 
-    def report_wedged(self, _pid: int | None, reason: str) -> None:
-        log.error("%s It is not ours to restart.", reason)
+    def report_wedged(self, _pid: int | None, reason: str) -> bool:
+        log.error("%s; it is not ours to restart", reason)
+        return False
 
     def why_gone(self, _pid: int | None) -> str:
         return "the runtime went away while answering; start it again"

@@ -10,6 +10,7 @@ import logging
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 INSTALLED = Path("/usr/bin/axcl/axcl-smi")  # on PATH in login shells only
@@ -35,16 +36,23 @@ def first_card(configured: Path | None) -> str:
     """
     program = configured or shutil.which("axcl-smi") or INSTALLED
     try:
-        answer = subprocess.run(
+        asked = subprocess.Popen(
             [str(program)],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
+        )
+    except OSError as error:
+        log.warning("cannot ask %s for the card (%s); trying card 0", program, error)
+        return "0"
+    try:
+        answer, _ = asked.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        asked.kill()
+        # Stuck in the driver it may not die either, so it is not we who wait for that.
+        threading.Thread(target=asked.communicate, daemon=True).start()
         log.warning("cannot ask %s for the card (%s); trying card 0", program, error)
         return "0"
     if cards := card_indices(answer):

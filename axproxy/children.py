@@ -15,7 +15,7 @@ import requests
 from axproxy import ports
 from axproxy.axcl_smi import first_card
 from axproxy.child import ChildSpec
-from axproxy.errors import ClientGone, ProxyError
+from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
 from axproxy.process import RealProcess
@@ -38,8 +38,11 @@ SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
 # on a Pi 5).
 VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
 VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
+STOP_ANSWER_PATIENCE = 3.0  # seconds
 MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
+
+_OTHER_PORT = ", or choose another port with {}"
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Watch(check, check, pause=0.05),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
-        hindrance=lambda: ports.hindrance(port, "AX650_TOKENIZER_PORT"),
+        hindrance=lambda: ports.hindrance(port, _OTHER_PORT.format("AX650_TOKENIZER_PORT")),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
@@ -141,7 +144,11 @@ class RuntimeRecipe:
             watch=self._watch,
             stop_ladder=self._ladder,
             start_timeout=settings.start_timeout,
-            hindrance=lambda: ports.hindrance(settings.runtime_port, "AX650_RUNTIME_PORT"),
+            # The vendor's program cannot be moved from its port.
+            hindrance=lambda: ports.hindrance(
+                settings.runtime_port,
+                _OTHER_PORT.format("AX650_RUNTIME_PORT") if self._mock else "",
+            ),
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
             explain_exit=describe_runtime_exit,
@@ -202,6 +209,8 @@ class RuntimeRecipe:
         try:
             self_test(self._settings, self.window(), cancelled)
         except SelfTestFailed as failure:
+            if isinstance(failure.__cause__, TokenizerGone):
+                raise NotYet(str(failure)) from failure  # no reason to load a model once more
             raise Useless(str(failure)) from failure
         except ClientGone:
             raise NotYet("nobody waits for it any more") from None
@@ -216,10 +225,20 @@ class RuntimeRecipe:
         return VENDOR_LADDER if self.log.serving else VENDOR_LADDER_LOADING
 
     def _stop_answer(self) -> None:
-        # The program leaves only when its answer is complete, which may take minutes.
+        # The program leaves only when its answer is complete, which may take minutes; after a
+        # SIGINT nobody can stop it any more, for it closes its port; and a stop before the run
+        # has begun is lost.  So until it is idle, within reason.
         self.interrupted = True
-        if self.log.serving:
-            try:
-                RuntimeClient(self._settings.runtime_url, timeout=1.0).stop()
-            except ProxyError as error:
-                log.info("could not stop the running answer: %s", error)
+        if not self.log.serving:
+            return
+        client = RuntimeClient(self._settings.runtime_url, timeout=1.0)
+        deadline = self._clock() + STOP_ANSWER_PATIENCE
+        try:
+            client.stop()
+            while not client.poll().done and self._clock() < deadline:
+                time.sleep(0.02)
+                client.stop()
+        except ProxyError as error:
+            log.info("could not stop the running answer: %s", error)
+        finally:
+            client.close()

@@ -130,8 +130,8 @@ class Generation:
                     yield text
             elif now - heard > budget:
                 raise RuntimeStalled(
-                    f"no token for {now - heard:.0f} s; the runtime is being restarted, "
-                    "try again in a few minutes"
+                    f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
+                    "minutes"
                 )
         self.outcome = Outcome(answer.reason, answer.tokens, first - started, last - first)
 
@@ -148,7 +148,10 @@ class Generation:
         while (now := self._clock()) < deadline:
             # A stop before the run has begun is lost (observed on the binary): repeat until idle;
             # and idle counts at once only if the run is known, before we look, to have begun.
-            begun = self._has_begun(reader)
+            try:
+                begun = self._has_begun(reader)
+            except RuntimeMisbehaved:  # a stranger's run has come after ours
+                begun = False
             with contextlib.suppress(RuntimeStalled):  # it may be slow; the deadline tells
                 self._runtime.stop()
             done = self._poll().done
@@ -156,7 +159,7 @@ class Generation:
             if idle_since and (begun or now - idle_since > self._patience.settle):
                 return
             self._sleep(0.02)
-        raise RuntimeStalled("the runtime did not stop when told to; it is being restarted")
+        raise RuntimeStalled("the runtime did not stop when told to; try again in a few minutes")
 
     def abandon(self) -> None:
         """Gives up on the runtime: `close` will not try to stop it any more."""
@@ -167,16 +170,18 @@ class Generation:
         return self._reader is not None and self._reader.ended
 
     def _begin(self, prompt: Prompt, sampling: Sampling) -> None:
+        self._wait_idle()
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        self._wait_idle()
         self._insist(self._runtime.reset)
         sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
 
         def ask() -> bool:
+            if problem := self._interrupted():  # its stop may have come already
+                raise problem
             # From the moment the request is on its way it may run, and `close` must know.
             self._reader = reader
             accepted = self._runtime.generate(prompt.text, sampling)
@@ -204,7 +209,9 @@ class Generation:
         if self._gone():
             raise ClientGone
         if self._clock() > deadline:
-            raise RuntimeStalled("the runtime has been busy for too long; it is being restarted")
+            raise RuntimeStalled(
+                "the runtime has been busy for too long; try again in a few minutes"
+            )
         self._sleep(seconds)
 
     def _listen(self) -> list[Piece]:
@@ -220,7 +227,9 @@ class Generation:
         if reader.ended and reader.traced:
             # Tokens may have come between the two looks; now there will be no more.
             pieces += self._follow_trace(reader, wait=0)
-            if reader.traced and not reader.final_call_seen:
+            if not reader.traced:  # lost in this very moment
+                return pieces + reader.untold()
+            if not reader.final_call_seen:
                 self._explain_missing_end(reader)
             return pieces
         if polled:

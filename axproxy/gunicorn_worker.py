@@ -30,8 +30,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
         super().init_process()
 
     def handle(self, conn: TConn) -> Any:
-        conn.sock.settimeout(PATIENCE)
+        conn.init = partial(self._init, conn)
         return super().handle(conn)
+
+    def _init(self, conn: TConn) -> None:
+        type(conn).init(conn)  # sets the socket to wait for ever, before each request
+        conn.sock.settimeout(PATIENCE)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         conn.close = partial(self._close, conn)

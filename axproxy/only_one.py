@@ -41,6 +41,6 @@ class OnlyOne:
             time.sleep(0.1)
 
     def release(self) -> None:
-        if self._socket:
-            self._socket.close()
-            self._socket = None
+        holder, self._socket = self._socket, None
+        if holder:
+            holder.close()

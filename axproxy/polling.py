@@ -117,6 +117,10 @@ class RunReader:
                 )
             return []
         self.ended = lasted
+        return self.untold()
+
+    def untold(self) -> list[Piece]:
+        """Text that was polled and not handed on."""
         text, self._told = self._polled[self._told :], max(self._told, len(self._polled))
         return [Piece(text, tokens=FLUSH)] if text else []
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """Delays double from `first_delay` to `longest_delay` seconds; after `attempts` deaths in a row
-    the child is given up.  A child that stayed ready for `settled_after` seconds is forgiven."""
+    """Delays double from `first_delay` to `longest_delay` seconds; after `attempts` restarts in a
+    row the child is given up.  One that stayed ready for `settled_after` seconds is forgiven."""
 
     attempts: int = 8
     first_delay: float = 1.0

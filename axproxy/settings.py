@@ -233,6 +233,6 @@ _OLLAMA: dict[str, tuple[str, Callable[[str], Any]]] = {
     "OLLAMA_HOST": ("host", _ollama_host),
     "OLLAMA_ORIGINS": ("origins", names),
     "OLLAMA_KEEP_ALIVE": ("keep_alive", time_span),
-    "OLLAMA_MAX_QUEUE": ("max_queue", whole(0, 1_000_000)),
+    "OLLAMA_MAX_QUEUE": ("max_queue", whole(0, 10_000)),
     "OLLAMA_LOAD_TIMEOUT": ("start_timeout", load_timeout),
 }

@@ -67,7 +67,8 @@ class Unit(Protocol):
     def interruption(self) -> ProxyError | None:
         """Why the running answer was, or is about to be, stopped from outside its request."""
 
-    def report_wedged(self, pid: int | None, reason: str) -> None: ...
+    def report_wedged(self, pid: int | None, reason: str) -> bool:
+        """True when that process will be recycled, so that nobody need stop it any more."""
 
     def why_gone(self, pid: int | None) -> str:
         """What became of that process, in words; waits a moment until it is known."""
@@ -237,9 +238,8 @@ class VendorEngine:
         except RuntimeGone as error:
             raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
         except RuntimeStalled as error:
-            # Nothing heard it for a long time; it will not hear a stop either.
-            generation.abandon()
-            self._unit.report_wedged(pid, error.message)
+            if self._unit.report_wedged(pid, error.message):
+                generation.abandon()  # it would not hear a stop either
             raise
         finally:
             self._clean_up(generation, pid)

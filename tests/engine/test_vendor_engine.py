@@ -78,8 +78,9 @@ class FakeUnit:
     def interruption(self) -> ProxyError | None:
         return self.stopped_from_outside
 
-    def report_wedged(self, _pid: int | None, reason: str) -> None:
+    def report_wedged(self, _pid: int | None, reason: str) -> bool:
         self.wedged.append(reason)
+        return True
 
     def why_gone(self, pid: int | None) -> str:
         return f"{pid} was killed by SIGSEGV"

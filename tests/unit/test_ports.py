@@ -45,7 +45,7 @@ def port_of(listener: socket.socket) -> int:
 def test_a_free_port_has_no_holder() -> None:
     port = free_port()
     assert holders(port) == []
-    assert hindrance(port, "AX650_RUNTIME_PORT") is None
+    assert hindrance(port, ", or choose another port with AX650_RUNTIME_PORT") is None
 
 
 def test_a_port_that_was_free_can_be_bound() -> None:
@@ -64,7 +64,7 @@ def test_a_port_with_a_client_only_is_not_held(listener: socket.socket) -> None:
 
 def test_the_hindrance_names_the_program_and_the_way_out(listener: socket.socket) -> None:
     port, name = port_of(listener), psutil.Process().name()
-    assert hindrance(port, "AX650_RUNTIME_PORT") == (
+    assert hindrance(port, ", or choose another port with AX650_RUNTIME_PORT") == (
         f"port {port} is held by {name} (pid {os.getpid()}); "
         "stop it, or choose another port with AX650_RUNTIME_PORT"
     )
