@@ -12,6 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from axproxy.own_python import use_own_python
+
+if __name__ == "__main__":
+    use_own_python()
+
 from flask import Flask
 from gunicorn.errors import AppImportError
 

@@ -14,6 +14,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from axproxy.own_python import use_own_python
+
+if __name__ == "__main__":
+    use_own_python()
+
 from axproxy.child import Child, ChildSpec, Status
 from axproxy.children import RuntimeRecipe, tokenizer_spec
 from axproxy.errors import ClientGone, GaveUp, ProxyError, Starting, Unavailable, Unloaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -360,6 +361,23 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
     assert result.returncode == 2
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+def test_any_python_opens_the_doors_of_a_checkout_that_has_been_set_up(
+    door: str, tmp_path: Path
+) -> None:
+    for name in ("backend.py", "runtime_supervisor.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "axproxy", tmp_path / "axproxy")
+    bare = [sys.executable, "-S", str(tmp_path / door)]  # -S: none of what was installed
+    without = run(*bare, AX650_PROT="1")
+    assert without.returncode == 2
+    assert "run ./run_integration.sh once" in without.stderr
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    with_it = run(*bare, AX650_PROT="1")
+    assert with_it.returncode == 2
+    assert "did you mean AX650_PORT?" in with_it.stderr
 
 
 def test_importing_the_backend_starts_nothing() -> None:

@@ -1,0 +1,27 @@
+"""The doors of a checkout open with any python: what they need lies in its own .venv."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+VENV = Path(__file__).resolve().parent.parent / ".venv"
+
+
+def use_own_python() -> None:
+    """Goes on as the checkout's own python where the one that was called lacks what we need.
+
+    Ends the process with status 2 and a sentence where there is no such python either.
+    """
+    if importlib.util.find_spec("flask") and importlib.util.find_spec("gunicorn"):
+        return
+    python = VENV / "bin" / "python"
+    if python.exists() and Path(sys.prefix) != VENV:
+        os.execv(python, [str(python), *sys.argv])  # noqa: S606 - no shell, and our own file
+    print(
+        f"{Path(sys.argv[0]).stem}: what it needs is not installed; run ./run_integration.sh once",
+        file=sys.stderr,
+    )
+    sys.exit(2)
