@@ -55,7 +55,7 @@ class RuntimeSupervisor:
         self._runtime = Child(runtime, clock, log)
         self._only_one = OnlyOne(settings.runtime_port)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
-        self._changed = threading.Condition()  # guards _wanted, _wedged and _revive
+        self._changed = threading.Condition()  # guards all orders below
         self._wanted = True
         self._resident = True  # the model shall be on the card
         self._on_demand = False  # it was not, until a request asked for it

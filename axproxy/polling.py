@@ -62,7 +62,6 @@ class RunReader:
         self._told = 0  # characters handed on
         self.version = trace.version if trace else 0
         self.have = 0  # tokens handed on
-        self.prompt_tokens: int | None = None
         self.final_call_seen = False
         self.ended = False
 
@@ -92,7 +91,6 @@ class RunReader:
                 "another program is using the runtime's port; it must be left to this service"
             )
         self._began = True
-        self.prompt_tokens = trace.prompt_tokens
         self.final_call_seen = trace.complete or trace.undecided
         new = trace.tokens[self.have - trace.have :]
         self.have += len(new)

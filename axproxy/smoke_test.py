@@ -40,8 +40,10 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="keep it up until Ctrl-C")
     parser.add_argument("--question", default=QUESTION, help="what to ask (default: %(default)s)")
     arguments = parser.parse_args()
-    # Both signals end us through the `finally` below, so nothing is left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both signals end us through the `finally` below, so nothing is left behind.  A shell starts
+    # what it puts in the background deaf to SIGINT, and Python would stay so.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         environ = with_usable_ports(os.environ)
         settings = Settings.from_env(environ)

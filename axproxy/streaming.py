@@ -65,7 +65,7 @@ def _streamed(answer: Answer, encoder: Encoder) -> Response:
         response = Response(_lines(chain((first,), answer), encoder), content_type=NDJSON)
         # The lines' own `finally` would not do: it never runs when nobody asks for the first.
         response.call_on_close(answer.close)
-    except BaseException:
+    except BaseException:  # whatever it is, nobody else would close the answer
         answer.close()
         raise
     return response

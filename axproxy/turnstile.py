@@ -53,7 +53,7 @@ class Turnstile:
             self._line.append(place)
         try:
             self._wait(place, gone)
-        except BaseException:
+        except BaseException:  # whatever ends the wait, the place must not stay taken
             with self._moved:
                 self._line.remove(place)
                 self._moved.notify_all()  # whoever is first now may be able to go

@@ -380,6 +380,16 @@ def test_any_python_opens_the_doors_of_a_checkout_that_has_been_set_up(
     assert "did you mean AX650_PORT?" in with_it.stderr
 
 
+def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
+    start_service: Start,
+) -> None:
+    smoke_test = f"trap '' INT; exec {sys.executable} -m axproxy.smoke_test --serve"
+    service = start_service(command=["sh", "-c", smoke_test], folder=ROOT)
+    eventually(lambda: "Ctrl-C stops it" in service.log.read_text(), seconds=20)
+
+    assert service.stop(signal.SIGINT) == 0
+
+
 def test_importing_the_backend_starts_nothing() -> None:
     code = "import backend, threading; print(threading.active_count())"
     result = run(sys.executable, "-c", code, PYTHONPATH=str(ROOT))
