@@ -1,0 +1,1 @@
+"""What is looked at before the vendor's program is started: the card, its host, the files."""
