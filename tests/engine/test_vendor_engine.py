@@ -24,7 +24,8 @@ from axproxy.errors import (
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.model_card import describe_model
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.vendor_engine import VendorEngine
 from tests.simulated import Card, Times, spell
@@ -39,6 +40,7 @@ class FakeUnit:
         self.stopped_from_outside: ProxyError | None = None
         self.wedged: list[str] = []
         self.calls: list[str] = []
+        self.log = RunLog()
 
     def start(self) -> None:
         self.calls.append("start")
@@ -69,8 +71,8 @@ class FakeUnit:
     def not_ready(self) -> ProxyError | None:
         return self.problem
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()
+    def run_log(self) -> RunLog:
+        return self.log
 
     def runtime_pid(self) -> int:
         return 4711
