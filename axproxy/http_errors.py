@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.go_json import compact
-from axproxy.streaming import JSON
+from axproxy.media_types import JSON
 
 log = logging.getLogger(__name__)
 

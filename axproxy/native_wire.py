@@ -10,6 +10,7 @@ from typing import Any
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, ProxyError
 from axproxy.go_json import compact, first_value, well_formed
+from axproxy.media_types import NDJSON
 from axproxy.messages import (
     ChatRequest,
     Event,
@@ -22,7 +23,6 @@ from axproxy.messages import (
     Usage,
 )
 from axproxy.model_names import require
-from axproxy.streaming import NDJSON
 
 
 @dataclass(frozen=True)

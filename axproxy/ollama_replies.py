@@ -9,9 +9,9 @@ from typing import Any
 
 from axproxy.errors import ProxyError
 from axproxy.go_json import compact
+from axproxy.media_types import NDJSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
-from axproxy.streaming import NDJSON
 
 Clock = Callable[[], datetime]
 Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]

@@ -13,11 +13,12 @@ from axproxy.engine import Engine
 from axproxy.errors import ProxyError
 from axproxy.http_errors import json_response, proxy_error
 from axproxy.http_requests import get_only, read_body
+from axproxy.media_types import JSON
 from axproxy.ollama_errors import told
 from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies
 from axproxy.ollama_show import shown
 from axproxy.ollama_wire import Load, Unload, Wish
-from axproxy.streaming import JSON, respond
+from axproxy.streaming import respond
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
 VERSION = "0.32.0"

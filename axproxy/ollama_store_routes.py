@@ -14,7 +14,7 @@ from axproxy.errors import ClientError, ProxyError
 from axproxy.go_json import compact
 from axproxy.http_errors import json_response, proxy_error
 from axproxy.http_requests import read_body
-from axproxy.streaming import NDJSON
+from axproxy.media_types import NDJSON
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 

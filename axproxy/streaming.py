@@ -11,12 +11,10 @@ from flask import Response
 
 from axproxy.engine import Answer
 from axproxy.errors import ClientGone, ProxyError
+from axproxy.media_types import JSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall
 
 log = logging.getLogger(__name__)
-
-JSON = "application/json; charset=utf-8"
-NDJSON = "application/x-ndjson"
 
 
 class Encoder(Protocol):
