@@ -56,7 +56,11 @@ class Unavailable(ProxyError):
 
 
 class Starting(Unavailable):
-    """The model is being loaded."""
+    """The model is being loaded; a request waits for it."""
+
+
+class Restarting(Starting):
+    """A program behind us failed and is started again; a request waits for that a little."""
 
 
 class Unloaded(Starting):
