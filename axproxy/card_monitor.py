@@ -125,13 +125,13 @@ class CardMonitor:
         pause = 0.0
         while not self._wake.wait(pause) or not self._leaving:
             self._wake.clear()
-            pause = self._cadence
             if reading := self.smi.look(max_age=CADENCE_RELEASE / 2):
                 self._take(reading)
-                hung = isinstance(reading.said, NoTable) and reading.said.why == "hung"
-                pause = max(CADENCE_DEAD, self._cadence) if hung else self._cadence
-            if self._release:
-                pause = min(pause, CADENCE_RELEASE)
+            pause = CADENCE_RELEASE if self._release else self._pause_after(reading)
+
+    def _pause_after(self, reading: Reading | None) -> float:
+        hung = reading and isinstance(reading.said, NoTable) and reading.said.why == "hung"
+        return max(CADENCE_DEAD, self._cadence) if hung else self._cadence
 
     def _take(self, reading: Reading) -> None:
         busy = isinstance(reading.said, NoTable) and reading.said.why == "busy"

@@ -14,6 +14,7 @@ import pytest
 from axproxy.engine import Loaded
 from axproxy.errors import (
     Busy,
+    CardFailed,
     ClientGone,
     GaveUp,
     PromptTooLong,
@@ -306,6 +307,17 @@ def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
     with pytest.raises(RuntimeStalled):
         bench.events()
     assert len(bench.unit.wedged) == 1
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error() -> None:
+    bench = Bench(Card([spell("abcdef")]))
+    bench.unit.log.feed("[2025-11-09 08:46:00.029][1][W][device manager]: device 1 is dead")
+
+    with pytest.raises(CardFailed, match="device 1 is dead"):
+        bench.events()
+    assert "the card failed while answering" in bench.unit.wedged[0]
+    assert bench.card.idle
     assert not bench.engine.health()["queue"]["answering"]
 
 
