@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from axproxy.own_python import use_own_python
@@ -186,7 +187,7 @@ class RuntimeSupervisor:
                 ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
             ),
             "host": host_health(),
-            "preflight": [],
+            "preflight": [asdict(finding) for finding in self._recipe.preflight.findings],
         }
 
     @property
