@@ -6,6 +6,7 @@ python runtime_supervisor.py     keeps them up in the foreground until Ctrl-C
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -22,7 +23,15 @@ if __name__ == "__main__":
 
 from axproxy.child import Child, ChildSpec, Status
 from axproxy.children import RuntimeRecipe, tokenizer_spec
-from axproxy.errors import ClientGone, GaveUp, ProxyError, Starting, Unavailable, Unloaded
+from axproxy.errors import (
+    ClientGone,
+    GaveUp,
+    ProxyError,
+    Restarting,
+    Starting,
+    Unavailable,
+    Unloaded,
+)
 from axproxy.host import host_health
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised, OnlyOne
@@ -130,7 +139,7 @@ class RuntimeSupervisor:
         if self._leaving or not self._wanted:
             return _leaving()
         if self._wedged:
-            return Starting("the runtime is being restarted; try again in a moment")
+            return Restarting("the runtime is being restarted; try again in a moment")
         problem = why_not_ready(*self._snapshot, self._runtime_log.load_percent)
         if self._on_demand or not self._resident:
             asked_for = problem is None or isinstance(problem, Starting)
@@ -142,16 +151,21 @@ class RuntimeSupervisor:
         if not self._wanted:
             return _leaving()
         if self._recipe.interrupted:
-            return Starting("the runtime was restarted in the middle of the answer; try again")
+            return Restarting("the runtime was restarted in the middle of the answer; try again")
         return None
 
-    def wait_ready(self, gone: Callable[[], bool]) -> None:
+    def wait_ready(self, gone: Callable[[], bool], hold: float = math.inf) -> None:
         """Returns when a request would run.
 
-        Raises what stands in the way where waiting does not help, `ClientGone` once `gone()`.
+        Raises what stands in the way where waiting does not help, or where it is a restart that
+        takes longer than `hold` seconds; `ClientGone` once `gone()`.
         """
+        deadline = self._clock() + hold
         while (problem := self.not_ready()) is not None:
             if not isinstance(problem, Starting) and not self._revive:
+                raise problem
+            soonest = self._clock() + (problem.retry_after or 0)
+            if isinstance(problem, Restarting) and soonest > deadline:
                 raise problem
             if gone():
                 raise ClientGone

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from axproxy.children import SMALLEST_WINDOW, window
-from axproxy.errors import ClientGone, ProxyError, Starting, Unavailable
+from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
 from axproxy.host import host_health
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RunTimes, Window
@@ -65,12 +66,15 @@ class AttachedUnit:
                 "start it with ./start_tokenizer.sh before the runtime"
             )
         if not self._runtime_answers:
-            return Starting(f"nothing answers on {self._settings.runtime_url}; start the runtime")
+            return Restarting(
+                f"nothing answers on {self._settings.runtime_url}; start the runtime there"
+            )
         return None
 
-    def wait_ready(self, gone: Callable[[], bool]) -> None:
+    def wait_ready(self, gone: Callable[[], bool], hold: float = math.inf) -> None:
+        deadline = time.monotonic() + hold
         while (problem := self.not_ready()) is not None:
-            if not isinstance(problem, Starting):
+            if not isinstance(problem, Restarting) or time.monotonic() > deadline:
                 raise problem
             if gone():
                 raise ClientGone

@@ -13,11 +13,31 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A tool that the model wants to be called: an event of an answer, or a part of its history.
+
+    `id` links the call to its result; empty where a client has not kept it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn of a conversation.  `role` is lower case; `content` is plain text, maybe empty."""
+    """One turn of a conversation.  `role` is lower case; `content` is plain text, maybe empty.
+
+    The assistant's turns may have `thinking` and `tool_calls`; a tool's result may name its tool
+    and the call that it answers, and where it does neither, order links the two.
+    """
 
     role: str
     content: str
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,10 @@ class ChatRequest:
     message and its content goes to the model untouched (control tokens in it stay text).
     `model` is the name as the client wrote it, empty when it named none.  `keep_alive` is how many
     seconds the model shall stay loaded after the answer; `None` leaves that as it is.
+
+    `tools` are the functions on offer, each as JSON describes it: `{"type": "function",
+    "function": {"name": …}}`.  `think` says whether the model shall reason before it answers
+    (`None`: if it can).  `format` is `"json"`, or the JSON schema that the answer must follow.
     """
 
     messages: tuple[Message, ...]
@@ -56,12 +80,21 @@ class ChatRequest:
     stream: bool = False
     raw: bool = False
     keep_alive: float | None = None
-    template_variables: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = ()
+    think: bool | None = None
+    format: Literal["json"] | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Text:
     """A piece of the answer: whole characters, never half of one."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """A piece of the reasoning that comes before the answer."""
 
     text: str
 
@@ -90,4 +123,14 @@ class Finished:
     usage: Usage
 
 
-Event = Text | Finished
+Event = Text | Thinking | ToolCall | Finished
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer, put together from its events."""
+
+    text: str
+    thinking: str
+    tool_calls: tuple[ToolCall, ...]
+    finished: Finished

@@ -10,7 +10,18 @@ from typing import Any
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, ProxyError
 from axproxy.go_json import compact, first_value, well_formed
-from axproxy.messages import ChatRequest, Event, Finished, Limits, Message, Sampling, Text, Usage
+from axproxy.media_types import NDJSON
+from axproxy.messages import (
+    ChatRequest,
+    Event,
+    Finished,
+    Limits,
+    Message,
+    Reply,
+    Sampling,
+    Text,
+    Usage,
+)
 from axproxy.model_names import require
 
 
@@ -86,6 +97,7 @@ def parse_generate(body: bytes, resident: str) -> ChatRequest:
         ),
         limits=Limits(max_tokens=given.get("max_tokens"), stop=given.get("stop", ())),
         stream=given.get("stream", False),
+        think=False,
     )
 
 
@@ -134,15 +146,22 @@ def _same_folder(given: str, resident: str | None) -> bool:
 
 
 class Replies:
-    """The lines of one answer of `POST /generate`."""
+    """The lines of one answer of `POST /generate`, whose requests leave no room for thinking or
+    tools."""
+
+    stream_type = NDJSON
 
     def line(self, event: Event) -> bytes:
-        if isinstance(event, Text):
-            return compact({"text": event.text}) + b"\n"
-        return compact({"text": "", "done": True, **_ending(event)}) + b"\n"
+        match event:
+            case Finished():
+                return compact({"text": "", "done": True, **_ending(event)}) + b"\n"
+            case Text():
+                return compact({"text": event.text}) + b"\n"
+            case _:
+                raise TypeError(f"nobody asked for {event}")
 
-    def whole(self, text: str, finished: Finished) -> bytes:
-        return compact({"text": text, **_ending(finished)})
+    def whole(self, reply: Reply) -> bytes:
+        return compact({"text": reply.text, **_ending(reply.finished)})
 
     def failure(self, error: ProxyError) -> bytes:
         return compact({"error": error.message}) + b"\n"

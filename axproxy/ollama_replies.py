@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from axproxy.errors import ProxyError
 from axproxy.go_json import compact
-from axproxy.messages import Event, Finished, Text, Usage
+from axproxy.media_types import NDJSON
+from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
 
 Clock = Callable[[], datetime]
+Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
 
 
 def stamp(moment: datetime) -> str:
@@ -20,26 +22,34 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-@dataclass(frozen=True)
 class Replies:
     """The lines of one reply.  `model` is the name as the client wrote it; `now` tells the time,
-    with a zone; `put` says in which key the text lies."""
+    with a zone; `put` lays text, thinking and calls where the route has them."""
 
-    model: str
-    now: Clock
-    put: Callable[[str], Mapping[str, Any]]
+    stream_type = NDJSON
+
+    def __init__(self, model: str, now: Clock, put: Put) -> None:
+        self._model = model
+        self._now = now
+        self._put = put
+        self._calls = count()  # numbered across the whole reply
 
     def line(self, event: Event) -> bytes:
         """One line of a stream."""
-        if isinstance(event, Text):
-            return self._object(event.text, done=False) + b"\n"
-        return self.whole("", event) + b"\n"
+        match event:
+            case Text():
+                return self._line(event.text)
+            case Thinking():
+                return self._line("", event.text)
+            case ToolCall():
+                return self._line("", "", (event,))
+            case Finished():
+                return self.whole(Reply("", "", (), event)) + b"\n"
 
-    def whole(self, text: str, finished: Finished) -> bytes:
-        """The whole answer as one object; with no text, the last line of a stream."""
-        return self._object(
-            text, done=True, done_reason=finished.reason, **statistics(finished.usage)
-        )
+    def whole(self, reply: Reply) -> bytes:
+        """The whole answer as one object; when it is empty, the last line of a stream."""
+        ending = {"done_reason": reply.finished.reason, **statistics(reply.finished.usage)}
+        return self._object(reply.text, reply.thinking, reply.tool_calls, done=True, **ending)
 
     def loaded(self) -> bytes:
         """The answer to a request without a prompt, once the model is there."""
@@ -56,18 +66,41 @@ class Replies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _object(self, text: str, **rest: Any) -> bytes:
-        return compact(
-            {"model": self.model, "created_at": stamp(self.now()), **self.put(text), **rest}
-        )
+    def _line(self, text: str, thinking: str = "", calls: Sequence[ToolCall] = ()) -> bytes:
+        return self._object(text, thinking, calls, done=False) + b"\n"
+
+    def _object(
+        self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any
+    ) -> bytes:
+        numbered = [_call(call, next(self._calls)) for call in calls]
+        said = self._put(text, thinking, numbered)
+        return compact({"model": self._model, "created_at": stamp(self._now()), **said, **rest})
 
 
 def chat_replies(model: str, now: Clock) -> Replies:
-    return Replies(model, now, lambda text: {"message": {"role": "assistant", "content": text}})
+    def put(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text, **_present(thinking, calls)}
+        return {"message": message}
+
+    return Replies(model, now, put)
 
 
 def generate_replies(model: str, now: Clock) -> Replies:
-    return Replies(model, now, lambda text: {"response": text})
+    def put(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
+        return {"response": text, **_present(thinking, calls)}
+
+    return Replies(model, now, put)
+
+
+def _present(thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
+    """Neither key is there when it would be empty."""
+    keys = {"thinking": thinking, "tool_calls": calls}
+    return {key: value for key, value in keys.items() if value}
+
+
+def _call(call: ToolCall, index: int) -> dict[str, Any]:
+    function = {"index": index, "name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "function": function}
 
 
 def statistics(usage: Usage) -> dict[str, int]:

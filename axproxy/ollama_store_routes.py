@@ -10,11 +10,11 @@ from flask import Blueprint, Response, request
 
 from axproxy import ollama_store_wire as wire
 from axproxy.engine import Engine
-from axproxy.errors import ClientError, ProxyError
+from axproxy.errors import ClientError
 from axproxy.go_json import compact
-from axproxy.http_errors import json_response, proxy_error
+from axproxy.http_errors import json_response
 from axproxy.http_requests import read_body
-from axproxy.streaming import NDJSON
+from axproxy.media_types import NDJSON
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 
@@ -33,7 +33,6 @@ class OllamaStoreRoutes:
         routes.post("/api/embed")(self._refuse(wire.refuse_embed))
         routes.post("/api/embeddings")(self._refuse(wire.refuse_embeddings))
         routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
-        routes.register_error_handler(ProxyError, proxy_error)
         return routes
 
     def pull(self) -> Response:

@@ -37,7 +37,7 @@ class Prompts:
         def render(messages: Sequence[Message]) -> str:
             if request.raw:
                 return self._template.raw(messages[-1].content)
-            return self._template.render(messages, request.template_variables)
+            return self._template.render(messages, {})
 
         def count(text: str) -> int:
             # A text this long cannot fit whatever its tokens are, so nobody needs to find them.

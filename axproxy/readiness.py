@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from axproxy.child import Status
-from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable
+from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
 from axproxy.states import State
 
 
@@ -15,7 +15,7 @@ def why_not_ready(
     """`None` when both are ready; else the error that a client gets, with when to come back."""
     if tokenizer.state is not State.READY:
         if runtime.state is State.READY and tokenizer.state is not State.FAILED:
-            return Starting("the tokenizer is being restarted; try again in a moment", 2)
+            return Restarting("the tokenizer is being restarted; try again in a moment", 2)
         return _of("tokenizer", tokenizer, "is starting")
     if runtime.state is State.READY:
         return None
@@ -30,13 +30,14 @@ def _of(name: str, status: Status, doing: str) -> ProxyError:
         return Unavailable(f"the {name} cannot start: {status.hindrance}", retry_after=30)
     if status.state is State.BACKOFF:
         seconds = int(status.retry_in or 0) + 1
-        return Starting(
+        return Restarting(
             f"the {name} failed ({status.note}) and is started again in {seconds} s",
             retry_after=seconds,
         )
+    kind = Restarting if status.restarts or status.note else Starting
     if status.state in (State.STOPPED, State.STARTING):
-        return Starting(f"the {name} {doing}; try again in a moment")
-    return Starting(f"the {name} is being stopped; try again in a moment")
+        return kind(f"the {name} {doing}; try again in a moment")
+    return kind(f"the {name} is being stopped; try again in a moment")
 
 
 def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:

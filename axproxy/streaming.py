@@ -11,21 +11,23 @@ from flask import Response
 
 from axproxy.engine import Answer
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import Event, Finished
+from axproxy.media_types import JSON
+from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall
 
 log = logging.getLogger(__name__)
-
-JSON = "application/json; charset=utf-8"
-NDJSON = "application/x-ndjson"
 
 
 class Encoder(Protocol):
     """One API's bytes for the events of one answer."""
 
-    def line(self, event: Event) -> bytes:
-        """One line of a stream, with its end."""
+    @property
+    def stream_type(self) -> str:
+        """The content type of a stream."""
 
-    def whole(self, text: str, finished: Finished) -> bytes:
+    def line(self, event: Event) -> bytes:
+        """What a stream says of one event, with its end; an empty `Text` is a sign of life."""
+
+    def whole(self, reply: Reply) -> bytes:
         """The answer in one piece."""
 
     def failure(self, error: ProxyError) -> bytes:
@@ -44,14 +46,23 @@ def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
 
 
 def _whole(answer: Answer, encoder: Encoder) -> Response:
-    pieces: list[str] = []
+    text: list[str] = []
+    thinking: list[str] = []
+    calls: list[ToolCall] = []
     try:
         for event in answer:
-            if isinstance(event, Finished):
-                return Response(encoder.whole("".join(pieces), event), content_type=JSON)
-            pieces.append(event.text)
+            match event:
+                case Text():
+                    text.append(event.text)
+                case Thinking():
+                    thinking.append(event.text)
+                case ToolCall():
+                    calls.append(event)
+                case Finished():
+                    reply = Reply("".join(text), "".join(thinking), tuple(calls), event)
+                    return Response(encoder.whole(reply), content_type=JSON)
     except ProxyError as error:
-        if any(pieces):
+        if any((*text, *thinking, *calls)):
             raise encoder.cut_short(error) from error
         raise
     finally:
@@ -62,7 +73,8 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
 def _streamed(answer: Answer, encoder: Encoder) -> Response:
     try:
         first = next(answer)
-        response = Response(_lines(chain((first,), answer), encoder), content_type=NDJSON)
+        lines = _lines(chain((first,), answer), encoder)
+        response = Response(lines, content_type=encoder.stream_type)
         # The lines' own `finally` would not do: it never runs when nobody asks for the first.
         response.call_on_close(answer.close)
     except BaseException:  # whatever it is, nobody else would close the answer

@@ -22,6 +22,7 @@ from axproxy.errors import (
     RuntimeGone,
     RuntimeMisbehaved,
     RuntimeStalled,
+    Starting,
     Unloaded,
 )
 from axproxy.fitting import Prompt
@@ -34,6 +35,8 @@ from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
+
+RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +59,9 @@ class Unit(Protocol):
 
     def not_ready(self) -> ProxyError | None: ...
 
-    def wait_ready(self, gone: Gone) -> None:
-        """Raises `ProxyError` when they will not become ready, `ClientGone` when `gone()`."""
+    def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
+        """Raises `ProxyError` when they will not become ready, or are being restarted for longer
+        than `hold` seconds; `ClientGone` when `gone()`."""
 
     def run_times(self) -> RunTimes:
         """What the runtime says of its latest run."""
@@ -85,8 +89,7 @@ class Unit(Protocol):
 @dataclass(frozen=True)
 class _Job:
     request: ChatRequest
-    prompt: Prompt
-    end_tokens: frozenset[int]
+    prompt: Prompt | None  # made later where the model, and so its window, is not there yet
     gone: Gone
     asked: float  # on the engine's clock
 
@@ -135,10 +138,11 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
-        self._have_loaded(gone)
-        prompts = self._known_prompts()
-        prompt = prompts.fitted(request, self._unit.window().prefill_limit)
-        return self._events(_Job(request, prompt, prompts.end_tokens, gone, asked))
+        problem = self._unit.not_ready()
+        if problem and not isinstance(problem, Starting):
+            raise problem
+        prompt = None if problem else self._fitted(request)
+        return self._events(_Job(request, prompt, gone, asked))
 
     def card(self) -> ModelCard:
         window = self._unit.known_window()
@@ -182,14 +186,17 @@ class VendorEngine:
             self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
         return self._prompts
 
+    def _fitted(self, request: ChatRequest) -> Prompt:
+        return self._known_prompts().fitted(request, self._unit.window().prefill_limit)
+
     def _have_loaded(self, gone: Gone) -> None:
-        """Loads the model again if it was unloaded; raises what else stands in the way."""
+        """Waits for a load, and begins one if the model was unloaded; raises what else stands in
+        the way."""
         problem = self._unit.not_ready()
         if isinstance(problem, Unloaded):
             self._unit.revive()
-            self._unit.wait_ready(gone)
-        elif problem:
-            raise problem
+        if problem:
+            self._unit.wait_ready(gone, RESTART_HOLD)
 
     def _keep(self) -> None:
         """The keeper's thread: unloads the model when its time is over."""
@@ -212,28 +219,29 @@ class VendorEngine:
             ticket = self._turnstile.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
+                prompt = job.prompt or self._fitted(job.request)
                 admitted = self._clock()
-                finished = yield from self._run(job, admitted)
+                finished = yield from self._run(job, prompt, admitted)
             finally:
                 ticket.give_back()
         finally:
             self._residency.end(job.request.keep_alive)
         yield finished
 
-    def _run(self, job: _Job, admitted: float) -> Generator[Event, None, Finished]:
+    def _run(self, job: _Job, prompt: Prompt, admitted: float) -> Generator[Event, None, Finished]:
         pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
         runtime = self._connect()
         generation = Generation(
             runtime,
             self._tokenizer,
             self._unit.window(),
-            control_tokens=job.end_tokens,
+            control_tokens=self._known_prompts().end_tokens,
             gone=job.gone,
             interrupted=self._unit.interruption,
             patience=self._patience,
         )
         try:
-            texts = generation.run(job.prompt, job.request.sampling, job.request.limits)
+            texts = generation.run(prompt, job.request.sampling, job.request.limits)
             yield from map(Text, texts)
         except RuntimeGone as error:
             raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
@@ -245,7 +253,8 @@ class VendorEngine:
             self._clean_up(generation, pid)
             runtime.close()
         times = self._unit.run_times()
-        return self._finished(job, admitted, generation, RunTimes() if times is earlier else times)
+        times = RunTimes() if times is earlier else times
+        return self._finished(job, prompt, admitted, generation, times)
 
     def _clean_up(self, generation: Generation, pid: int | None) -> None:
         """Leaves the card idle and drained, or has the runtime restarted where that fails."""
@@ -257,13 +266,13 @@ class VendorEngine:
             self._unit.report_wedged(pid, error.message)
 
     def _finished(
-        self, job: _Job, admitted: float, generation: Generation, times: RunTimes
+        self, job: _Job, prompt: Prompt, admitted: float, generation: Generation, times: RunTimes
     ) -> Finished:
         if generation.outcome is None:
             raise RuntimeMisbehaved("the answer ended without an ending; please report this")
         outcome = generation.outcome.refined(times)
         usage = Usage(
-            prompt_tokens=job.prompt.tokens,
+            prompt_tokens=prompt.tokens,
             completion_tokens=outcome.completion_tokens,
             total=self._clock() - job.asked,
             load=admitted - job.asked,

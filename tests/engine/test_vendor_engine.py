@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,8 +15,10 @@ from axproxy.engine import Loaded
 from axproxy.errors import (
     Busy,
     ClientGone,
+    GaveUp,
     PromptTooLong,
     ProxyError,
+    Restarting,
     RuntimeGone,
     RuntimeStalled,
     Starting,
@@ -52,7 +55,7 @@ class FakeUnit:
     def revive(self) -> None:
         self.calls.append("revive")
 
-    def wait_ready(self, _gone: object) -> None:
+    def wait_ready(self, _gone: object, _hold: float = math.inf) -> None:
         self.calls.append("wait")
         if self.problem:
             raise self.problem
@@ -185,12 +188,41 @@ def test_a_prompt_that_cannot_fit_never_reaches_the_runtime(length: int) -> None
     assert bench.card.now == 100.0  # not even called
 
 
-def test_nothing_is_accepted_while_the_model_is_loading() -> None:
+def test_a_request_waits_for_the_load_and_is_fitted_to_the_window_that_is_then_known() -> None:
     bench = Bench()
     bench.unit.problem = Starting("the model is being loaded (42 %)")
+    windows = []
 
-    with pytest.raises(Starting, match="42 %"):
+    def loads(_gone: object, _hold: float) -> None:
+        assert not windows
+        bench.unit.problem = None
+
+    def window() -> Window:
+        windows.append(bench.unit.problem)
+        return Window(context=300, prefill_limit=200)
+
+    bench.unit.wait_ready, bench.unit.window = loads, window
+    assert bench.events()[-1].reason == "stop"
+    assert windows[0] is None
+
+
+def test_a_restart_that_takes_too_long_is_told() -> None:
+    bench = Bench()
+    bench.unit.problem = Restarting("the runtime failed and is started again", retry_after=9)
+
+    with pytest.raises(Restarting) as told:
         bench.events()
+    assert told.value.retry_after == 9
+    assert bench.unit.calls == ["wait"]
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
+    bench = Bench()
+    bench.unit.problem = GaveUp("mend it, then POST /load")
+
+    with pytest.raises(GaveUp):
+        bench.engine.answer(asking("why?"), lambda: False)
 
 
 def test_a_request_that_waited_looks_again_before_it_runs() -> None:
@@ -305,7 +337,7 @@ def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
     bench = Bench()
     bench.unit.problem = Unloaded("not on the card")
 
-    def loads(_gone: object) -> None:
+    def loads(_gone: object, _hold: float) -> None:
         bench.unit.calls.append("wait")
         bench.unit.problem = None
 
@@ -321,7 +353,7 @@ def test_a_request_that_waited_through_an_unload_has_it_loaded_again() -> None:
     answer = bench.engine.answer(asking("why?"), lambda: False)
     bench.unit.problem = Unloaded("not on the card")
 
-    def loads(_gone: object) -> None:
+    def loads(_gone: object, _hold: float) -> None:
         bench.unit.problem = None
 
     bench.unit.wait_ready = loads

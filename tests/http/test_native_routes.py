@@ -26,7 +26,7 @@ def test_a_prompt_is_answered_with_one_object(client: FlaskClient, engine: FakeE
 
     assert reply.get_json() == {"text": "Hello", **ENDING}
     assert reply.content_type == "application/json; charset=utf-8"
-    assert engine.history == [ChatRequest((Message("user", "Hi"),))]
+    assert engine.history == [ChatRequest((Message("user", "Hi"),), think=False)]
 
 
 def test_a_prompt_is_answered_line_by_line_on_request(client: FlaskClient) -> None:
@@ -70,6 +70,7 @@ def test_every_parameter_reaches_the_engine(client: FlaskClient, engine: FakeEng
             model="QWEN3:0.6b",
             sampling=Sampling(1.0, 40, 0.5, 1.1),
             limits=Limits(64, ("a", "b")),
+            think=False,
         )
     ]
 
@@ -79,7 +80,9 @@ def test_null_is_the_same_as_nothing_and_one_stop_string_needs_no_list(
 ) -> None:
     client.post("/generate", json={"prompt": "Hi", "max_tokens": None, "stop": "END", "x": 1})
 
-    assert engine.history == [ChatRequest((Message("user", "Hi"),), limits=Limits(None, ("END",)))]
+    assert engine.history == [
+        ChatRequest((Message("user", "Hi"),), limits=Limits(None, ("END",)), think=False)
+    ]
 
 
 REFUSED = [

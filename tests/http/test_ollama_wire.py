@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from axproxy.durations import FOREVER
-from axproxy.messages import ChatRequest, Finished, Limits, Message, Sampling, Text, Usage
+from axproxy.messages import (
+    ChatRequest,
+    Finished,
+    Limits,
+    Message,
+    Reply,
+    Sampling,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
 from axproxy.ollama_fields import keep_alive
 from axproxy.ollama_options import TYPES, parse_options
 from axproxy.ollama_replies import chat_replies, generate_replies, stamp, statistics
@@ -194,13 +205,37 @@ def test_a_chat_in_lines() -> None:
     )
 
 
+def test_thinking_and_tool_calls_have_lines_of_their_own() -> None:
+    replies = chat_replies("m", lambda: NOON)
+    paris, oslo = (
+        ToolCall("weather", {"city": city}, id_) for city, id_ in (("Paris", "a"), ("Oslo", "b"))
+    )
+
+    def message(line: bytes) -> str:
+        return line.decode().partition('"message":')[2].strip()
+
+    assert message(replies.line(Thinking("Hm"))) == (
+        '{"role":"assistant","content":"","thinking":"Hm"},"done":false}'
+    )
+    assert message(replies.line(paris)) == (
+        '{"role":"assistant","content":"","tool_calls":[{"id":"a","function":'
+        '{"index":0,"name":"weather","arguments":{"city":"Paris"}}}]},"done":false}'
+    )
+    assert '"index":1' in message(replies.line(oslo))
+    whole = chat_replies("m", lambda: NOON).whole(
+        Reply("Hi", "Hm", (paris, oslo), Finished("stop", USAGE))
+    )
+    assert '"content":"Hi","thinking":"Hm","tool_calls":[{"id":"a"' in message(whole)
+    assert '"index":1,"name":"weather","arguments":{"city":"Oslo"}' in message(whole)
+
+
 def test_a_completion_in_lines() -> None:
     replies = generate_replies("m", lambda: NOON)
 
     assert replies.line(Text("Hi")).decode() == (
         '{"model":"m","created_at":"2026-11-20T12:00:00.000000Z","response":"Hi","done":false}\n'
     )
-    assert replies.whole("Hi", Finished("stop", USAGE)).decode() == (
+    assert replies.whole(Reply("Hi", "", (), Finished("stop", USAGE))).decode() == (
         '{"model":"m","created_at":"2026-11-20T12:00:00.000000Z","response":"Hi",'
         '"done":true,"done_reason":"stop",'
         '"total_duration":1500000000,"load_duration":250000000,"prompt_eval_count":12,'

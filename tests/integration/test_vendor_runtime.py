@@ -118,7 +118,7 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
     assert service.health()["backend_type"] == "vendor"
 
     def refusal() -> str:
-        refused = service.post("/generate", {"prompt": "hi"})
+        refused = service.get("/ready")
         assert refused.status_code == 503
         return refused.json()["error"]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from axproxy.child import Status
-from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable
+from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
 from axproxy.readiness import child_health, overall, why_not_ready
 from axproxy.states import State
 
@@ -59,7 +59,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         STARTING,
         READY,
         100,
-        Starting,
+        Restarting,
         "the tokenizer is being restarted; try again in a moment",
         2,
     ),
@@ -67,7 +67,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         READY,
         child(State.BACKOFF, "killed by SIGSEGV", retry_in=7.3),
         None,
-        Starting,
+        Restarting,
         "the runtime failed (killed by SIGSEGV) and is started again in 8 s",
         8,
     ),
@@ -110,7 +110,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         READY,
         child(State.STOPPED, "the self-test failed"),
         None,
-        Starting,
+        Restarting,
         "the runtime is loading the model; try again in a moment",
         5,
     ),
@@ -118,8 +118,16 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         READY,
         child(State.STOPPING, "no token for 61 s"),
         None,
-        Starting,
+        Restarting,
         "the runtime is being stopped; try again in a moment",
+        5,
+    ),
+    "the runtime is loading again after it died": (
+        READY,
+        replace(STARTING, restarts=1),
+        7,
+        Restarting,
+        "the runtime is loading the model (7 %); try again in a moment",
         5,
     ),
     "the runtime is being stopped": (
