@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from axproxy.own_python import use_own_python
@@ -202,7 +203,7 @@ class RuntimeSupervisor:
             "tokenizer": child_health(tokenizer, now, wall),
             "device": self._recipe.card.device_health(),
             "host": host_health(),
-            "preflight": [],
+            "preflight": [asdict(finding) for finding in self._recipe.preflight.findings],
         }
 
     @property

@@ -35,10 +35,11 @@ class ChildSpec:
 
     `spawn` starts it, called by the supervisor's thread; raises `OSError` or `ValueError` with a
     sentence when it cannot.  `watch` is called right after with its pid.  `hindrance` says what
-    must go away before it may start, or `None`.  `progress` is any value that changes while it
-    gets on with starting; after `start_timeout` seconds without change it counts as stuck.
-    `hopeless`, asked after a number of deaths in a row, says why one more start cannot help, or
-    `None`.  `before_stop` is called once before the first signal.  `stop_ladder`, asked then, is
+    must go away before it may start, or `None`; an empty text means that this is not known yet.
+    `progress` is any value that changes while it gets on with starting; after `start_timeout`
+    seconds without change it counts as stuck.  `hopeless`, asked after a number of deaths in a row,
+    says why one more start cannot help, or `None`.
+    `before_stop` is called once before the first signal.  `stop_ladder`, asked for then, is
     climbed rung by rung: a signal to the group, repeated every `repeat_signal` seconds, and how
     long it may take.
     """
@@ -165,7 +166,7 @@ class Child:
         hindrance = self.spec.hindrance()
         if hindrance and hindrance != self._hindrance:
             self._log.warning("%s: cannot start: %s", self.spec.name, hindrance)
-        self._hindrance = hindrance
+        self._hindrance = hindrance or None
         return hindrance is None
 
     def _event_of_a_process(self, may_stay: bool) -> Event | None:

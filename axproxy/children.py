@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,15 +12,19 @@ from signal import SIGINT, SIGTERM, Signals
 import requests
 
 from axproxy import ports
-from axproxy.axcl_libraries import with_axcl
 from axproxy.axcl_smi import AxclSmi, device_indices
 from axproxy.axcl_smi_table import NoTable
 from axproxy.card_monitor import CardMonitor
 from axproxy.child import ChildSpec
 from axproxy.dead_card import hopeless
+from axproxy.environment import ROOT, child_environment
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
+from axproxy.preflight.checks import checks_for
+from axproxy.preflight.gate import Gate
+from axproxy.preflight.inspection import Inspection
+from axproxy.preflight.scene import Scene
 from axproxy.process import RealProcess
 from axproxy.restart import RestartPolicy
 from axproxy.runtime_client import RuntimeClient
@@ -30,8 +33,6 @@ from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.watch import NotYet, Useless, Watch
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
 SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
@@ -46,18 +47,19 @@ STOP_ANSWER_PATIENCE = 3.0  # seconds
 MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
-_OTHER_PORT = ", or choose another port with {}"
+_OTHER_PORT = ", or choose another port with AX650_TOKENIZER_PORT"
 
 log = logging.getLogger(__name__)
 
 
-def window(settings: Settings, logged: Window | None) -> Window:
+def window(settings: Settings, logged: Window | None, chunk: int | None = None) -> Window:
     """The window to enforce.  Settings can only make a logged one smaller: a prompt above the
-    logged limit kills the program."""
+    logged limit kills the program.  `chunk` is what the names of the model's files tell."""
     if logged is None:
         known = Window(
             settings.context_length or SMALLEST_WINDOW.context,
             settings.prefill_limit or SMALLEST_WINDOW.prefill_limit,
+            chunk or SMALLEST_WINDOW.prefill_chunk,
         )
     else:
         known = Window(
@@ -68,20 +70,10 @@ def window(settings: Settings, logged: Window | None) -> Window:
     return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
 
 
-def environment() -> dict[str, str]:
-    """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
-    environ = with_axcl(os.environ)
-    environ.pop("NOTIFY_SOCKET", None)
-    environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
-    environ["PYTHONUNBUFFERED"] = "1"
-    environ["PYTHONPATH"] = str(ROOT)
-    return environ
-
-
 def tokenizer_spec(settings: Settings) -> ChildSpec:
     client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
     port = settings.tokenizer_port
-    command, environ = _tokenizer_command(settings), environment()
+    command, environ = _tokenizer_command(settings), child_environment()
     vendor = settings.tokenizer == "vendor"
 
     def check(_: object = None) -> None:
@@ -94,7 +86,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Watch(check, check, pause=0.05),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
-        hindrance=lambda: ports.hindrance(port, _OTHER_PORT.format("AX650_TOKENIZER_PORT")),
+        hindrance=lambda: ports.hindrance(port, _OTHER_PORT),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
@@ -128,13 +120,16 @@ class RuntimeRecipe:
         self._pid = 0
         self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
         self._logged: Window | None = None  # by an earlier run; the model has not changed since
+        self._chunk: int | None = None  # as the model's folder tells it
+        inspection = Inspection(checks_for(settings.runtime_kind))
+        self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
         self.log = RuntimeLog()
         self.interrupted = (
             False  # we have told it to stop, so what it says is not all it had to say
         )
 
     def window(self) -> Window:
-        return window(self._settings, self._logged or self.log.window)
+        return window(self._settings, self._logged or self.log.window, self._chunk)
 
     def known_window(self) -> Window | None:
         return self.window() if self._logged or self.log.window else None
@@ -164,6 +159,7 @@ class RuntimeRecipe:
         if settings.model_path is None:
             raise ValueError("no model is configured; set AX650_MODEL_PATH")
         folder = ModelFolder.read(settings.model_path)
+        self._chunk = folder.prefill_chunk
         device = ["--devices", self._devices()]
         binary = str(settings.runtime_bin.resolve())
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
@@ -176,7 +172,11 @@ class RuntimeRecipe:
         self.card.begin_load()
         try:
             process = RealProcess(
-                command, logging.getLogger("runtime"), self.log, environ=environment(), cwd=folder
+                command,
+                logging.getLogger("runtime"),
+                self.log,
+                environ=child_environment(),
+                cwd=folder,
             )
         except OSError:
             self.card.end_load()
@@ -191,9 +191,8 @@ class RuntimeRecipe:
         return device_indices("auto", reading.said if reading else NoTable("busy", "a load is on"))
 
     def _hindrance(self) -> str | None:
-        # The vendor's program cannot be moved from its port.
-        other = _OTHER_PORT.format("AX650_RUNTIME_PORT") if self._mock else ""
-        return ports.hindrance(self._settings.runtime_port, other) or self.card.hindrance()
+        waiting = self.card.hindrance()  # or the preflight would blame our own last runtime
+        return waiting if waiting else self.preflight.hindrance()
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.engine import ModelCard
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.model_folder import FAMILIES, ModelFolder, ModelFolderError
 from axproxy.settings import Settings
-
-_FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 
 
 def describe_model(settings: Settings) -> ModelCard:
@@ -29,7 +27,7 @@ def describe_model(settings: Settings) -> ModelCard:
     return ModelCard(
         name=settings.model,
         path=str(folder) if folder else None,
-        family=next((family for family in _FAMILIES if lower.startswith(family)), "unknown"),
+        family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
         quantization="W8A16" if folder else "none",
         size=sum(path.stat().st_size for path in files),
@@ -40,6 +38,12 @@ def describe_model(settings: Settings) -> ModelCard:
         embedding_length=compiled.embedding_columns if compiled else None,
         vocabulary=compiled.embedding_rows if compiled else None,
     )
+
+
+def _family(name: str, compiled: ModelFolder | None) -> str:
+    """By the name that clients use, else by what the folder tells."""
+    by_name = next((family for family in FAMILIES if name.startswith(family)), None)
+    return by_name or (compiled.family if compiled else "unknown")
 
 
 def _compiled(folder: Path | None) -> ModelFolder | None:

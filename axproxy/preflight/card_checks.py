@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import psutil
+
 from axproxy.axcl_smi import AxclSmi, device_indices
 from axproxy.axcl_smi_table import NoTable, Table
 from axproxy.model_folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding
+from axproxy.preflight.scene import Scene
 from axproxy.settings import Settings
 
-NAMES = ("card", "device-id", "cmm")
-_USUAL_CONTEXT = (
-    2559  # tokens, of most published builds; only the program knows, once it has loaded
-)
+CARD_NAMES = ("card", "device-id", "cmm")
+_USUAL_CONTEXT = 2559  # tokens, of most published builds; only a loaded program tells
 
 
-def card_findings(settings: Settings, smi: AxclSmi, ours: Collection[int] = ()) -> list[Finding]:
-    """One finding per name.  `ours` are pids of a runtime of this service that has its model on the
-    card already.  May take as long as `AxclSmi.look`."""
-    if settings.runtime_kind != "vendor":
-        return _skipped("no card is used: AX650_MODEL_PATH is not set, or another program has it")
-    reading = smi.look()
+def check_cards(scene: Scene) -> list[Finding]:
+    """One finding per name.  May take as long as `AxclSmi.look`."""
+    smi = scene.smi or AxclSmi(scene.settings.axcl_smi)
+    reading = None if scene.busy else smi.look()
     if reading is None:
-        return _skipped("a model is being loaded, and the card is not asked meanwhile")
-    said = reading.said
-    return [check_card(said), check_device_id(settings.device, said), _cmm(settings, said, ours)]
-
-
-def _skipped(why: str) -> list[Finding]:
-    return [Finding(name, "skip", why) for name in NAMES]
+        loading = "a model is being loaded, and the card is not asked meanwhile"
+        return [Finding(name, "skip", loading) for name in CARD_NAMES]
+    said, device = reading.said, scene.settings.device
+    memory = _cmm(scene.settings, said, _descendants(scene.family))
+    return [check_card(said), check_device_id(device, said), memory]
 
 
 def _cmm(settings: Settings, said: Table | NoTable, ours: Collection[int]) -> Finding:
@@ -50,8 +47,17 @@ def model_need(settings: Settings) -> Need:
         raise ModelFolderError("no model is configured; set AX650_MODEL_PATH")
     folder = ModelFolder.read(settings.model_path)
     return need_of(
-        [file.stat().st_size for file in folder.post.parent.glob("*.axmodel")],
+        [file.stat().st_size for file in folder.folder.glob("*.axmodel")],
         folder.layers,
         folder.embedding_columns,
         settings.context_length or _USUAL_CONTEXT,
     )
+
+
+def _descendants(pid: int | None) -> set[int]:
+    """The processes of the service, whose runtime may have its model on the card already."""
+    try:
+        found = psutil.Process(pid).children(recursive=True) if pid else []
+    except psutil.Error:
+        return set()
+    return {process.pid for process in found}

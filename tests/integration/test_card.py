@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 import threading
 import time
@@ -25,6 +23,7 @@ from axproxy.tokenizer_client import TokenizerClient
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests import fake_axcl_smi as fake
+from tests.model_folders import published_model
 from tests.service import ROOT
 from tests.waiting import eventually
 
@@ -33,6 +32,8 @@ pytestmark = pytest.mark.integration
 QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
 WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
 LINE = "[E][                       inference][ 526]: AX_ENGINE_Execute"
+
+NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # which no test can have
 
 Begin = Callable[..., RuntimeSupervisor]
 
@@ -81,19 +82,7 @@ def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]
 
 def vendor(folder: Path, before: str = "", mock_args: str = QUICK) -> dict[str, str]:
     """Settings for a "vendor's program" that runs the shell commands `before`, then simulates."""
-    model = folder / "repo" / "qwen3-0.6b-ax650"
-    model.mkdir(parents=True)
-    for layer in range(28):
-        (model / f"qwen3_p128_l{layer}_together.axmodel").touch()
-    (model / "qwen3_post.axmodel").touch()
-    with (model / "model.embed_tokens.weight.bfloat16.bin").open("wb") as table:
-        table.truncate(151936 * 1024 * 2)
-    sampling = {"enable_temperature": False, "temperature": 0.9, "top_k": 1, "top_p": 0.8}
-    sampling |= {"enable_repetition_penalty": False, "repetition_penalty": 1.2}
-    sampling |= {"penalty_window": 20, "enable_top_p_sampling": False}
-    sampling |= {"enable_top_k_sampling": True}
-    (model.parent / "post_config.json").write_text(json.dumps(sampling))
-    shutil.copytree(ROOT / "axproxy" / "small_tokenizer", model.parent / "qwen3_tokenizer")
+    model = published_model(folder / "repo")
     chosen = ports()
     binary = folder / "main_api_axcl_aarch64"
     port = chosen["AX650_RUNTIME_PORT"]
@@ -105,7 +94,7 @@ def vendor(folder: Path, before: str = "", mock_args: str = QUICK) -> dict[str, 
     return {
         "AX650_MODEL_PATH": str(model),
         "AX650_RUNTIME_BIN": str(binary),
-        "AX650_PREFLIGHT_SKIP": "binary",
+        "AX650_PREFLIGHT_SKIP": NO_HOST,
         **chosen,
     }
 

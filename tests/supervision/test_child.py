@@ -131,6 +131,16 @@ def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
     assert world.child.status().restarts == 0
 
 
+def test_while_nobody_knows_what_is_in_the_way_it_waits_without_a_word() -> None:
+    world = World()
+    world.hindrance = ""
+
+    assert world.tick() is State.STOPPED
+    assert world.child.status().hindrance is None
+    world.hindrance = None
+    assert world.tick() is State.STARTING
+
+
 def test_starting_to_backoff_when_it_exits() -> None:
     world = World()
     world.tick()

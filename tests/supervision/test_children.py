@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.children import RuntimeRecipe, environment, tokenizer_spec, window
+from axproxy.children import RuntimeRecipe, tokenizer_spec, window
+from axproxy.environment import child_environment
 from axproxy.model_folder import ModelFolderError
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
@@ -108,7 +109,7 @@ def test_children_find_the_cards_libraries_and_no_sockets_of_systemd(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
-    environ = environment()
+    environ = child_environment()
 
     assert "NOTIFY_SOCKET" not in environ
     assert environ["LD_LIBRARY_PATH"] == "/opt/lib:/usr/lib/axcl"
