@@ -221,13 +221,13 @@ class RuntimeRecipe:
             self._raise_fault()
             self.card.end_load()
 
-        def check_alive() -> None:
-            if self.log.run.proves_while_idle():
-                raise Useless(f"it logged: {self.log.run.trouble}")
-            if not client.answers():
-                raise NotYet("OPTIONS / is not answered")
+        return Watch(check_ready, lambda: self._check_alive(client))
 
-        return Watch(check_ready, check_alive)
+    def _check_alive(self, client: RuntimeClient) -> None:
+        if self.log.run.proves_while_idle():
+            raise Useless(f"it logged: {self.log.run.trouble}")
+        if not client.answers():
+            raise NotYet("OPTIONS / is not answered")
 
     def _test(self, cancelled: Callable[[], bool]) -> None:
         if self.log.window is None:
