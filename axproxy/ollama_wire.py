@@ -6,15 +6,19 @@ is theirs: types, the name, what the model cannot do, options, format.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.capabilities import THINKING, TOOLS
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields, quoted
+from axproxy.json_form import Form
 from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import NoName, full_name, referred, require, short_name
-from axproxy.ollama_fields import check_format, check_logprobs, keep_alive, think
+from axproxy.ollama_fields import check_logprobs, form, keep_alive, think
 from axproxy.ollama_options import parse_options
+from axproxy.ollama_tools import parse_tool_calls, parse_tools
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ _DETAILS = "remote model details are unavailable"
 Wish = ChatRequest | Load | Unload
 
 
-def parse_generate(body: bytes, resident: str) -> Wish:
-    """What `POST /api/generate` asks of the model named `resident`.
+def parse_generate(body: bytes, resident: str, can: Collection[str]) -> Wish:
+    """What `POST /api/generate` asks of the model named `resident`, whose capabilities are `can`.
 
     A prompt is a conversation of one user message, unless it is `raw`.  Raises `ClientError`.
     """
@@ -59,13 +63,13 @@ def parse_generate(body: bytes, resident: str) -> Wish:
         return Unload(common.model)
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
-    common.refuse_thinking()
+    common.check_thinking(can)
     if suffix:
         raise ClientError(f"{full_name(resident)} does not support insert")
     sampling, limits = parse_options(common.options)
     if not prompt:
         return Load(common.model, common.keep_alive)
-    common.refuse(images)
+    answer_form = common.form_of_text(images)
     before = [Message("system", system)] if system else []
     return ChatRequest(
         (*before, Message("user", prompt)),
@@ -75,29 +79,34 @@ def parse_generate(body: bytes, resident: str) -> Wish:
         stream=common.stream,
         raw=raw,
         keep_alive=common.keep_alive,
+        think=common.think,
+        format=answer_form,
     )
 
 
-def parse_chat(body: bytes, resident: str) -> Wish:
-    """What `POST /api/chat` asks of the model named `resident`.  Raises `ClientError`."""
+def parse_chat(body: bytes, resident: str, can: Collection[str]) -> Wish:
+    """What `POST /api/chat` asks of the model named `resident`, whose capabilities are `can`.
+
+    Raises `ClientError`.
+    """
     fields = Fields.read("ChatRequest", body)
     common = _Common(fields)
     turns = fields.objects("messages", "api.Message")
     messages = tuple(_message(turn) for turn in turns)
     images = [image for turn in turns for image in turn.images("images")]
-    tools = fields.objects("tools", "api.Tool", "api.Tools")
+    tools = parse_tools(fields)
 
     check_logprobs(fields)
     require(common.model, resident)
     if common.unloads and not messages:
         return Unload(common.model)
-    common.refuse_thinking()
-    if tools:
+    common.check_thinking(can)
+    if tools and TOOLS not in can:
         raise ClientError(f"{full_name(resident)} does not support tools")
     sampling, limits = parse_options(common.options)
     if not messages:
         return Load(common.model, common.keep_alive)
-    common.refuse(images)
+    answer_form = common.form_of_text(images)
     return ChatRequest(
         messages,
         common.model,
@@ -105,6 +114,9 @@ def parse_chat(body: bytes, resident: str) -> Wish:
         limits,
         stream=common.stream,
         keep_alive=common.keep_alive,
+        tools=tools,
+        think=common.think,
+        format=answer_form,
     )
 
 
@@ -138,7 +150,7 @@ class _Common:
         self.stream = fields.boolean("stream", default=True)
         self.options = fields.mapping("options")
         self.keep_alive = keep_alive(fields.anything("keep_alive"))
-        self._think = think(fields.anything("think"))
+        self.think = think(fields.anything("think"))
         self._format: Any = fields.anything("format")
         for ignored in ("truncate", "shift", "_debug_render_only"):
             fields.boolean(ignored)
@@ -147,18 +159,22 @@ class _Common:
     def unloads(self) -> bool:
         return self.keep_alive == 0
 
-    def refuse_thinking(self) -> None:
-        if self._think:
+    def check_thinking(self, can: Collection[str]) -> None:
+        if self.think and THINKING not in can:
             raise ClientError(f"{quoted(self.model)} does not support thinking")
 
-    def refuse(self, images: list[str]) -> None:
+    def form_of_text(self, images: list[str]) -> Form | None:
         if images:
             raise ClientError(f"{quoted(self.model)} does not support images")
-        check_format(self._format)
+        return form(self._format)
 
 
 def _message(turn: Fields) -> Message:
-    for ignored in ("thinking", "tool_name", "tool_call_id"):
-        turn.string(ignored)
-    turn.objects("tool_calls", "api.ToolCall")
-    return Message(turn.string("role").lower(), turn.string("content"))
+    return Message(
+        role=turn.string("role").lower(),
+        content=turn.string("content"),
+        thinking=turn.string("thinking"),
+        tool_calls=parse_tool_calls(turn),
+        tool_name=turn.string("tool_name"),
+        tool_call_id=turn.string("tool_call_id"),
+    )

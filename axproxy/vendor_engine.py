@@ -11,10 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
+from axproxy.capabilities import THINKING
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
 from axproxy.errors import (
     Busy,
@@ -26,64 +28,23 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.fitting import Prompt
+from axproxy.formed import formed
 from axproxy.generation import Generation, Patience
+from axproxy.heartbeat import paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.prompts import Prompts
+from axproxy.reading import Reader
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.runtime_log import RunTimes
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
+from axproxy.unit import Unit
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
 
 log = logging.getLogger(__name__)
-
-
-class Unit(Protocol):
-    """The processes behind us, as far as a request must know.  Only `start`, `stop`, `wait_ready`
-    and `why_gone` take time."""
-
-    def start(self) -> None: ...
-
-    def leave(self) -> None:
-        """Begins nothing new."""
-
-    def stop(self) -> None: ...
-
-    def window(self) -> Window:
-        """The one to enforce; a safe guess until the runtime has told its own."""
-
-    def known_window(self) -> Window | None: ...
-
-    def not_ready(self) -> ProxyError | None: ...
-
-    def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
-        """Raises `ProxyError` when they will not become ready, or are being restarted for longer
-        than `hold` seconds; `ClientGone` when `gone()`."""
-
-    def run_times(self) -> RunTimes:
-        """What the runtime says of its latest run."""
-
-    def runtime_pid(self) -> int | None: ...
-
-    def interruption(self) -> ProxyError | None:
-        """Why the running answer was, or is about to be, stopped from outside its request."""
-
-    def report_wedged(self, pid: int | None, reason: str) -> bool:
-        """True when that process will be recycled, so that nobody need stop it any more."""
-
-    def why_gone(self, pid: int | None) -> str:
-        """What became of that process, in words; waits a moment until it is known."""
-
-    def revive(self) -> None:
-        """Starts again what was given up or unloaded."""
-
-    def unload(self) -> None:
-        """Stops the runtime, so that the card is free, until `revive`."""
-
-    def health(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -138,6 +99,8 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
+        if request.think is None:
+            request = replace(request, think=THINKING in self._card.capabilities)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
@@ -219,17 +182,31 @@ class VendorEngine:
             ticket = self._turnstile.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
-                prompt = job.prompt or self._fitted(job.request)
                 admitted = self._clock()
-                finished = yield from self._run(job, prompt, admitted)
+                with closing(self._answered(job, admitted)) as events:
+                    for event in events:
+                        if isinstance(event, Finished):
+                            finished = event  # told once others have the turn
+                        else:
+                            yield event
             finally:
                 ticket.give_back()
         finally:
             self._residency.end(job.request.keep_alive)
         yield finished
 
-    def _run(self, job: _Job, prompt: Prompt, admitted: float) -> Generator[Event, None, Finished]:
+    def _answered(self, job: _Job, admitted: float) -> Generator[Event, None, None]:
+        def run(request: ChatRequest) -> Generator[Event, None, None]:
+            prompt = job.prompt if request is job.request else None
+            return self._run(job, request, prompt or self._fitted(request), admitted)
+
+        return paced(formed(job.request, run), self._clock)
+
+    def _run(
+        self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float
+    ) -> Generator[Event, None, None]:
         pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
+        reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -241,8 +218,9 @@ class VendorEngine:
             patience=self._patience,
         )
         try:
-            texts = generation.run(prompt, job.request.sampling, job.request.limits)
-            yield from map(Text, texts)
+            for text in generation.run(prompt, request.sampling, request.limits):
+                yield from reader.feed(text) or [Text("")]
+            yield from reader.finish()
         except RuntimeGone as error:
             raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
         except RuntimeStalled as error:
@@ -254,7 +232,7 @@ class VendorEngine:
             runtime.close()
         times = self._unit.run_times()
         times = RunTimes() if times is earlier else times
-        return self._finished(job, prompt, admitted, generation, times)
+        yield self._finished(job, prompt, admitted, generation, times)
 
     def _clean_up(self, generation: Generation, pid: int | None) -> None:
         """Leaves the card idle and drained, or has the runtime restarted where that fails."""

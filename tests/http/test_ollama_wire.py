@@ -32,11 +32,11 @@ MODEL = "qwen3:0.6b"
 
 
 def chat(**fields: Any) -> Wish:
-    return parse_chat(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
+    return parse_chat(json.dumps({"model": MODEL, **fields}).encode(), MODEL, ("completion",))
 
 
 def generate(**fields: Any) -> Wish:
-    return parse_generate(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
+    return parse_generate(json.dumps({"model": MODEL, **fields}).encode(), MODEL, ("completion",))
 
 
 def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
