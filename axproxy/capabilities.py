@@ -1,61 +1,49 @@
-"""What a model can do beyond answering, which its chat template tells.
+"""What a model can do, and Ollama's words where it cannot.
 
-The template is tried, not searched: words such as `tools` or `<think>` also stand in templates
-that only tidy up a history.
+`asked_as` is the model's name in the request.  Everything here raises `ClientError`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import NoReturn
 
-from axproxy import thinking, tool_calls
-from axproxy.chat_template import ChatTemplate
-from axproxy.control_tokens import Shield
-from axproxy.errors import ClientError, RuntimeMisbehaved
-from axproxy.messages import Message
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
-
-COMPLETION, TOOLS, THINKING = "completion", "tools", "thinking"
-
-_PROBE = "probe_of_this_template"
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": _PROBE,
-        "description": "",
-        "parameters": {"type": "object", "properties": {}},
-    },
-}
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError, UnknownModel
+from axproxy.go_json import quoted
+from axproxy.model_names import full_name, require
 
 
-def folder_capabilities(folder: Path) -> tuple[str, ...]:
-    """The capabilities, in Ollama's words, of the model whose tokenizer is in or beside `folder`;
-    what is wrong with the tokenizer is told when it is loaded, not here."""
+def require_thinking(card: ModelCard, asked_as: str) -> None:
+    if "thinking" not in card.capabilities:
+        raise _lacks(asked_as, "thinking")
+
+
+def require_tools(card: ModelCard) -> None:
+    if "tools" not in card.capabilities:
+        raise ClientError(f"{full_name(card.name)} does not support tools")
+
+
+def refuse_insert(card: ModelCard) -> NoReturn:
+    raise ClientError(f"{full_name(card.name)} does not support insert")
+
+
+def refuse_media(kinds: Sequence[str], asked_as: str) -> None:
+    """Refuses the first of the `kinds`: `images`, `audio`."""
+    if kinds:
+        raise _lacks(asked_as, kinds[0])
+
+
+def require_for_embedding(asked_as: str, resident: str) -> None:
     try:
-        template = read_folder(find_folder(folder)).chat_template
-    except TokenizerFolderError:
-        return (COMPLETION,)
-    return capabilities(template)
+        require(asked_as, resident)
+    except UnknownModel as error:
+        raise UnknownModel(f"model {quoted(asked_as)} not found, try pulling it first") from error
 
 
-def capabilities(template: str | None) -> tuple[str, ...]:
-    """What a model with this template can do, in Ollama's words and order."""
-    try:
-        chat = ChatTemplate(template, Shield(()), Shield(()), bos_token="", eos_token="")
-    except RuntimeMisbehaved:
-        return (COMPLETION,)
-    plain = _rendered(chat, enable_thinking=False)
-    ready = _rendered(chat, enable_thinking=True)
-    shown = _rendered(chat, tools=[_TOOL], enable_thinking=False)
-    # It must call in the one form that we can read.
-    calls = _PROBE in shown and tool_calls.OPEN in shown
-    thinks = plain != ready or ready.rstrip().endswith(thinking.OPEN)
-    return (COMPLETION, *((TOOLS,) if calls else ()), *((THINKING,) if thinks else ()))
+def refuse_embedding(asked_as: str) -> NoReturn:
+    raise _lacks(asked_as, "embeddings")
 
 
-def _rendered(chat: ChatTemplate, **variables: Any) -> str:
-    try:
-        return chat.render([Message("user", "Hello")], variables)
-    except ClientError:
-        return ""
+def _lacks(asked_as: str, what: str) -> ClientError:
+    return ClientError(f"{quoted(asked_as)} does not support {what}")

@@ -6,10 +6,10 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from axproxy.capabilities import COMPLETION, folder_capabilities
 from axproxy.engine import ModelCard
 from axproxy.model_folder import ModelFolder, ModelFolderError
 from axproxy.settings import Settings
+from axproxy.template_probe import COMPLETION, capabilities_in
 from axproxy.tokenizer_folder import SMALL
 
 _FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
@@ -49,8 +49,8 @@ def describe_model(settings: Settings) -> ModelCard:
 def _capabilities(settings: Settings) -> tuple[str, ...]:
     """Of the model whose tokenizer we start; what somebody else has started may be any."""
     if settings.model_path:
-        return folder_capabilities(settings.model_path)
-    return (COMPLETION,) if settings.runtime_kind == "attach" else folder_capabilities(SMALL)
+        return capabilities_in(settings.model_path)
+    return (COMPLETION,) if settings.runtime_kind == "attach" else capabilities_in(SMALL)
 
 
 def _compiled(folder: Path | None) -> ModelFolder | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from axproxy.capabilities import TOOLS
 from axproxy.engine import ModelCard
 from axproxy.go_json import quoted
 from axproxy.ollama_models import details
@@ -40,7 +39,7 @@ def shown(card: ModelCard, asked_by_copilot_as: str | None = None) -> dict[str, 
     chatml = card.family.startswith(_CHATML_FAMILIES)
     lines = _parameters(card, _CHATML_STOPS if chatml else ())
     # Whoever calls tools in the form that we read writes its turns like this too.
-    tools = TOOLS in card.capabilities
+    tools = "tools" in card.capabilities
     template = (_TOOLS if tools else "") + (_CHATML if tools or chatml else "")
     texts = {
         "modelfile": _modelfile(card, template, lines),

@@ -6,16 +6,21 @@ is theirs: types, the name, what the model cannot do, options, format.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from axproxy.capabilities import THINKING, TOOLS
+from axproxy.capabilities import (
+    refuse_insert,
+    refuse_media,
+    require_thinking,
+    require_tools,
+)
+from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import Fields, quoted
+from axproxy.go_json import Fields
 from axproxy.json_form import Form
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import NoName, full_name, referred, require, short_name
+from axproxy.model_names import NoName, require, require_for_details
 from axproxy.ollama_fields import check_logprobs, form, keep_alive, think
 from axproxy.ollama_options import parse_options
 from axproxy.ollama_tools import parse_tool_calls, parse_tools
@@ -37,13 +42,11 @@ class Unload:
     model: str
 
 
-_DETAILS = "remote model details are unavailable"
-
 Wish = ChatRequest | Load | Unload
 
 
-def parse_generate(body: bytes, resident: str, can: Collection[str]) -> Wish:
-    """What `POST /api/generate` asks of the model named `resident`, whose capabilities are `can`.
+def parse_generate(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /api/generate` asks of the model of `card`.
 
     A prompt is a conversation of one user message, unless it is `raw`.  Raises `ClientError`.
     """
@@ -56,16 +59,16 @@ def parse_generate(body: bytes, resident: str, can: Collection[str]) -> Wish:
 
     check_logprobs(fields)
     try:
-        require(common.model, resident)
+        require(common.model, card.name)
     except NoName as error:
         raise UnknownModel(f"model '{common.model}' not found") from error
     if common.unloads and not prompt:
         return Unload(common.model)
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
-    common.check_thinking(can)
+    common.check_thinking(card)
     if suffix:
-        raise ClientError(f"{full_name(resident)} does not support insert")
+        refuse_insert(card)
     sampling, limits = parse_options(common.options)
     if not prompt:
         return Load(common.model, common.keep_alive)
@@ -84,11 +87,8 @@ def parse_generate(body: bytes, resident: str, can: Collection[str]) -> Wish:
     )
 
 
-def parse_chat(body: bytes, resident: str, can: Collection[str]) -> Wish:
-    """What `POST /api/chat` asks of the model named `resident`, whose capabilities are `can`.
-
-    Raises `ClientError`.
-    """
+def parse_chat(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /api/chat` asks of the model of `card`.  Raises `ClientError`."""
     fields = Fields.read("ChatRequest", body)
     common = _Common(fields)
     turns = fields.objects("messages", "api.Message")
@@ -97,12 +97,12 @@ def parse_chat(body: bytes, resident: str, can: Collection[str]) -> Wish:
     tools = parse_tools(fields)
 
     check_logprobs(fields)
-    require(common.model, resident)
+    require(common.model, card.name)
     if common.unloads and not messages:
         return Unload(common.model)
-    common.check_thinking(can)
-    if tools and TOOLS not in can:
-        raise ClientError(f"{full_name(resident)} does not support tools")
+    common.check_thinking(card)
+    if tools:
+        require_tools(card)
     sampling, limits = parse_options(common.options)
     if not messages:
         return Load(common.model, common.keep_alive)
@@ -128,10 +128,7 @@ def parse_show(body: bytes, resident: str) -> str:
     fields.boolean("verbose")
     fields.mapping("options")
     model = named(fields)
-    try:
-        require(model, resident, _DETAILS)
-    except UnknownModel as error:
-        raise UnknownModel(f"model '{short_name(referred(model, _DETAILS))}' not found") from error
+    require_for_details(model, resident)
     return model
 
 
@@ -159,13 +156,12 @@ class _Common:
     def unloads(self) -> bool:
         return self.keep_alive == 0
 
-    def check_thinking(self, can: Collection[str]) -> None:
-        if self.think and THINKING not in can:
-            raise ClientError(f"{quoted(self.model)} does not support thinking")
+    def check_thinking(self, card: ModelCard) -> None:
+        if self.think:
+            require_thinking(card, self.model)
 
     def form_of_text(self, images: list[str]) -> Form | None:
-        if images:
-            raise ClientError(f"{quoted(self.model)} does not support images")
+        refuse_media(["images"] if images else [], self.model)
         return form(self._format)
 
 

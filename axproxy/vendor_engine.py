@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from axproxy.capabilities import THINKING
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
 from axproxy.errors import (
     Busy,
@@ -100,7 +99,7 @@ class VendorEngine:
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
         if request.think is None:
-            request = replace(request, think=THINKING in self._card.capabilities)
+            request = replace(request, think="thinking" in self._card.capabilities)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem

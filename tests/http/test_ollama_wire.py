@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -25,7 +26,7 @@ from axproxy.ollama_fields import keep_alive
 from axproxy.ollama_options import TYPES, parse_options
 from axproxy.ollama_replies import chat_replies, generate_replies, stamp, statistics
 from axproxy.ollama_wire import Load, Unload, Wish, parse_chat, parse_generate
-from tests.fakes import USAGE
+from tests.fakes import CARD, USAGE
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "qwen3:0.6b"
@@ -35,11 +36,15 @@ CAN = ("completion", "tools", "thinking")
 
 
 def chat(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
-    return parse_chat(json.dumps({"model": MODEL, **fields}).encode(), MODEL, can)
+    return parse_chat(
+        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
+    )
 
 
 def generate(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
-    return parse_generate(json.dumps({"model": MODEL, **fields}).encode(), MODEL, can)
+    return parse_generate(
+        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
+    )
 
 
 def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
