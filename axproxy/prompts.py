@@ -39,7 +39,7 @@ class Prompts:
             return self._fitted(request, request.messages, limit)
         try:
             return self._fitted(request, instructed(request.messages, request.format), limit)
-        except PromptTooLong:  # no schema is worth the question
+        except (PromptTooLong, RecursionError):  # no schema is worth the question
             return self._fitted(request, instructed(request.messages, "json"), limit)
 
     def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:

@@ -127,9 +127,12 @@ def test_a_second_try_is_a_run_in_the_same_turn() -> None:
     assert finished.usage.total > finished.usage.eval + finished.usage.prompt_eval
 
 
-def test_a_schema_that_does_not_fit_the_window_does_not_fail_the_request() -> None:
+@pytest.mark.parametrize("what", ["long", "deep"])
+def test_a_schema_that_does_not_fit_does_not_fail_the_request(what: str) -> None:
     card = Qwen([spell('{"name": 1}')])
-    schema = {"description": "x" * 5000}
+    schema: dict[str, Any] = {"description": "x" * 5000 if what == "long" else ""}
+    for _ in range(5000 if what == "deep" else 0):
+        schema = {"not": schema}
     assert answered(card=card, format=schema)[1] == '{"name": 1}'
     assert "JSON object" in card.prompts[0]
 
