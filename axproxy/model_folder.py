@@ -11,7 +11,6 @@ from axproxy.model_statement import (
     STATEMENT,
     ModelStatement,
     ModelStatementError,
-    find_statement,
     read_statement,
 )
 from axproxy.tokenizer_folder import TokenizerFolderError, find_folder
@@ -68,7 +67,8 @@ class ModelFolder:
 
     @classmethod
     def _read(cls, path: Path) -> ModelFolder:
-        folder, stated = _folder_and_statement(path.resolve())
+        folder = locate_model(path.resolve())
+        stated = read_statement(folder)
         template, layers = _layers(folder, stated)
         embedding = _only(folder, "*.embed_tokens.weight.bfloat16.bin", stated.embedding)
         rows, columns = _table_shape(folder, embedding, stated)
@@ -111,18 +111,26 @@ class ModelFolder:
         return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
-def _folder_and_statement(path: Path) -> tuple[Path, ModelStatement]:
+def locate_model(path: Path) -> Path:
+    """The folder with the axmodels: `path`, or the one in it that has some.
+
+    Raises `ModelFolderError`, and `OSError` where it cannot be looked into.
+    """
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder; set AX650_MODEL_PATH to the model's")
-    if stated := find_statement(path):
-        return stated, read_statement(stated)
     inside = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
-    for folder in inside:
-        if any(folder.glob("*_post.axmodel")):
-            return folder, ModelStatement()
-    raise ModelFolderError(
-        f"{path} has no *_post.axmodel; set AX650_MODEL_PATH to the folder with the axmodels"
-    )
+    stated = [folder for folder in inside if (folder / STATEMENT).is_file()]
+    models = [folder for folder in inside if any(folder.glob("*_post.axmodel"))] or stated
+    if not models:
+        raise ModelFolderError(
+            f"{path} has no *_post.axmodel; set AX650_MODEL_PATH to the folder with the axmodels"
+        )
+    if len(models) > 1 and models[0] != path:
+        names = " and ".join(folder.name for folder in models)
+        raise ModelFolderError(f"{path} holds the models {names}; set AX650_MODEL_PATH to one")
+    if path in stated and models[0] != path:
+        raise ModelFolderError(f"{path / STATEMENT} must lie beside the axmodels; mv it there")
+    return models[0]
 
 
 def _layers(folder: Path, stated: ModelStatement) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from axproxy.preflight.scene import Scene
 from axproxy.settings import Settings, SettingsError
 
 _COLOURS: dict[Verdict, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
+_OF_ITS_USER = ("device-node", "log-folder")
 _SIMULATOR = (
     "no model is configured and no card is in sight, so a simulator answers; "
     "set AX650_MODEL_PATH to use a card"
@@ -31,7 +32,10 @@ def examine(
 ) -> list[Finding]:
     """All findings about this machine; a running service is not disturbed."""
     scene = scene_beside(settings, service, root)
-    return Inspection(_checks(scene)).run(scene)
+    findings = Inspection(_checks(scene)).run(scene)
+    said = service.said_as_another_user() if service else {}
+    # What another user may open, and its private /tmp, only that user can tell.
+    return [said.get(f.name, f) if f.name in _OF_ITS_USER else f for f in findings]
 
 
 def scene_beside(settings: Settings, service: RunningService | None, root: Path) -> Scene:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import Scene, entries
 
 MODULE = "axcl_host"
 _NEEDED = "/dev/axcl_host"
@@ -57,7 +57,7 @@ def _loaded(scene: Scene) -> bool:
 
 def _why_not_loaded(scene: Scene, running: str) -> str:
     built = kernels_with_driver(scene)
-    if running in built:
+    if running in built or not _modules_in_sight(scene):
         return f"the card's driver {MODULE} is not loaded"
     if built:
         return f"the card's driver is built for kernel {', '.join(built)}, but {running} is running"
@@ -66,12 +66,12 @@ def _why_not_loaded(scene: Scene, running: str) -> str:
 
 def kernels_with_driver(scene: Scene) -> list[str]:
     """The installed kernels that the driver was built for."""
-    # Debian's /lib is a link to /usr/lib; a machine without the link has /lib alone.
-    kernels = scene.at("/lib/modules")
-    try:
-        return sorted(each.name for each in kernels.iterdir() if _has_module(each))
-    except OSError:
-        return []
+    return [each.name for each in entries(scene.at("/lib/modules")) if _has_module(each)]
+
+
+def _modules_in_sight(scene: Scene) -> bool:
+    """Containers and hardened units do not see the kernel's modules."""
+    return bool(entries(scene.at("/lib/modules")))
 
 
 def _has_module(kernel: Path) -> bool:
@@ -84,7 +84,7 @@ def _has_module(kernel: Path) -> bool:
 def _driver_remedy(scene: Scene) -> str:
     running = scene.text("/proc/sys/kernel/osrelease").strip()
     built = kernels_with_driver(scene)
-    if running in built:
+    if running in built or not _modules_in_sight(scene):
         return f"sudo modprobe {MODULE}"
     if scene.at("/var/lib/dkms/axcl").is_dir():
         return f"sudo dkms autoinstall -k {running} && sudo modprobe {MODULE}"

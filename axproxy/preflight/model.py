@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.model_folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.model_statement import STATEMENT
 from axproxy.preflight.file_kind import Pretender, kind_of
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.models_dir import choice
 from axproxy.preflight.post_config import check_post_config
-from axproxy.preflight.scene import Scene, entries
+from axproxy.preflight.scene import Scene
 from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
 
 SMALLEST = 1024  # bytes; below this a model file is a remnant
@@ -36,12 +36,11 @@ def check_model_folder(scene: Scene) -> list[Finding]:
     if path is None:
         remedy = choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
-    spoilt = _spoilt(path.resolve())
-    if spoilt:
-        return [spoilt]
     try:
+        if spoilt := _spoilt(locate_model(path.resolve())):
+            return [spoilt]
         model = ModelFolder.read(path)
-    except ModelFolderError as error:
+    except (ModelFolderError, OSError) as error:
         seen, _, remedy = str(error).rpartition("; ")
         return [Finding("model-folder", "fail", seen, choice(scene) or remedy)]
     problems = [
@@ -59,9 +58,9 @@ def check_model_folder(scene: Scene) -> list[Finding]:
     return problems or [whole]
 
 
-def _spoilt(path: Path) -> Finding | None:
+def _spoilt(folder: Path) -> Finding | None:
     """The files that are not what their names say, told in one finding: it is one mistake."""
-    parts = list(_model_files(path))
+    parts = list(_model_files(folder))
     bad: list[tuple[Path, str, str]] = []
     for file in parts:
         try:
@@ -72,7 +71,9 @@ def _spoilt(path: Path) -> Finding | None:
         if isinstance(kind, Pretender):
             bad.append((file, kind.what, kind.remedy))
         elif size < SMALLEST:
-            again = f"download {file.name} again; there should be more space: df -h {_quote(path)}"
+            again = (
+                f"download {file.name} again; there should be more space: df -h {_quote(folder)}"
+            )
             bad.append((file, f"only {size} bytes long", again))
     if not bad:
         return None
@@ -81,10 +82,9 @@ def _spoilt(path: Path) -> Finding | None:
     return Finding("model-folder", "fail", f"{file} is {what}{more}", remedy)
 
 
-def _model_files(path: Path) -> Iterator[Path]:
-    for folder in (path, *(child for child in entries(path) if child.is_dir())):
-        for pattern in _PARTS:
-            yield from sorted(file for file in folder.glob(pattern) if file.is_file())
+def _model_files(folder: Path) -> Iterator[Path]:
+    for pattern in _PARTS:
+        yield from sorted(file for file in folder.glob(pattern) if file.is_file())
 
 
 def _embedding(model: ModelFolder) -> Iterator[Finding]:

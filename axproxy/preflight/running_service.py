@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import requests
 
 from axproxy import ports
 from axproxy.only_one import is_held
+from axproxy.preflight.finding import Finding
 from axproxy.settings import Settings
 
 
@@ -38,6 +40,16 @@ class RunningService:
             except psutil.Error:
                 continue
         return None
+
+    def said_as_another_user(self) -> dict[str, Finding]:
+        """Its own findings by name, if it runs as somebody else than we do."""
+        try:
+            pid = self.pid()
+            if self.health is None or pid is None or psutil.Process(pid).uids()[1] == os.geteuid():
+                return {}
+        except psutil.Error:
+            return {}
+        return {entry["name"]: Finding(**entry) for entry in self.health["preflight"]}
 
     def program(self) -> Path | None:
         """The file of the runtime that it has started, where we may see that."""

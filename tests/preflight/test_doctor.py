@@ -70,6 +70,23 @@ def test_what_a_running_service_uses_is_asked_of_it(pi: Machine) -> None:
     assert scene.busy  # nobody may ask the card while it loads
 
 
+def test_what_only_the_services_user_can_tell_is_asked_of_the_service(
+    pi: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"name": "log-folder", "verdict": "warn", "seen": "its own", "remedy": "x"}
+    beside = service(
+        runtime={"state": "ready", "pid": os.getpid(), "note": None},
+        preflight=[own, {**own, "name": "cma"}],
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    theirs = {finding.name: finding for finding in examine(Settings(), beside, pi.root)}
+    assert theirs["log-folder"] == Finding(**own)
+    assert theirs["cma"].seen != "its own"
+    monkeypatch.undo()
+    ours = {finding.name: finding for finding in examine(Settings(), beside, pi.root)}
+    assert ours["log-folder"].seen != "its own"
+
+
 def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
     settings = Settings.from_env({"AX650_MODEL_PATH": "/mine"})
     assert scene_beside(settings, service(), pi.root).settings == settings

@@ -93,6 +93,19 @@ def test_a_wrong_statement_is_refused_in_words(model: Path, text: str) -> None:
         ModelFolder.read(model)
 
 
+def test_a_statement_lies_beside_the_model_it_is_about(model: Path) -> None:
+    (model.parent / STATEMENT).write_text("layers = 2")
+    with pytest.raises(ModelFolderError, match="must lie beside the axmodels"):
+        ModelFolder.read(model.parent)
+
+
+def test_a_folder_of_several_models_is_not_guessed_at(tmp_path: Path) -> None:
+    published_model(tmp_path / "a", flat=True)
+    published_model(tmp_path / "b", flat=True)
+    with pytest.raises(ModelFolderError, match=r"holds the models a and b; set AX650_MODEL_PATH"):
+        ModelFolder.read(tmp_path)
+
+
 def test_a_wrong_statement_is_the_tokenizers_trouble_too(model: Path) -> None:
     state(model, "layer = 3")
     with pytest.raises(TokenizerFolderError, match="did you mean layers"):
