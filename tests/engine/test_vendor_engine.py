@@ -42,6 +42,7 @@ class FakeUnit:
         self.stopped_from_outside: ProxyError | None = None
         self.wedged: list[str] = []
         self.calls: list[str] = []
+        self.chunk = 128
 
     def start(self) -> None:
         self.calls.append("start")
@@ -61,7 +62,7 @@ class FakeUnit:
             raise self.problem
 
     def window(self) -> Window:
-        return Window(context=300, prefill_limit=200)
+        return Window(context=300, prefill_limit=200, prefill_chunk=self.chunk)
 
     def known_window(self) -> Window | None:
         return self.window()
@@ -129,7 +130,9 @@ def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+        return real(
+            runtime, tokenizer, window, **(how | {"clock": runtime.clock, "sleep": runtime.sleep})
+        )
 
     monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
