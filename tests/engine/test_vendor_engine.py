@@ -130,9 +130,8 @@ def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(
-            runtime, tokenizer, window, **(how | {"clock": runtime.clock, "sleep": runtime.sleep})
-        )
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return real(runtime, tokenizer, window, **how)
 
     monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
