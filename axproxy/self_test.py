@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from axproxy.errors import ProxyError, RuntimeStalled
 from axproxy.fitting import Prompt
-from axproxy.generation import Generation
+from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.patience import Patience
 from axproxy.prompts import Prompts
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient

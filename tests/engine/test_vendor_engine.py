@@ -45,6 +45,7 @@ class FakeUnit:
         self.wedged: list[str] = []
         self.calls: list[str] = []
         self.log = RunLog()
+        self.chunk = 128
 
     def start(self) -> None:
         self.calls.append("start")
@@ -64,7 +65,7 @@ class FakeUnit:
             raise self.problem
 
     def window(self) -> Window:
-        return Window(context=300, prefill_limit=200)
+        return Window(context=300, prefill_limit=200, prefill_chunk=self.chunk)
 
     def known_window(self) -> Window | None:
         return self.window()
@@ -132,7 +133,8 @@ def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return real(runtime, tokenizer, window, **how)
 
     monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
