@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from axproxy import thinking, tool_calls
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
 from axproxy.errors import PromptTooLong
@@ -17,7 +18,11 @@ class Prompts:
     """`end_tokens` are the ids that end an answer: no control token belongs in one."""
 
     def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
-        special = [token for token in info.control_tokens if token.special]
+        # Some models mark these as special, too, and still mean to go on after them.
+        own = {thinking.OPEN, thinking.CLOSE, tool_calls.OPEN, tool_calls.CLOSE}
+        special = [
+            token for token in info.control_tokens if token.special and token.text not in own
+        ]
         self._template = ChatTemplate(
             info.chat_template,
             Shield(token.text for token in info.control_tokens),
