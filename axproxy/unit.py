@@ -1,4 +1,4 @@
-"""What the engine asks of the processes behind it."""
+"""The processes behind us, as far as a request must know of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from axproxy.runtime_log import RunTimes, Window
 
 
 class Unit(Protocol):
-    """The processes behind us, as far as a request must know.  Only `start`, `stop`, `wait_ready`
-    and `why_gone` take time."""
+    """Only `start`, `stop`, `wait_ready` and `why_gone` take time."""
 
     def start(self) -> None: ...
 

@@ -17,31 +17,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import (
-    Busy,
-    ProxyError,
-    RuntimeGone,
-    RuntimeMisbehaved,
-    RuntimeStalled,
-    Starting,
-    Unloaded,
-)
+from axproxy.errors import Busy, ProxyError, Starting, Unloaded
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
-from axproxy.generation import Generation, Patience
+from axproxy.generation import Patience
 from axproxy.heartbeat import paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.reading import Reader
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes
 from axproxy.settings import Settings
+from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
 from axproxy.unit import Unit
-
-RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +62,10 @@ class VendorEngine:
         self._unit = unit
         self._card = card
         self._tokenizer = tokenizer
-        self._connect = connect
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
-        self._patience = Patience(stall=settings.stall_timeout)
+        patience = Patience(stall=settings.stall_timeout)
+        self._slot = Slot(unit, tokenizer, connect, patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
@@ -140,6 +131,7 @@ class VendorEngine:
             "model_path": self._card.path,
             **self._unit.health(),
             "queue": {**queue, "places": self._settings.max_queue},
+            "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
         }
 
     def _known_prompts(self) -> Prompts:
@@ -204,56 +196,22 @@ class VendorEngine:
     def _run(
         self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float
     ) -> Generator[Event, None, None]:
-        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
         reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
-        runtime = self._connect()
-        generation = Generation(
-            runtime,
-            self._tokenizer,
-            self._unit.window(),
-            control_tokens=self._known_prompts().end_tokens,
-            gone=job.gone,
-            interrupted=self._unit.interruption,
-            patience=self._patience,
-        )
-        try:
-            for text in generation.run(prompt, request.sampling, request.limits):
-                yield from reader.feed(text) or [Text("")]
-            yield from reader.finish()
-        except RuntimeGone as error:
-            raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
-        except RuntimeStalled as error:
-            if self._unit.report_wedged(pid, error.message):
-                generation.abandon()  # it would not hear a stop either
-            raise
-        finally:
-            self._clean_up(generation, pid)
-            runtime.close()
-        times = self._unit.run_times()
-        times = RunTimes() if times is earlier else times
-        yield self._finished(job, prompt, admitted, generation, times)
+        task = Task(prompt, request.sampling, request.limits, job.gone)
+        with closing(self._slot.run(task, self._known_prompts())) as steps:
+            for step in steps:
+                if isinstance(step, Outcome):
+                    yield from reader.finish()
+                    yield Finished(step.reason, self._usage(job, admitted, step))
+                else:
+                    yield from reader.feed(step) or [Text("")]
 
-    def _clean_up(self, generation: Generation, pid: int | None) -> None:
-        """Leaves the card idle and drained, or has the runtime restarted where that fails."""
-        try:
-            generation.close()
-        except RuntimeGone:
-            log.info("the runtime went away before its answer could be stopped")
-        except (RuntimeStalled, RuntimeMisbehaved) as error:
-            self._unit.report_wedged(pid, error.message)
-
-    def _finished(
-        self, job: _Job, prompt: Prompt, admitted: float, generation: Generation, times: RunTimes
-    ) -> Finished:
-        if generation.outcome is None:
-            raise RuntimeMisbehaved("the answer ended without an ending; please report this")
-        outcome = generation.outcome.refined(times)
-        usage = Usage(
-            prompt_tokens=prompt.tokens,
+    def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
+        return Usage(
+            prompt_tokens=outcome.prompt_tokens,
             completion_tokens=outcome.completion_tokens,
             total=self._clock() - job.asked,
             load=admitted - job.asked,
             prompt_eval=outcome.prompt_eval,
             eval=outcome.eval,
         )
-        return Finished(outcome.reason, usage)
