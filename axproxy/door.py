@@ -16,33 +16,31 @@ from axproxy.ollama_errors import QUEUE_FULL
 from axproxy.request_log import HEADER, id_for, say_done, working_for
 
 
-class Refused(ProxyError):
-    """A request that does not get further than the door."""
-
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message, retry_after)
-        self.status_hint = status
+def _refused(status: int, message: str, retry_after: int | None = None) -> ProxyError:
+    refusal = ProxyError(message, retry_after)
+    refusal.status_hint = status
+    return refusal
 
 
-HEAD_TOO_LARGE = Refused(431, "the request's headers are too large; send fewer or shorter ones")
-TOO_SLOW = Refused(408, "the request did not arrive in time; send it again, all at once")
-TOO_MANY = Refused(503, "too many connections are open; try again in a moment", retry_after=1)
+HEAD_TOO_LARGE = _refused(431, "the request's headers are too large; send fewer or shorter ones")
+TOO_SLOW = _refused(408, "the request did not arrive in time; send it again, all at once")
+TOO_MANY = _refused(503, "too many connections are open; try again in a moment", retry_after=1)
 BUSY = Busy(QUEUE_FULL)
-OUR_FAULT = Refused(500, "internal error; see the service's log")
+OUR_FAULT = _refused(500, "internal error; see the service's log")
 
-_NOT_HTTP = Refused(400, "this is not a well-formed HTTP/1.1 request; check the client")
-_MALFORMED: dict[type[Exception], Refused] = {
-    http.LimitRequestLine: Refused(414, "the address is too long; send what it says as JSON"),
+_NOT_HTTP = _refused(400, "this is not a well-formed HTTP/1.1 request; check the client")
+_MALFORMED: dict[type[Exception], ProxyError] = {
+    http.LimitRequestLine: _refused(414, "the address is too long; send what it says as JSON"),
     http.LimitRequestHeaders: HEAD_TOO_LARGE,
-    http.UnsupportedTransferCoding: Refused(
+    http.UnsupportedTransferCoding: _refused(
         501, "of the transfer codings only chunked is known; send a Content-Length instead"
     ),
-    http.ExpectationFailed: Refused(417, "nothing but 100-continue can be expected; leave it out"),
-    http.InvalidHTTPVersion: Refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"),
+    http.ExpectationFailed: _refused(417, "nothing but 100-continue can be expected; leave it out"),
+    http.InvalidHTTPVersion: _refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"),
 }
 
 
-def refusal_for(error: Exception) -> Refused:
+def refusal_for(error: Exception) -> ProxyError:
     """What to say of a request that gunicorn cannot read, or that has broken our side of it."""
     if isinstance(error, http.ParseException):
         return _MALFORMED.get(type(error), _NOT_HTTP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging.config
 import sys
 from logging.handlers import WatchedFileHandler
@@ -66,6 +67,10 @@ class LogFile(WatchedFileHandler):
         if lost and lost == self._lost:
             self._lost = 0
             self._tell(f"can be written again; {lost} lines are missing from it")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what was written in vain is tried once more
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Called where the error is being handled."""

@@ -29,6 +29,7 @@ from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.prompts import Prompts
+from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RunTimes, Window
@@ -138,6 +139,7 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
+        check_size(request)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
