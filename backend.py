@@ -21,7 +21,7 @@ from flask import Flask
 from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
-from axproxy.access import KeyCheck
+from axproxy.access import KeyCheck, required_key
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
@@ -33,6 +33,7 @@ from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
 from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
+from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.request_log import RequestLog
 from axproxy.runtime_client import RuntimeClient
@@ -82,13 +83,14 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     except BadOrigin as error:
         raise SettingsError(f"AX650_ORIGINS must hold {error}") from error
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
-    if settings.api_key:
-        app.before_request(KeyCheck(settings.api_key))
+    if key := required_key(settings):
+        app.before_request(KeyCheck(key))
     for routes in (
         NativeRoutes(engine),
         OllamaRoutes(engine),
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
+        OpenAIRoutes(engine),
         OpsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())

@@ -22,7 +22,7 @@ class ModelCard:
     """The resident model, as clients list it.  `size` is bytes on disk; `digest` is 64 hex digits
     that stay the same over restarts; `context_length` is in tokens, `None` until it is known.
     Layers, the length of an embedding and the size of the vocabulary are `None` where the model's
-    folder does not tell."""
+    folder does not tell.  `capabilities` are named as Ollama names them."""
 
     name: str
     path: str | None
@@ -36,6 +36,7 @@ class ModelCard:
     layers: int | None = None
     embedding_length: int | None = None
     vocabulary: int | None = None
+    capabilities: tuple[str, ...] = ("completion",)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,13 @@ class ProxyError(Exception):
     status_hint = 500
     retry_after: int | None = None  # seconds
 
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: int | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        if status is not None:
+            self.status_hint = status
         if retry_after is not None:
             self.retry_after = retry_after
 

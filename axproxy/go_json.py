@@ -15,6 +15,8 @@ from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
 from axproxy.go_syntax import complaint
 
+MISSING_BODY = "missing request body"
+
 _BLANKS = " \t\r\n"
 _LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
 _LONGEST_SCAN = 256 * 1024  # bytes; finding Go's words takes about a microsecond for each
@@ -32,7 +34,7 @@ _KINDS = {
 }
 
 
-def first_value(body: bytes, when_empty: str = "missing request body") -> Any:
+def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     """The first JSON value of `body`; what follows it is not looked at.
 
     Raises `ClientError`, with `when_empty` where there is nothing but blanks.
@@ -84,6 +86,18 @@ def well_formed(text: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
+def well_formed_throughout(value: Any) -> Any:
+    """Every text in a JSON value made `well_formed`, keys included."""
+    match value:
+        case str():
+            return well_formed(value)
+        case dict():
+            return {well_formed(key): well_formed_throughout(item) for key, item in value.items()}
+        case list():
+            return [well_formed_throughout(item) for item in value]
+    return value
+
+
 def kind(value: Any) -> str:
     """What JSON, and Go's messages, call this type."""
     return _KINDS[type(value)]
@@ -124,12 +138,15 @@ class Fields:
         }
 
     @classmethod
-    def read(cls, struct: str, body: bytes) -> Fields:
-        """The object that is the first value of `body`; raises `ClientError`."""
-        value = first_value(body)
+    def read(
+        cls, struct: str, body: bytes, package: str = "api", when_empty: str = MISSING_BODY
+    ) -> Fields:
+        """The object that is the first value of `body`; raises `ClientError`, with `when_empty`
+        where there is none."""
+        value = first_value(body, when_empty)
         if value is not None and not isinstance(value, dict):
             raise ClientError(
-                f"json: cannot unmarshal {kind(value)} into Go value of type api.{struct}"
+                f"json: cannot unmarshal {kind(value)} into Go value of type {package}.{struct}"
             )
         return cls(struct, value or {})
 
@@ -139,6 +156,10 @@ class Fields:
     def boolean(self, name: str, default: bool = False) -> bool:
         value = self._get(name, bool, "bool")
         return default if value is None else bool(value)
+
+    def number(self, name: str) -> float | None:
+        value: Any = self._get(name, (int, float), "float64")
+        return None if value is None else float(value)
 
     def integer(self, name: str) -> int:
         value = self._get(name, int, "int")
@@ -167,7 +188,7 @@ class Fields:
     def anything(self, name: str) -> Any:
         return self._values.get(name)
 
-    def _get(self, name: str, wanted: type, go_type: str) -> Any:
+    def _get(self, name: str, wanted: type | tuple[type, ...], go_type: str) -> Any:
         value = self._values.get(name)
         self._check(name, value, wanted, go_type)
         return value
@@ -178,7 +199,7 @@ class Fields:
             self._check(name, element, wanted, go_type)
         return elements
 
-    def _check(self, name: str, value: Any, wanted: type, go_type: str) -> None:
+    def _check(self, name: str, value: Any, wanted: type | tuple[type, ...], go_type: str) -> None:
         # To Python a bool is an int, to JSON it is not.
         if value is None or (
             isinstance(value, wanted) and (type(value) is not bool or wanted is bool)

@@ -8,11 +8,13 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from axproxy.error_dialects import error_body
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.go_json import compact
 from axproxy.media_types import JSON
 
 log = logging.getLogger(__name__)
+
 
 _PLAIN = {404: "404 page not found", 405: "405 method not allowed"}  # Ollama's own words
 
@@ -25,10 +27,10 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def proxy_error(error: ProxyError, message: str | None = None) -> Response:
-    """`{"error": …}` with the status that the error proposes; `message` says it in other words."""
-    body = {"error": message or error.message}
-    return json_response(body, error.status_hint, error.retry_after)
+def proxy_error(error: ProxyError) -> Response:
+    """`error` as the API that was called tells it."""
+    body, status = error_body(request.path, error)
+    return json_response(body, status, error.retry_after)
 
 
 def json_response(body: Any, status: int = 200, retry_after: int | None = None) -> Response:
@@ -47,7 +49,7 @@ def _client_gone(_error: ClientGone) -> Response:
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     if status not in _PLAIN:
-        return json_response({"error": error.description}, status)
+        return proxy_error(ProxyError(error.description or error.name, status=status))
     response = Response(_PLAIN[status], status, content_type="text/plain")
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
@@ -56,4 +58,4 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return json_response({"error": "internal error; see the service's log"}, 500)
+    return proxy_error(ProxyError("internal error; see the service's log"))

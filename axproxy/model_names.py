@@ -11,6 +11,7 @@ _HOST = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
 _NAMESPACE = re.compile(r"\w[\w-]{0,79}", re.ASCII)
 _WORD = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
 _NO_INFERENCE = "remote model is unavailable"
+_NO_DETAILS = "remote model details are unavailable"
 _DIGEST = re.compile(r"@\w[\w:.-]*\Z", re.ASCII)
 
 
@@ -116,3 +117,12 @@ def require(name: str, resident: str, consequence: str = _NO_INFERENCE) -> None:
     if not same_model(base, resident):
         ModelName.parse(base)
         raise UnknownModel(f"model '{name}' not found")
+
+
+def require_for_details(name: str, resident: str) -> None:
+    """As `require`, for whoever wants to know about a model: that one is told the short name."""
+    try:
+        require(name, resident, _NO_DETAILS)
+    except UnknownModel as error:
+        short = short_name(referred(name, _NO_DETAILS))
+        raise UnknownModel(f"model '{short}' not found") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from axproxy.errors import ClientError, ProxyError
-from axproxy.http_errors import json_response, proxy_error
+from axproxy.errors import ClientError
+from axproxy.http_errors import json_response
 from axproxy.http_requests import get_only, read_body
 
 
@@ -19,7 +19,6 @@ class OllamaCloudRoutes:
         routes.post("/api/me")(self.me)
         routes.post("/api/signout")(self.signout)
         routes.delete("/api/user/keys/<_key>")(self.signout)
-        routes.register_error_handler(ProxyError, proxy_error)
         return routes
 
     def status(self) -> Response:

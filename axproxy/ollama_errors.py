@@ -38,6 +38,4 @@ def cut_short(error: ProxyError) -> ProxyError:
 
 
 def _reworded(error: ProxyError, message: str, status: int | None = None) -> ProxyError:
-    reworded = ProxyError(message, error.retry_after)
-    reworded.status_hint = status or error.status_hint
-    return reworded
+    return ProxyError(message, error.retry_after, status or error.status_hint)

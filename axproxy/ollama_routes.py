@@ -10,11 +10,9 @@ from flask import Blueprint, Response, request
 from axproxy import ollama_models, ollama_wire
 from axproxy.client_socket import gone_check
 from axproxy.engine import Engine
-from axproxy.errors import ProxyError
-from axproxy.http_errors import json_response, proxy_error
+from axproxy.http_errors import json_response
 from axproxy.http_requests import get_only, read_body
 from axproxy.media_types import JSON
-from axproxy.ollama_errors import told
 from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies
 from axproxy.ollama_show import shown
 from axproxy.ollama_wire import Load, Unload, Wish
@@ -44,7 +42,6 @@ class OllamaRoutes:
         routes.post("/api/show")(self.show)
         routes.post("/api/generate")(self.generate)
         routes.post("/api/chat")(self.chat)
-        routes.register_error_handler(ProxyError, lambda error: proxy_error(told(error)))
         return routes
 
     def running(self) -> Response:

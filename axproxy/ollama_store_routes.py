@@ -10,9 +10,9 @@ from flask import Blueprint, Response, request
 
 from axproxy import ollama_store_wire as wire
 from axproxy.engine import Engine
-from axproxy.errors import ClientError, ProxyError
+from axproxy.errors import ClientError
 from axproxy.go_json import compact
-from axproxy.http_errors import json_response, proxy_error
+from axproxy.http_errors import json_response
 from axproxy.http_requests import read_body
 from axproxy.media_types import NDJSON
 
@@ -33,7 +33,6 @@ class OllamaStoreRoutes:
         routes.post("/api/embed")(self._refuse(wire.refuse_embed))
         routes.post("/api/embeddings")(self._refuse(wire.refuse_embeddings))
         routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
-        routes.register_error_handler(ProxyError, proxy_error)
         return routes
 
     def pull(self) -> Response:

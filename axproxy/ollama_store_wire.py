@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from axproxy.capabilities import refuse_embedding, require_for_embedding
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields, compact, quoted
@@ -115,32 +116,21 @@ def refuse_embed(body: bytes, resident: str) -> NoReturn:
     fields.integer("dimensions")
     model, input_ = fields.string("model"), fields.anything("input")
     try:
-        _require_for_embedding(model, resident)
+        require_for_embedding(model, resident)
     except NoName as error:
         raise UnknownModel(f"model '{model}' not found") from error
     texts = input_ if isinstance(input_, list) else [] if input_ is None else [input_]
     if not all(isinstance(text, str) for text in texts):
         raise ClientError("invalid input type")
-    raise _no_embeddings(model)
+    refuse_embedding(model)
 
 
 def refuse_embeddings(body: bytes, resident: str) -> NoReturn:
     fields = _read("EmbeddingRequest", body, texts=("prompt",))
     fields.mapping("options")
     model = fields.string("model")
-    _require_for_embedding(model, resident)
-    raise _no_embeddings(model)
-
-
-def _require_for_embedding(model: str, resident: str) -> None:
-    try:
-        require(model, resident)
-    except UnknownModel as error:
-        raise UnknownModel(f"model {quoted(model)} not found, try pulling it first") from error
-
-
-def _no_embeddings(model: str) -> ClientError:
-    return ClientError(f"{quoted(model)} does not support embeddings")
+    require_for_embedding(model, resident)
+    refuse_embedding(model)
 
 
 def _read(

@@ -12,7 +12,7 @@ from typing import Any
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields, quoted
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import NoName, full_name, referred, require, short_name
+from axproxy.model_names import NoName, full_name, require, require_for_details
 from axproxy.ollama_fields import check_format, check_logprobs, keep_alive, think
 from axproxy.ollama_options import parse_options
 
@@ -32,8 +32,6 @@ class Unload:
 
     model: str
 
-
-_DETAILS = "remote model details are unavailable"
 
 Wish = ChatRequest | Load | Unload
 
@@ -116,10 +114,7 @@ def parse_show(body: bytes, resident: str) -> str:
     fields.boolean("verbose")
     fields.mapping("options")
     model = named(fields)
-    try:
-        require(model, resident, _DETAILS)
-    except UnknownModel as error:
-        raise UnknownModel(f"model '{short_name(referred(model, _DETAILS))}' not found") from error
+    require_for_details(model, resident)
     return model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.settings import Settings
+from axproxy.settings import Settings, SettingsError
 from backend import create_app
 from tests.fakes import FakeEngine
 
@@ -33,6 +33,7 @@ def test_watchdogs_need_no_key(locked: FlaskClient, path: str) -> None:
         ("POST", "/generate", 401),
         ("POST", "/load", 401),
         ("GET", "/nowhere", 401),
+        ("POST", "/v1/chat/completions", 401),
     ],
 )
 def test_without_the_key_nothing_is_told(
@@ -42,7 +43,8 @@ def test_without_the_key_nothing_is_told(
     reply = locked.open(path, method=method, headers=headers)
 
     assert reply.status_code == status
-    assert "Authorization: Bearer" in reply.get_json()["error"]
+    error = reply.get_json()["error"]
+    assert "Authorization: Bearer" in (error["message"] if "/v1/" in path else error)
     assert ("WWW-Authenticate" in reply.headers) == (status == 401)
 
 
@@ -51,3 +53,20 @@ def test_with_the_key_everything_is_as_without_one(locked: FlaskClient) -> None:
 
     assert locked.get("/api/tags", headers=headers).status_code == 200
     assert locked.get("/nowhere", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "pi.local"])
+def test_the_network_is_let_in_only_with_a_key_or_on_purpose(host: str) -> None:
+    with pytest.raises(SettingsError, match="set AX650_API_KEY to a key"):
+        create_app(Settings(host=host), FakeEngine())
+
+    for key, status in ((KEY, 403), ("none", 200), ("None", 200)):
+        client = create_app(Settings(host=host, api_key=key), FakeEngine()).test_client()
+        assert client.get("/api/tags").status_code == status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_this_machine_needs_no_key(host: str) -> None:
+    client = create_app(Settings(host=host), FakeEngine()).test_client()
+
+    assert client.get("/api/tags").status_code == 200

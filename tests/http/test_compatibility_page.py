@@ -34,7 +34,7 @@ def test_every_endpoint_is_on_the_page_and_nothing_else_is() -> None:
     rules = [
         rule
         for rule in create_app(Settings(), FakeEngine()).url_map.iter_rules()
-        if rule.rule == "/" or rule.rule.startswith("/api/")
+        if rule.rule == "/" or rule.rule.startswith(("/api/", "/v1/"))
     ]
     served = {
         (method, rule.rule.replace("<_", "<")) for rule in rules for method in rule.methods or ()

@@ -139,7 +139,7 @@ def test_a_stranger_gets_nothing_at_all(client: FlaskClient, method: str) -> Non
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_page_that_we_served_needs_no_permission(scheme: str) -> None:
-    client = client_of(host="0.0.0.0")
+    client = client_of(host="0.0.0.0", api_key="none")
     origin = f"{scheme}://ollama.example.com:5002"
     headers = {"Origin": origin, "Host": "ollama.example.com:5002"}
     reply = client.get("/api/tags", headers=headers)
@@ -248,7 +248,7 @@ def test_a_name_that_somebody_pointed_at_us_is_refused(hosts: LocalHosts, host: 
 )
 def test_the_name_matters_only_where_nobody_else_can_reach_us(address: str, checked: bool) -> None:
     assert is_loopback(address) is checked
-    reply = client_of(host=address).get("/health", headers={"Host": "evil.com"})
+    reply = client_of(host=address, api_key="none").get("/health", headers={"Host": "evil.com"})
 
     assert reply.status_code == (403 if checked else 200)
     assert (reply.data == b"") is checked

@@ -1,0 +1,49 @@
+"""What a model can do, and Ollama's words where it cannot.
+
+`asked_as` is the model's name in the request.  Everything here raises `ClientError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError, UnknownModel
+from axproxy.go_json import quoted
+from axproxy.model_names import full_name, require
+
+
+def require_thinking(card: ModelCard, asked_as: str) -> None:
+    if "thinking" not in card.capabilities:
+        raise _lacks(asked_as, "thinking")
+
+
+def require_tools(card: ModelCard) -> None:
+    if "tools" not in card.capabilities:
+        raise ClientError(f"{full_name(card.name)} does not support tools")
+
+
+def refuse_insert(card: ModelCard) -> NoReturn:
+    raise ClientError(f"{full_name(card.name)} does not support insert")
+
+
+def refuse_media(kinds: Sequence[str], asked_as: str) -> None:
+    """Refuses the first of the `kinds`: `images`, `audio`."""
+    if kinds:
+        raise _lacks(asked_as, kinds[0])
+
+
+def require_for_embedding(asked_as: str, resident: str) -> None:
+    try:
+        require(asked_as, resident)
+    except UnknownModel as error:
+        raise UnknownModel(f"model {quoted(asked_as)} not found, try pulling it first") from error
+
+
+def refuse_embedding(asked_as: str) -> NoReturn:
+    raise _lacks(asked_as, "embeddings")
+
+
+def _lacks(asked_as: str, what: str) -> ClientError:
+    return ClientError(f"{quoted(asked_as)} does not support {what}")

@@ -1,0 +1,186 @@
+"""OpenAI's replies: from events to bytes, in the shape that Ollama gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from axproxy.engine import ModelCard
+from axproxy.error_dialects import openai_body
+from axproxy.errors import ProxyError
+from axproxy.go_json import compact
+from axproxy.media_types import SSE
+from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.ollama_errors import cut_short
+
+DONE = b"data: [DONE]\n\n"
+SIGN_OF_LIFE = b": still working\n\n"  # a comment, which readers of such streams skip
+FINGERPRINT = "fp_ollama"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What all parts of one reply say alike; `created` is in seconds since 1970."""
+
+    id: str
+    created: int
+    model: str
+    include_usage: bool = False
+
+
+class ChatReplies:
+    """The parts of one reply of `/v1/chat/completions`."""
+
+    stream_type = SSE
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._begun = False
+        self._calls = count()  # numbered across the whole reply
+
+    def line(self, event: Event) -> bytes:
+        match event:
+            case Text(""):
+                return SIGN_OF_LIFE
+            case Text():
+                return self._delta(content=event.text)
+            case Thinking():
+                return self._delta(content="", reasoning=event.text)
+            case ToolCall():
+                return self._delta(content="", tool_calls=[self._call(event)])
+            case Finished():
+                return self._ending(event)
+
+    def whole(self, reply: Reply) -> bytes:
+        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+        if reply.thinking:
+            message["reasoning"] = reply.thinking
+        if reply.tool_calls:
+            message["tool_calls"] = [self._call(call) for call in reply.tool_calls]
+        reason = _reason(reply.finished, bool(reply.tool_calls))
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        return compact(
+            self._object("chat.completion", [choice]) | {"usage": usage(reply.finished.usage)}
+        )
+
+    def failure(self, error: ProxyError) -> bytes:
+        return _event(openai_body(cut_short(error))) + DONE
+
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        return cut_short(error)
+
+    def _ending(self, finished: Finished) -> bytes:
+        called = next(self._calls) > 0
+        parts = [self._delta(reason=_reason(finished, called))]
+        if self._head.include_usage:
+            last = self._object("chat.completion.chunk", []) | {"usage": usage(finished.usage)}
+            parts.append(_event(last))
+        return b"".join((*parts, DONE))
+
+    def _delta(self, reason: str | None = None, **delta: Any) -> bytes:
+        if not self._begun:
+            self._begun = True
+            delta = {"role": "assistant", "content": "", **delta}
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return _event(self._object("chat.completion.chunk", [choice]))
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        arguments = compact(call.arguments).decode()
+        return {
+            "id": call.id,
+            "index": next(self._calls),
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments},
+        }
+
+    def _object(self, kind: str, choices: list[Any]) -> dict[str, Any]:
+        return _object(self._head, kind, choices)
+
+
+class CompletionReplies:
+    """The parts of one reply of `/v1/completions`."""
+
+    stream_type = SSE
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+
+    def line(self, event: Event) -> bytes:
+        match event:
+            case Text(""):
+                return SIGN_OF_LIFE
+            case Text():
+                return self._chunk(event.text, None)
+            case Finished():
+                return self._ending(event)
+        raise TypeError(f"nobody asked for {event}")
+
+    def whole(self, reply: Reply) -> bytes:
+        choice = _text_choice(reply.text, reply.finished.reason)
+        whole = _object(self._head, "text_completion", [choice])
+        return compact(whole | {"usage": usage(reply.finished.usage)})
+
+    def failure(self, error: ProxyError) -> bytes:
+        return _event(openai_body(cut_short(error))) + DONE
+
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        return cut_short(error)
+
+    def _ending(self, finished: Finished) -> bytes:
+        parts = [self._chunk("", finished.reason)]
+        if self._head.include_usage:
+            last = _object(self._head, "text_completion", [])
+            parts.append(_event(last | {"usage": usage(finished.usage)}))
+        return b"".join((*parts, DONE))
+
+    def _chunk(self, text: str, reason: str | None) -> bytes:
+        chunk = _object(self._head, "text_completion", [_text_choice(text, reason)])
+        if self._head.include_usage:
+            chunk["usage"] = dict.fromkeys(_COUNTS, 0)
+        return _event(chunk)
+
+
+def model_object(card: ModelCard, called: str | None = None) -> dict[str, Any]:
+    """An entry of `/v1/models`; `called` is what the client called it, if it did."""
+    return {
+        "id": called or card.name,
+        "object": "model",
+        "created": int(card.modified_at.timestamp()),
+        "owned_by": "library",
+    }
+
+
+_COUNTS: dict[str, Callable[[Usage], int]] = {
+    "prompt_tokens": lambda usage: usage.prompt_tokens,
+    "completion_tokens": lambda usage: usage.completion_tokens,
+    "total_tokens": lambda usage: usage.prompt_tokens + usage.completion_tokens,
+}
+
+
+def usage(counted: Usage) -> dict[str, int]:
+    return {name: count_of(counted) for name, count_of in _COUNTS.items()}
+
+
+def _reason(finished: Finished, called: bool) -> str:
+    return "tool_calls" if called and finished.reason == "stop" else finished.reason
+
+
+def _text_choice(text: str, reason: str | None) -> dict[str, Any]:
+    return {"text": text, "index": 0, "finish_reason": reason}
+
+
+def _object(head: Head, kind: str, choices: list[Any]) -> dict[str, Any]:
+    return {
+        "id": head.id,
+        "object": kind,
+        "created": head.created,
+        "model": head.model,
+        "system_fingerprint": FINGERPRINT,
+        "choices": choices,
+    }
+
+
+def _event(body: Any) -> bytes:
+    return b"data: " + compact(body) + b"\n\n"

@@ -1,0 +1,72 @@
+"""The routes of OpenAI's API, as far as Ollama serves them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+from flask import Blueprint, Response, request
+
+from axproxy import openai_wire as wire
+from axproxy.client_socket import gone_check
+from axproxy.engine import Engine
+from axproxy.http_errors import json_response
+from axproxy.http_requests import get_only, read_body
+from axproxy.ollama_replies import Clock
+from axproxy.openai_replies import ChatReplies, CompletionReplies, Head, model_object
+from axproxy.streaming import Encoder, respond
+
+
+class OpenAIRoutes:
+    """`now` tells the time, with a zone; `number` names a reply."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Clock = datetime.now,
+        number: Callable[[], int] = lambda: secrets.randbelow(999),
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._number = number
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("openai", __name__)
+        routes.post("/v1/chat/completions")(self.chat)
+        routes.post("/v1/completions")(self.completion)
+        routes.post("/v1/embeddings")(self.embeddings)
+        get_only(routes, "/v1/models", self.models)
+        routes.get("/v1/models/<name>")(self.model)
+        return routes
+
+    def chat(self) -> Response:
+        wish = wire.parse_chat(read_body(), self._engine.card())
+        return self._answer(wish, "chatcmpl", ChatReplies)
+
+    def completion(self) -> Response:
+        wish = wire.parse_completion(read_body(), self._engine.card())
+        return self._answer(wish, "cmpl", CompletionReplies)
+
+    def embeddings(self) -> Response:
+        wire.refuse_embeddings(read_body(), self._engine.card())
+
+    def models(self) -> Response:
+        return json_response({"object": "list", "data": [model_object(self._engine.card())]})
+
+    def model(self, name: str) -> Response:
+        card = self._engine.card()
+        wire.find_model(name, card)
+        return json_response(model_object(card, called=name))
+
+    def _answer(
+        self, wish: wire.Completion, prefix: str, replies: Callable[[Head], Encoder]
+    ) -> Response:
+        head = Head(
+            f"{prefix}-{self._number()}",
+            int(self._now().timestamp()),
+            wish.request.model,
+            wish.include_usage,
+        )
+        answer = self._engine.answer(wish.request, gone_check(request.environ))
+        return respond(answer, replies(head), wish.request.stream)

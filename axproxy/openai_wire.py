@@ -1,0 +1,179 @@
+"""OpenAI's requests, read as Ollama reads them: from bytes to what every API means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from axproxy.capabilities import (
+    refuse_embedding,
+    refuse_insert,
+    refuse_media,
+    require_for_embedding,
+    require_thinking,
+    require_tools,
+)
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError
+from axproxy.go_json import Fields, quoted, well_formed_throughout
+from axproxy.messages import ChatRequest, Message
+from axproxy.model_names import require, require_for_details
+from axproxy.ollama_options import parse_options
+from axproxy.openai_messages import read_conversation
+
+EMPTY = "EOF"
+_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What is asked of the model, and whether a stream shall end with the usage."""
+
+    request: ChatRequest
+    include_usage: bool
+
+
+def parse_chat(body: bytes, card: ModelCard) -> Completion:
+    """What `POST /v1/chat/completions` asks.  Raises `ClientError`."""
+    fields = Fields.read("ChatCompletionRequest", body, "openai", EMPTY)
+    stream, include_usage = _streaming(fields)
+    options = _options(fields)
+    if (newer := fields.integer("max_completion_tokens")) > 0:
+        options["num_predict"] = newer  # Ollama does not read it; newer clients send nothing else
+    turns = fields.objects("messages", "openai.Message")
+    tools = _tools(fields)
+    if not turns:
+        raise ClientError("[] is too short - 'messages'")
+    conversation = read_conversation(turns)
+    think = _think(fields)
+
+    model = fields.string("model")
+    require(model, card.name)
+    if think:
+        require_thinking(card, model)
+    if tools:
+        require_tools(card)
+    sampling, limits = parse_options(options)
+    refuse_media(conversation.media, model)
+    request = ChatRequest(
+        conversation.messages,
+        model,
+        sampling,
+        limits,
+        stream=stream,
+        tools=tools,
+        think=think,
+        format=_format(fields.mapping("response_format", "openai.ResponseFormat")),
+    )
+    return Completion(request, include_usage)
+
+
+def parse_completion(body: bytes, card: ModelCard) -> Completion:
+    """What `POST /v1/completions` asks: a conversation of one user's turn, for the model's template
+    applies here, too.  Its answer has no place for thinking.  Raises `ClientError`."""
+    fields = Fields.read("CompletionRequest", body, "openai", EMPTY)
+    stream, include_usage = _streaming(fields)
+    options = _options(fields)
+    prompt, suffix = fields.string("prompt"), fields.string("suffix")
+    fields.integer("logprobs")
+
+    model = fields.string("model")
+    require(model, card.name)
+    if suffix:
+        refuse_insert(card)
+    sampling, limits = parse_options(options)
+    if not prompt:
+        raise ClientError("prompt must not be empty")
+    turns = (Message("user", prompt),)
+    request = ChatRequest(turns, model, sampling, limits, stream=stream, think=False)
+    return Completion(request, include_usage)
+
+
+def find_model(name: str, card: ModelCard) -> None:
+    """Raises `ClientError` unless `GET /v1/models/{name}` means the model of `card`."""
+    require_for_details(name, card.name)
+
+
+def refuse_embeddings(body: bytes, card: ModelCard) -> NoReturn:
+    fields = Fields.read("EmbedRequest", body, "openai", EMPTY)
+    if fields.anything("input") in (None, "", []):
+        raise ClientError("invalid input")
+    model = fields.string("model")
+    require_for_embedding(model, card.name)
+    refuse_embedding(model)
+
+
+def think_of(effort: str) -> bool | None:
+    """Whether to think, by the effort that a client wants made; `None` where it says nothing."""
+    if not effort:
+        return None
+    if effort == "none":
+        return False
+    if effort not in _EFFORTS:
+        allowed = ", ".join(map(quoted, _EFFORTS))
+        raise ClientError(
+            f'invalid reasoning value: {quoted(effort)} (must be {allowed}, or "none")'
+        )
+    return True
+
+
+def _streaming(fields: Fields) -> tuple[bool, bool]:
+    options = fields.mapping("stream_options", "openai.StreamOptions")
+    return fields.boolean("stream"), options.get("include_usage") is True
+
+
+def _options(fields: Fields) -> dict[str, Any]:
+    """The request's sampling as Ollama's options, with OpenAI's defaults instead of the model's."""
+    options: dict[str, Any] = {
+        "temperature": fields.number("temperature"),
+        "top_p": fields.number("top_p"),
+        "frequency_penalty": fields.number("frequency_penalty"),
+        "presence_penalty": fields.number("presence_penalty"),
+        "seed": fields.integer("seed") or None,
+        "num_predict": fields.integer("max_tokens") or None,
+        "stop": _stop(fields.anything("stop")),
+    }
+    for name in ("temperature", "top_p"):
+        if options[name] is None:
+            options[name] = 1.0
+    return options
+
+
+def _stop(value: Any) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    """The tools on offer: all, none, or the one that `tool_choice` names."""
+    fields.objects("tools", "api.Tool", "api.Tools")
+    tools = well_formed_throughout(fields.anything("tools") or [])
+    match fields.anything("tool_choice"):
+        case "none":
+            return ()
+        case {"function": {"name": str(name)}}:
+            return tuple(tool for tool in tools if _name(tool) == name)
+    return tuple(tool for tool in tools if tool)
+
+
+def _name(tool: Any) -> Any:
+    match tool:
+        case {"function": {"name": name}}:
+            return name
+    return None
+
+
+def _think(fields: Fields) -> bool | None:
+    reasoning = fields.mapping("reasoning", "openai.Reasoning")
+    effort = fields.string("reasoning_effort") or reasoning.get("effort") or ""
+    return think_of(effort if isinstance(effort, str) else "?")
+
+
+def _format(response_format: Mapping[str, Any]) -> Literal["json"] | Mapping[str, Any] | None:
+    match response_format:
+        case {"type": "json_object"}:
+            return "json"
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return dict(well_formed_throughout(schema))
+    return None

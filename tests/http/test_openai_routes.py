@@ -1,0 +1,471 @@
+"""OpenAI's API on the wire, a line per fact."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from axproxy.errors import Busy, PromptTooLong, RuntimeGone
+from axproxy.messages import (
+    ChatRequest,
+    Finished,
+    Limits,
+    Message,
+    Sampling,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from axproxy.openai_routes import OpenAIRoutes
+from tests.fakes import CARD, USAGE, FakeEngine
+
+MODEL = CARD.name
+ASKED = [{"role": "user", "content": "Hi"}]
+USED = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
+CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+
+
+def chat(client: FlaskClient, **fields: Any) -> Any:
+    return client.post(CHAT, json={"model": MODEL, "messages": ASKED, **fields})
+
+
+def parts(body: bytes) -> list[Any]:
+    """What a reader of server-sent events hears, comments left out."""
+    *events, nothing = body.decode().split("\n\n")
+    assert nothing == ""
+    data = [event.removeprefix("data: ") for event in events if not event.startswith(":")]
+    return [text if text == "[DONE]" else json.loads(text) for text in data]
+
+
+def deltas(body: bytes) -> list[Any]:
+    return [part["choices"][0]["delta"] for part in parts(body)[:-1] if part["choices"]]
+
+
+def said(engine: FakeEngine) -> ChatRequest:
+    return engine.history[-1]
+
+
+def test_a_chat_in_one_piece(client: FlaskClient) -> None:
+    reply = chat(client)
+
+    assert reply.content_type == "application/json; charset=utf-8"
+    body = reply.get_json()
+    assert body.pop("id").startswith("chatcmpl-")
+    assert abs(body.pop("created") - datetime.now(UTC).timestamp()) < 60
+    assert body == {
+        "object": "chat.completion",
+        "model": MODEL,
+        "system_fingerprint": "fp_ollama",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": USED,
+    }
+
+
+def test_a_chat_that_streams(client: FlaskClient) -> None:
+    reply = chat(client, stream=True)
+    *chunks, last = parts(reply.data)
+
+    assert reply.content_type == "text/event-stream"
+    assert last == "[DONE]"
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": "Hel"},
+        {"content": "lo"},
+        {},
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, "stop"]
+    assert len({(chunk["id"], chunk["created"]) for chunk in chunks}) == 1
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
+    assert all("usage" not in chunk for chunk in chunks)
+
+
+def test_the_usage_comes_last_when_it_is_asked_for(client: FlaskClient) -> None:
+    *_, usage, _done = parts(chat(client, stream=True, stream_options={"include_usage": True}).data)
+
+    assert (usage["choices"], usage["usage"]) == ([], USED)
+
+
+def test_thinking_and_calls_come_as_deltas_of_their_own(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (Thinking("Need"), PARIS, replace(PARIS, id="b"), Finished("stop", USAGE))
+    reply = chat(client, stream=True, tools=[TOOL])
+
+    thought, first, second, _end = deltas(reply.data)
+    assert thought == {"role": "assistant", "content": "", "reasoning": "Need"}
+    assert first == {
+        "content": "",
+        "tool_calls": [
+            {
+                "id": "call_abcd1234",
+                "index": 0,
+                "type": "function",
+                "function": {"name": "weather", "arguments": '{"city":"Zürich"}'},
+            }
+        ],
+    }
+    assert second["tool_calls"][0]["index"] == 1
+    assert parts(reply.data)[-2]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_thinking_and_calls_in_one_piece(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), PARIS, Finished("stop", USAGE))
+    (choice,) = chat(client, tools=[TOOL]).get_json()["choices"]
+
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == ""
+    assert choice["message"]["reasoning"] == "Need"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"city":"Zürich"}'
+
+
+def test_an_answer_that_is_cut_short_by_its_length_says_so_even_with_calls(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (PARIS, Finished("length", USAGE))
+
+    assert chat(client, tools=[TOOL]).get_json()["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_sign_of_life_is_a_comment(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Text(""), Text("Hi"), Finished("stop", USAGE))
+    body = chat(client, stream=True).data
+
+    assert body.startswith(b": ")
+    assert deltas(body)[0] == {"role": "assistant", "content": "Hi"}
+
+
+def test_an_empty_answer_still_names_its_role(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Finished("stop", USAGE),)
+
+    assert deltas(chat(client, stream=True).data) == [{"role": "assistant", "content": ""}]
+
+
+def test_a_stream_that_breaks_says_why(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Text("Hel"), RuntimeGone("it died"))
+    *_, error, done = parts(chat(client, stream=True).data)
+
+    message = "an error was encountered while running the model: it died"
+    assert error == {
+        "error": {"message": message, "type": "api_error", "param": None, "code": None}
+    }
+    assert done == "[DONE]"
+
+
+def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine) -> None:
+    schema = {"type": "object"}
+    chat(
+        client,
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "reasoning": "Hm",
+                "tool_calls": [
+                    {"id": "a", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "a", "content": "12C"},
+        ],
+        tools=[TOOL],
+        temperature=0.25,
+        top_p=0.5,
+        max_tokens=9,
+        stop="END",
+        reasoning_effort="high",
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
+        user="somebody",
+        n=1,
+    )
+
+    assert said(engine) == ChatRequest(
+        messages=(
+            Message("system", "Be brief."),
+            Message("user", "one\n\ntwo"),
+            Message(
+                "assistant",
+                "",
+                thinking="Hm",
+                tool_calls=(ToolCall("weather", {"city": "Oslo"}, "a"),),
+            ),
+            Message("tool", "12C", tool_name="weather", tool_call_id="a"),
+        ),
+        model=MODEL,
+        sampling=Sampling(temperature=0.25, top_p=0.5),
+        limits=Limits(9, ("END",)),
+        tools=(TOOL,),
+        think=True,
+        format=schema,
+    )
+
+
+def test_what_is_not_said_has_openais_defaults(client: FlaskClient, engine: FakeEngine) -> None:
+    chat(client)
+
+    assert said(engine).sampling == Sampling(temperature=1.0, top_p=1.0)
+    assert said(engine).think is None
+    assert not said(engine).stream
+
+
+@pytest.mark.parametrize(
+    ("fields", "limits"),
+    [
+        ({"max_completion_tokens": 5}, Limits(5)),
+        ({"max_completion_tokens": 5, "max_tokens": 9}, Limits(5)),
+        ({"max_tokens": 0}, Limits()),
+        ({"stop": ["a", 1, "b"]}, Limits(None, ("a", "b"))),
+        ({"stop": 7}, Limits()),
+        ({"stop": None}, Limits()),
+    ],
+)
+def test_limits(
+    client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], limits: Limits
+) -> None:
+    chat(client, **fields)
+
+    assert said(engine).limits == limits
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered"),
+    [
+        ("auto", ["weather", "lamp"]),
+        ("required", ["weather", "lamp"]),
+        ("none", []),
+        ({"type": "function", "function": {"name": "lamp"}}, ["lamp"]),
+    ],
+)
+def test_the_choice_of_tools(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+) -> None:
+    lamp = {"type": "function", "function": {"name": "lamp"}}
+    chat(client, tools=[TOOL, lamp], tool_choice=choice)
+
+    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning_effort": "minimal"}, True),
+        ({"reasoning": {"effort": "xhigh"}}, True),
+        ({"reasoning": {}}, None),
+    ],
+)
+def test_the_effort_to_reason(
+    client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
+) -> None:
+    chat(client, **fields)
+
+    assert said(engine).think is think
+
+
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"", 400, "EOF"),
+        (b"{", 400, "unexpected EOF"),
+        (
+            b"[]",
+            400,
+            "json: cannot unmarshal array into Go value of type openai.ChatCompletionRequest",
+        ),
+        ({"messages": []}, 400, "[] is too short - 'messages'"),
+        ({"model": ""}, 400, "model is required"),
+        ({"model": "nope"}, 404, "model 'nope' not found"),
+        (
+            {"temperature": "hot"},
+            400,
+            "json: cannot unmarshal string into Go struct field ChatCompletionRequest.temperature "
+            "of type float64",
+        ),
+        (
+            {"messages": [{"role": "user", "content": 1}]},
+            400,
+            "invalid message content type: float64",
+        ),
+        ({"messages": [{"role": "user", "content": [1]}]}, 400, "invalid message format"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "video"}]}]},
+            400,
+            "invalid message format",
+        ),
+        (
+            {
+                "messages": [
+                    {"content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}
+                ]
+            },
+            400,
+            "image URLs are not currently supported, please use base64 encoded data instead",
+        ),
+        (
+            {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:,x"}}]}]},
+            400,
+            "invalid image input",
+        ),
+        (
+            {"messages": [{"content": [{"type": "image_url", "image_url": {"url": PICTURE}}]}]},
+            400,
+            f'"{MODEL}" does not support images',
+        ),
+        (
+            {"messages": [{"tool_calls": [{"function": {"name": "a", "arguments": "{"}}]}]},
+            400,
+            "invalid tool call arguments",
+        ),
+        (
+            {"reasoning_effort": "banana"},
+            400,
+            'invalid reasoning value: "banana" (must be "minimal", "low", "medium", "high", '
+            '"xhigh", "ultra", "max", or "none")',
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_an_envelope(
+    client: FlaskClient, body: Any, status: int, message: str
+) -> None:
+    raw = isinstance(body, bytes)
+    reply = client.post(CHAT, data=body) if raw else chat(client, **body)
+
+    assert reply.status_code == status
+    kind = {400: "invalid_request_error", 404: "not_found_error"}[status]
+    assert reply.get_json() == {
+        "error": {"message": message, "type": kind, "param": None, "code": None}
+    }
+
+
+def test_a_model_without_tools_or_thinking_refuses_them(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.the_card = CARD
+
+    tools, thinking = chat(client, tools=[TOOL]), chat(client, reasoning_effort="low")
+    assert tools.get_json()["error"]["message"] == (
+        f"registry.ollama.ai/library/{MODEL} does not support tools"
+    )
+    assert thinking.get_json()["error"]["message"] == f'"{MODEL}" does not support thinking'
+    assert chat(client, tools=[], reasoning_effort="none").status_code == 200
+
+
+def test_errors_of_the_engine_have_ollamas_words_and_their_status(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    for refusal, status, words in (
+        (Busy("full"), 503, "maximum pending requests exceeded"),
+        (PromptTooLong("long"), 400, "longer than the context length"),
+        (RuntimeGone("it died"), 500, "model runner has unexpectedly stopped"),
+    ):
+        engine.refusal = refusal
+        reply = chat(client)
+        assert reply.status_code == status
+        assert words in reply.get_json()["error"]["message"]
+
+
+def test_a_completion_in_one_piece(client: FlaskClient, engine: FakeEngine) -> None:
+    body = client.post(
+        COMPLETION, json={"model": MODEL, "prompt": "Hi", "max_tokens": 3}
+    ).get_json()
+
+    assert body.pop("id").startswith("cmpl-")
+    assert body.pop("created")
+    assert body == {
+        "object": "text_completion",
+        "model": MODEL,
+        "system_fingerprint": "fp_ollama",
+        "choices": [{"text": "Hello", "index": 0, "finish_reason": "stop"}],
+        "usage": USED,
+    }
+    assert said(engine).messages == (Message("user", "Hi"),)
+    assert said(engine).limits == Limits(3)
+    assert said(engine).think is False
+
+
+def test_a_completion_that_streams(client: FlaskClient) -> None:
+    asked = {"model": MODEL, "prompt": "Hi", "stream": True}
+    *chunks, _done = parts(client.post(COMPLETION, json=asked).data)
+    assert [(c["choices"][0]["text"], c["choices"][0]["finish_reason"]) for c in chunks] == [
+        ("Hel", None),
+        ("lo", None),
+        ("", "stop"),
+    ]
+    asked["stream_options"] = {"include_usage": True}
+    *chunks, usage, _done = parts(client.post(COMPLETION, json=asked).data)
+    assert all(chunk["usage"] == dict.fromkeys(USED, 0) for chunk in chunks)
+    assert (usage["choices"], usage["usage"]) == ([], USED)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (
+            COMPLETION,
+            {"prompt": ["Hi"]},
+            "json: cannot unmarshal array into Go struct field CompletionRequest.prompt of type "
+            "string",
+        ),
+        (
+            COMPLETION,
+            {"prompt": "Hi", "suffix": "x"},
+            f"registry.ollama.ai/library/{MODEL} does not support insert",
+        ),
+        (COMPLETION, {}, "prompt must not be empty"),
+        ("/v1/embeddings", {}, "invalid input"),
+        ("/v1/embeddings", {"input": "Hi"}, f'"{MODEL}" does not support embeddings'),
+    ],
+)
+def test_what_is_not_served_is_refused(
+    client: FlaskClient, path: str, body: dict[str, Any], message: str
+) -> None:
+    reply = client.post(path, json={"model": MODEL, **body})
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"]["message"] == message
+
+
+def test_the_models(client: FlaskClient) -> None:
+    created = int(CARD.modified_at.timestamp())
+    entry = {"id": MODEL, "object": "model", "created": created, "owned_by": "library"}
+
+    assert client.get("/v1/models").get_json() == {"object": "list", "data": [entry]}
+    assert client.get("/v1/models/QWEN3:0.6b").get_json() == {**entry, "id": "QWEN3:0.6b"}
+    missing = client.get("/v1/models/nope")
+    assert missing.status_code == 404
+    assert missing.get_json()["error"]["message"] == "model 'nope:latest' not found"
+    assert client.get("/v1/models/a/b").data == b"404 page not found"
+    assert client.head("/v1/models").status_code == 405
+
+
+def test_each_reply_has_a_number_and_a_time() -> None:
+    engine = FakeEngine()
+    routes = OpenAIRoutes(engine, lambda: datetime(2026, 11, 20, tzinfo=UTC), lambda: 7)
+    app = Flask("test")
+    app.register_blueprint(routes.blueprint())
+    body = chat(app.test_client()).get_json()
+    assert (body["id"], body["created"]) == ("chatcmpl-7", 1795132800)
