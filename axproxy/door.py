@@ -36,7 +36,9 @@ _MALFORMED: dict[type[Exception], ProxyError] = {
         501, "of the transfer codings only chunked is known; send a Content-Length instead"
     ),
     http.ExpectationFailed: _refused(417, "nothing but 100-continue can be expected; leave it out"),
-    http.InvalidHTTPVersion: _refused(505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"),
+    http.InvalidHTTPVersion: _refused(
+        505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterator
@@ -87,6 +88,10 @@ CALLS = {
     "/generate": {"prompt": PROMPT, "system": PROMPT, "stop": [PROMPT]},
     "/api/generate": {"model": "qwen3:0.6b", "prompt": PROMPT},
     "/api/chat": {"model": "qwen3:0.6b", "messages": [{"role": "user", "content": PROMPT}]},
+    "/v1/chat/completions": {
+        "model": "qwen3:0.6b",
+        "messages": [{"role": "user", "content": PROMPT}],
+    },
 }
 
 
@@ -105,10 +110,9 @@ def test_no_prompt_no_answer_and_no_key_is_logged(
 ) -> None:
     engine.script = (*((Text(ANSWER),) if begun else ()), *ending)
     headers = {"Authorization": f"Bearer {KEY}"}
-    try:
+    # The test client has no server to answer for a fault of ours.
+    with contextlib.suppress(ZeroDivisionError):
         client.post(path, json={**CALLS[path], "stream": stream}, headers=headers).close()
-    except ZeroDivisionError:
-        pass  # the test client has no server to answer for it
 
     assert lines(caplog)
     for marker in (PROMPT, ANSWER, KEY):
