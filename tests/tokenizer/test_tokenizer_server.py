@@ -208,7 +208,9 @@ def exchanged(server: TokenizerServer, request: bytes) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-paths = st.sampled_from("/ /get_uid /bos_id /eos_id /info /encode /decode /reset /count /tokenize /trace /x".split())
+paths = st.sampled_from(
+    "/ /get_uid /bos_id /eos_id /info /encode /decode /reset /count /tokenize /trace /x".split()
+)
 queries = st.sampled_from(["", "?", "?uid=1", "?after=-1&run=x", "?have=1e308", "?\0", "?%00=%ff"])
 things = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
