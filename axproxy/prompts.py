@@ -12,7 +12,8 @@ from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
 
 
 class Prompts:
-    """`end_tokens` are the ids that end an answer: no control token belongs in one."""
+    """`end_tokens` are the ids that end an answer, for no control token belongs in one; `turn_ends`
+    are their texts, which nothing that a client writes can contain."""
 
     def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
         special = [token for token in info.control_tokens if token.special]
@@ -26,6 +27,7 @@ class Prompts:
         self._tokenizer = tokenizer
         self._longest_token = max(info.longest_token_bytes, 1)
         self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})
+        self.turn_ends = (info.eos_token, *(token.text for token in special))
 
     def fitted(self, request: ChatRequest, limit: int) -> Prompt:
         """The request's prompt in at most `limit` tokens.
