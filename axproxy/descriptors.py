@@ -12,7 +12,7 @@ def room_for_connections(wanted: int) -> int:
     set it; many systems start programs with 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _FOR_OTHERS
-    if soft not in (resource.RLIM_INFINITY,) and soft < needed:
+    if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     room = wanted if soft == resource.RLIM_INFINITY else soft - _FOR_OTHERS

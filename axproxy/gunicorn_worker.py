@@ -90,8 +90,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
     def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
         """On the polling thread, after `handle`."""
         self._answering -= conn.holds_place
-        reusable = not fs.cancelled() and not fs.exception() and fs.result()
-        if reusable:
+        if not fs.cancelled() and not fs.exception() and fs.result():
             self._lobby.wait_for_request(conn, self.cfg.keepalive, conn.rest)
         else:
             self._lobby.say_goodbye(conn)

@@ -35,10 +35,12 @@ class Lobby:
         poller: selectors.BaseSelector,
         admit: Callable[[Connection], None],
         closed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._poller = poller
         self._admit = admit
         self._closed = closed
+        self._clock = clock
         self._waiting: dict[Connection, None] = {}  # whoever has waited longest first
         self._held = 0  # bytes
         self._next_sweep = 0.0
@@ -50,7 +52,7 @@ class Lobby:
         connection.expect_request()
         self._watch(connection, patience)
         if so_far:
-            self._feed(connection, so_far)
+            self._hear(connection, so_far)
 
     def refuse(self, connection: Connection, refusal: ProxyError) -> None:
         """Answers without asking the application, and says goodbye."""
@@ -71,7 +73,7 @@ class Lobby:
 
     def sweep(self, most_patience: float | None = None) -> None:
         """Lets those go whose time is over; `most_patience` cuts short the time of all."""
-        now = time.monotonic()
+        now = self._clock()
         if most_patience is not None:
             for connection in self._waiting:
                 connection.deadline = min(connection.deadline, now + most_patience)
@@ -82,7 +84,7 @@ class Lobby:
             self._give_up(connection, door.TOO_SLOW)
 
     def _watch(self, connection: Connection, patience: float) -> None:
-        connection.deadline = time.monotonic() + patience
+        connection.deadline = self._clock() + patience
         self._waiting[connection] = None
         self._poller.register(
             connection.sock, selectors.EVENT_READ, partial(self._readable, connection)
@@ -108,11 +110,17 @@ class Lobby:
     def _readable(self, connection: Connection, _socket: object) -> None:
         if connection not in self._waiting:  # an earlier event of the same moment has ended it
             return
-        data = connection.read()
-        if data == b"":
+        self._hear(connection, connection.read())
+
+    def _hear(self, connection: Connection, data: bytes | None) -> None:
+        try:
+            if data == b"":
+                self._close(connection)
+            elif data and not connection.leaving:
+                self._feed(connection, data)
+        except Exception:  # one connection's trouble must not end the thread that serves all
+            log.exception("a connection failed and is closed")
             self._close(connection)
-        elif data and not connection.leaving:
-            self._feed(connection, data)
 
     def _feed(self, connection: Connection, data: bytes) -> None:
         arrival = connection.arrival
@@ -122,7 +130,7 @@ class Lobby:
         arrival.feed(data)
         self._held += len(arrival)
         if began:
-            connection.deadline = time.monotonic() + HEAD
+            connection.deadline = self._clock() + HEAD
         if arrival.head_complete and not had_head:
             connection.deadline += REQUEST - HEAD
         if arrival.complete:
