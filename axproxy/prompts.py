@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
+from axproxy.errors import PromptTooLong
 from axproxy.fitting import Prompt, fit
+from axproxy.json_form import instructed
 from axproxy.messages import ChatRequest, Message
 from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
 
@@ -35,15 +38,44 @@ class Prompts:
         Raises `PromptTooLong`, `ClientError` for a conversation the model's template refuses, and
         `TokenizerGone`.
         """
+        if request.format is None or request.raw:
+            return self._fitted(request, request.messages, limit)
+        try:
+            return self._fitted(request, instructed(request.messages, request.format), limit)
+        except (PromptTooLong, RecursionError):  # no schema is worth the question
+            return self._fitted(request, instructed(request.messages, "json"), limit)
+
+    def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:
+        # Templates ask whether there are tools at all: an empty list would still begin a section.
+        variables = {"tools": request.tools or None, "enable_thinking": bool(request.think)}
 
         def render(messages: Sequence[Message]) -> str:
             if request.raw:
                 return self._template.raw(messages[-1].content)
-            return self._template.render(messages, {})
+            return self._template.render(messages, variables)
 
         def count(text: str) -> int:
             # A text this long cannot fit whatever its tokens are, so nobody needs to find them.
             at_least = len(text.encode()) // self._longest_token
             return at_least if at_least > limit else self._tokenizer.count(text)
 
-        return fit(request.messages, limit, render, count)
+        if request.context:
+            prompt = self._after_context(request.context, messages, variables, limit)
+            if prompt:
+                return prompt
+        return fit(messages, limit, render, count)
+
+    def _after_context(
+        self,
+        context: Sequence[int],
+        messages: Sequence[Message],
+        variables: Mapping[str, Any],
+        limit: int,
+    ) -> Prompt | None:
+        """The messages behind an earlier answer; `None` where both together are too long, for then
+        the older part goes, as it does in a conversation."""
+        if len(context) >= limit:
+            return None
+        text = self._tokenizer.detokenize(context) + self._template.follow_up(messages, variables)
+        prompt = Prompt(text, self._tokenizer.count(text))
+        return prompt if prompt.tokens <= limit else None

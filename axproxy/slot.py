@@ -18,7 +18,7 @@ from axproxy.errors import (
 from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.kv_cache import Continuation, Held
-from axproxy.messages import Limits, Sampling, Text
+from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.runtime_client import RuntimeClient
@@ -63,37 +63,37 @@ class Slot:
         self.hits = 0
         self.misses = 0
 
-    def run(self, task: Task, prompts: Prompts) -> Generator[Text, None, Outcome]:
-        """The text of an answer as it comes; an empty one is a sign of life.
+    def run(self, task: Task, prompts: Prompts) -> Generator[str | Outcome, None, None]:
+        """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
 
         What fails before the first text is tried once more, for nobody can tell the difference;
         half an answer is never begun again.  Raises `ProxyError` and `ClientGone`.
         """
         begun = False
 
-        def watched(generation: Generation) -> Generator[Text, None, None]:
+        def watched(generation: Generation) -> Generator[str, None, None]:
             nonlocal begun
             continuation = self._continuation(task.prompt, prompts)
             for text in generation.run(task.prompt, task.sampling, task.limits, continuation):
                 begun = begun or text != ""
-                yield Text(text)
+                yield text
 
         for first in (True, False):
             try:
-                return (yield from self._attempt(task, prompts, watched))
+                yield from self._attempt(task, prompts, watched)
+                return
             except (RuntimeGone, RuntimeMisbehaved, Restarting, PromptTooLong) as error:
                 if begun or not first:
                     raise
                 log.warning("the answer had not begun and is tried again: %s", error.message)
             self._unit.wait_ready(task.gone, RESTART_HOLD)
-        raise AssertionError("two attempts, and neither returned nor raised")
 
     def _attempt(
         self,
         task: Task,
         prompts: Prompts,
-        texts_of: Callable[[Generation], Generator[Text, None, None]],
-    ) -> Generator[Text, None, Outcome]:
+        texts_of: Callable[[Generation], Generator[str, None, None]],
+    ) -> Generator[str | Outcome, None, None]:
         pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
         runtime = self._connect()
         generation = Generation(
@@ -123,7 +123,7 @@ class Slot:
         self.hits += generation.continued
         self.misses += not generation.continued
         times = self._unit.run_times()
-        return generation.outcome.refined(RunTimes() if times is earlier else times)
+        yield generation.outcome.refined(RunTimes() if times is earlier else times)
 
     def _continuation(self, prompt: Prompt, prompts: Prompts) -> Continuation | None:
         """How to go on from what the cache holds, if that is where the prompt begins."""

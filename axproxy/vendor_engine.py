@@ -10,18 +10,22 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import Busy, ProxyError, Starting, Unloaded
+from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
 from axproxy.fitting import Prompt
+from axproxy.formed import formed
 from axproxy.generation import Patience
-from axproxy.messages import ChatRequest, Event, Finished, Usage
+from axproxy.heartbeat import paced
+from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
+from axproxy.reading import Reader
 from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
@@ -87,6 +91,8 @@ class VendorEngine:
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
         check_size(request)
+        if request.think is None:
+            request = replace(request, think="thinking" in self._card.capabilities)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
@@ -169,15 +175,47 @@ class VendorEngine:
             ticket = self._turnstile.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
-                prompt = job.prompt or self._fitted(job.request)
                 admitted = self._clock()
-                task = Task(prompt, job.request.sampling, job.request.limits, job.gone)
-                outcome = yield from self._slot.run(task, self._known_prompts())
+                with closing(self._answered(job, admitted)) as events:
+                    for event in events:
+                        if isinstance(event, Finished):
+                            finished = event  # told once others have the turn
+                        else:
+                            yield event
             finally:
                 ticket.give_back()
         finally:
             self._residency.end(job.request.keep_alive)
-        yield Finished(outcome.reason, self._usage(job, admitted, outcome))
+        yield finished
+
+    def _answered(self, job: _Job, admitted: float) -> Generator[Event, None, None]:
+        def run(request: ChatRequest) -> Generator[Event, None, None]:
+            prompt = job.prompt if request is job.request else None
+            return self._run(job, request, prompt or self._fitted(request), admitted)
+
+        return paced(formed(job.request, run), self._clock)
+
+    def _run(
+        self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float
+    ) -> Generator[Event, None, None]:
+        reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
+        task = Task(prompt, request.sampling, request.limits, job.gone)
+        transcript = [prompt.text]
+        with closing(self._slot.run(task, self._known_prompts())) as steps:
+            for step in steps:
+                if isinstance(step, Outcome):
+                    yield from reader.finish()
+                    context = self._context(transcript) if request.wants_context else ()
+                    yield Finished(step.reason, self._usage(job, admitted, step), context)
+                else:
+                    transcript.append(step)
+                    yield from reader.feed(step) or [Text("")]
+
+    def _context(self, transcript: Sequence[str]) -> tuple[int, ...]:
+        try:
+            return self._tokenizer.tokenize("".join(transcript))
+        except TokenizerGone:
+            return ()  # the answer is whole, and was worth more
 
     def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
         return Usage(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from axproxy.errors import ClientGone, ProxyError
 from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
-from axproxy.messages import ChatRequest, Limits, Message, Sampling, Text
+from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts import Prompts
 from axproxy.runtime_log import RunTimes, Window
 from axproxy.slot import Slot, Task
@@ -126,10 +125,8 @@ class Talk:
         request = ChatRequest(tuple(Message(*turn) for turn in turns))
         task = Task(self.rendered(request), Sampling(), limits or Limits(), gone)
         self.wanted = task.prompt.text
-        return "".join(text.text for text in self._run(task))
-
-    def _run(self, task: Task) -> Generator[Text, None, None]:
-        self.outcome = yield from self.slot.run(task, self.prompts)
+        *texts, self.outcome = self.slot.run(task, self.prompts)
+        return "".join(texts)
 
     def rendered(self, request: ChatRequest) -> Prompt:
         return self.prompts.fitted(request, WINDOW.prefill_limit)
