@@ -185,6 +185,10 @@ MALFORMED = {
         b"POST /generate HTTP/1.1\r\nTransfer-Encoding: zip, chunked\r\n\r\n0\r\n\r\n",
         501,
     ),
+    "a mount point of its own": (
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nSCRIPT_NAME: /x\r\n\r\n",
+        400,
+    ),
     "another expectation": (post("/generate", b"{}", "Expect: wonders"), 417),
     "a long address": (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
     "a long header": (b"GET / HTTP/1.1\r\nA: " + b"a" * 9000 + b"\r\n\r\n", 431),
