@@ -16,6 +16,7 @@ from axproxy.prompts import Prompts
 from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
 from axproxy.settings import Settings
+from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_folder import SMALL
 from backend import create_app
 from tests.fakes import CARD, FakeAnswer, FakeEngine
@@ -36,6 +37,7 @@ OLLAMAS_OWN = ('option "', "invalid format: ", "pull model manifest: ")
 
 CONFIG = json.loads((SMALL / "tokenizer_config.json").read_text())
 TOKENIZER: Any = Card(template=CONFIG["chat_template"])
+TOKENIZER.detokenize = TextTokenizer.load(SMALL).spell  # ids of a request may be any numbers
 PROMPTS = Prompts(TOKENIZER, TOKENIZER.info())
 
 
