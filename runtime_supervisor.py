@@ -69,15 +69,18 @@ class RuntimeSupervisor:
         self._resident = True  # the model shall be on the card
         self._on_demand = False  # it was not, until a request asked for it
         self._leaving = False
+        self._tell: Callable[[ProxyError | None], None] = lambda _problem: None
         self._wedged: tuple[int, str] | None = None
         self._revive = False
         self._snapshot = (self._tokenizer.status(), self._runtime.status())
 
     # Orders, from any thread.
 
-    def start(self) -> None:
-        """Begins to keep the children up.  Raises `AlreadySupervised`."""
+    def start(self, tell: Callable[[ProxyError | None], None] = lambda _problem: None) -> None:
+        """Begins to keep the children up; `tell` gets `not_ready` after every completed look at
+        them.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
+        self._tell = tell
         if self._settings.runtime_kind == "mock":
             log.warning("no card is configured: a SIMULATOR answers instead of a model")
         self._thread.start()
@@ -214,6 +217,7 @@ class RuntimeSupervisor:
         while True:
             try:
                 self._tick()
+                self._tell(self.not_ready())
             except Exception:  # whatever it is: this thread's end would be the children's, too
                 log.exception("the supervisor stumbled and goes on")
             states = {status.state for status in self._snapshot}

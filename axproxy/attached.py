@@ -30,9 +30,11 @@ class AttachedUnit:
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
+        self._tell: Callable[[ProxyError | None], None] = lambda _problem: None
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
-    def start(self) -> None:
+    def start(self, tell: Callable[[ProxyError | None], None] = lambda _problem: None) -> None:
+        self._tell = tell
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(
                 "assuming the smallest window of any published model (%d tokens, prompts of %d); "
@@ -41,6 +43,7 @@ class AttachedUnit:
                 SMALLEST_WINDOW.prefill_limit,
             )
         self._look()
+        tell(self.not_ready())
         self._thread.start()
 
     def leave(self) -> None:
@@ -127,6 +130,7 @@ class AttachedUnit:
     def _run(self) -> None:
         while not self._stopping.wait(self._pause):
             self._look()
+            self._tell(self.not_ready())
 
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)

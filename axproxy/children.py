@@ -66,7 +66,8 @@ def window(settings: Settings, logged: Window | None) -> Window:
 
 def environment() -> dict[str, str]:
     """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
-    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    systemds = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+    environ = {name: value for name, value in os.environ.items() if name not in systemds}
     # /etc/profile.d sets these for login shells only; a service never sees it.
     environ["PATH"] = f"{environ.get('PATH', os.defpath)}:/usr/bin/axcl"
     libraries = environ.get("LD_LIBRARY_PATH", "")

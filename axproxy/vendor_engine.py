@@ -40,12 +40,16 @@ RESTART_HOLD = 30.0  # seconds that a request waits for a program that has faile
 
 log = logging.getLogger(__name__)
 
+Tell = Callable[[ProxyError | None], None]
+
 
 class Unit(Protocol):
     """The processes behind us, as far as a request must know.  Only `start`, `stop`, `wait_ready`
     and `why_gone` take time."""
 
-    def start(self) -> None: ...
+    def start(self, tell: Tell) -> None:
+        """`tell` gets what stands in the way of requests after every look at the processes, from
+        the thread that keeps them."""
 
     def leave(self) -> None:
         """Begins nothing new."""
@@ -119,8 +123,9 @@ class VendorEngine:
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
 
-    def start(self) -> None:
-        self._unit.start()
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        """`tell` is the unit's."""
+        self._unit.start(tell)
         self._keeper.start()
 
     def leave(self, grace: float) -> None:

@@ -43,7 +43,7 @@ class FakeUnit:
         self.wedged: list[str] = []
         self.calls: list[str] = []
 
-    def start(self) -> None:
+    def start(self, tell: object) -> None:
         self.calls.append("start")
 
     def leave(self) -> None:
