@@ -47,7 +47,7 @@ main() {
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     umask 022
     if [ -z "$root$dry" ]; then
-        [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh $*"
+        [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh${*:+ $*}"
         [ -d /run/systemd/system ] ||
             fail "systemd does not run this machine; start the service with ./run_integration.sh --serve"
     fi
