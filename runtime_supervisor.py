@@ -38,6 +38,7 @@ from axproxy.readiness import child_health, overall, why_not_ready
 from axproxy.runtime_log import RuntimeLog, RunTimes, Window
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
+from axproxy.unit import Tell
 
 log = logging.getLogger("supervisor")
 
@@ -69,14 +70,13 @@ class RuntimeSupervisor:
         self._resident = True  # the model shall be on the card
         self._on_demand = False  # it was not, until a request asked for it
         self._leaving = False
-        self._tell: Callable[[ProxyError | None], None] = lambda _problem: None
         self._wedged: tuple[int, str] | None = None
         self._revive = False
         self._snapshot = (self._tokenizer.status(), self._runtime.status())
 
     # Orders, from any thread.
 
-    def start(self, tell: Callable[[ProxyError | None], None] = lambda _problem: None) -> None:
+    def start(self, tell: Tell = lambda _problem: None) -> None:
         """Begins to keep the children up; `tell` gets `not_ready` after every completed look at
         them.  Raises `AlreadySupervised`."""
         self._only_one.acquire()

@@ -16,6 +16,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.unit import Tell
 
 log = logging.getLogger("attached")
 
@@ -30,10 +31,9 @@ class AttachedUnit:
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
-        self._tell: Callable[[ProxyError | None], None] = lambda _problem: None
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
-    def start(self, tell: Callable[[ProxyError | None], None] = lambda _problem: None) -> None:
+    def start(self, tell: Tell = lambda _problem: None) -> None:
         self._tell = tell
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(

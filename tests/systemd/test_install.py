@@ -43,7 +43,7 @@ class Scratch:
     def install(self, *words: str, script: Path = ROOT / "install.sh", **environ: str) -> Done:
         path = f"{self.tools}:{os.environ['PATH']}"
         return subprocess.run(
-            ["bash", str(script), *words],
+            ["/bin/bash", str(script), *words],
             env={"PATH": path, "DESTDIR": str(self.root), **environ},
             cwd="/",
             capture_output=True,
@@ -216,7 +216,7 @@ def test_the_help_is_the_scripts_own_head(scratch: Scratch) -> None:
 def test_the_shell_scripts_are_sound() -> None:
     scripts = [*ROOT.glob("*.sh"), *(ROOT / "deploy").glob("*.sh")]
     verdict = subprocess.run(
-        ["shellcheck", "--external-sources", *map(str, scripts)],
+        [shutil.which("shellcheck") or "", "--external-sources", *map(str, scripts)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -35,8 +35,9 @@ def seconds(key: str) -> float:
 
 
 def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze") or ""
     return subprocess.run(
-        ["systemd-analyze", "--no-pager", *words], capture_output=True, text=True, check=False
+        [program, "--no-pager", *words], capture_output=True, text=True, check=False
     )
 
 
@@ -88,9 +89,9 @@ def test_systemd_waits_longer_than_every_stop_can_take() -> None:
 
 
 def test_the_beats_come_often_enough_for_the_watchdog_and_the_start() -> None:
-    assert 10 * PAUSE < seconds("WatchdogSec")
-    assert 10 * PAUSE < EXTENSION
-    assert 10 * PAUSE < seconds("TimeoutStartSec")
+    assert seconds("WatchdogSec") > 10 * PAUSE
+    assert EXTENSION > 10 * PAUSE
+    assert seconds("TimeoutStartSec") > 10 * PAUSE
 
 
 def test_no_signal_that_the_unit_sends_by_itself_kills_the_model() -> None:
