@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
@@ -45,7 +46,6 @@ class Prompts:
             return self._fitted(request, instructed(request.messages, "json"), limit)
 
     def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:
-
         # Templates ask whether there are tools at all: an empty list would still begin a section.
         variables = {"tools": request.tools or None, "enable_thinking": bool(request.think)}
 
@@ -59,4 +59,23 @@ class Prompts:
             at_least = len(text.encode()) // self._longest_token
             return at_least if at_least > limit else self._tokenizer.count(text)
 
+        if request.context:
+            prompt = self._after_context(request.context, messages, variables, limit)
+            if prompt:
+                return prompt
         return fit(messages, limit, render, count)
+
+    def _after_context(
+        self,
+        context: Sequence[int],
+        messages: Sequence[Message],
+        variables: Mapping[str, Any],
+        limit: int,
+    ) -> Prompt | None:
+        """The messages behind an earlier answer; `None` where both together are too long, for then
+        the older part goes, as it does in a conversation."""
+        if len(context) >= limit:
+            return None
+        text = self._tokenizer.detokenize(context) + self._template.follow_up(messages, variables)
+        prompt = Prompt(text, self._tokenizer.count(text))
+        return prompt if prompt.tokens <= limit else None

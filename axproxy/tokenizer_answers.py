@@ -78,6 +78,8 @@ class TokenizerAnswers:
                 return {"tokens": self._tokenizer.count(_text(request))}
             case "/tokenize":
                 return {"token_ids": self._tokenizer.encode(_text(request))}
+            case "/detokenize":
+                return {"text": self._tokenizer.spell(_ids(request))}
         return {"error": "Invalid POST endpoint"}
 
     def last_resort(self, target: str) -> Answer:
@@ -150,3 +152,10 @@ def _text(request: Mapping[str, Any]) -> str:
     if not isinstance(text, str):
         raise BadCall('the body is not a JSON object with a string "text", or over 16 MiB')
     return text
+
+
+def _ids(request: Mapping[str, Any]) -> list[int]:
+    ids = request.get("token_ids")
+    if not isinstance(ids, list) or not all(type(id_) is int for id_ in ids):
+        raise BadCall('the body is not a JSON object with whole numbers in "token_ids"')
+    return ids

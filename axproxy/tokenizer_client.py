@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,20 @@ class TokenizerClient:
         if not isinstance(tokens, int):
             raise self._strange()
         return tokens
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text, control tokens in it being live."""
+        ids = self._call("POST", "/tokenize", json={"text": text}).get("token_ids")
+        if not isinstance(ids, list):
+            raise self._strange()
+        return tuple(ids)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """A text with these tokens, in which only control tokens are live that are among them."""
+        text = self._call("POST", "/detokenize", json={"token_ids": list(ids)}).get("text")
+        if not isinstance(text, str):
+            raise self._strange()
+        return text
 
     def trace(self, after: int = 0, run: int = 0, have: int = 0, wait: float = 0.0) -> Trace:
         """The trace once its version is not `after` any more, at the latest after `wait` seconds

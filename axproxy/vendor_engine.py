@@ -10,14 +10,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import Busy, ProxyError, Starting, Unloaded
+from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
@@ -199,13 +199,22 @@ class VendorEngine:
     ) -> Generator[Event, None, None]:
         reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
         task = Task(prompt, request.sampling, request.limits, job.gone)
+        transcript = [prompt.text]
         with closing(self._slot.run(task, self._known_prompts())) as steps:
             for step in steps:
                 if isinstance(step, Outcome):
                     yield from reader.finish()
-                    yield Finished(step.reason, self._usage(job, admitted, step))
+                    context = self._context(transcript) if request.wants_context else ()
+                    yield Finished(step.reason, self._usage(job, admitted, step), context)
                 else:
+                    transcript.append(step)
                     yield from reader.feed(step) or [Text("")]
+
+    def _context(self, transcript: Sequence[str]) -> tuple[int, ...]:
+        try:
+            return self._tokenizer.tokenize("".join(transcript))
+        except TokenizerGone:
+            return ()  # the answer is whole, and was worth more
 
     def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
         return Usage(

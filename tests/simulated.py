@@ -223,6 +223,12 @@ class Card:
     def count(self, text: str) -> int:
         return len(text)
 
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        return tuple(spell(text))
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
     def restart(self) -> None:
         """The runtime is another process: its cache is empty, and it has asked for a reset."""
         self.alive, self.running, self.stop_asked = True, False, False
