@@ -26,7 +26,10 @@ class Scratch:
         self.unit = root / "etc" / "systemd" / "system" / "ax650.service"
         self.backoff = self.unit.with_name("ax650.service.d") / "10-backoff.conf"
         self.tools = root / "tools"
-        self.tools.mkdir()
+
+    def furnish(self) -> None:
+        self.tools.mkdir(parents=True)
+        self.tool("systemctl", "echo systemd 252 '(252.38)'")
         python = self.app / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
@@ -63,9 +66,25 @@ class Scratch:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Scratch:
-    made = Scratch(tmp_path)
-    made.tool("systemctl", "echo systemd 252 '(252.38)'")
+    """Before the first run."""
+    made = Scratch(tmp_path / "root")
+    made.furnish()
     return made
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    made = Scratch(tmp_path_factory.mktemp("installed") / "root")
+    made.furnish()
+    succeeds(made.install())
+    return made
+
+
+@pytest.fixture
+def installed(template: Scratch, tmp_path: Path) -> Scratch:
+    """After the first run."""
+    shutil.copytree(template.root, tmp_path / "installed")
+    return Scratch(tmp_path / "installed")
 
 
 def succeeds(done: Done) -> Done:
@@ -73,59 +92,47 @@ def succeeds(done: Done) -> Done:
     return done
 
 
-def test_everything_that_the_unit_names_is_put_in_place(scratch: Scratch) -> None:
-    succeeds(scratch.install())
-
-    unit = scratch.unit.read_text()
-    assert f"WorkingDirectory=/{scratch.app.relative_to(scratch.root)}" in unit
+def test_everything_that_the_unit_names_is_put_in_place(installed: Scratch) -> None:
+    unit = installed.unit.read_text()
+    assert f"WorkingDirectory=/{installed.app.relative_to(installed.root)}" in unit
     assert "EnvironmentFile=-/etc/ax650.env" in unit
-    assert (scratch.app / "backend.py").is_file()
-    assert (scratch.app / "docs" / "hardware.md").is_file()
-    assert scratch.settings.stat().st_mode & 0o777 == 0o600
-    assert not scratch.backoff.exists()
+    assert (installed.app / "backend.py").is_file()
+    assert (installed.app / "docs" / "hardware.md").is_file()
+    assert installed.settings.stat().st_mode & 0o777 == 0o600
+    assert not installed.backoff.exists()
 
 
 @pytest.mark.integration
-def test_what_was_put_in_place_answers(scratch: Scratch, start_service: Start) -> None:
-    succeeds(scratch.install())
-    python = scratch.app / ".venv" / "bin" / "python"
-    service = start_service(command=[str(python), "backend.py"], folder=scratch.app)
+def test_what_was_put_in_place_answers(installed: Scratch, start_service: Start) -> None:
+    python = installed.app / ".venv" / "bin" / "python"
+    service = start_service(command=[str(python), "backend.py"], folder=installed.app)
 
     reply = service.post("/generate", {"prompt": "Hello", "max_tokens": 4})
     assert reply.json()["usage"]["completion_tokens"] == 4
     _, runtime = service.pids()
-    assert str(scratch.app) in Path(f"/proc/{runtime}/cmdline").read_text()
+    assert str(installed.app) in Path(f"/proc/{runtime}/cmdline").read_text()
     assert service.stop() == 0
 
 
-def test_a_second_run_changes_nothing(scratch: Scratch) -> None:
-    succeeds(scratch.install())
-    before = scratch.files()
-    again = succeeds(scratch.install())
+def test_a_second_run_changes_nothing_least_of_all_your_settings(installed: Scratch) -> None:
+    installed.settings.write_text("AX650_API_KEY=mine\n")
+    before = installed.files()
+    again = succeeds(installed.install())
 
-    assert scratch.files() == before
+    assert installed.files() == before
     assert "copying" not in again.stdout
     assert "writing" not in again.stdout
+    assert f"keeping your settings in {installed.settings}" in again.stdout
 
 
-def test_your_settings_are_never_overwritten(scratch: Scratch) -> None:
-    succeeds(scratch.install())
-    scratch.settings.write_text("AX650_API_KEY=mine\n")
-    again = succeeds(scratch.install())
-
-    assert scratch.settings.read_text() == "AX650_API_KEY=mine\n"
-    assert f"keeping your settings in {scratch.settings}" in again.stdout
-
-
-def test_an_update_replaces_what_is_old_and_removes_what_is_gone(scratch: Scratch) -> None:
-    succeeds(scratch.install())
-    (scratch.app / "axproxy" / "no_longer.py").write_text("")
-    (scratch.app / "backend.py").write_text("old")
-    again = succeeds(scratch.install())
+def test_an_update_replaces_what_is_old_and_removes_what_is_gone(installed: Scratch) -> None:
+    (installed.app / "axproxy" / "no_longer.py").write_text("")
+    (installed.app / "backend.py").write_text("old")
+    again = succeeds(installed.install())
 
     assert "copying the program" in again.stdout
-    assert not (scratch.app / "axproxy" / "no_longer.py").exists()
-    assert (scratch.app / "backend.py").read_text() == (ROOT / "backend.py").read_text()
+    assert not (installed.app / "axproxy" / "no_longer.py").exists()
+    assert (installed.app / "backend.py").read_text() == (ROOT / "backend.py").read_text()
 
 
 def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
@@ -143,48 +150,43 @@ def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
 
 
 @pytest.mark.parametrize("version", ["254", "257.9-1~deb13u1"])
-def test_a_newer_systemd_gets_growing_pauses(scratch: Scratch, version: str) -> None:
-    scratch.tool("systemctl", f"echo systemd {version}")
-    succeeds(scratch.install())
+def test_a_newer_systemd_gets_growing_pauses(installed: Scratch, version: str) -> None:
+    installed.tool("systemctl", f"echo systemd {version}")
+    succeeds(installed.install())
 
-    assert scratch.backoff.read_text() == (ROOT / "deploy" / "backoff.conf").read_text()
-
-
-def test_uninstalling_takes_all_away_but_your_settings(scratch: Scratch) -> None:
-    scratch.tool("systemctl", "echo systemd 257")
-    tools = set(scratch.files()) - {"opt/ax650/.venv/bin/python"}
-    succeeds(scratch.install())
-    done = succeeds(scratch.install("--uninstall"))
-
-    left = {name for name in scratch.files() if name not in tools}
-    assert left == {"etc/ax650.env"}
-    assert not scratch.app.exists()
-    assert not scratch.backoff.parent.exists()
-    assert f"your settings stay in {scratch.settings}" in done.stdout
-    succeeds(scratch.install("--uninstall"))
+    assert installed.backoff.read_text() == (ROOT / "deploy" / "backoff.conf").read_text()
 
 
-def test_a_checkout_in_the_programs_place_is_not_deleted(scratch: Scratch) -> None:
-    succeeds(scratch.install())
-    (scratch.app / ".git").mkdir()
-    done = succeeds(scratch.install("--uninstall"))
+def test_uninstalling_takes_all_away_but_your_settings(installed: Scratch) -> None:
+    installed.tool("systemctl", "echo systemd 257")
+    succeeds(installed.install())
+    done = succeeds(installed.install("--uninstall"))
+
+    assert set(installed.files()) == {"etc/ax650.env", "tools/systemctl"}
+    assert not installed.app.exists()
+    assert not installed.backoff.parent.exists()
+    assert f"your settings stay in {installed.settings}" in done.stdout
+    succeeds(installed.install("--uninstall"))
+
+
+def test_a_checkout_in_the_programs_place_is_not_deleted(installed: Scratch) -> None:
+    (installed.app / ".git").mkdir()
+    done = succeeds(installed.install("--uninstall"))
 
     assert "is a checkout, so it stays" in done.stdout
-    assert (scratch.app / "backend.py").exists()
+    assert (installed.app / "backend.py").exists()
 
 
-@pytest.mark.parametrize("words", [["--dry-run"], ["--uninstall", "--dry-run"]], ids=" ".join)
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(
-    scratch: Scratch, words: list[str]
+    scratch: Scratch, installed: Scratch
 ) -> None:
-    if "--uninstall" in words:
-        succeeds(scratch.install())
-    before = scratch.files()
-    done = succeeds(scratch.install(*words))
+    for place, words in ((scratch, ["--dry-run"]), (installed, ["--uninstall", "--dry-run"])):
+        before = place.files()
+        done = succeeds(place.install(*words))
 
-    assert scratch.files() == before
-    assert str(scratch.unit) in done.stdout
-    assert "would run:" in done.stdout
+        assert place.files() == before
+        assert str(place.unit) in done.stdout
+        assert "would run:" in done.stdout
 
 
 @pytest.mark.parametrize("words", [[], ["--uninstall"]], ids=["install", "uninstall"])
