@@ -33,7 +33,7 @@ from axproxy.settings import Settings
 from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
-from axproxy.unit import Unit
+from axproxy.unit import Tell, Unit
 from axproxy.warmer import Warmer
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,9 @@ class VendorEngine:
         self._prompts: Prompts | None = None
         self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
-    def start(self) -> None:
-        self._unit.start()
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        """`tell` is the unit's."""
+        self._unit.start(tell)
         self._keeper.start()
         if self._settings.warm_prompt == "on":
             self._warmer.start()
