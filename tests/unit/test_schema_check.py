@@ -103,6 +103,7 @@ HOSTILE: dict[str, tuple[Any, Any]] = {
     ),
     "twice itself, sixty times": (DOUBLING, 1),
     "a great many": ({"anyOf": [False] * 100_000}, 1),
+    "one level of many": ({"allOf": [{"enum": list(range(60))}] * 10_000}, 1),  # fits a body
     "something far away": ({"$ref": "http://127.0.0.1:9/schema.json"}, 1),
     "a file": ({"$ref": "file:///etc/hostname"}, 1),
     "a dynamic one": ({"$dynamicRef": "http://127.0.0.1:9/schema.json#a"}, 1),
