@@ -12,8 +12,11 @@ from signal import SIGINT, SIGTERM, Signals
 import requests
 
 from axproxy import ports
-from axproxy.axcl_smi import first_card
+from axproxy.axcl_smi import AxclSmi, device_indices
+from axproxy.axcl_smi_table import NoTable
+from axproxy.card_monitor import CardMonitor
 from axproxy.child import ChildSpec
+from axproxy.dead_card import hopeless
 from axproxy.environment import ROOT, child_environment
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.exits import describe_runtime_exit
@@ -114,10 +117,12 @@ class RuntimeRecipe:
         self._settings = settings
         self._clock = clock
         self._mock = settings.runtime_kind == "mock"
+        self._pid = 0
+        self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
         self._logged: Window | None = None  # by an earlier run; the model has not changed since
         self._chunk: int | None = None  # as the model's folder tells it
         inspection = Inspection(checks_for(settings.runtime_kind))
-        self.preflight = Gate(lambda: inspection.run(Scene(settings)), clock)
+        self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
         self.log = RuntimeLog()
         self.interrupted = (
             False  # we have told it to stop, so what it says is not all it had to say
@@ -130,17 +135,17 @@ class RuntimeRecipe:
         return self.window() if self._logged or self.log.window else None
 
     def spec(self) -> ChildSpec:
-        settings = self._settings
         return ChildSpec(
             name="runtime",
             spawn=self._spawn,
             watch=self._watch,
             stop_ladder=self._ladder,
-            start_timeout=settings.start_timeout,
-            hindrance=self.preflight.hindrance,
+            start_timeout=self._settings.start_timeout,
+            hindrance=self._hindrance,
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
-            explain_exit=describe_runtime_exit,
+            explain_exit=self._explain_exit,
+            hopeless=self._hopeless,
         )
 
     def command(self) -> tuple[list[str], Path | None]:
@@ -155,8 +160,7 @@ class RuntimeRecipe:
             raise ValueError("no model is configured; set AX650_MODEL_PATH")
         folder = ModelFolder.read(settings.model_path)
         self._chunk = folder.prefill_chunk
-        auto = settings.device == "auto"
-        device = ["--devices", first_card(settings.axcl_smi) if auto else settings.device]
+        device = ["--devices", self._devices()]
         binary = str(settings.runtime_bin.resolve())
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
 
@@ -165,9 +169,38 @@ class RuntimeRecipe:
         self.log = RuntimeLog()
         self.interrupted = False
         command, folder = self.command()
-        return RealProcess(
-            command, logging.getLogger("runtime"), self.log, environ=child_environment(), cwd=folder
-        )
+        self.card.begin_load()
+        try:
+            process = RealProcess(
+                command,
+                logging.getLogger("runtime"),
+                self.log,
+                environ=child_environment(),
+                cwd=folder,
+            )
+        except OSError:
+            self.card.end_load()
+            raise
+        self._pid = process.pid
+        return process
+
+    def _devices(self) -> str:
+        if self._settings.device != "auto":
+            return self._settings.device
+        reading = self.card.smi.look(max_age=60.0)
+        return device_indices("auto", reading.said if reading else NoTable("busy", "a load is on"))
+
+    def _hindrance(self) -> str | None:
+        waiting = self.card.hindrance()  # or the preflight would blame our own last runtime
+        return waiting if waiting else self.preflight.hindrance()
+
+    def _explain_exit(self, status: int) -> str:
+        self.card.runtime_ended(self._pid)
+        return describe_runtime_exit(status)
+
+    def _hopeless(self, deaths: int) -> str | None:
+        sign = self.log.dead_card or self.log.run.trouble
+        return hopeless(sign, deaths, self.card.tool_number)
 
     def _watch(self, pid: int) -> Watch:
         first_answer: list[float] = []
@@ -186,8 +219,11 @@ class RuntimeRecipe:
                 )
             self._test(cancelled)
             self._raise_fault()
+            self.card.end_load()
 
         def check_alive() -> None:
+            if self.log.run.proves_while_idle():
+                raise Useless(f"it logged: {self.log.run.trouble}")
             if not client.answers():
                 raise NotYet("OPTIONS / is not answered")
 
@@ -197,7 +233,7 @@ class RuntimeRecipe:
         if self.log.window is None:
             log.warning("the runtime did not log its window; assuming %s", self.window())
         try:
-            self_test(self._settings, self.window(), cancelled)
+            self_test(self._settings, self.window(), cancelled, self.log.run)
         except SelfTestFailed as failure:
             if isinstance(failure.__cause__, TokenizerGone):
                 raise NotYet(str(failure)) from failure  # no reason to load a model once more

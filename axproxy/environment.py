@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from axproxy.axcl_libraries import with_axcl
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def child_environment() -> dict[str, str]:
     """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
-    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    # /etc/profile.d sets these for login shells only; a service never sees it.
-    environ["PATH"] = f"{environ.get('PATH', os.defpath)}:/usr/bin/axcl"
-    libraries = environ.get("LD_LIBRARY_PATH", "")
-    environ["LD_LIBRARY_PATH"] = f"{libraries}:/usr/lib/axcl".lstrip(":")
+    environ = with_axcl(os.environ)
+    environ.pop("NOTIFY_SOCKET", None)
     environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
     environ["PYTHONUNBUFFERED"] = "1"
     environ["PYTHONPATH"] = str(ROOT)

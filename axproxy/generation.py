@@ -24,8 +24,9 @@ from axproxy.fitting import Prompt
 from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import FinishReason, Limits, Sampling
 from axproxy.polling import PollPace, RunReader
+from axproxy.run_log import RunLog, RunTimes
 from axproxy.runtime_client import Poll, RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
@@ -70,7 +71,8 @@ class Generation:
     The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
     `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
     somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
-    are ids that end an answer.
+    are ids that end an answer; `log` is the runtime's, which alone shows that the card has failed:
+    the program ignores that and goes on with what its last call has left (observed on the binary).
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Generation:
         *,
         control_tokens: Collection[int],
         gone: Callable[[], bool],
+        log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,6 +94,7 @@ class Generation:
         self._window = window
         self._control_tokens = control_tokens
         self._gone = gone
+        self._log = log or RunLog()
         self._interrupted = interrupted
         self._patience = patience or Patience()
         self._clock = clock
@@ -111,7 +115,9 @@ class Generation:
         self._begin(prompt, sampling)
         heard = last = told = self._clock()
         while answer.reason is None:
-            pieces = self._listen()
+            logged = self._log.logged
+            pieces = self._hear(self._listen())
+            self._judge(logged)
             if self._gone():
                 raise ClientGone
             if problem := self._interrupted():
@@ -133,6 +139,10 @@ class Generation:
                     f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
                     "minutes"
                 )
+        logged = self._log.logged
+        if logged and self._reader and self._reader.traced:
+            self._hear(self._follow_trace(self._reader, wait=0))
+        self._judge(logged)
         self.outcome = Outcome(answer.reason, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
@@ -141,6 +151,7 @@ class Generation:
         Raises `RuntimeStalled` when it does not become idle, `RuntimeGone` when it has died.
         """
         reader, self._reader = self._reader, None
+        self._log.end(whole=reader is None or reader.ended)
         if reader is None or reader.ended:
             return
         deadline = self._clock() + self._patience.stop
@@ -164,6 +175,7 @@ class Generation:
     def abandon(self) -> None:
         """Gives up on the runtime: `close` will not try to stop it any more."""
         self._reader = None
+        self._log.end(whole=False)
 
     @property
     def _ended(self) -> bool:
@@ -178,6 +190,7 @@ class Generation:
         self._insist(self._runtime.reset)
         sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
+        self._log.begin(prompt.text)
 
         def ask() -> bool:
             if problem := self._interrupted():  # its stop may have come already
@@ -239,6 +252,17 @@ class Generation:
         elif reader.nearly_ended:
             self._sleep(0.002)
         return pieces + polled
+
+    def _hear(self, pieces: list[Piece]) -> list[Piece]:
+        self._log.heard("".join(piece.text for piece in pieces))
+        return pieces
+
+    def _judge(self, logged: int) -> None:
+        """`logged` is from before the latest pieces were asked for.  Polls show text after it was
+        printed, the trace before; so without a trace only the end can be judged."""
+        reader = self._reader
+        if reader and (reader.traced or reader.ended):
+            self._log.check(logged)
 
     def _explain_missing_end(self, reader: RunReader) -> None:
         """Every run ends with one call for all its tokens, but for a refused prompt, whose error

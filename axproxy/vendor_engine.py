@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
 from axproxy.errors import (
     Busy,
+    CardFailed,
     ProxyError,
     RuntimeGone,
     RuntimeMisbehaved,
@@ -30,8 +31,9 @@ from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.prompts import Prompts
 from axproxy.residency import Residency
+from axproxy.run_log import RunLog, RunTimes
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
@@ -63,8 +65,8 @@ class Unit(Protocol):
         """Raises `ProxyError` when they will not become ready, or are being restarted for longer
         than `hold` seconds; `ClientGone` when `gone()`."""
 
-    def run_times(self) -> RunTimes:
-        """What the runtime says of its latest run."""
+    def run_log(self) -> RunLog:
+        """What the runtime process that runs now logs about its answers."""
 
     def runtime_pid(self) -> int | None: ...
 
@@ -229,7 +231,7 @@ class VendorEngine:
         yield finished
 
     def _run(self, job: _Job, prompt: Prompt, admitted: float) -> Generator[Event, None, Finished]:
-        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
+        pid, runs = self._unit.runtime_pid(), self._unit.run_log()
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -237,6 +239,7 @@ class VendorEngine:
             self._unit.window(),
             control_tokens=self._known_prompts().end_tokens,
             gone=job.gone,
+            log=runs,
             interrupted=self._unit.interruption,
             patience=self._patience,
         )
@@ -245,6 +248,9 @@ class VendorEngine:
             yield from map(Text, texts)
         except RuntimeGone as error:
             raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
+        except CardFailed as error:
+            self._unit.report_wedged(pid, error.message)
+            raise
         except RuntimeStalled as error:
             if self._unit.report_wedged(pid, error.message):
                 generation.abandon()  # it would not hear a stop either
@@ -252,9 +258,7 @@ class VendorEngine:
         finally:
             self._clean_up(generation, pid)
             runtime.close()
-        times = self._unit.run_times()
-        times = RunTimes() if times is earlier else times
-        return self._finished(job, prompt, admitted, generation, times)
+        return self._finished(job, prompt, admitted, generation, runs.times())
 
     def _clean_up(self, generation: Generation, pid: int | None) -> None:
         """Leaves the card idle and drained, or has the runtime restarted where that fails."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from axproxy.preflight.binary import check_binary
+from axproxy.preflight.card_checks import CARD_NAMES, check_cards
 from axproxy.preflight.cma import check_cma
 from axproxy.preflight.driver import check_device_node, check_driver
 from axproxy.preflight.finding import Finding
@@ -44,6 +45,7 @@ CHECKS = (
     Check(("driver",), check_driver),
     Check(("device-node",), check_device_node),
     Check(("kernel-log",), check_kernel_log),
+    Check(CARD_NAMES, check_cards),
     Check(("cma",), check_cma),
     Check(("ports",), check_ports),
     Check(("memory",), check_memory),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from axproxy import ports
+from axproxy.axcl_smi import AxclSmi
 from axproxy.settings import Settings
 
 
@@ -33,7 +34,8 @@ class Scene:
     """`root` is where /proc, /sys, /dev and the rest are found; `machine` is what `uname -m` says.
 
     `family` is the process whose descendants hold our ports by right, `None` when there is none.
-    `busy` says that a model is being loaded, when nobody may ask the card anything.
+    `busy` says that a model is being loaded, when nobody may ask the card anything; `smi` is
+    who asks it, by default a new one.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Scene:
     machine: str = field(default_factory=platform.machine)
     family: int | None = field(default_factory=os.getpid)
     busy: bool = False
+    smi: AxclSmi | None = None
     may: Callable[[Path, int], bool] = os.access
     strangers: Callable[[int, int | None], list[ports.Holder]] = ports.strangers
 
