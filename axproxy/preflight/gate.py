@@ -21,8 +21,8 @@ def sentence(findings: Sequence[Finding]) -> str | None:
     if not fails:
         return None
     first = f"{fails[0].seen}; {fails[0].remedy}"
-    others = ", ".join(dict.fromkeys(finding.name for finding in fails[1:]))
-    return f"{first} (and {others}: see /health)" if others else first
+    more = len(fails) - 1
+    return f"{first} (/health tells {more} more)" if more else first
 
 
 class Gate:

@@ -104,7 +104,7 @@ def test_an_old_look_does_not_count() -> None:
 def test_several_failures_are_counted_up_in_one_sentence() -> None:
     assert sentence([OK, HOT]) is None
     assert sentence([OK, MISSING, HOT, FULL]) == (
-        "the driver is not loaded; sudo modprobe axcl_host (and cmm: see /health)"
+        "the driver is not loaded; sudo modprobe axcl_host (/health tells 1 more)"
     )
 
 
