@@ -89,7 +89,7 @@ class CardMonitor:
         if still := release.settled(last, now):
             log.warning("%s; starting the runtime anyway", still)
         elif last and last.table:
-            log.info("the card was free %.1f s after the runtime's end", now - release.since)
+            log.info("the card was free %.1f s after the runtime's end", last.at - release.since)
         self._release = None
         return None
 
@@ -127,9 +127,12 @@ class CardMonitor:
             self._wake.clear()
             if reading := self.smi.look(max_age=CADENCE_RELEASE / 2):
                 self._take(reading)
-            pause = CADENCE_RELEASE if self._release else self._pause_after(reading)
+            pause = self._pause_after(reading)
 
     def _pause_after(self, reading: Reading | None) -> float:
+        release = self._release
+        if release and release.pending(reading, self._clock()):
+            return CADENCE_RELEASE
         hung = reading and isinstance(reading.said, NoTable) and reading.said.why == "hung"
         return max(CADENCE_DEAD, self._cadence) if hung else self._cadence
 

@@ -17,7 +17,7 @@ from axproxy.restart import RestartPolicy
 from axproxy.states import HAS_PROCESS, Event, State, advance
 
 LAST_RUNG = (signal.SIGKILL, 5.0)
-_TROUBLE = frozenset({State.STOPPING, State.BACKOFF, State.FAILED})
+_TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
 
 
 class Verdict(Protocol):
@@ -269,6 +269,7 @@ class Child:
     def _enter_failed(self) -> None:
         why = self.spec.hopeless(self._deaths) or f"the last: {self._note}"
         self._note = f"given up after {self._deaths} deaths in a row; {why}"
+        self._log.error("%s: %s", self.spec.name, self._note)
         self._deaths = 0
 
     def _enter_stopped(self) -> None:

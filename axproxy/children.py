@@ -45,6 +45,7 @@ SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
 VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
 VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
 STOP_ANSWER_PATIENCE = 3.0  # seconds
+LOG_PATIENCE = 1.0  # seconds
 MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
@@ -220,13 +221,13 @@ class RuntimeRecipe:
             self._raise_fault()
             self.card.end_load()
 
-        def check_alive() -> None:
-            if self.log.run.proves_while_idle():
-                raise Useless(f"it logged: {self.log.run.trouble}")
-            if not client.answers():
-                raise NotYet("OPTIONS / is not answered")
+        return Watch(check_ready, lambda: self._check_alive(client))
 
-        return Watch(check_ready, check_alive)
+    def _check_alive(self, client: RuntimeClient) -> None:
+        if self.log.run.proves_while_idle():
+            raise Useless(f"it logged: {self.log.run.trouble}")
+        if not client.answers():
+            raise NotYet("OPTIONS / is not answered")
 
     def _test(self, cancelled: Callable[[], bool]) -> None:
         if self.log.window is None:
@@ -239,6 +240,16 @@ class RuntimeRecipe:
             raise Useless(str(failure)) from failure
         except ClientGone:
             raise NotYet("nobody waits for it any more") from None
+        self._raise_trouble(cancelled)
+
+    def _raise_trouble(self, cancelled: Callable[[], bool]) -> None:
+        # A failing card gives a token, too; only the log tells.  A run's speed is the last that the
+        # program prints of it; until that is there our reader may be behind.
+        run, deadline = self.log.run, self._clock() + LOG_PATIENCE
+        while run.times().speed is None and self._clock() < deadline and not cancelled():
+            time.sleep(0.01)
+        if run.proves_alone():
+            raise Useless(f"it logged: {run.trouble}")
 
     def _raise_fault(self) -> None:
         if self.log.fault:

@@ -21,17 +21,19 @@ from axproxy.errors import (
     TokenizerGone,
 )
 from axproxy.fitting import Prompt
+from axproxy.kv_cache import Continuation, Held, Mark, held_after
 from axproxy.limits import AnswerLimits, Piece
-from axproxy.messages import FinishReason, Limits, Sampling
+from axproxy.messages import Limits, Sampling
+from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
-from axproxy.run_log import RunLog, RunTimes
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
 HEARTBEAT = 10.0  # seconds; proxies and impatient clients hang up on a stream that says nothing
-BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
 BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
@@ -45,34 +47,13 @@ class Patience:
     settle: float = 1.0  # for an accepted run to show that it has begun
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended; times in seconds."""
-
-    reason: FinishReason
-    completion_tokens: int
-    prompt_eval: float
-    eval: float
-
-    def refined(self, times: RunTimes) -> Outcome:
-        """With the program's own times where they can be true.  It flushes three tokens at a time,
-        so seen from outside the first one seems to come late and the others fast."""
-        whole = self.prompt_eval + self.eval
-        first = times.first_token or 0.0
-        if not 0 < first <= self.prompt_eval:
-            return self
-        rest = self.completion_tokens / times.speed if times.speed else whole - first
-        return replace(self, prompt_eval=first, eval=min(rest, whole - first))
-
-
 class Generation:
     """Iterate for text, then read `outcome`; always `close`.
 
     The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
     `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
     somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
-    are ids that end an answer; `log` is the runtime's, which alone shows that the card has failed:
-    the program ignores that and goes on with what its last call has left (observed on the binary).
+    are ids that end an answer; only in `log`, the runtime's, a failing card shows (observed).
     """
 
     def __init__(
@@ -97,27 +78,40 @@ class Generation:
         self._log = log or RunLog()
         self._interrupted = interrupted
         self._patience = patience or Patience()
+        self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
         self._clock = clock
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
         self._bad_polls = 0  # in a row
+        self._continued: Continuation | None = None
         self.outcome: Outcome | None = None
+        self.held: Held | None = None  # what the cache holds, where that is known
 
-    def run(self, prompt: Prompt, sampling: Sampling, limits: Limits) -> Iterator[str]:
+    def run(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        limits: Limits,
+        continuation: Continuation | None = None,
+    ) -> Iterator[str]:
         """The answer's text as it comes, and `""` after each `HEARTBEAT` seconds without any;
-        `outcome` is set after the last of it."""
-        room = self._window.room_for_answer(prompt.tokens)
+        `outcome` is set after the last of it.
+
+        Goes on by `continuation`, whose prompt is the same one, if the cache is as it says.
+        """
+        started = first = self._clock()
+        self._begin(prompt, sampling, continuation)
+        tokens = self._continued.tokens if self._continued else prompt.tokens
+        room = self._window.room_for_answer(tokens)
         most = room if limits.max_tokens is None else min(limits.max_tokens, room)
         answer = AnswerLimits(replace(limits, max_tokens=most), self._control_tokens)
-        started = first = self._clock()
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
-        self._begin(prompt, sampling)
         heard = last = told = self._clock()
         while answer.reason is None:
             logged = self._log.logged
-            pieces = self._hear(self._listen())
-            self._judge(logged)
+            pieces = self._listen()
+            self._judge(logged, pieces)
             if self._gone():
                 raise ClientGone
             if problem := self._interrupted():
@@ -134,16 +128,13 @@ class Generation:
             if self._ended and answer.reason is None:
                 if text := answer.run_ended():
                     yield text
+                self.held = self._now_held(prompt)
             elif now - heard > budget:
-                raise RuntimeStalled(
-                    f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
-                    "minutes"
-                )
-        logged = self._log.logged
-        if logged and self._reader and self._reader.traced:
-            self._hear(self._follow_trace(self._reader, wait=0))
-        self._judge(logged)
-        self.outcome = Outcome(answer.reason, answer.tokens, first - started, last - first)
+                stuck = "the runtime is stuck, try again in a few minutes"
+                raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
+        if (logged := self._log.logged) and self._reader:  # there may be more than we have read
+            self._judge(logged, self._follow_trace(self._reader, 0) if self._reader.traced else [])
+        self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
         """Stops what this generation started, waits until the runtime is idle and drains it.
@@ -181,51 +172,45 @@ class Generation:
     def _ended(self) -> bool:
         return self._reader is not None and self._reader.ended
 
-    def _begin(self, prompt: Prompt, sampling: Sampling) -> None:
-        self._wait_idle()
+    @property
+    def continued(self) -> bool:
+        """Whether it went on from what the cache held."""
+        return self._continued is not None
+
+    def _begin(self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None) -> None:
+        self._waiting.until_idle(self._poll)
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        self._insist(self._runtime.reset)
-        sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
+        if continuation and before and continuation.held.mark == Mark.of(before):
+            self._continued = continuation
+            text = continuation.rest.text
+        else:
+            self._continued = None
+            text = prompt.text
+            self._waiting.until_accepted(self._runtime.reset)
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
-        self._log.begin(prompt.text)
+        self._log.begin(text)
 
         def ask() -> bool:
             if problem := self._interrupted():  # its stop may have come already
                 raise problem
             # From the moment the request is on its way it may run, and `close` must know.
             self._reader = reader
-            accepted = self._runtime.generate(prompt.text, sampling)
+            accepted = self._runtime.generate(text, sampling)
             if not accepted:
                 self._reader = None
             return accepted
 
-        self._insist(ask)
+        self._waiting.until_accepted(ask)
 
-    def _wait_idle(self) -> None:
-        """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's
-        (somebody else on the port), which is not ours to stop."""
-        deadline = self._clock() + self._patience.stall
-        while not self._poll().done:
-            self._pause_or_raise(0.1, deadline)
-
-    def _insist(self, ask: Callable[[], bool]) -> None:
-        """Asks until it is accepted: "llm is running" is normal while a reset is worked on."""
-        deadline = self._clock() + self._patience.stall
-        pauses = iter(BUSY_PAUSES)
-        while not ask():
-            self._pause_or_raise(next(pauses, BUSY_PAUSES[-1]), deadline)
-
-    def _pause_or_raise(self, seconds: float, deadline: float) -> None:
-        if self._gone():
-            raise ClientGone
-        if self._clock() > deadline:
-            raise RuntimeStalled(
-                "the runtime has been busy for too long; try again in a few minutes"
-            )
-        self._sleep(seconds)
+    def _now_held(self, prompt: Prompt) -> Held | None:
+        reader = self._reader
+        if reader is None or (mark := reader.mark) is None:
+            return None
+        return held_after(self._continued or prompt, reader.text, reader.have, mark)
 
     def _listen(self) -> list[Piece]:
         """Waits for news of the run, at most `LOOK_UP` seconds."""
@@ -253,13 +238,10 @@ class Generation:
             self._sleep(0.002)
         return pieces + polled
 
-    def _hear(self, pieces: list[Piece]) -> list[Piece]:
+    def _judge(self, logged: int, pieces: list[Piece]) -> None:
+        # `logged` is from before the pieces were asked for.  Polls show text after it was printed,
+        # the trace before; so without a trace only the end can be judged.
         self._log.heard("".join(piece.text for piece in pieces))
-        return pieces
-
-    def _judge(self, logged: int) -> None:
-        """`logged` is from before the latest pieces were asked for.  Polls show text after it was
-        printed, the trace before; so without a trace only the end can be judged."""
         reader = self._reader
         if reader and (reader.traced or reader.ended):
             self._log.check(logged)

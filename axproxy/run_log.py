@@ -95,6 +95,11 @@ class RunLog:
         logged = self.logged
         return not self._running and self._whole and self.proves(logged)
 
+    def proves_alone(self) -> bool:
+        """The same while nobody but us has ever asked anything: then every sign is its own."""
+        self.trouble = self._sign if self.logged else None
+        return self.trouble is not None
+
     def times(self) -> RunTimes:
         """Of the latest run, as far as they have come.
 

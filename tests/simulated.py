@@ -20,6 +20,7 @@ from axproxy.tokenizer_client import Token, TokenizerInfo, Trace
 
 CALL = 0.001  # seconds that one call takes
 END = 7  # the id of the end-of-text token
+HOLE = "\N{SKULL AND CROSSBONES}"
 
 
 class LetterStream:
@@ -57,6 +58,7 @@ class Card:
     hangs_at_token: int | None = None
     traced: bool = True
     bad_polls: int = 0  # that fail while a job is worked on, and lose their text
+    template: str | None = None
     now: float = 100.0
 
     def __post_init__(self) -> None:
@@ -66,9 +68,11 @@ class Card:
         self.alive = True
         self.running = False
         self.stop_asked = False
-        self.queued: deque[str | None] = deque()  # a prompt, or None for a reset
+        self.queued: deque[tuple[str, str]] = deque()  # "reset" or "run", and with what text
         self.text = ""
         self.prompts: list[str] = []
+        self.cache = ""  # what the model would see, were it asked to go on
+        self.seen: list[str] = []  # what it saw at the beginning of each answer
         self.stops_in_a_run = 0
         self.sampling: list[object] = []
         self._runs = 0
@@ -103,20 +107,23 @@ class Card:
     # The worker: yields how long the next step takes.
 
     def _work(self) -> Iterator[float]:
-        job = self.queued.popleft()
+        kind, text = self.queued.popleft()
         self.running = True
-        if job is None:
+        if kind == "reset":
             if self.traced and not self.tokenizer_down:
-                self.trace_of_runs.reset()
+                self.trace_of_runs.reset(len(text))
+            self.cache = text
             yield self.times.encode
         else:
-            yield from self._run(job)
+            yield from self._run(text)
         self.running = False
 
     def _run(self, prompt: str) -> Iterator[float]:
         yield self.times.encode
         self.stop_asked = False  # whatever was asked before the run is lost
         self.prompts.append(prompt)
+        self.cache += prompt
+        self.seen.append(self.cache)
         if self.traced:
             sha256 = hashlib.sha256(prompt.encode()).hexdigest()
             self.trace_of_runs.encoded(len(prompt), sha256)
@@ -132,6 +139,8 @@ class Card:
             yield from self._sample(answer, sampled)
         yield self.times.final
         self._decode(sampled)
+        # After a stop there are holes in it, or what another conversation left (observed).
+        self.cache += HOLE if self.stop_asked else "".join(LetterStream().feed(sampled))
 
     def _sample(self, answer: Sequence[int], sampled: list[int]) -> Iterator[float]:
         group: list[int] = []
@@ -164,16 +173,16 @@ class Card:
         if not self.alive:
             raise RuntimeGone("refused")
 
-    def reset(self) -> bool:
-        return self._accept(None)
+    def reset(self, beginning: str = "") -> bool:
+        return self._accept(("reset", beginning))
 
     def generate(self, prompt: str, sampling: object) -> bool:
-        accepted = self._accept(prompt)
+        accepted = self._accept(("run", prompt))
         if accepted:
             self.sampling.append(sampling)
         return accepted
 
-    def _accept(self, job: str | None) -> bool:
+    def _accept(self, job: tuple[str, str]) -> bool:
         self._call()
         if self.running:
             return False
@@ -204,7 +213,7 @@ class Card:
             eos_token="<|im_end|>",
             bos_id=-1,
             bos_token=None,
-            chat_template=None,
+            chat_template=self.template,
             vocab_size=1_114_112,
             longest_token_bytes=4,
             control_tokens=(ControlToken(END, "<|im_end|>", special=True),),
@@ -213,6 +222,19 @@ class Card:
 
     def count(self, text: str) -> int:
         return len(text)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        return tuple(spell(text))
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
+    def restart(self) -> None:
+        """The runtime is another process: its cache is empty, and it has asked for a reset."""
+        self.alive, self.running, self.stop_asked = True, False, False
+        self.queued.clear()
+        self._steps, self.text, self.cache = None, "", ""
+        self.trace_of_runs.reset()
 
     def restart_tokenizer(self) -> None:
         self.trace_of_runs = RunTrace(LetterStream)

@@ -40,7 +40,7 @@ def test_the_handshake(shared: Service) -> None:
     told = run(shared, "handshake")
 
     assert told["listed"] == told["running"] == ["mock:latest"]
-    assert told["capabilities"] == ["completion"]
+    assert told["capabilities"] == ["completion", "tools", "thinking"]
     assert told["version"] == "0.32.0"
 
 
@@ -57,7 +57,8 @@ def test_chat_and_generate_stream_and_do_not(shared: Service) -> None:
 def test_refusals_are_thrown(shared: Service) -> None:
     assert run(shared, "refusals") == {
         "unknown": "model 'nope' not found",
-        "thinking": '"mock" does not support thinking',
+        "thinking": 'invalid think value: "banana" '
+        '(must be "high", "medium", "low", "max", true, or false)',
         "embed": '"mock" does not support embeddings',
         "pull": "pull model manifest: file does not exist",
         "pulled": "success",

@@ -38,7 +38,7 @@ def test_the_handshake(client: ollama.Client) -> None:
     assert running.expires_at
     assert running.expires_at - datetime.now(UTC) > timedelta(days=290 * 365)
     assert running.size_vram == running.size
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "tools", "thinking"]
     assert shown.modelinfo
     window = shown.modelinfo["unknown.context_length"]
     assert window == running.context_length
@@ -59,6 +59,17 @@ def test_a_chat_in_one_piece(client: ollama.Client) -> None:
     assert answer.eval_count
 
 
+def test_a_context_goes_on_where_an_answer_ended(client: ollama.Client) -> None:
+    first = client.generate("mock", QUESTION, think=False)
+    second = client.generate("mock", "And the sea?", context=first.context, think=False)
+
+    assert "And the sea?" in second.response
+    assert second.context
+    assert first.context
+    assert list(second.context[: len(first.context)]) == list(first.context)
+    assert client.generate("mock", QUESTION, raw=True).context is None
+
+
 def test_a_chat_that_streams(client: ollama.Client) -> None:
     *chunks, last = client.chat("mock", ASKED, stream=True, tools=[])
 
@@ -73,7 +84,7 @@ def test_a_completion(client: ollama.Client) -> None:
     streamed = client.generate("mock", QUESTION, stream=True, options=limited)
 
     assert (answer.model, answer.eval_count, answer.done_reason) == ("MOCK:latest", 3, "length")
-    assert answer.context is None
+    assert answer.context
     assert "".join(chunk.response for chunk in streamed) == answer.response
 
 
@@ -81,13 +92,6 @@ def test_a_completion(client: ollama.Client) -> None:
     ("model", "extra", "status", "says"),
     [
         ("nope", {}, 404, "model 'nope' not found"),
-        ("mock", {"think": True}, 400, '"mock" does not support thinking'),
-        (
-            "mock",
-            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-            400,
-            "registry.ollama.ai/library/mock:latest does not support tools",
-        ),
         ("mock", {"options": {"top_k": "many"}}, 500, 'option "top_k" must be of type integer'),
     ],
 )

@@ -45,6 +45,7 @@ class FakeUnit:
         self.wedged: list[str] = []
         self.calls: list[str] = []
         self.log = RunLog()
+        self.chunk = 128
 
     def start(self) -> None:
         self.calls.append("start")
@@ -64,7 +65,7 @@ class FakeUnit:
             raise self.problem
 
     def window(self) -> Window:
-        return Window(context=300, prefill_limit=200)
+        return Window(context=300, prefill_limit=200, prefill_chunk=self.chunk)
 
     def known_window(self) -> Window | None:
         return self.window()
@@ -127,14 +128,15 @@ def asking(*turns: str, limits: Limits | None = None) -> ChatRequest:
 @pytest.fixture(autouse=True)
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Generations take their clock from the card that they talk to."""
-    import axproxy.vendor_engine as engine
+    from axproxy import slot
 
-    real = engine.Generation
+    real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return real(runtime, tokenizer, window, **how)
 
-    monkeypatch.setattr(engine, "Generation", on_the_cards_clock)
+    monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
 
 def test_an_answer_is_texts_and_one_ending_with_exact_counts() -> None:
@@ -417,3 +419,29 @@ def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
 
 def test_the_card_tells_the_window_that_the_runtime_logged() -> None:
     assert Bench().engine.card().context_length == 300
+
+
+def test_a_context_goes_before_the_prompt_and_comes_back_longer() -> None:
+    bench = Bench(Card([spell("Hello"), spell("Well")]))
+    first = replace(asking("Hi"), wants_context=True)
+    context = bench.events(first)[-1].context
+    second = replace(asking("And?"), context=context, wants_context=True)
+    longer = bench.events(second)[-1].context
+
+    assert bench.card.detokenize(context).endswith("<|im_start|>assistant\nHello")
+    assert bench.card.detokenize(longer) == (
+        f"{bench.card.detokenize(context)}<|im_end|>\n"
+        "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\nWell"
+    )
+    assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 1}
+
+
+def test_a_context_that_leaves_no_room_is_forgotten() -> None:
+    bench = Bench()
+    bench.events(replace(asking("why?"), context=tuple(spell("x" * 190))))
+
+    assert "x" not in bench.card.prompts[0]
+
+
+def test_nobody_gets_a_context_who_did_not_ask() -> None:
+    assert Bench().events()[-1].context == ()

@@ -9,8 +9,9 @@ import pytest
 
 from axproxy import card_monitor
 from axproxy.axcl_smi import AxclSmi, Reading
-from axproxy.axcl_smi_table import NoTable, Why
+from axproxy.axcl_smi_table import NoTable, Why, read_table
 from axproxy.card_monitor import CardMonitor
+from axproxy.card_release import Release
 from tests import fake_axcl_smi as fake
 from tests.waiting import eventually
 
@@ -162,3 +163,18 @@ def test_what_hangs_is_asked_less_often(why: Why, pause: float) -> None:
     monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")))
 
     assert monitor._pause_after(Reading(NoTable(why, "so it is"), 1.0, 2.0)) == pause
+
+
+def test_the_fall_of_the_memory_is_watched_closely_and_not_for_ever(clock: Clock) -> None:
+    monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")), clock=clock)
+    monitor._release = Release(84643, clock.now, before_mb=18)
+    clock.now += 2
+    full, free = (
+        Reading(read_table(fake.scenario(name, 84643)), clock.now, clock.now)
+        for name in ("loaded", "idle")
+    )
+
+    assert monitor._pause_after(full) == 1.0
+    assert monitor._pause_after(free) == 15.0  # although nobody wants to start anything
+    clock.now += 60
+    assert monitor._pause_after(full) == 15.0

@@ -364,7 +364,9 @@ def test_the_status_of_every_state_can_be_shown(state: State) -> None:
     assert world.child.status().state is state
 
 
-def test_what_another_start_cannot_help_is_not_started_again() -> None:
+def test_what_another_start_cannot_help_is_not_started_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world = World(attempts=8, first_delay=1)
     world.hopeless[2] = "the card is dead; power off at the wall"
     while world.tick() is not State.FAILED:
@@ -374,5 +376,6 @@ def test_what_another_start_cannot_help_is_not_started_again() -> None:
     assert len(world.processes) == 2
     note = world.child.status().note
     assert note == "given up after 2 deaths in a row; the card is dead; power off at the wall"
+    assert note in caplog.text
     world.child.revive()
     assert world.tick() is State.STARTING  # but an operator may have mended it

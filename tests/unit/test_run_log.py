@@ -121,3 +121,13 @@ def test_a_card_that_dies_between_two_answers_is_found_without_a_request() -> No
 
     assert log.proves_while_idle()
     assert log.trouble == "device 1 is dead"
+
+
+def test_before_anybody_else_has_asked_every_sign_counts() -> None:
+    log = RunLog()
+    run(log, "Hi", "Hello", whole=False)
+    assert not log.proves_alone()
+    run(log, "Hi", "Hello", failures=FAILURE, whole=False)
+
+    assert log.proves_alone()
+    assert log.trouble == "AX_ENGINE_Execute"
