@@ -39,7 +39,7 @@ class Gate:
         self.findings: tuple[Finding, ...] = ()
         self._look = look
         self._clock = clock
-        self._pauses = pauses or RestartPolicy(first_delay=0.5, longest_delay=30.0)
+        self._pauses = pauses or RestartPolicy(first_delay=0.5, longest_delay=15.0)
         self._thread: threading.Thread | None = None
         self._looked: tuple[tuple[Finding, ...], float] | None = None
         self._hindrance: str | None = None
