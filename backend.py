@@ -37,6 +37,7 @@ from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.preflight import doctor
+from axproxy.request_log import RequestLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
-    app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
+    app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
     http_errors.install(app)
     try:
         origins = Origins(settings.origins)

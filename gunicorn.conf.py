@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gunicorn.arbiter import Arbiter
 
+from axproxy.descriptors import room_for_connections
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
@@ -39,9 +40,10 @@ bind = [f"{_host}:{port}" for port in {_settings.port, _settings.ollama_port} if
 workers = 1
 max_requests = 0
 worker_class = "axproxy.gunicorn_worker.Worker"  # gthread
-# One thread answers, `max_queue` wait in line, and the rest keep /health and refusals quick.
+# One thread answers, `max_queue` wait in line, and the rest keep refusals quick.  Connections that
+# ask for nothing take no thread, so there may be many more of them.
 threads = _settings.max_queue + 16
-worker_connections = threads + 200
+worker_connections = room_for_connections(threads + 2000)
 timeout = 300  # of the worker's main loop, not of a request: streams may take as long as they like
 graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5

@@ -26,6 +26,7 @@ from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.reading import Reader
+from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
@@ -94,6 +95,7 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
+        check_size(request)
         if request.think is None:
             request = replace(request, think="thinking" in self._card.capabilities)
         problem = self._unit.not_ready()

@@ -107,3 +107,11 @@ def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> Non
 def test_the_diagram_in_the_manual_is_the_table() -> None:
     text = (ROOT / "docs" / "how-it-works.md").read_text()
     assert re.findall(r"```mermaid\n(.*?)\n```", text, re.DOTALL) == [as_mermaid()]
+
+
+def test_every_row_about_reliability_has_its_test() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    sources = [path.read_text() for path in ROOT.glob("tests/**/test_*.py")]
+    written = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    assert named
+    assert named - written == set()
