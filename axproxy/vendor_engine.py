@@ -95,7 +95,8 @@ class _Job:
 
 
 class VendorEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `patience` is by default
+    what `settings` ask for."""
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class VendorEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -114,7 +116,7 @@ class VendorEngine:
         self._connect = connect
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
-        self._patience = Patience(stall=settings.stall_timeout)
+        self._patience = patience or Patience(stall=settings.stall_timeout)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None

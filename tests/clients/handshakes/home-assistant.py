@@ -1,4 +1,4 @@
-"""python home-assistant.py URL      a whole Home Assistant: add the integration, ask, give a task"""
+"""python home-assistant.py URL      adds the integration to a whole Home Assistant, and asks"""
 
 import asyncio
 import logging
