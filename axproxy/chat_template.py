@@ -17,6 +17,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from axproxy.control_tokens import Shield
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
+from axproxy.thinking import split_thinking
+from axproxy.tool_results import with_results_linked
 
 # For models that bring no template: the form Qwen's and most models for these cards know.
 CHATML = (
@@ -36,8 +38,9 @@ class _Refused(Exception):
 class ChatTemplate:
     """Renders conversations; safe to share between threads.
 
-    `shield` is for what people and tools wrote; `own_shield` for the assistant's words, of which
-    the template must still recognise its own marks, such as `<think>`.
+    `shield` is for what people and tools wrote, and for reasoning and calls, which the template
+    puts between marks of its own; `own_shield` for the assistant's other words, of which the
+    template must still recognise its marks.
     """
 
     def __init__(
@@ -73,17 +76,9 @@ class ChatTemplate:
 
         Raises `ClientError` when the template refuses the conversation.
         """
-        turns = [
-            {
-                "role": self._shield(turn.role),
-                "content": (self._own_shield if turn.role == "assistant" else self._shield)(
-                    turn.content
-                ),
-            }
-            for turn in messages
-        ]
-        names = {**self._names, "enable_thinking": False, **self._shielded(variables)}
         try:
+            turns = [self._turn(turn) for turn in with_results_linked(messages)]
+            names = {**self._names, "enable_thinking": False, **self._shielded(variables)}
             return self._template.render(messages=turns, add_generation_prompt=True, **names)
         except _Refused as refused:
             raise ClientError(f"the model's chat template refuses this: {refused}") from refused
@@ -91,6 +86,36 @@ class ChatTemplate:
             raise ClientError(
                 f"the model's chat template cannot render this conversation: {error}"
             ) from error
+
+    def _turn(self, turn: Message) -> dict[str, Any]:
+        """A turn, its parts named as templates know them."""
+        role = self._shield(turn.role)
+        if role == "assistant":
+            said: dict[str, Any] = self._own_words(turn)
+        else:
+            said = {"content": self._shield(turn.content)}
+        named = {"name": turn.tool_name, "tool_call_id": turn.tool_call_id}
+        return {"role": role, **said, **self._shielded({k: v for k, v in named.items() if v})}
+
+    def _own_words(self, turn: Message) -> dict[str, Any]:
+        """What the assistant said, with its reasoning always apart: templates that look for it in
+        the content would take any tag there for its end."""
+        thinking, content = turn.thinking, turn.content
+        if not thinking:
+            thinking, content = split_thinking(content)
+        calls = [
+            {
+                "type": "function",
+                **({"id": call.id} if call.id else {}),
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in turn.tool_calls
+        ]
+        return {
+            "content": self._own_shield(content),
+            "reasoning_content": self._shield(thinking),
+            **({"tool_calls": self._shielded(calls)} if calls else {}),
+        }
 
     def _shielded(self, value: Any) -> Any:
         """Every text in a structure that came from a client, such as a list of tools."""

@@ -21,12 +21,14 @@ from axproxy.errors import (
     TokenizerGone,
 )
 from axproxy.fitting import Prompt
+from axproxy.kv_cache import Continuation, Held, Mark, held_after
 from axproxy.limits import AnswerLimits, Piece
-from axproxy.messages import FinishReason, Limits, Sampling
+from axproxy.messages import Limits, Sampling
+from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
 from axproxy.runtime_client import Poll, RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.runtime_log import Window
+from axproxy.tokenizer_client import TokenizerClient, Trace
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
 BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
@@ -44,24 +46,8 @@ class Patience:
     heartbeat: float = 10.0  # proxies and impatient clients hang up on a stream that says nothing
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended; times in seconds."""
-
-    reason: FinishReason
-    completion_tokens: int
-    prompt_eval: float
-    eval: float
-
-    def refined(self, times: RunTimes) -> Outcome:
-        """With the program's own times where they can be true.  It flushes three tokens at a time,
-        so seen from outside the first one seems to come late and the others fast."""
-        whole = self.prompt_eval + self.eval
-        first = times.first_token or 0.0
-        if not 0 < first <= self.prompt_eval:
-            return self
-        rest = self.completion_tokens / times.speed if times.speed else whole - first
-        return replace(self, prompt_eval=first, eval=min(rest, whole - first))
+def _mark(trace: Trace) -> Mark:
+    return Mark(trace.epoch, trace.resets, trace.run)
 
 
 class Generation:
@@ -98,17 +84,29 @@ class Generation:
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
         self._bad_polls = 0  # in a row
+        self._continued: Continuation | None = None
         self.outcome: Outcome | None = None
+        self.held: Held | None = None  # what the cache holds, where that is known
 
-    def run(self, prompt: Prompt, sampling: Sampling, limits: Limits) -> Iterator[str]:
+    def run(
+        self,
+        prompt: Prompt,
+        sampling: Sampling,
+        limits: Limits,
+        continuation: Continuation | None = None,
+    ) -> Iterator[str]:
         """The answer's text as it comes, and `""` after each `heartbeat` without any;
-        `outcome` is set after the last of it."""
-        room = self._window.room_for_answer(prompt.tokens)
+        `outcome` is set after the last of it.
+
+        Goes on by `continuation`, whose prompt is the same one, if the cache is as it says.
+        """
+        started = first = self._clock()
+        self._begin(prompt, sampling, continuation)
+        tokens = self._continued.tokens if self._continued else prompt.tokens
+        room = self._window.room_for_answer(tokens)
         most = room if limits.max_tokens is None else min(limits.max_tokens, room)
         answer = AnswerLimits(replace(limits, max_tokens=most), self._control_tokens)
-        started = first = self._clock()
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
-        self._begin(prompt, sampling)
         heard = last = told = self._clock()
         while answer.reason is None:
             pieces = self._listen()
@@ -128,12 +126,13 @@ class Generation:
             if self._ended and answer.reason is None:
                 if text := answer.run_ended():
                     yield text
+                self.held = self._now_held(prompt)
             elif now - heard > budget:
                 raise RuntimeStalled(
                     f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
                     "minutes"
                 )
-        self.outcome = Outcome(answer.reason, answer.tokens, first - started, last - first)
+        self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
         """Stops what this generation started, waits until the runtime is idle and drains it.
@@ -169,14 +168,25 @@ class Generation:
     def _ended(self) -> bool:
         return self._reader is not None and self._reader.ended
 
-    def _begin(self, prompt: Prompt, sampling: Sampling) -> None:
+    @property
+    def continued(self) -> bool:
+        """Whether it went on from what the cache held."""
+        return self._continued is not None
+
+    def _begin(self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None) -> None:
         self._wait_idle()
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        self._insist(self._runtime.reset)
-        sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
+        if continuation and before and continuation.held.mark == _mark(before):
+            self._continued = continuation
+            text = continuation.rest.text
+        else:
+            self._continued = None
+            text = prompt.text
+            self._insist(self._runtime.reset)
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
 
         def ask() -> bool:
@@ -184,12 +194,18 @@ class Generation:
                 raise problem
             # From the moment the request is on its way it may run, and `close` must know.
             self._reader = reader
-            accepted = self._runtime.generate(prompt.text, sampling)
+            accepted = self._runtime.generate(text, sampling)
             if not accepted:
                 self._reader = None
             return accepted
 
         self._insist(ask)
+
+    def _now_held(self, prompt: Prompt) -> Held | None:
+        reader = self._reader
+        if reader is None or (mark := reader.mark) is None:
+            return None
+        return held_after(self._continued or prompt, reader.text, reader.have, mark)
 
     def _wait_idle(self) -> None:
         """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's

@@ -163,6 +163,14 @@ class Fields:
         path = f"{self._path}{name}."
         return [Fields(self._struct, element or {}, path) for element in elements]
 
+    def object(self, name: str, go_type: str) -> Fields:
+        """A struct, empty where there is none."""
+        return Fields(self._struct, self._get(name, dict, go_type) or {}, f"{self._path}{name}.")
+
+    def misfit(self, name: str, go_type: str) -> ClientError:
+        """The error for a value of another type than the struct's."""
+        return self._misfit(kind(self._values[name.casefold()]), name, go_type)
+
     def anything(self, name: str) -> Any:
         return self._values.get(name)
 
@@ -186,7 +194,10 @@ class Fields:
         found = kind(value)
         if found == "number" and wanted is int:
             found = f"number {value}"  # Go shows the one that is not whole
-        raise ClientError(
+        raise self._misfit(found, name, go_type)
+
+    def _misfit(self, found: str, name: str, go_type: str) -> ClientError:
+        return ClientError(
             f"json: cannot unmarshal {found} into Go struct field "
             f"{self._struct}.{self._path}{name} of type {go_type}"
         )

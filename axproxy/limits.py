@@ -20,6 +20,16 @@ class Piece:
     tokens: int = 1
 
 
+def unfinished(text: str, words: Collection[str]) -> int:
+    """How many characters at the end of `text` could still grow into one of the words."""
+    longest = min(max((len(word) for word in words), default=1) - 1, len(text))
+    for length in range(longest, 0, -1):
+        end = text[-length:]
+        if any(word.startswith(end) for word in words):
+            return length
+    return 0
+
+
 class StopStrings:
     """Finds the first stop string in text that comes in pieces, without letting any of it out."""
 
@@ -36,20 +46,11 @@ class StopStrings:
         if found:
             self.hit = True
             return self._let_go(min(found)[1])
-        return self._let_go(len(self._held) - self._longest_beginning())
+        return self._let_go(len(self._held) - unfinished(self._held, self._stops))
 
     def flush(self) -> str:
         """What was held back, for the answer has ended without a stop string."""
         return "" if self.hit else self._let_go(len(self._held))
-
-    def _longest_beginning(self) -> int:
-        """How much of the end could still grow into a stop string."""
-        longest = min(max((len(stop) for stop in self._stops), default=1) - 1, len(self._held))
-        for length in range(longest, 0, -1):
-            end = self._held[-length:]
-            if any(stop.startswith(end) for stop in self._stops):
-                return length
-        return 0
 
     def _let_go(self, length: int) -> str:
         text, self._held = self._held[:length], self._held[length:]

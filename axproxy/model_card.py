@@ -9,12 +9,15 @@ from pathlib import Path
 from axproxy.engine import ModelCard
 from axproxy.model_folder import ModelFolder, ModelFolderError
 from axproxy.settings import Settings
+from axproxy.template_probe import COMPLETION, capabilities_in
+from axproxy.tokenizer_folder import SMALL
 
 _FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 
 
 def describe_model(settings: Settings) -> ModelCard:
-    """Reads names, sizes and dates of the files in the model's folder, not their contents.
+    """Reads names, sizes and dates of the files in the model's folder, and the tokenizer's chat
+    template, but loads nothing.
 
     What is wrong with the folder is told when the runtime is started, not here.
     """
@@ -39,7 +42,15 @@ def describe_model(settings: Settings) -> ModelCard:
         layers=compiled.layers if compiled else None,
         embedding_length=compiled.embedding_columns if compiled else None,
         vocabulary=compiled.embedding_rows if compiled else None,
+        capabilities=_capabilities(settings),
     )
+
+
+def _capabilities(settings: Settings) -> tuple[str, ...]:
+    """Of the model whose tokenizer we start; what somebody else has started may be any."""
+    if settings.model_path:
+        return capabilities_in(settings.model_path)
+    return (COMPLETION,) if settings.runtime_kind == "attach" else capabilities_in(SMALL)
 
 
 def _compiled(folder: Path | None) -> ModelFolder | None:

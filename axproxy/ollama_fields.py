@@ -8,6 +8,7 @@ from typing import Any
 from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError
 from axproxy.go_json import Fields, compact, quoted, well_formed
+from axproxy.json_form import Form
 
 _LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
@@ -62,13 +63,18 @@ def think(value: Any) -> bool | None:
             raise ClientError(f"think must be a boolean or string ({_THINK_VALUES})")
 
 
-def check_format(value: Any) -> None:
-    """Raises `UnknownFormat` for what asks for no form that Ollama knows."""
-    if value not in (None, "", "json") and not isinstance(value, dict):
-        form = quoted(compact(value).decode())
-        raise UnknownFormat(
-            f'invalid format: {form}; expected "json" or a valid JSON Schema object'
-        )
+def form(value: Any) -> Form | None:
+    """The form that an answer must have, if any.  Raises `UnknownFormat` for none that Ollama
+    knows."""
+    match value:
+        case None | "":
+            return None
+        case "json":
+            return "json"
+        case dict():
+            return value
+    said = quoted(compact(value).decode())
+    raise UnknownFormat(f'invalid format: {said}; expected "json" or a valid JSON Schema object')
 
 
 def check_logprobs(fields: Fields) -> None:

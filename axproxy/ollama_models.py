@@ -10,7 +10,6 @@ from axproxy.ollama_replies import stamp
 
 # The longest time Go can count, which Ollama's command line prints as "Forever".
 _FOREVER = timedelta(days=106_751)
-CAPABILITIES = ("completion",)
 
 
 def listed(card: ModelCard) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def listed(card: ModelCard) -> dict[str, Any]:
         "size": card.size,
         "digest": card.digest,
         "details": details(card) | lengths,
-        "capabilities": list(CAPABILITIES),
+        "capabilities": list(card.capabilities),
     }
 
 

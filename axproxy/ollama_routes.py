@@ -66,11 +66,11 @@ class OllamaRoutes:
         return json_response(shown(card, asked_by_copilot_as=model if copilot else None))
 
     def generate(self) -> Response:
-        wish = ollama_wire.parse_generate(read_body(), self._engine.card().name)
+        wish = ollama_wire.parse_generate(read_body(), self._engine.card())
         return self._answer(wish, generate_replies)
 
     def chat(self) -> Response:
-        wish = ollama_wire.parse_chat(read_body(), self._engine.card().name)
+        wish = ollama_wire.parse_chat(read_body(), self._engine.card())
         return self._answer(wish, chat_replies)
 
     def _answer(self, wish: Wish, replies: Callable[[str, Clock], Replies]) -> Response:

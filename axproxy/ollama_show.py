@@ -7,12 +7,16 @@ from typing import Any
 
 from axproxy.engine import ModelCard
 from axproxy.go_json import quoted
-from axproxy.ollama_models import CAPABILITIES, details
+from axproxy.ollama_models import details
 from axproxy.ollama_replies import stamp
 
 # The prompts are made by the model's own template, in Jinja; this says in Ollama's language what
 # they look like.  Clients search it: `.Suffix` would promise completion of code around a cursor,
 # and `tools` that the model may call functions.
+_TOOLS = (
+    "{{- if .Tools }}<|im_start|>system\n<tools>{{ range .Tools }}\n{{ . }}{{ end }}\n</tools>\n"
+    '<tool_call>\n{"name": ..., "arguments": ...}\n</tool_call><|im_end|>\n{{ end }}'
+)
 _CHATML = (
     "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
     "<|im_start|>assistant\n"
@@ -34,7 +38,9 @@ def shown(card: ModelCard, asked_by_copilot_as: str | None = None) -> dict[str, 
         info["general.basename"] = asked_by_copilot_as
     chatml = card.family.startswith(_CHATML_FAMILIES)
     lines = _parameters(card, _CHATML_STOPS if chatml else ())
-    template = _CHATML if chatml else ""
+    # Whoever calls tools in the form that we read writes its turns like this too.
+    tools = "tools" in card.capabilities
+    template = (_TOOLS if tools else "") + (_CHATML if tools or chatml else "")
     texts = {
         "modelfile": _modelfile(card, template, lines),
         "parameters": "\n".join(f"{name:<30} {value}" for name, value in lines),
@@ -44,7 +50,7 @@ def shown(card: ModelCard, asked_by_copilot_as: str | None = None) -> dict[str, 
         **{name: text for name, text in texts.items() if text},
         "details": details(card),
         "model_info": info,
-        "capabilities": list(CAPABILITIES),
+        "capabilities": list(card.capabilities),
         "modified_at": stamp(card.modified_at),
     }
 

@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.capabilities import (
+    refuse_insert,
+    refuse_media,
+    require_thinking,
+    require_tools,
+)
+from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import Fields, quoted
+from axproxy.go_json import Fields
+from axproxy.json_form import Form
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import NoName, full_name, require, require_for_details
-from axproxy.ollama_fields import check_format, check_logprobs, keep_alive, think
+from axproxy.model_names import NoName, require, require_for_details
+from axproxy.ollama_fields import check_logprobs, form, keep_alive, think
 from axproxy.ollama_options import parse_options
+from axproxy.ollama_tools import parse_tool_calls, parse_tools
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,8 @@ class Unload:
 Wish = ChatRequest | Load | Unload
 
 
-def parse_generate(body: bytes, resident: str) -> Wish:
-    """What `POST /api/generate` asks of the model named `resident`.
+def parse_generate(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /api/generate` asks of the model of `card`.
 
     A prompt is a conversation of one user message, unless it is `raw`.  Raises `ClientError`.
     """
@@ -50,20 +59,20 @@ def parse_generate(body: bytes, resident: str) -> Wish:
 
     check_logprobs(fields)
     try:
-        require(common.model, resident)
+        require(common.model, card.name)
     except NoName as error:
         raise UnknownModel(f"model '{common.model}' not found") from error
     if common.unloads and not prompt:
         return Unload(common.model)
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
-    common.refuse_thinking()
+    common.check_thinking(card)
     if suffix:
-        raise ClientError(f"{full_name(resident)} does not support insert")
+        refuse_insert(card)
     sampling, limits = parse_options(common.options)
     if not prompt:
         return Load(common.model, common.keep_alive)
-    common.refuse(images)
+    answer_form = common.form_of_text(images)
     before = [Message("system", system)] if system else []
     return ChatRequest(
         (*before, Message("user", prompt)),
@@ -73,29 +82,31 @@ def parse_generate(body: bytes, resident: str) -> Wish:
         stream=common.stream,
         raw=raw,
         keep_alive=common.keep_alive,
+        think=common.think,
+        format=answer_form,
     )
 
 
-def parse_chat(body: bytes, resident: str) -> Wish:
-    """What `POST /api/chat` asks of the model named `resident`.  Raises `ClientError`."""
+def parse_chat(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /api/chat` asks of the model of `card`.  Raises `ClientError`."""
     fields = Fields.read("ChatRequest", body)
     common = _Common(fields)
     turns = fields.objects("messages", "api.Message")
     messages = tuple(_message(turn) for turn in turns)
     images = [image for turn in turns for image in turn.images("images")]
-    tools = fields.objects("tools", "api.Tool", "api.Tools")
+    tools = parse_tools(fields)
 
     check_logprobs(fields)
-    require(common.model, resident)
+    require(common.model, card.name)
     if common.unloads and not messages:
         return Unload(common.model)
-    common.refuse_thinking()
+    common.check_thinking(card)
     if tools:
-        raise ClientError(f"{full_name(resident)} does not support tools")
+        require_tools(card)
     sampling, limits = parse_options(common.options)
     if not messages:
         return Load(common.model, common.keep_alive)
-    common.refuse(images)
+    answer_form = common.form_of_text(images)
     return ChatRequest(
         messages,
         common.model,
@@ -103,6 +114,9 @@ def parse_chat(body: bytes, resident: str) -> Wish:
         limits,
         stream=common.stream,
         keep_alive=common.keep_alive,
+        tools=tools,
+        think=common.think,
+        format=answer_form,
     )
 
 
@@ -133,7 +147,7 @@ class _Common:
         self.stream = fields.boolean("stream", default=True)
         self.options = fields.mapping("options")
         self.keep_alive = keep_alive(fields.anything("keep_alive"))
-        self._think = think(fields.anything("think"))
+        self.think = think(fields.anything("think"))
         self._format: Any = fields.anything("format")
         for ignored in ("truncate", "shift", "_debug_render_only"):
             fields.boolean(ignored)
@@ -142,18 +156,21 @@ class _Common:
     def unloads(self) -> bool:
         return self.keep_alive == 0
 
-    def refuse_thinking(self) -> None:
-        if self._think:
-            raise ClientError(f"{quoted(self.model)} does not support thinking")
+    def check_thinking(self, card: ModelCard) -> None:
+        if self.think:
+            require_thinking(card, self.model)
 
-    def refuse(self, images: list[str]) -> None:
-        if images:
-            raise ClientError(f"{quoted(self.model)} does not support images")
-        check_format(self._format)
+    def form_of_text(self, images: list[str]) -> Form | None:
+        refuse_media(["images"] if images else [], self.model)
+        return form(self._format)
 
 
 def _message(turn: Fields) -> Message:
-    for ignored in ("thinking", "tool_name", "tool_call_id"):
-        turn.string(ignored)
-    turn.objects("tool_calls", "api.ToolCall")
-    return Message(turn.string("role").lower(), turn.string("content"))
+    return Message(
+        role=turn.string("role").lower(),
+        content=turn.string("content"),
+        thinking=turn.string("thinking"),
+        tool_calls=parse_tool_calls(turn),
+        tool_name=turn.string("tool_name"),
+        tool_call_id=turn.string("tool_call_id"),
+    )

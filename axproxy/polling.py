@@ -9,6 +9,7 @@ restarted in the middle of an answer).
 from __future__ import annotations
 
 from axproxy.errors import PromptTooLong, RuntimeMisbehaved
+from axproxy.kv_cache import Mark
 from axproxy.limits import Piece
 from axproxy.runtime_client import CONTEXT_FULL, Poll
 from axproxy.tokenizer_client import Trace
@@ -62,6 +63,9 @@ class RunReader:
         self._told = 0  # characters handed on
         self.version = trace.version if trace else 0
         self.have = 0  # tokens handed on
+        self.text = ""  # of those tokens
+        self.faithful = False  # it is all that they stand for
+        self.resets = 0
         self.final_call_seen = False
         self.ended = False
 
@@ -74,6 +78,12 @@ class RunReader:
     def nearly_ended(self) -> bool:
         """The last call to the tokenizer may have been made; only a poll can tell."""
         return self.traced and self.final_call_seen and not self.ended
+
+    @property
+    def mark(self) -> Mark | None:
+        """Where the trace stands after a run that was seen whole, and left text that is exact."""
+        whole = self.traced and self.ended and self.final_call_seen and self.faithful
+        return Mark(self._epoch, self.resets, self.run) if whole else None
 
     def lose_trace(self) -> None:
         """The tokenizer was restarted; the polls must do for the rest."""
@@ -92,9 +102,12 @@ class RunReader:
             )
         self._began = True
         self.final_call_seen = trace.complete or trace.undecided
+        self.faithful, self.resets = trace.faithful, trace.resets
         new = trace.tokens[self.have - trace.have :]
+        text = "".join(token.text for token in new)
         self.have += len(new)
-        self._told += sum(len(token.text) for token in new)
+        self.text += text
+        self._told += len(text)
         return [Piece(token.text, token.id) for token in new]
 
     def feed_poll(self, poll: Poll, now: float) -> list[Piece]:

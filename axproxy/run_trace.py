@@ -5,6 +5,7 @@ The runtime's own log and status are hints; its calls to the tokenizer are exact
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ class RunTrace:
         self._stream = new_stream()
         self._pieces: list[str] = []
         self._dangling = ""
+        self._faithful = True
 
     def encoded(self, prompt_tokens: int, prompt_sha256: str) -> None:
         """A run begins."""
@@ -40,6 +42,7 @@ class RunTrace:
             self._stream = self._new_stream()
             self._pieces = []
             self._dangling = ""
+            self._faithful = True
             self._tell()
 
     def decoded(self, ids: Sequence[int]) -> str:
@@ -47,12 +50,15 @@ class RunTrace:
         answer's final list, which has all of its ids, gets the whole text.  NUL is left out, here
         and in the trace: it would cut the text in the runtime's C strings."""
         whole = self._new_stream()
-        pieces = [_without_nul(piece) for piece in whole.feed(ids)]
+        decoded = whole.feed(ids)
         dangling = whole.finish()
         with self._changed:
             call = self._tally.decoded(ids)
             if call is Call.NEXT:
-                pieces = [_without_nul(piece) for piece in self._stream.feed(ids)]
+                decoded = self._stream.feed(ids)
+            self._faithful = self._faithful and not any(map(_LOSSY.search, decoded))
+            pieces = [_without_nul(piece) for piece in decoded]
+            if call is Call.NEXT:
                 self._pieces.extend(pieces)
                 self._dangling = dangling if self._tally.undecided else ""
                 dangling = ""
@@ -72,7 +78,8 @@ class RunTrace:
 
         A reader who already has the first `have` tokens of `run` gets only the later ones, unless
         another run has begun.  `dangling` is U+FFFD when an answer that is (or, undecided, may be)
-        complete ends within a character; the pieces and it join to the whole text.
+        complete ends within a character; the pieces and it join to the whole text.  `faithful` says
+        that this text is all that the ids stand for.
         """
         with self._changed:
             # "Not", rather than "above": a version of our predecessor must not put a reader off.
@@ -89,6 +96,7 @@ class RunTrace:
                 # There may be pieces of ids that are still undecided.
                 "tokens": list(zip(sampled[known:], self._pieces[known:], strict=False)),
                 "dangling": self._dangling,
+                "faithful": self._faithful and not self._dangling,
                 "complete": self._tally.complete,
                 "undecided": self._tally.undecided,
             }
@@ -96,6 +104,9 @@ class RunTrace:
     def _tell(self) -> None:
         self._version += 1
         self._changed.notify_all()
+
+
+_LOSSY = re.compile("[\0\ufffd]")  # what is left out, or stands for bytes that are no text
 
 
 def _without_nul(piece: str) -> str:

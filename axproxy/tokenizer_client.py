@@ -48,7 +48,8 @@ class Trace:
 
     `run` counts the runs of this `epoch`, 0 before the first.  `tokens` are the sampled ones from
     number `have` on.  With `undecided`, they are the whole answer if the runtime is idle; if it is
-    not, the next call tells.  `dangling` is U+FFFD when the whole answer ends within a character.
+    not, the next call tells.  `dangling` is U+FFFD when the whole answer ends within a character;
+    `faithful`: the text is all that the tokens stand for.
     `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not seen or broken.
     """
 
@@ -61,6 +62,7 @@ class Trace:
     have: int
     tokens: tuple[Token, ...]
     dangling: str
+    faithful: bool
     complete: bool
     undecided: bool
 

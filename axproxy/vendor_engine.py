@@ -11,79 +11,30 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import (
-    Busy,
-    ProxyError,
-    RuntimeGone,
-    RuntimeMisbehaved,
-    RuntimeStalled,
-    Starting,
-    Unloaded,
-)
+from axproxy.errors import Busy, ProxyError, Starting, Unloaded
 from axproxy.fitting import Prompt
-from axproxy.generation import Generation, Patience
+from axproxy.formed import formed
+from axproxy.generation import Patience
+from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
+from axproxy.reading import Reader
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
 from axproxy.settings import Settings
+from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
-
-RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
+from axproxy.unit import Unit
 
 log = logging.getLogger(__name__)
-
-
-class Unit(Protocol):
-    """The processes behind us, as far as a request must know.  Only `start`, `stop`, `wait_ready`
-    and `why_gone` take time."""
-
-    def start(self) -> None: ...
-
-    def leave(self) -> None:
-        """Begins nothing new."""
-
-    def stop(self) -> None: ...
-
-    def window(self) -> Window:
-        """The one to enforce; a safe guess until the runtime has told its own."""
-
-    def known_window(self) -> Window | None: ...
-
-    def not_ready(self) -> ProxyError | None: ...
-
-    def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
-        """Raises `ProxyError` when they will not become ready, or are being restarted for longer
-        than `hold` seconds; `ClientGone` when `gone()`."""
-
-    def run_times(self) -> RunTimes:
-        """What the runtime says of its latest run."""
-
-    def runtime_pid(self) -> int | None: ...
-
-    def interruption(self) -> ProxyError | None:
-        """Why the running answer was, or is about to be, stopped from outside its request."""
-
-    def report_wedged(self, pid: int | None, reason: str) -> bool:
-        """True when that process will be recycled, so that nobody need stop it any more."""
-
-    def why_gone(self, pid: int | None) -> str:
-        """What became of that process, in words; waits a moment until it is known."""
-
-    def revive(self) -> None:
-        """Starts again what was given up or unloaded."""
-
-    def unload(self) -> None:
-        """Stops the runtime, so that the card is free, until `revive`."""
-
-    def health(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -113,10 +64,10 @@ class VendorEngine:
         self._unit = unit
         self._card = card
         self._tokenizer = tokenizer
-        self._connect = connect
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
         self._patience = patience or Patience(stall=settings.stall_timeout)
+        self._slot = Slot(unit, tokenizer, connect, self._patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
@@ -140,6 +91,8 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
+        if request.think is None:
+            request = replace(request, think="thinking" in self._card.capabilities)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
@@ -180,6 +133,7 @@ class VendorEngine:
             "model_path": self._card.path,
             **self._unit.health(),
             "queue": {**queue, "places": self._settings.max_queue},
+            "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
         }
 
     def _known_prompts(self) -> Prompts:
@@ -221,64 +175,46 @@ class VendorEngine:
             ticket = self._turnstile.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
-                prompt = job.prompt or self._fitted(job.request)
                 admitted = self._clock()
-                finished = yield from self._run(job, prompt, admitted)
+                with closing(self._answered(job, admitted)) as events:
+                    for event in events:
+                        if isinstance(event, Finished):
+                            finished = event  # told once others have the turn
+                        else:
+                            yield event
             finally:
                 ticket.give_back()
         finally:
             self._residency.end(job.request.keep_alive)
         yield finished
 
-    def _run(self, job: _Job, prompt: Prompt, admitted: float) -> Generator[Event, None, Finished]:
-        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
-        runtime = self._connect()
-        generation = Generation(
-            runtime,
-            self._tokenizer,
-            self._unit.window(),
-            control_tokens=self._known_prompts().end_tokens,
-            gone=job.gone,
-            interrupted=self._unit.interruption,
-            patience=self._patience,
-        )
-        try:
-            texts = generation.run(prompt, job.request.sampling, job.request.limits)
-            yield from map(Text, texts)
-        except RuntimeGone as error:
-            raise self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid)) from error
-        except RuntimeStalled as error:
-            if self._unit.report_wedged(pid, error.message):
-                generation.abandon()  # it would not hear a stop either
-            raise
-        finally:
-            self._clean_up(generation, pid)
-            runtime.close()
-        times = self._unit.run_times()
-        times = RunTimes() if times is earlier else times
-        return self._finished(job, prompt, admitted, generation, times)
+    def _answered(self, job: _Job, admitted: float) -> Generator[Event, None, None]:
+        def run(request: ChatRequest) -> Generator[Event, None, None]:
+            prompt = job.prompt if request is job.request else None
+            return self._run(job, request, prompt or self._fitted(request), admitted)
 
-    def _clean_up(self, generation: Generation, pid: int | None) -> None:
-        """Leaves the card idle and drained, or has the runtime restarted where that fails."""
-        try:
-            generation.close()
-        except RuntimeGone:
-            log.info("the runtime went away before its answer could be stopped")
-        except (RuntimeStalled, RuntimeMisbehaved) as error:
-            self._unit.report_wedged(pid, error.message)
+        pause = min(PAUSE, self._patience.heartbeat)
+        return paced(formed(job.request, run), self._clock, pause)
 
-    def _finished(
-        self, job: _Job, prompt: Prompt, admitted: float, generation: Generation, times: RunTimes
-    ) -> Finished:
-        if generation.outcome is None:
-            raise RuntimeMisbehaved("the answer ended without an ending; please report this")
-        outcome = generation.outcome.refined(times)
-        usage = Usage(
-            prompt_tokens=prompt.tokens,
+    def _run(
+        self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float
+    ) -> Generator[Event, None, None]:
+        reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
+        task = Task(prompt, request.sampling, request.limits, job.gone)
+        with closing(self._slot.run(task, self._known_prompts())) as steps:
+            for step in steps:
+                if isinstance(step, Outcome):
+                    yield from reader.finish()
+                    yield Finished(step.reason, self._usage(job, admitted, step))
+                else:
+                    yield from reader.feed(step) or [Text("")]
+
+    def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
+        return Usage(
+            prompt_tokens=outcome.prompt_tokens,
             completion_tokens=outcome.completion_tokens,
             total=self._clock() - job.asked,
             load=admitted - job.asked,
             prompt_eval=outcome.prompt_eval,
             eval=outcome.eval,
         )
-        return Finished(outcome.reason, usage)

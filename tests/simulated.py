@@ -20,6 +20,7 @@ from axproxy.tokenizer_client import Token, TokenizerInfo, Trace
 
 CALL = 0.001  # seconds that one call takes
 END = 7  # the id of the end-of-text token
+HOLE = "\N{SKULL AND CROSSBONES}"
 
 
 class LetterStream:
@@ -57,6 +58,7 @@ class Card:
     hangs_at_token: int | None = None
     traced: bool = True
     bad_polls: int = 0  # that fail while a job is worked on, and lose their text
+    template: str | None = None
     now: float = 100.0
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class Card:
         self.queued: deque[str | None] = deque()  # a prompt, or None for a reset
         self.text = ""
         self.prompts: list[str] = []
+        self.cache = ""  # what the model would see, were it asked to go on
+        self.seen: list[str] = []  # what it saw at the beginning of each answer
         self.stops_in_a_run = 0
         self.sampling: list[object] = []
         self._runs = 0
@@ -108,6 +112,7 @@ class Card:
         if job is None:
             if self.traced and not self.tokenizer_down:
                 self.trace_of_runs.reset()
+            self.cache = ""
             yield self.times.encode
         else:
             yield from self._run(job)
@@ -117,6 +122,8 @@ class Card:
         yield self.times.encode
         self.stop_asked = False  # whatever was asked before the run is lost
         self.prompts.append(prompt)
+        self.cache += prompt
+        self.seen.append(self.cache)
         if self.traced:
             sha256 = hashlib.sha256(prompt.encode()).hexdigest()
             self.trace_of_runs.encoded(len(prompt), sha256)
@@ -132,6 +139,8 @@ class Card:
             yield from self._sample(answer, sampled)
         yield self.times.final
         self._decode(sampled)
+        # After a stop there are holes in it, or what another conversation left (observed).
+        self.cache += HOLE if self.stop_asked else "".join(LetterStream().feed(sampled))
 
     def _sample(self, answer: Sequence[int], sampled: list[int]) -> Iterator[float]:
         group: list[int] = []
@@ -204,7 +213,7 @@ class Card:
             eos_token="<|im_end|>",
             bos_id=-1,
             bos_token=None,
-            chat_template=None,
+            chat_template=self.template,
             vocab_size=1_114_112,
             longest_token_bytes=4,
             control_tokens=(ControlToken(END, "<|im_end|>", special=True),),
@@ -213,6 +222,13 @@ class Card:
 
     def count(self, text: str) -> int:
         return len(text)
+
+    def restart(self) -> None:
+        """The runtime is another process: its cache is empty, and it has asked for a reset."""
+        self.alive, self.running, self.stop_asked = True, False, False
+        self.queued.clear()
+        self._steps, self.text, self.cache = None, "", ""
+        self.trace_of_runs.reset()
 
     def restart_tokenizer(self) -> None:
         self.trace_of_runs = RunTrace(LetterStream)

@@ -73,13 +73,5 @@ def test_a_text_model_answers(make: Make) -> None:
 
 
 def test_what_the_model_cannot_do_is_said_in_ollamas_words(make: Make) -> None:
-    def weather(city: str) -> str:
-        """The weather in a city."""
-        return city
-
-    with pytest.raises(ollama.ResponseError, match="does not support tools"):
-        make(ChatOllama).bind_tools([weather]).invoke(QUESTION)
-    with pytest.raises(ollama.ResponseError, match='"mock" does not support thinking'):
-        make(ChatOllama, reasoning=True).invoke(QUESTION)
     with pytest.raises(ollama.ResponseError, match='"mock" does not support embeddings'):
         make(OllamaEmbeddings).embed_query(QUESTION)

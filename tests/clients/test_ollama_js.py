@@ -15,7 +15,7 @@ def test_the_handshake(shared: Service, run_js: RunJs) -> None:
     told = run_js(shared, "handshake")
 
     assert told["listed"] == told["running"] == ["mock:latest"]
-    assert told["capabilities"] == ["completion"]
+    assert told["capabilities"] == ["completion", "tools", "thinking"]
     assert told["version"] == "0.32.0"
 
 
@@ -32,7 +32,8 @@ def test_chat_and_generate_stream_and_do_not(shared: Service, run_js: RunJs) -> 
 def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
     assert run_js(shared, "refusals") == {
         "unknown": "model 'nope' not found",
-        "thinking": '"mock" does not support thinking',
+        "thinking": 'invalid think value: "banana" '
+        '(must be "high", "medium", "low", "max", true, or false)',
         "embed": '"mock" does not support embeddings',
         "pull": "pull model manifest: file does not exist",
         "pulled": "success",

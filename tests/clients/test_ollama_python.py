@@ -38,7 +38,7 @@ def test_the_handshake(client: ollama.Client) -> None:
     assert running.expires_at
     assert running.expires_at - datetime.now(UTC) > timedelta(days=290 * 365)
     assert running.size_vram == running.size
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "tools", "thinking"]
     assert shown.modelinfo
     window = shown.modelinfo["unknown.context_length"]
     assert window == running.context_length
@@ -81,13 +81,6 @@ def test_a_completion(client: ollama.Client) -> None:
     ("model", "extra", "status", "says"),
     [
         ("nope", {}, 404, "model 'nope' not found"),
-        ("mock", {"think": True}, 400, '"mock" does not support thinking'),
-        (
-            "mock",
-            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-            400,
-            "registry.ollama.ai/library/mock:latest does not support tools",
-        ),
         ("mock", {"options": {"top_k": "many"}}, 500, 'option "top_k" must be of type integer'),
     ],
 )

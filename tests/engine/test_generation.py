@@ -282,7 +282,7 @@ def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> N
 def test_the_programs_own_times_are_taken_where_they_can_be_true(
     times: RunTimes, expected: tuple[float, float]
 ) -> None:
-    refined = Outcome("stop", 30, prompt_eval=2.0, eval=8.0).refined(times)
+    refined = Outcome("stop", 4, 30, prompt_eval=2.0, eval=8.0).refined(times)
 
     assert (refined.prompt_eval, refined.eval) == expected
 

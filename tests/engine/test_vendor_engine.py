@@ -124,14 +124,14 @@ def asking(*turns: str, limits: Limits | None = None) -> ChatRequest:
 @pytest.fixture(autouse=True)
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Generations take their clock from the card that they talk to."""
-    import axproxy.vendor_engine as engine
+    from axproxy import slot
 
-    real = engine.Generation
+    real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
         return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
 
-    monkeypatch.setattr(engine, "Generation", on_the_cards_clock)
+    monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
 
 def test_an_answer_is_texts_and_one_ending_with_exact_counts() -> None:

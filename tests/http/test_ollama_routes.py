@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,8 +14,8 @@ from werkzeug.test import TestResponse
 
 from axproxy.engine import Loaded
 from axproxy.errors import GaveUp
-from axproxy.messages import Message
-from tests.fakes import CARD, FakeEngine
+from axproxy.messages import Finished, Message, Thinking, ToolCall
+from tests.fakes import CARD, USAGE, FakeEngine
 
 DETAILS = {
     "parent_model": "",
@@ -64,6 +65,35 @@ def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
             }
         ]
     }
+
+
+def test_what_the_model_can_is_in_the_list_and_opens_what_was_refused(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    asks = {
+        "model": "qwen3:0.6b",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "think": "high",
+        "stream": False,
+    }
+    assert client.post("/api/chat", json=asks).status_code == 400
+    engine.the_card = replace(CARD, capabilities=("completion", "tools", "thinking"))
+    engine.script = (Thinking("Hm"), ToolCall("f", {"a": 1}, "call_1"), Finished("stop", USAGE))
+
+    (model,) = client.get("/api/tags").get_json()["models"]
+    assert model["capabilities"] == ["completion", "tools", "thinking"]
+    reply = client.post("/api/chat", json=asks).get_json()
+    assert reply["message"] == {
+        "role": "assistant",
+        "content": "",
+        "thinking": "Hm",
+        "tool_calls": [
+            {"id": "call_1", "function": {"index": 0, "name": "f", "arguments": {"a": 1}}}
+        ],
+    }
+    assert reply["done_reason"] == "stop"
+    assert engine.history[-1].tools == (asks["tools"][0],)
 
 
 def test_ps_lists_the_model_once_it_is_loaded(client: FlaskClient, engine: FakeEngine) -> None:

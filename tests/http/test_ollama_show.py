@@ -70,6 +70,18 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
     }
 
 
+@pytest.mark.parametrize("family", ["qwen3", "unknown"])
+def test_a_model_that_can_call_tools_says_so_wherever_clients_look(family: str) -> None:
+    can = ("completion", "tools", "thinking")
+    reply = shown(replace(CARD, family=family, capabilities=can))
+
+    assert reply["capabilities"] == list(can)
+    assert "tools" in reply["template"]
+    assert ".Suffix" not in reply["template"]
+    assert '"""' not in reply["template"]  # it stands between these in the Modelfile
+    assert reply["template"] in reply["modelfile"]
+
+
 def test_copilot_is_told_the_name_that_it_asked_for(client: FlaskClient) -> None:
     def basename(**headers: str) -> str:
         name: str = asked(client, **headers)["model_info"]["general.basename"]

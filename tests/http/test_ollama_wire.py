@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -25,18 +26,25 @@ from axproxy.ollama_fields import keep_alive
 from axproxy.ollama_options import TYPES, parse_options
 from axproxy.ollama_replies import chat_replies, generate_replies, stamp, statistics
 from axproxy.ollama_wire import Load, Unload, Wish, parse_chat, parse_generate
-from tests.fakes import USAGE
+from tests.fakes import CARD, USAGE
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "qwen3:0.6b"
 
 
-def chat(**fields: Any) -> Wish:
-    return parse_chat(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
+CAN = ("completion", "tools", "thinking")
 
 
-def generate(**fields: Any) -> Wish:
-    return parse_generate(json.dumps({"model": MODEL, **fields}).encode(), MODEL)
+def chat(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
+    return parse_chat(
+        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
+    )
+
+
+def generate(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
+    return parse_generate(
+        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
+    )
 
 
 def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
@@ -110,8 +118,6 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
     wish = generate(
         prompt="Hi",
         template="{{ .Prompt }}",
-        format={"type": "object"},
-        think=False,
         context=[1, 2],
         images=[],
         suffix="",
@@ -126,10 +132,81 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
     assert wish == ChatRequest((Message("user", "Hi"),), MODEL, stream=True)
 
 
-@pytest.mark.parametrize("form", [None, "", "json", {}, {"type": "object"}])
-def test_a_form_that_ollama_knows_is_no_error(form: object) -> None:
-    assert isinstance(chat(messages=[{"content": "Hi"}], format=form), ChatRequest)
+@pytest.mark.parametrize(
+    ("form", "meant"),
+    [(None, None), ("", None), ("json", "json"), ({}, {}), ({"type": "object"},) * 2],
+)
+def test_a_form_is_none_or_json_or_a_schema(form: object, meant: object) -> None:
+    for wish in (
+        chat(messages=[{"content": "Hi"}], format=form),
+        generate(prompt="x", format=form),
+    ):
+        assert isinstance(wish, ChatRequest)
+        assert wish.format == meant
     assert generate(format="yaml") == Load(MODEL)  # a load has no form
+
+
+@pytest.mark.parametrize(
+    ("think", "meant"), [(None, None), (True, True), (False, False), ("low", True), ("max", True)]
+)
+def test_the_wish_to_think_is_passed_on_where_the_model_can(think: object, meant: object) -> None:
+    for wish in (
+        chat(CAN, messages=[{"content": "Hi"}], think=think),
+        generate(CAN, prompt="Hi", think=think),
+    ):
+        assert isinstance(wish, ChatRequest)
+        assert wish.think is meant
+
+
+def test_no_thinking_is_fine_with_every_model() -> None:
+    wish = chat(messages=[{"content": "Hi"}], think=False)
+    assert isinstance(wish, ChatRequest)
+    assert wish.think is False
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+def test_tools_are_passed_on_as_the_client_describes_them() -> None:
+    odd = {"function": {"name": "g", "description": None, "x": [1]}, "extra": True}
+    wish = chat(CAN, messages=[{"content": "Hi"}], tools=[TOOL, odd, {}])
+    assert isinstance(wish, ChatRequest)
+    assert wish.tools == (TOOL, odd, {})
+
+
+def test_a_history_with_tools_keeps_its_calls_and_its_links() -> None:
+    wish = chat(
+        messages=[
+            {
+                "role": "assistant",
+                "thinking": "Hm.",
+                "tool_calls": [
+                    {"id": "1", "function": {"index": 0, "name": "f", "arguments": {"A": [1]}}},
+                    {"function": {"name": "g", "arguments": '{"a": 1}'}},
+                    {"function": {"name": "h"}},
+                    None,
+                ],
+            },
+            {"role": "tool", "content": "x", "tool_name": "f", "tool_call_id": "1"},
+            {"role": "tool", "content": "y"},
+        ]
+    )
+    assert isinstance(wish, ChatRequest)
+    assert wish.messages == (
+        Message(
+            "assistant",
+            "",
+            thinking="Hm.",
+            tool_calls=(
+                ToolCall("f", {"A": [1]}, "1"),
+                ToolCall("g", {"a": 1}),
+                ToolCall("h", {}),
+                ToolCall("", {}),
+            ),
+        ),
+        Message("tool", "x", tool_name="f", tool_call_id="1"),
+        Message("tool", "y"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,27 @@ def test_a_client_that_leaves_frees_the_engine_within_two_seconds(start_service:
     assert service.stop() == 0
 
 
+def test_a_conversation_goes_on_from_what_the_card_has_in_its_cache(start_service: Start) -> None:
+    service = start_service()
+    history: list[dict[str, str]] = [{"role": "system", "content": "Be brief. " * 30}]
+    counts = []
+    for number in range(4):
+        history.append({"role": "user", "content": f"Question {number}"})
+        body = {"model": "mock", "messages": history, "stream": False, "think": False}
+        reply = service.post("/api/chat", body).json()
+        assert reply["message"]["content"].endswith(f"You said: Question {number}")
+        history.append(reply["message"])
+        counts.append(reply["prompt_eval_count"])
+
+    assert service.health()["kv_cache"] == {"hits": 3, "misses": 1}
+    assert counts == sorted(counts)
+    assert counts[0] > 60
+    other = service.post("/generate", {"prompt": "Question 4"}).json()
+    assert other["text"].endswith("You said: Question 4")
+    assert service.health()["kv_cache"] == {"hits": 3, "misses": 2}
+    service.stop()
+
+
 # --- bad luck
 
 

@@ -22,7 +22,8 @@ from axproxy.runtime_log import Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
-from axproxy.vendor_engine import Unit, VendorEngine
+from axproxy.unit import Unit
+from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests.waiting import eventually
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import axproxy
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import MARK, Shield, clean
 from axproxy.errors import ClientError, RuntimeMisbehaved
-from axproxy.messages import Message
+from axproxy.messages import Message, ToolCall
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+TAGS = [f"<{end}{tag}>" for tag in ("think", "tool_call", "tool_response") for end in ("", "/")]
 SHIPPED = Path(axproxy.__file__).parent / "small_tokenizer" / "tokenizer_config.json"
 
 
@@ -138,7 +140,7 @@ def test_a_broken_template_is_told_when_it_is_read(source: str) -> None:
 
 def shipped(*messages: Message, **variables: Any) -> str:
     source = json.loads(SHIPPED.read_text())["chat_template"]
-    shield = Shield([*CONTROL, "<think>", "</think>"])
+    shield = Shield([*CONTROL, *TAGS])
     chat = ChatTemplate(source, shield, Shield(CONTROL), bos_token="", eos_token="<|im_end|>")
     return chat.render(messages, variables)
 
@@ -197,6 +199,90 @@ def test_the_shipped_template_shows_the_tools() -> None:
     assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n")
     assert json.dumps(tool, ensure_ascii=False) in text
     assert text.count("<|im_start|>") == 3
+
+
+def weather(city: str, id_: str = "") -> ToolCall:
+    return ToolCall("weather", {"city": city}, id_)
+
+
+def calling(*calls: ToolCall, content: str = "", thinking: str = "") -> Message:
+    return Message("assistant", content, thinking=thinking, tool_calls=calls)
+
+
+def answers_of(prompt: str) -> str:
+    """What follows the first question."""
+    return prompt.partition("Hello<|im_end|>\n")[2]
+
+
+PARIS = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+OSLO = PARIS.replace("Paris", "Oslo")
+
+
+def test_calls_and_their_results_are_written_as_qwen_was_trained() -> None:
+    calls = calling(weather("Paris"), weather("Oslo"))
+    text = shipped(USER, calls, Message("tool", "21"), Message("tool", "12"), enable_thinking=True)
+    assert answers_of(text) == (
+        f"<|im_start|>assistant\n{PARIS}\n{OSLO}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n21\n</tool_response>\n"
+        "<tool_response>\n12\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_thoughts_about_a_question_that_is_being_worked_on_are_kept() -> None:
+    turn = calling(weather("Paris"), content="One moment.", thinking="Where?\n")
+    later = shipped(USER, turn, Message("tool", "21"), enable_thinking=True)
+    assert answers_of(later).startswith(
+        f"<|im_start|>assistant\n<think>\nWhere?\n</think>\n\nOne moment.\n{PARIS}<|im_end|>\n"
+    )
+    done = shipped(USER, turn, Message("tool", "21"), USER, enable_thinking=True)
+    assert answers_of(done).startswith(f"<|im_start|>assistant\nOne moment.\n{PARIS}<|im_end|>\n")
+
+
+def test_results_stand_in_the_order_of_their_calls() -> None:
+    calls = calling(weather("Paris", "1"), weather("Oslo", "2"))
+    oslo, paris = (Message("tool", c, tool_call_id=i) for c, i in (("12", "2"), ("21", "1")))
+    assert shipped(USER, calls, oslo, paris) == shipped(USER, calls, paris, oslo)
+
+
+def test_templates_find_the_names_of_tools_and_calls() -> None:
+    source = (
+        "{% for m in messages %}{{ m.role }} {{ m.name }} {{ m.tool_call_id }} "
+        "{% for c in m.tool_calls or [] %}{{ c.type }} {{ c.id }} {{ c.function.name }}"
+        "{% endfor %};{% endfor %}"
+    )
+    text = rendered(source, calling(weather("Paris", "1")), Message("tool", "21"))
+    assert text == "assistant   function 1 weather;tool weather 1 ;"
+
+
+@pytest.mark.parametrize("tag", ["<think>", "</think>", "<tool_call>", "</tool_response>"])
+def test_tags_that_people_and_tools_write_stay_text(tag: str) -> None:
+    marked = f"{tag[0]}{MARK}{tag[1:]}"
+    turns = [
+        Message("user", f"{tag} first"),
+        calling(ToolCall(tag, {tag: [tag]}), thinking=f"a {tag} b"),
+        Message("tool", tag),
+    ]
+    text = shipped(*turns, tools=[{"function": {"name": tag}}], enable_thinking=True)
+    assert text.count(marked) == 7
+    plain = shipped(
+        *(replace(turn, content=turn.content.replace(tag, "x")) for turn in turns),
+        tools=[{"function": {"name": "x"}}],
+        enable_thinking=True,
+    )
+    assert text.count("<|im_start|>") == plain.count("<|im_start|>")
+
+
+def test_a_tag_in_an_answer_does_not_cut_it_when_it_is_history() -> None:
+    answer = "Models write <think> first, and </think> at its end."
+    assert answer in shipped(USER, Message("assistant", answer), USER)
+
+
+def test_tools_that_are_nested_without_end_are_the_clients_error() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(ClientError, match="cannot render"):
+        shipped(USER, tools=[deep])
 
 
 def test_what_is_in_a_tool_description_never_becomes_a_turn_of_its_own() -> None:

@@ -1,6 +1,7 @@
 """A model is described from names, sizes and dates alone."""
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from axproxy.model_card import describe_model
 from axproxy.settings import Settings
+from axproxy.tokenizer_folder import SMALL
 
 
 @pytest.fixture(name="folder")
@@ -54,6 +56,22 @@ def test_the_mock_has_a_card_too() -> None:
     card = describe_model(Settings())
     assert (card.name, card.path, card.size, card.quantization) == ("mock:latest", None, 0, "none")
     assert card.modified_at <= datetime.now(UTC)
+
+
+def test_what_a_model_can_do_is_read_from_its_tokenizers_template(folder: Path) -> None:
+    settings = Settings(model_path=folder)
+    assert describe_model(settings).capabilities == ("completion",)
+    tokenizer = folder.parent / "qwen3_tokenizer"
+    shutil.copytree(SMALL, tokenizer)
+    assert describe_model(settings).capabilities == ("completion", "tools", "thinking")
+    (tokenizer / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert describe_model(settings).capabilities == ("completion",)
+
+
+def test_what_the_mock_can_do_is_what_the_small_tokenizer_can() -> None:
+    assert describe_model(Settings()).capabilities == ("completion", "tools", "thinking")
+    # The tokenizer that somebody else has started may be any.
+    assert describe_model(Settings(runtime="attach")).capabilities == ("completion",)
 
 
 def test_the_digest_is_64_hexadecimal_digits_that_stay(folder: Path) -> None:

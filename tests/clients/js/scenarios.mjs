@@ -69,7 +69,7 @@ const scenarios = {
   async refusals() {
     return {
       unknown: await said(client.chat({ model: "nope", messages, stream: true })),
-      thinking: await said(client.chat({ model, messages, think: true })),
+      thinking: await said(client.chat({ model, messages, think: "banana" })),
       embed: await said(client.embed({ model, input: prompt })),
       pull: await said(client.pull({ model: "nope" })),
       pulled: (await client.pull({ model })).status,

@@ -1,0 +1,114 @@
+"""What the runtime's KV cache holds after an answer, and whether a prompt goes on from there.
+
+Reading a prompt is what takes time on these cards, and the vendor's program can be asked to go on
+where it stopped: whatever is sent without a reset is put behind the tokens that it has (observed on
+the vendor's binary over hundreds of turns).  It is done only where the cache holds exactly what the
+prompt begins with, character by character, and was filled by an answer that ended by itself; a
+stopped one leaves holes in the cache, or another conversation's tokens.
+
+One difference is allowed, and it is the templates' doing: they leave the thinking of earlier
+answers out of the history, while the cache has it, as well as the empty block that tells a model
+not to think.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from axproxy.fitting import Prompt
+from axproxy.runtime_log import Window
+
+# At the end of a prompt: thinking is about to begin, or has been declared to be over.
+_PRIMED = re.compile(r"<think>\s*(</think>\s*)?\Z")
+_THOUGHT = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
+_REST_OF_THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the tokenizer's trace: its process, the resets and the runs that it has seen.
+
+    While it stays the same, nobody has touched the cache, and the runtime is the same process: a
+    new one asks for a reset at its start.
+    """
+
+    epoch: str
+    resets: int
+    run: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Text in the cache.  `thought` is what a template may leave out of the history."""
+
+    text: str
+    thought: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """The cache after an answer that ended by itself: all of the text, in `tokens` tokens.  The
+    token that ended the answer is not in it."""
+
+    segments: tuple[Segment, ...]
+    tokens: int
+    mark: Mark
+
+    def rest_of(self, prompt: str, turn_ends: Collection[str]) -> str | None:
+        """What of `prompt` the cache lacks; `None` where the prompt is another one.
+
+        It begins with one of `turn_ends`, the model's control tokens, so that no token reaches
+        over the seam.
+        """
+        at = 0
+        for segment in self.segments:
+            if prompt.startswith(segment.text, at):
+                at += len(segment.text)
+            elif not segment.thought:
+                return None
+        rest = prompt[at:]
+        return rest if rest.startswith(tuple(turn_ends)) else None
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """How to go on from `held`: `rest` is what to send."""
+
+    held: Held
+    rest: Prompt
+
+    @property
+    def tokens(self) -> int:
+        """Of the whole prompt."""
+        return self.held.tokens + self.rest.tokens
+
+    def fits(self, window: Window) -> bool:
+        """Whether the program takes it: beside a filled cache it reads whole chunks only, and a
+        single token would overrun the group that it picks for it (observed on the binary)."""
+        room = (window.prefill_limit - self.held.tokens) // window.prefill_chunk
+        return 2 <= self.rest.tokens <= room * window.prefill_chunk
+
+
+def held_after(sent: Prompt | Continuation, reply: str, reply_tokens: int, mark: Mark) -> Held:
+    """The cache after `reply` has ended by itself."""
+    if isinstance(sent, Continuation):
+        before, text = sent.held.segments, sent.rest.text
+    else:
+        before, text = (), sent.text
+    return Held((*before, *_turn(text, reply)), sent.tokens + reply_tokens, mark)
+
+
+def _turn(prompt: str, reply: str) -> tuple[Segment, ...]:
+    """One prompt and its answer as they lie in the cache, the thinking between them set apart."""
+    primed = _PRIMED.search(prompt)
+    cut = primed.start() if primed else len(prompt)
+    unfinished = primed is not None and primed[1] is None
+    found = (_REST_OF_THOUGHT if unfinished else _THOUGHT).match(reply)
+    thought = prompt[cut:] + (found[0] if found else "")
+    if unfinished and not found:  # it never came to an answer
+        return (Segment(prompt + reply),)
+    rest = reply[found.end() :] if found else reply
+    parts = (Segment(prompt[:cut]), Segment(thought, thought=True), Segment(rest))
+    return tuple(part for part in parts if part.text)

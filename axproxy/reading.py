@@ -1,0 +1,44 @@
+"""What a model's words mean: its reasoning, its answer, the tools it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from axproxy import thinking
+from axproxy.control_tokens import MARK
+from axproxy.messages import Event, Text
+from axproxy.thinking import ThinkingParser
+from axproxy.tool_calls import ToolCallParser, new_call_id
+
+
+class Reader:
+    """Feed the text of one run, then `finish`.
+
+    `think` says whether reasoning is told, `tools` whether calls are looked for: without tools on
+    offer their form is text like any other.  `prompt` is what the model has been given to go on
+    from.
+    """
+
+    def __init__(
+        self, prompt: str, *, think: bool, tools: bool, make_id: Callable[[], str] = new_call_id
+    ) -> None:
+        opened = prompt.replace(MARK, "").rstrip().endswith(thinking.OPEN)
+        self._thinking = ThinkingParser(wanted=think, inside=opened)
+        self._calls = ToolCallParser(make_id) if tools else None
+
+    def feed(self, text: str) -> list[Event]:
+        return self._without_calls(self._thinking.feed(text))
+
+    def finish(self) -> list[Event]:
+        """The rest, for the run has ended."""
+        rest = self._without_calls(self._thinking.finish())
+        return [*rest, *(self._calls.finish() if self._calls else [])]
+
+    def _without_calls(self, said: list[thinking.Said]) -> list[Event]:
+        events: list[Event] = []
+        for event in said:
+            if self._calls and isinstance(event, Text):
+                events += self._calls.feed(event.text)
+            else:
+                events.append(event)
+        return events

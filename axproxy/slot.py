@@ -1,0 +1,147 @@
+"""The card's one slot: one prompt after the other, each on what the cache still holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from axproxy.engine import Gone
+from axproxy.errors import (
+    PromptTooLong,
+    ProxyError,
+    Restarting,
+    RuntimeGone,
+    RuntimeMisbehaved,
+    RuntimeStalled,
+)
+from axproxy.fitting import Prompt
+from axproxy.generation import Generation, Patience
+from axproxy.kv_cache import Continuation, Held
+from axproxy.messages import Limits, Sampling
+from axproxy.outcome import Outcome
+from axproxy.prompts import Prompts
+from axproxy.runtime_client import RuntimeClient
+from axproxy.runtime_log import RunTimes
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.unit import Unit
+
+RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one turn at the slot is for."""
+
+    prompt: Prompt
+    sampling: Sampling
+    limits: Limits
+    gone: Gone
+
+
+class Slot:
+    """Used by one thread at a time, the one that holds the turn; `hits` and `misses` may be read by
+    any: how many prompts went on from what the cache held, and how many began with a reset.
+
+    `connect` makes a client for one run.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        tokenizer: TokenizerClient,
+        connect: Callable[[], RuntimeClient],
+        patience: Patience,
+    ) -> None:
+        self._unit = unit
+        self._tokenizer = tokenizer
+        self._connect = connect
+        self._patience = patience
+        self._held: Held | None = None
+        self.hits = 0
+        self.misses = 0
+
+    def run(self, task: Task, prompts: Prompts) -> Generator[str | Outcome, None, None]:
+        """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
+
+        What fails before the first text is tried once more, for nobody can tell the difference;
+        half an answer is never begun again.  Raises `ProxyError` and `ClientGone`.
+        """
+        begun = False
+
+        def watched(generation: Generation) -> Generator[str, None, None]:
+            nonlocal begun
+            continuation = self._continuation(task.prompt, prompts)
+            for text in generation.run(task.prompt, task.sampling, task.limits, continuation):
+                begun = begun or text != ""
+                yield text
+
+        for first in (True, False):
+            try:
+                yield from self._attempt(task, prompts, watched)
+                return
+            except (RuntimeGone, RuntimeMisbehaved, Restarting, PromptTooLong) as error:
+                if begun or not first:
+                    raise
+                log.warning("the answer had not begun and is tried again: %s", error.message)
+            self._unit.wait_ready(task.gone, RESTART_HOLD)
+
+    def _attempt(
+        self,
+        task: Task,
+        prompts: Prompts,
+        texts_of: Callable[[Generation], Generator[str, None, None]],
+    ) -> Generator[str | Outcome, None, None]:
+        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
+        runtime = self._connect()
+        generation = Generation(
+            runtime,
+            self._tokenizer,
+            self._unit.window(),
+            control_tokens=prompts.end_tokens,
+            gone=task.gone,
+            interrupted=self._unit.interruption,
+            patience=self._patience,
+        )
+        try:
+            yield from texts_of(generation)
+        except RuntimeGone as error:
+            raise self._death(pid) from error
+        except RuntimeStalled as error:
+            if self._unit.report_wedged(pid, error.message):
+                generation.abandon()  # it would not hear a stop either
+            raise
+        finally:
+            self._held = None  # until we know better
+            self._clean_up(generation, pid)
+            runtime.close()
+        if generation.outcome is None:
+            raise RuntimeMisbehaved("the answer ended without an ending; please report this")
+        self._held = generation.held
+        self.hits += generation.continued
+        self.misses += not generation.continued
+        times = self._unit.run_times()
+        yield generation.outcome.refined(RunTimes() if times is earlier else times)
+
+    def _continuation(self, prompt: Prompt, prompts: Prompts) -> Continuation | None:
+        """How to go on from what the cache holds, if that is where the prompt begins."""
+        held = self._held
+        rest = held.rest_of(prompt.text, prompts.turn_ends) if held else None
+        if held is None or rest is None:
+            return None
+        continuation = Continuation(held, Prompt(rest, self._tokenizer.count(rest)))
+        return continuation if continuation.fits(self._unit.window()) else None
+
+    def _death(self, pid: int | None) -> ProxyError:
+        return self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid))
+
+    def _clean_up(self, generation: Generation, pid: int | None) -> None:
+        """Leaves the card idle and drained, or has the runtime restarted where that fails."""
+        try:
+            generation.close()
+        except RuntimeGone:
+            log.info("the runtime went away before its answer could be stopped")
+        except (RuntimeStalled, RuntimeMisbehaved) as error:
+            self._unit.report_wedged(pid, error.message)

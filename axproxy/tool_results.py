@@ -1,0 +1,46 @@
+"""Which result answers which call: by its id, and where a client has kept none, by order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from axproxy.messages import Message, ToolCall
+
+
+def with_results_linked(messages: Sequence[Message]) -> Iterator[Message]:
+    """The conversation, where each result names its tool and its call if they can be known.
+
+    Templates such as Qwen's show results without names, so they come in the order of their calls.
+    """
+    calls: list[ToolCall] = []
+    results: list[Message] = []
+    for turn in messages:
+        if turn.role == "tool":
+            results.append(turn)
+            continue
+        yield from _linked(calls, results)
+        calls, results = list(turn.tool_calls), []
+        yield turn
+    yield from _linked(calls, results)
+
+
+def _linked(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[Message]:
+    """The results that follow the turn with these calls."""
+    place = {call.id: at for at, call in enumerate(calls) if call.id}
+    by_id = {place[turn.tool_call_id] for turn in results if turn.tool_call_id in place}
+    open_calls = (at for at in range(len(calls)) if at not in by_id)
+    answered: list[tuple[int, Message]] = []
+    for turn in results:
+        at = place.get(turn.tool_call_id)
+        answered.append((next(open_calls, len(calls)) if at is None else at, turn))
+    answered.sort(key=lambda pair: pair[0])
+    return [_named(turn, calls[at]) if at < len(calls) else turn for at, turn in answered]
+
+
+def _named(result: Message, call: ToolCall) -> Message:
+    return replace(
+        result,
+        tool_name=result.tool_name or call.name,
+        tool_call_id=result.tool_call_id or call.id,
+    )

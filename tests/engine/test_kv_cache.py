@@ -1,0 +1,308 @@
+"""Going on from what the cache holds: only where it is exactly what the prompt begins with."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.errors import ClientGone, ProxyError
+from axproxy.fitting import Prompt
+from axproxy.generation import Generation, Patience
+from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
+from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.prompts import Prompts
+from axproxy.runtime_log import RunTimes, Window
+from axproxy.slot import Slot, Task
+from tests.simulated import HOLE, Card, spell
+
+MARK = Mark("first", 1, 1)
+ENDS = ("<|im_end|>",)
+WINDOW = Window(context=2559, prefill_limit=2048)
+
+ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+NEXT = "<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n"
+NO_THINKING = "<think>\n\n</think>\n\n"
+THOUGHT = "<think>\nHm.\n</think>\n\n"
+
+
+def held(prompt: str, reply: str) -> Held:
+    return held_after(Prompt(prompt, len(prompt)), reply, len(reply), MARK)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reply", "later", "rest"),
+    [
+        (ASKED, "Hello", ASKED + "Hello" + NEXT, NEXT),
+        (ASKED, "Hello", ASKED + "Hello!" + NEXT, None),
+        (ASKED, "Hello", ASKED + "Hell" + NEXT, None),
+        (ASKED, "Hello", ASKED + "Hello there" + NEXT, None),
+        (ASKED, "Hello", ASKED + "Hello", None),
+        (ASKED, "Hello", "<|im_start|>system\nBe kind." + ASKED + "Hello" + NEXT, None),
+        (ASKED, "", ASKED + NEXT, NEXT),
+        (ASKED, "Hello", ASKED + NEXT, None),
+        # The template drops what was thought, and the block that forbids it.
+        (ASKED + NO_THINKING, "Hello", ASKED + "Hello" + NEXT, NEXT),
+        (ASKED + NO_THINKING, "Hello", ASKED + NO_THINKING + "Hello" + NEXT, NEXT),
+        (ASKED, THOUGHT + "Hello", ASKED + "Hello" + NEXT, NEXT),
+        (ASKED, THOUGHT + "Hello", ASKED + THOUGHT + "Hello" + NEXT, NEXT),
+        (ASKED + "<think>\n", "Hm.\n</think>\n\nHello", ASKED + "Hello" + NEXT, NEXT),
+        # Other thoughts than those that were thought are another conversation.
+        (ASKED, THOUGHT + "Hello", ASKED + NO_THINKING + "Hello" + NEXT, None),
+        (ASKED + "<think>\n", "still at it", ASKED + NEXT, None),
+        # A block in the middle of an answer is a part of it.
+        (ASKED, "See: " + THOUGHT + "Hello", ASKED + "See: Hello" + NEXT, None),
+    ],
+)
+def test_what_the_cache_lacks(prompt: str, reply: str, later: str, rest: str | None) -> None:
+    assert held(prompt, reply).rest_of(later, ENDS) == rest
+
+
+def test_a_thought_that_a_user_types_is_never_left_out() -> None:
+    typed = ASKED.replace("Hi", f"Hi {THOUGHT}")
+    assert held(typed, "Hello").rest_of(ASKED + "Hello" + NEXT, ENDS) is None
+
+
+@pytest.mark.parametrize(
+    ("cached", "new", "fits"),
+    [
+        (100, 2, True),
+        (100, 1, False),  # a single token overruns the group of one
+        (100, 1920, True),
+        (100, 1921, False),  # whole chunks only
+        (1921, 2, False),
+        (1920, 128, True),
+        (1920, 129, False),
+    ],
+)
+def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits: bool) -> None:
+    before = Held((Segment("x"),), cached, MARK)
+    assert Continuation(before, Prompt("y", new)).fits(WINDOW) is fits
+
+
+class OneCard:
+    """A unit whose runtime is the card; `wait_ready` brings it back."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+
+    def wait_ready(self, _gone: object, _hold: float) -> None:
+        if not self.card.alive:
+            self.card.restart()
+
+    def window(self) -> Window:
+        return WINDOW
+
+    def runtime_pid(self) -> int:
+        return 1
+
+    def run_times(self) -> RunTimes:
+        return RunTimes()
+
+    def interruption(self) -> None:
+        return None
+
+    def why_gone(self, _pid: object) -> str:
+        return "it died"
+
+    def report_wedged(self, _pid: object, _reason: str) -> bool:
+        return False
+
+
+class Talk:
+    """Conversations with a card in virtual time, as an engine leads them."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.prompts = Prompts(card, card.info())
+        self.slot = Slot(OneCard(card), card, lambda: card, Patience())
+
+    def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:
+        request = ChatRequest(tuple(Message(*turn) for turn in turns))
+        task = Task(self.rendered(request), Sampling(), limits or Limits(), gone)
+        self.wanted = task.prompt.text
+        *texts, self.outcome = self.slot.run(task, self.prompts)
+        return "".join(texts)
+
+    def rendered(self, request: ChatRequest) -> Prompt:
+        return self.prompts.fitted(request, WINDOW.prefill_limit)
+
+
+@pytest.fixture(autouse=True)
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_virtual_time(monkeypatch)
+
+
+def put_on_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return Generation(runtime, tokenizer, window, **how)
+
+    monkeypatch.setattr("axproxy.slot.Generation", on_the_cards_clock)
+
+
+def user(text: str) -> tuple[str, str]:
+    return ("user", text)
+
+
+def said(text: str) -> tuple[str, str]:
+    return ("assistant", text)
+
+
+def test_the_next_turn_of_a_conversation_sends_the_new_turn_only() -> None:
+    talk = Talk(Card([spell("Hello"), spell("Well")]))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.card.prompts[1] == NEXT
+    assert talk.card.seen[1] == talk.wanted
+    assert (talk.slot.hits, talk.slot.misses) == (1, 1)
+
+
+def test_the_tenth_turn_is_as_short_as_the_second() -> None:
+    talk = Talk(Card([spell("Hello")]))
+    history: list[tuple[str, str]] = []
+    for _ in range(10):
+        history.append(user("And?"))
+        history.append(said(talk.ask(*history)))
+
+    assert talk.card.prompts[1:] == [NEXT] * 9
+    assert talk.card.seen[-1] == talk.wanted
+
+
+def test_another_conversation_begins_with_a_reset() -> None:
+    talk = Talk(Card([spell("Hello")]))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello, my dear"), user("And?"))
+
+    assert talk.card.seen[1] == talk.wanted
+    assert talk.slot.hits == 0
+
+
+def test_after_an_answer_that_was_cut_the_cache_is_not_used() -> None:
+    for limits in (Limits(max_tokens=2), Limits(stop=("ll",))):
+        talk = Talk(Card([spell("Hello"), spell("Well")]))
+        heard = talk.ask(user("Hi"), limits=limits)
+        talk.ask(user("Hi"), said(heard), user("And?"))
+
+        assert HOLE not in talk.card.seen[1]
+        assert talk.card.seen[1] == talk.wanted
+        assert talk.slot.hits == 0
+
+
+def test_a_new_runtime_has_an_empty_cache() -> None:
+    talk = Talk(Card([spell("Hello"), spell("Well")]))
+    talk.ask(user("Hi"))
+    talk.card.restart()
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.card.seen[1] == talk.wanted
+    assert talk.slot.hits == 0
+
+
+def test_a_new_tokenizer_makes_a_reset() -> None:
+    talk = Talk(Card([spell("Hello"), spell("Well")]))
+    talk.ask(user("Hi"))
+    talk.card.restart_tokenizer()
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.card.seen[1] == talk.wanted
+    assert talk.slot.hits == 0
+
+
+def test_half_a_character_in_the_cache_is_no_text() -> None:
+    talk = Talk(Card([[*spell("He"), 0, *spell("y")], spell("Well")]))
+    heard = talk.ask(user("Hi"))
+    assert heard == "Hey"  # the runtime would have cut the text at the NUL
+    talk.ask(user("Hi"), said(heard), user("And?"))
+
+    assert talk.slot.hits == 0
+
+
+def test_the_whole_prompt_counts_whatever_the_cache_has() -> None:
+    talk = Talk(Card([spell("Hello"), spell("Well")]))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.slot.hits == 1
+    assert talk.outcome.prompt_tokens == len(talk.wanted)
+
+
+def test_what_died_before_it_said_anything_is_tried_once_more() -> None:
+    talk = Talk(Card([spell("Hello")], dies_at_token=0))
+    with pytest.raises(ProxyError, match="it died"):
+        talk.ask(user("Hi"))
+    assert len(talk.card.prompts) == 2
+
+    talk.card.restart()
+    died = talk.card.prompts.copy()
+    talk.card.dies_at_token = 0
+
+    def mends(_gone: object, _hold: float) -> None:
+        talk.card.dies_at_token = None
+        talk.card.restart()
+
+    talk.slot._unit.wait_ready = mends  # type: ignore[method-assign]  # this once, it helps
+    assert talk.ask(user("Hi")) == "Hello"
+    assert len(talk.card.prompts) == len(died) + 2
+
+
+def test_half_an_answer_is_never_begun_again() -> None:
+    talk = Talk(Card([spell("Hello")], dies_at_token=4))
+    with pytest.raises(ProxyError, match="it died"):
+        talk.ask(user("Hi"))
+
+    assert len(talk.card.prompts) == 1
+
+
+TURN = "<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].lstrip() }}<|im_end|>\n"
+FORGETFUL = f"{{% for m in messages %}}{TURN}{{% endfor %}}<|im_start|>assistant{{{{ '\\n' }}}}"
+WORDS = st.text("ab", max_size=3)
+STEP = st.fixed_dictionaries(
+    {
+        "says": WORDS,
+        "answer": st.tuples(st.sampled_from(["", THOUGHT]), WORDS.filter(bool)),
+        "goes_on": st.integers(0, 3).map(bool),
+        "limits": st.sampled_from([Limits()] * 4 + [Limits(max_tokens=2), Limits(stop=("b",))]),
+        "leaves_after": st.sampled_from([None] * 4 + [0.02, 0.09]),
+        "before": st.sampled_from([None] * 6 + ["runtime", "tokenizer", "stranger"]),
+    }
+)
+
+
+def without_thoughts(text: str) -> str:
+    return re.sub(r"<think>.*?</think>\s*", "", text, flags=re.DOTALL)
+
+
+@given(steps=st.lists(STEP, min_size=2, max_size=6))
+def test_the_model_always_sees_the_prompt_of_the_request(steps: list[dict[str, Any]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        put_on_virtual_time(patch)
+        card = Card([spell("Hello")], template=FORGETFUL)
+        talk = Talk(card)
+        history: list[tuple[str, str]] = []
+        for step in steps:
+            match step["before"]:
+                case "runtime":
+                    card.restart()
+                case "tokenizer":
+                    card.restart_tokenizer()
+                case "stranger":
+                    card.generate("somebody else", None)
+                    card.advance(10)
+            thought, words = step["answer"]
+            card.answers = [spell(thought + words)]
+            history = [*history, user(step["says"])] if step["goes_on"] else [user(step["says"])]
+            leaves_at = card.now + (step["leaves_after"] or 1e9)
+            runs, heard = len(card.seen), ""
+            with contextlib.suppress(ClientGone):
+                heard = talk.ask(
+                    *history, limits=step["limits"], gone=lambda at=leaves_at: card.now >= at
+                )
+            if len(card.seen) > runs:
+                assert without_thoughts(card.seen[-1]) == talk.wanted
+            history.append(said(heard.split("</think>")[-1].lstrip()))

@@ -1,0 +1,166 @@
+"""Thinking, tools and forms through the whole engine, in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from axproxy.engine import Answer
+from axproxy.heartbeat import PAUSE
+from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
+from axproxy.model_card import describe_model
+from axproxy.settings import Settings
+from axproxy.tokenizer_client import TokenizerInfo
+from axproxy.tokenizer_folder import SMALL, read_folder
+from axproxy.vendor_engine import VendorEngine
+from tests.engine.test_vendor_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
+from tests.simulated import Card, Times, spell
+
+QUESTION = (Message("user", "Which pet?"),)
+TOOL = {"type": "function", "function": {"name": "pets", "parameters": {"type": "object"}}}
+CALL = '<tool_call>\n{"name": "pets", "arguments": {"n": 1}}\n</tool_call>'
+SCHEMA = {"type": "object", "required": ["name"]}
+
+
+class Qwen(Card):
+    """A card whose model has Qwen's template, and a wide window."""
+
+    def info(self) -> TokenizerInfo:
+        return replace(super().info(), chat_template=read_folder(SMALL).chat_template)
+
+
+class WideUnit(FakeUnit):
+    def window(self) -> Any:
+        return replace(super().window(), context=4000, prefill_limit=3000)
+
+
+def engine_on(card: Card) -> VendorEngine:
+    settings = Settings.from_env({})
+    return VendorEngine(
+        settings,
+        WideUnit(),
+        describe_model(settings),
+        tokenizer=card,
+        connect=lambda: card,
+        clock=card.clock,
+    )
+
+
+def told(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
+    """Thinking, text, calls and the end of an answer."""
+    try:
+        *events, finished = answer
+    finally:
+        answer.close()
+    assert isinstance(finished, Finished)
+    thinking = "".join(event.text for event in events if isinstance(event, Thinking))
+    text = "".join(event.text for event in events if isinstance(event, Text))
+    return thinking, text, [event for event in events if isinstance(event, ToolCall)], finished
+
+
+def answered(*answers: str, card: Card | None = None, **fields: Any) -> tuple[Any, ...]:
+    card = card or Qwen([spell(answer) for answer in answers])
+    request = ChatRequest(QUESTION, **fields)
+    return told(engine_on(card).answer(request, lambda: False))
+
+
+def test_a_model_that_can_think_does_unless_it_is_told_not_to() -> None:
+    card = Qwen([spell("<think>\nHm.\n</think>\n\nRex")])
+    assert answered(card=card)[:2] == ("Hm.\n", "Rex")
+    assert answered(card=card, think=True)[:2] == ("Hm.\n", "Rex")
+    # Its words are not looked into; the prompt has told it not to think.
+    assert answered(card=card, think=False)[:2] == ("", "<think>\nHm.\n</think>\n\nRex")
+    assert [prompt.endswith("</think>\n\n") for prompt in card.prompts] == [False, False, True]
+
+
+def test_thinking_that_eats_the_whole_budget_ends_for_its_length() -> None:
+    thinking, text, _, finished = answered("<think>Hm, hm.</think>Rex", limits=Limits(12))
+    assert (thinking, text) == ("Hm, h", "")
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 12)
+
+
+def test_stop_strings_are_looked_for_in_all_that_the_model_says() -> None:
+    text = "<think>One. Two.</think>Rex. Bello."
+    assert answered(text, limits=Limits(stop=("Two",)))[:2] == ("One. ", "")
+    assert answered(text, limits=Limits(stop=(". B",)))[:2] == ("One. Two.", "Rex")
+
+
+def test_calls_leave_as_soon_as_they_are_complete_and_cut_nothing() -> None:
+    said = f"<think>\nHm.\n</think>\n\nOne moment.\n{CALL}\n{CALL}"
+    thinking, text, calls, finished = answered(said, tools=(TOOL,))
+    assert (thinking, text) == ("Hm.\n", "One moment.")
+    assert [(call.name, call.arguments) for call in calls] == [("pets", {"n": 1})] * 2
+    assert len({call.id for call in calls}) == 2
+    assert finished.reason == "stop"
+    assert finished.usage.completion_tokens == len(said)
+
+
+def test_without_tools_on_offer_a_call_is_text() -> None:
+    assert answered(CALL)[1:3] == (CALL, [])
+
+
+def test_tools_are_in_the_prompt_only_where_there_are_any() -> None:
+    card = Qwen([spell("Rex")])
+    answered(card=card)
+    answered(card=card, tools=(TOOL,))
+    assert ["# Tools" in prompt for prompt in card.prompts] == [False, True]
+
+
+def test_an_answer_in_a_form_is_asked_for_and_freed_of_its_fences() -> None:
+    card = Qwen([spell('<think>Hm.</think>```json\n{"name": 1}\n```')])
+    assert answered(card=card, format=SCHEMA)[:2] == ("Hm.", '{"name": 1}')
+    assert "JSON schema" in card.prompts[0]
+    assert '"required": ["name"]' in card.prompts[0]
+
+
+def test_a_second_try_is_a_run_in_the_same_turn() -> None:
+    card = Qwen([spell("<think>Hm.</think>Rex"), spell('{"name": 1}')])
+    thinking, text, _, finished = answered(card=card, format=SCHEMA)
+    assert (thinking, text) == ("Hm.", '{"name": 1}')
+    assert len(card.prompts) == 2
+    assert "refused: it is not JSON" in card.prompts[1]
+    assert card.prompts[1].endswith("<think>\n\n</think>\n\n")  # it does not think twice
+    assert finished.usage.prompt_tokens == len(card.prompts[1])
+    assert finished.usage.completion_tokens == len('{"name": 1}')
+    assert finished.usage.total > finished.usage.eval + finished.usage.prompt_eval
+
+
+@pytest.mark.parametrize("what", ["long", "deep"])
+def test_a_schema_that_does_not_fit_does_not_fail_the_request(what: str) -> None:
+    card = Qwen([spell('{"name": 1}')])
+    schema: dict[str, Any] = {"description": "x" * 5000 if what == "long" else ""}
+    for _ in range(5000 if what == "deep" else 0):
+        schema = {"not": schema}
+    assert answered(card=card, format=schema)[1] == '{"name": 1}'
+    assert "JSON object" in card.prompts[0]
+
+
+def test_a_client_that_leaves_while_its_json_is_awaited_frees_the_card() -> None:
+    card = Qwen([spell('{"name": "' + "x" * 2000)], times=Times(token=0.1))
+    engine = engine_on(card)
+    answer = engine.answer(ChatRequest(QUESTION, format="json", think=False), lambda: False)
+    assert next(answer) == Text("")
+    answer.close()
+    assert card.idle
+    assert not engine.health()["queue"]["answering"]
+
+
+@pytest.mark.parametrize("fields", [{"format": "json"}, {"tools": (TOOL,)}])
+def test_a_client_that_waits_for_the_end_of_something_long_gets_signs_of_life(
+    fields: dict[str, Any],
+) -> None:
+    long = '<tool_call>{"name": "pets", "arguments": {"a": "' + "x" * 200 + '"}}'
+    card = Qwen([spell(long)], times=Times(token=0.2))
+    answer = engine_on(card).answer(ChatRequest(QUESTION, think=False, **fields), lambda: False)
+    begun = card.now
+    signs = []
+    for event in answer:
+        if event != Text(""):
+            break
+        signs.append(card.now)
+    answer.close()
+    assert len(signs) >= 4
+    pauses = [after - before for before, after in zip([begun, *signs], signs, strict=False)]
+    assert all(PAUSE <= pause < PAUSE + 2 for pause in pauses)

@@ -1,0 +1,139 @@
+"""Values are held against schemas that may be hostile."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+
+from axproxy.schema_check import complaint
+
+PET = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
+DRAFT_7 = {"$schema": "http://json-schema.org/draft-07/schema#"}
+LINKED = {
+    "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
+    "$ref": "#/$defs/node",
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (PET, {"name": "Rex", "age": 3}),
+        (LINKED, {"next": {"next": {}}}),
+        ({}, 7),
+        ({"enum": ["a", 1]}, "a"),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None),
+        (
+            {**DRAFT_7, "items": [{"type": "null"}]},
+            [None],
+        ),
+        ({"$schema": "https://example.org/mine", "type": "string"}, "a"),
+    ],
+)
+def test_there_is_nothing_against_a_value_that_follows(schema: Any, value: Any) -> None:
+    assert complaint(schema, value) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "says"),
+    [
+        (PET, {"age": 3}, "$: 'name' is a required property"),
+        (PET, {"name": "Rex", "age": -1}, "$.age: -1 is less than the minimum of 0"),
+        (PET, {"name": "Rex", "x": 1}, "$: Additional properties are not allowed"),
+        (LINKED, {"next": {"next": 1}}, "$.next.next: 1 is not of type 'object'"),
+        ({"type": "integer"}, True, "$: True is not of type 'integer'"),
+        (
+            {**DRAFT_7, "items": [{}, {"type": "null"}]},
+            [1, 2],
+            "$[1]: 2 is not",
+        ),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_told(schema: Any, value: Any, says: str) -> None:
+    assert (complaint(schema, value) or "").startswith(says)
+
+
+def test_a_complaint_is_short_whatever_the_value() -> None:
+    assert len(complaint({"type": "null"}, "x" * 10_000) or "") <= 300
+
+
+HANGS = "^(a+)+$"
+VICTIM = "a" * 60 + "!"
+DOUBLING = {
+    "$defs": {
+        **{str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(60)},
+        "60": {},
+    },
+    "$ref": "#/$defs/0",
+}
+OWN_DRAFT = {**DRAFT_7, "pattern": HANGS}
+
+HOSTILE: dict[str, tuple[Any, Any]] = {
+    "a pattern": ({"pattern": HANGS}, VICTIM),
+    "a pattern of properties": ({"patternProperties": {HANGS: False}}, {VICTIM: 1}),
+    "what is left of patterns": (
+        {"patternProperties": {HANGS: {}}, "additionalProperties": False},
+        {VICTIM: 1},
+    ),
+    "what nobody has looked at": (
+        {"patternProperties": {HANGS: {}}, "unevaluatedProperties": False},
+        {VICTIM: 1},
+    ),
+    "names by pattern": ({"propertyNames": {"pattern": HANGS}}, {VICTIM: 1}),
+    "a part of another draft": ({"allOf": [OWN_DRAFT]}, VICTIM),
+    "a part of another draft, by name": ({"$defs": {"a": OWN_DRAFT}, "$ref": "#/$defs/a"}, VICTIM),
+    "itself": ({"$ref": "#"}, 1),
+    "itself in a ring": (
+        {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+        1,
+    ),
+    "twice itself, sixty times": (DOUBLING, 1),
+    "one level of many": ({"allOf": [{"enum": list(range(1000))}] * 10_000}, 1),
+    "something far away": ({"$ref": "http://127.0.0.1:9/schema.json"}, 1),
+    "a file": ({"$ref": "file:///etc/hostname"}, 1),
+    "a dynamic one": ({"$dynamicRef": "http://127.0.0.1:9/schema.json#a"}, 1),
+    "a base far away": ({"$id": "http://127.0.0.1:9/", "$ref": "other.json"}, 1),
+    "nonsense": ({"type": 5}, 1),
+    "nonsense as a draft": ({"$schema": [1], "type": "string"}, 1),
+    "nonsense as properties": ({"properties": [1]}, {"a": 1}),
+    "nonsense as a reference": ({"$ref": 7}, 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_schema_says_nothing_and_takes_no_time_and_fetches_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetched(*_what: Any, **_how: Any) -> None:
+        pytest.fail("something was fetched")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fetched)
+    schema, value = HOSTILE[name]
+    begun = time.monotonic()
+    assert complaint(schema, value) is None
+    assert time.monotonic() - begun < 5
+
+
+def test_a_check_ends_when_its_time_is_over() -> None:
+    assert complaint({"type": "string"}, 1, clock=itertools.count(step=2).__next__) is None
+    assert complaint({"type": "string"}, 1, clock=lambda: 0.0) is not None
+
+
+def test_a_schema_nested_without_end_says_nothing() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"not": deep}
+    try:
+        assert complaint(deep, 1) is None
+    finally:
+        while deep:  # Python would take its ring of brackets down in one deep dive
+            deep = deep["not"]

@@ -1,0 +1,43 @@
+"""What a model can do is tried on its template."""
+
+from __future__ import annotations
+
+import pytest
+
+from axproxy.template_probe import capabilities
+from axproxy.tokenizer_folder import SMALL, read_folder
+
+GENERATE = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TOOLS = "{% if tools %}{{ tools | tojson }} in <tool_call></tool_call>{% endif %}"
+HYBRID = "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+
+TEMPLATES = {
+    "none": (None, ()),
+    "plain": (GENERATE, ()),
+    "qwen2.5": (TOOLS + GENERATE, ("tools",)),
+    "qwen3": (TOOLS + GENERATE + HYBRID, ("tools", "thinking")),
+    "qwen3, thinking only": (TOOLS + GENERATE + "<think>\n", ("tools", "thinking")),
+    "deepseek r1": (GENERATE + "<think>\n", ("thinking",)),
+    "only tidies a history": (
+        "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}" + GENERATE,
+        (),
+    ),
+    "another form of calls": ("{{ tools | tojson if tools else '' }}[TOOL_CALLS]" + GENERATE, ()),
+    "mentions tools only": ("{# tools <tool_call> #}" + GENERATE, ()),
+    "refuses tools": (
+        "{% if tools %}{{ raise_exception('no') }}{% endif %}<tool_call>" + GENERATE,
+        (),
+    ),
+    "broken": ("{% if %}", ()),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_tells_what_its_model_can_do(name: str) -> None:
+    template, more = TEMPLATES[name]
+    assert capabilities(template) == ("completion", *more)
+
+
+def test_the_shipped_template_can_do_everything() -> None:
+    template = read_folder(SMALL).chat_template
+    assert capabilities(template) == ("completion", "tools", "thinking")
