@@ -33,6 +33,8 @@ async def main() -> None:
         offered = form["data_schema"].schema["model"].config["options"][0]
         assert offered["value"] == "mock:latest", offered
         chosen = {"model": "mock:latest", "name": "The card", "think": False}
+        if kind == "conversation":
+            chosen["llm_hass_api"] = ["assist"]  # hands its tools to the model
         added = await add.async_configure(form["flow_id"], chosen)
         assert added["type"] == "create_entry", added
         await hass.async_block_till_done()
