@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.recorder import FOLDER, ask
+from tests.clients.strictest import complaints
 from tests.clients.transcripts import parse, shape
 from tests.service import Service
 
@@ -30,6 +31,29 @@ def test_a_recorded_client_finds_everything_as_it_was(service: Service, path: Pa
     for exchange in parse(path.read_text()):
         answer = ask(service.port, exchange.request)
         assert shape(answer) == shape(exchange.answer), exchange.request
+        if exchange.request.path.startswith("/api/"):
+            for line in answer.lines:
+                assert complaints(answer.status, line) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"error":null}',
+        '{"message":{"role":"assistant","content":null}}',
+        '{"eval_count":1.0}',
+        '{"total_duration":null}',
+        '{"models":[{"size":"7"}]}',
+        '{"models":[{"digest":""}]}',
+        '{"models":null}',
+        '{"expires_at":"2026-11-20 12:25:47"}',
+        '{"created_at":"2026-11-20T12:25:47Z"}',
+        '{"model_info":null}',
+        '{"message":{"content":"","tool_calls":[{"function":{"arguments":"{}"}}]}}',
+    ],
+)
+def test_what_strict_clients_stumble_over_is_noticed(line: str) -> None:
+    assert len(complaints(200, line)) == 1
 
 
 LINE = '{"message":{"content":"Hi"},"done":false}'
