@@ -29,6 +29,7 @@ from tests.service import Service
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parents[1] / "data" / "handshakes"
+LOAD = Request("POST", "/api/generate", (), '{"model":"mock","keep_alive":-1}')
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
 
@@ -123,6 +124,7 @@ def record(title: str, command: list[str], port: int) -> None:
 def record_again(port: int) -> None:
     for path in sorted(FOLDER.glob("*.txt")):
         text = path.read_text()
+        ask(port, LOAD)  # some clients unload the model at their end
         exchanges = [Exchange(known.request, ask(port, known.request)) for known in parse(text)]
         path.write_text(render(title_of(text), exchanges))
 
