@@ -30,6 +30,8 @@ CHATML = (
 # What a template can run into with a conversation that it was not written for.
 _MISHAPS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
 
+_ANSWER = "an-answer-that-nobody-gave"
+
 
 class _Refused(Exception):
     """The template called `raise_exception`: it does not know such a conversation."""
@@ -86,6 +88,19 @@ class ChatTemplate:
             raise ClientError(
                 f"the model's chat template cannot render this conversation: {error}"
             ) from error
+
+    def follow_up(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
+        """What comes behind an answer that `messages` follow: the end of its turn, then theirs.
+
+        Raises `ClientError` when the template refuses that.
+        """
+        before = (Message("user", "Hello"), Message("assistant", _ANSWER))
+        _, found, rest = self.render((*before, *messages), variables).partition(_ANSWER)
+        if not found:
+            raise ClientError(
+                "the model's chat template cannot go on from a context; use /api/chat instead"
+            )
+        return rest
 
     def _turn(self, turn: Message) -> dict[str, Any]:
         """A turn, its parts named as templates know them."""

@@ -28,10 +28,10 @@ from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
-from axproxy.tokenizer_client import TokenizerClient, Trace
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
-BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
 BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
@@ -44,10 +44,6 @@ class Patience:
     stop: float = 10.0  # for the runtime to become idle after a stop
     settle: float = 1.0  # for an accepted run to show that it has begun
     heartbeat: float = 10.0  # proxies and impatient clients hang up on a stream that says nothing
-
-
-def _mark(trace: Trace) -> Mark:
-    return Mark(trace.epoch, trace.resets, trace.run)
 
 
 class Generation:
@@ -79,6 +75,7 @@ class Generation:
         self._gone = gone
         self._interrupted = interrupted
         self._patience = patience or Patience()
+        self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
         self._clock = clock
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
@@ -174,18 +171,18 @@ class Generation:
         return self._continued is not None
 
     def _begin(self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None) -> None:
-        self._wait_idle()
+        self._waiting.until_idle(self._poll)
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        if continuation and before and continuation.held.mark == _mark(before):
+        if continuation and before and continuation.held.mark == Mark.of(before):
             self._continued = continuation
             text = continuation.rest.text
         else:
             self._continued = None
             text = prompt.text
-            self._insist(self._runtime.reset)
+            self._waiting.until_accepted(self._runtime.reset)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
 
@@ -199,36 +196,13 @@ class Generation:
                 self._reader = None
             return accepted
 
-        self._insist(ask)
+        self._waiting.until_accepted(ask)
 
     def _now_held(self, prompt: Prompt) -> Held | None:
         reader = self._reader
         if reader is None or (mark := reader.mark) is None:
             return None
         return held_after(self._continued or prompt, reader.text, reader.have, mark)
-
-    def _wait_idle(self) -> None:
-        """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's
-        (somebody else on the port), which is not ours to stop."""
-        deadline = self._clock() + self._patience.stall
-        while not self._poll().done:
-            self._pause_or_raise(0.1, deadline)
-
-    def _insist(self, ask: Callable[[], bool]) -> None:
-        """Asks until it is accepted: "llm is running" is normal while a reset is worked on."""
-        deadline = self._clock() + self._patience.stall
-        pauses = iter(BUSY_PAUSES)
-        while not ask():
-            self._pause_or_raise(next(pauses, BUSY_PAUSES[-1]), deadline)
-
-    def _pause_or_raise(self, seconds: float, deadline: float) -> None:
-        if self._gone():
-            raise ClientGone
-        if self._clock() > deadline:
-            raise RuntimeStalled(
-                "the runtime has been busy for too long; try again in a few minutes"
-            )
-        self._sleep(seconds)
 
     def _listen(self) -> list[Piece]:
         """Waits for news of the run, at most `LOOK_UP` seconds."""

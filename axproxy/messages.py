@@ -68,6 +68,9 @@ class ChatRequest:
     `model` is the name as the client wrote it, empty when it named none.  `keep_alive` is how many
     seconds the model shall stay loaded after the answer; `None` leaves that as it is.
 
+    `context` are tokens of an earlier answer, with the prompt that led to it, which come before the
+    messages; `wants_context` asks for those of this one.
+
     `tools` are the functions on offer, each as JSON describes it: `{"type": "function",
     "function": {"name": …}}`.  `think` says whether the model shall reason before it answers
     (`None`: if it can).  `format` is `"json"`, or the JSON schema that the answer must follow.
@@ -79,6 +82,8 @@ class ChatRequest:
     limits: Limits = field(default_factory=Limits)
     stream: bool = False
     raw: bool = False
+    context: tuple[int, ...] = ()
+    wants_context: bool = False
     keep_alive: float | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     think: bool | None = None
@@ -117,10 +122,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event of every answer that was not cut short by an error."""
+    """The last event of every answer that was not cut short by an error.  `context` are the tokens
+    of prompt and answer, where the request wanted them."""
 
     reason: FinishReason
     usage: Usage
+    context: tuple[int, ...] = ()
 
 
 Event = Text | Thinking | ToolCall | Finished

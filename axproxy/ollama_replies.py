@@ -48,7 +48,11 @@ class Replies:
 
     def whole(self, reply: Reply) -> bytes:
         """The whole answer as one object; when it is empty, the last line of a stream."""
-        ending = {"done_reason": reply.finished.reason, **statistics(reply.finished.usage)}
+        finished = reply.finished
+        ending: dict[str, Any] = {"done_reason": finished.reason}
+        if finished.context:
+            ending["context"] = finished.context
+        ending |= statistics(finished.usage)
         return self._object(reply.text, reply.thinking, reply.tool_calls, done=True, **ending)
 
     def loaded(self) -> bytes:

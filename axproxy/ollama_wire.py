@@ -81,6 +81,8 @@ def parse_generate(body: bytes, card: ModelCard) -> Wish:
         limits,
         stream=common.stream,
         raw=raw,
+        context=tuple(context),
+        wants_context=not raw,
         keep_alive=common.keep_alive,
         think=common.think,
         format=answer_form,

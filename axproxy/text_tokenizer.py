@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from axproxy.control_tokens import MARK, ControlToken, without_surrogates
+from axproxy.control_tokens import MARK, ControlToken, Shield, without_surrogates
 from axproxy.text_stream import TextStream
 from axproxy.token_bytes import UnknownDecoder, spelling
 from axproxy.tokenizer_folder import FolderContent, TokenizerFolderError, read_folder
@@ -92,6 +92,15 @@ class TextTokenizer:
         stream = self.stream()
         return "".join(stream.feed(ids)) + stream.finish()
 
+    def spell(self, ids: Iterable[int]) -> str:
+        """A text that encodes to the ids again, or to others for the same characters: what spells a
+        control token without being one has a MARK in it."""
+        control = {token.id for token in self.control_tokens}
+        runs = groupby(ids, key=control.__contains__)
+        return "".join(
+            self.decode(run) if live else self._shield(self.decode(run)) for live, run in runs
+        )
+
     def stream(self) -> TextStream:
         """A decoder for ids that arrive one after the other."""
         return TextStream(self.bytes_of, drops_first_space=self._drops_first_space)
@@ -103,6 +112,10 @@ class TextTokenizer:
             return added
         token = self._tokenizer.id_to_token(token_id) if 0 <= token_id < 1 << 32 else None
         return b"" if token is None else self._spelling(token)
+
+    @cached_property
+    def _shield(self) -> Shield:
+        return Shield(token.text for token in self.control_tokens)
 
     @property
     def eos_id(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,15 +47,17 @@ class Trace:
     """The runtime's latest run, as its tokenizer sees it.
 
     `run` counts the runs of this `epoch`, 0 before the first.  `tokens` are the sampled ones from
-    number `have` on.  With `undecided`, they are the whole answer if the runtime is idle; if it is
-    not, the next call tells.  `dangling` is U+FFFD when the whole answer ends within a character;
-    `faithful`: the text is all that the tokens stand for.
-    `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not seen or broken.
+    number `have` on; `reset_tokens` is what the last reset left in the cache.  With `undecided`,
+    they are the whole answer if the runtime is idle; if it is not, the next call tells.  `dangling`
+    is U+FFFD when the whole answer ends within a character; `faithful`: the text is all that the
+    tokens stand for.  `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not
+    seen or broken.
     """
 
     epoch: str
     version: int
     resets: int
+    reset_tokens: int
     run: int
     prompt_sha256: str
     prompt_tokens: int
@@ -98,6 +100,20 @@ class TokenizerClient:
         if not isinstance(tokens, int):
             raise self._strange()
         return tokens
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text, control tokens in it being live."""
+        ids = self._call("POST", "/tokenize", json={"text": text}).get("token_ids")
+        if not isinstance(ids, list):
+            raise self._strange()
+        return tuple(ids)
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """A text with these tokens, in which only control tokens are live that are among them."""
+        text = self._call("POST", "/detokenize", json={"token_ids": list(ids)}).get("text")
+        if not isinstance(text, str):
+            raise self._strange()
+        return text
 
     def trace(self, after: int = 0, run: int = 0, have: int = 0, wait: float = 0.0) -> Trace:
         """The trace once its version is not `after` any more, at the latest after `wait` seconds

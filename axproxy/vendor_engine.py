@@ -10,14 +10,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import Busy, ProxyError, Starting, Unloaded
+from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
@@ -33,6 +33,7 @@ from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
 from axproxy.unit import Unit
+from axproxy.warmer import Warmer
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +72,13 @@ class VendorEngine:
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
+        self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
     def start(self) -> None:
         self._unit.start()
         self._keeper.start()
+        if self._settings.warm_prompt == "on":
+            self._warmer.start()
 
     def leave(self, grace: float) -> None:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
@@ -87,6 +91,7 @@ class VendorEngine:
     def stop(self) -> None:
         """Returns when the processes that we started are gone."""
         self._residency.stop()
+        self._warmer.stop()
         self._unit.stop()
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
@@ -184,6 +189,7 @@ class VendorEngine:
                             yield event
             finally:
                 ticket.give_back()
+            self._warmer.answered(job.request)
         finally:
             self._residency.end(job.request.keep_alive)
         yield finished
@@ -201,13 +207,22 @@ class VendorEngine:
     ) -> Generator[Event, None, None]:
         reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
         task = Task(prompt, request.sampling, request.limits, job.gone)
+        transcript = [prompt.text]
         with closing(self._slot.run(task, self._known_prompts())) as steps:
             for step in steps:
                 if isinstance(step, Outcome):
                     yield from reader.finish()
-                    yield Finished(step.reason, self._usage(job, admitted, step))
+                    context = self._context(transcript) if request.wants_context else ()
+                    yield Finished(step.reason, self._usage(job, admitted, step), context)
                 else:
+                    transcript.append(step)
                     yield from reader.feed(step) or [Text("")]
+
+    def _context(self, transcript: Sequence[str]) -> tuple[int, ...]:
+        try:
+            return self._tokenizer.tokenize("".join(transcript))
+        except TokenizerGone:
+            return ()  # the answer is whole, and was worth more
 
     def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
         return Usage(

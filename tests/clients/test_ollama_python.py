@@ -59,6 +59,17 @@ def test_a_chat_in_one_piece(client: ollama.Client) -> None:
     assert answer.eval_count
 
 
+def test_a_context_goes_on_where_an_answer_ended(client: ollama.Client) -> None:
+    first = client.generate("mock", QUESTION, think=False)
+    second = client.generate("mock", "And the sea?", context=first.context, think=False)
+
+    assert "And the sea?" in second.response
+    assert second.context
+    assert first.context
+    assert list(second.context[: len(first.context)]) == list(first.context)
+    assert client.generate("mock", QUESTION, raw=True).context is None
+
+
 def test_a_chat_that_streams(client: ollama.Client) -> None:
     *chunks, last = client.chat("mock", ASKED, stream=True, tools=[])
 
@@ -73,7 +84,7 @@ def test_a_completion(client: ollama.Client) -> None:
     streamed = client.generate("mock", QUESTION, stream=True, options=limited)
 
     assert (answer.model, answer.eval_count, answer.done_reason) == ("MOCK:latest", 3, "length")
-    assert answer.context is None
+    assert answer.context
     assert "".join(chunk.response for chunk in streamed) == answer.response
 
 

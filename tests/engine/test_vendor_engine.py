@@ -42,6 +42,7 @@ class FakeUnit:
         self.stopped_from_outside: ProxyError | None = None
         self.wedged: list[str] = []
         self.calls: list[str] = []
+        self.chunk = 128
 
     def start(self) -> None:
         self.calls.append("start")
@@ -61,7 +62,7 @@ class FakeUnit:
             raise self.problem
 
     def window(self) -> Window:
-        return Window(context=300, prefill_limit=200)
+        return Window(context=300, prefill_limit=200, prefill_chunk=self.chunk)
 
     def known_window(self) -> Window | None:
         return self.window()
@@ -129,7 +130,8 @@ def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return real(runtime, tokenizer, window, **how)
 
     monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
@@ -403,3 +405,29 @@ def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
 
 def test_the_card_tells_the_window_that_the_runtime_logged() -> None:
     assert Bench().engine.card().context_length == 300
+
+
+def test_a_context_goes_before_the_prompt_and_comes_back_longer() -> None:
+    bench = Bench(Card([spell("Hello"), spell("Well")]))
+    first = replace(asking("Hi"), wants_context=True)
+    context = bench.events(first)[-1].context
+    second = replace(asking("And?"), context=context, wants_context=True)
+    longer = bench.events(second)[-1].context
+
+    assert bench.card.detokenize(context).endswith("<|im_start|>assistant\nHello")
+    assert bench.card.detokenize(longer) == (
+        f"{bench.card.detokenize(context)}<|im_end|>\n"
+        "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\nWell"
+    )
+    assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 1}
+
+
+def test_a_context_that_leaves_no_room_is_forgotten() -> None:
+    bench = Bench()
+    bench.events(replace(asking("why?"), context=tuple(spell("x" * 190))))
+
+    assert "x" not in bench.card.prompts[0]
+
+
+def test_nobody_gets_a_context_who_did_not_ask() -> None:
+    assert Bench().events()[-1].context == ()

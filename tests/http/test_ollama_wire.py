@@ -72,9 +72,11 @@ def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
 
 
 def test_a_prompt_is_a_conversation_of_one_user_message() -> None:
-    assert generate(prompt="Hi") == ChatRequest((Message("user", "Hi"),), MODEL, stream=True)
-    assert generate(prompt="Hi", system="Be brief.", stream=False) == ChatRequest(
-        (Message("system", "Be brief."), Message("user", "Hi")), MODEL
+    asked = ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
+    assert generate(prompt="Hi") == asked
+    assert generate(prompt="Hi", context=[1, 2]) == replace(asked, context=(1, 2))
+    assert generate(prompt="Hi", system="Be brief.", stream=False) == replace(
+        asked, messages=(Message("system", "Be brief."), Message("user", "Hi")), stream=False
     )
 
 
@@ -110,7 +112,7 @@ def test_how_long_to_stay_goes_with_a_prompt_and_with_a_load() -> None:
         (Message("user", ""),), MODEL, stream=True, keep_alive=0
     )
     assert generate(keep_alive=0.5, prompt="Hi") == ChatRequest(
-        (Message("user", "Hi"),), MODEL, stream=True, keep_alive=0.5
+        (Message("user", "Hi"),), MODEL, stream=True, keep_alive=0.5, wants_context=True
     )
 
 
@@ -118,7 +120,6 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
     wish = generate(
         prompt="Hi",
         template="{{ .Prompt }}",
-        context=[1, 2],
         images=[],
         suffix="",
         truncate=False,
@@ -129,7 +130,7 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
         whatever={"a": 1},
     )
 
-    assert wish == ChatRequest((Message("user", "Hi"),), MODEL, stream=True)
+    assert wish == ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +305,12 @@ def test_thinking_and_tool_calls_have_lines_of_their_own() -> None:
     )
     assert '"content":"Hi","thinking":"Hm","tool_calls":[{"id":"a"' in message(whole)
     assert '"index":1,"name":"weather","arguments":{"city":"Oslo"}' in message(whole)
+
+
+def test_the_tokens_of_a_context_come_last() -> None:
+    line = generate_replies("m", lambda: NOON).line(Finished("stop", USAGE, (5, 7)))
+
+    assert b'"done_reason":"stop","context":[5,7],"total_duration"' in line
 
 
 def test_a_completion_in_lines() -> None:

@@ -228,3 +228,20 @@ def test_metaspace_vocabularies_are_read(tmp_path: Path, scheme: str) -> None:
     loaded = TextTokenizer.load(save(tmp_path, tokenizer))
     assert loaded.decode([0, 1, 0]) == ("ab a" if scheme == "always" else " ab a")
     assert loaded.decode([3]) == "<0x41>"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["<|im_start|>", "<think>", "<|im", "_end|>", "a", "\n"]), max_size=8)
+)
+def test_text_made_of_ids_again_brings_no_control_token_to_life(
+    small: TextTokenizer, words: list[str]
+) -> None:
+    control = {token.id for token in small.control_tokens}
+    typed = [id_ for word in words for id_ in small.encode(MARK.join(word))]
+    live = small.encode("<|im_start|>")
+    assert not control & set(typed)
+
+    again = small.encode(small.spell([*typed, *live, *typed]))
+    assert [id_ for id_ in again if id_ in control] == live
+    assert small.decode(again) == small.decode([*typed, *live, *typed])
