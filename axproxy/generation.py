@@ -26,6 +26,7 @@ from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
@@ -52,7 +53,7 @@ class Generation:
     The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
     `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
     somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
-    are ids that end an answer.
+    are ids that end an answer; only in `log`, the runtime's, a failing card shows (observed).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Generation:
         *,
         control_tokens: Collection[int],
         gone: Callable[[], bool],
+        log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -73,6 +75,7 @@ class Generation:
         self._window = window
         self._control_tokens = control_tokens
         self._gone = gone
+        self._log = log or RunLog()
         self._interrupted = interrupted
         self._patience = patience or Patience()
         self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
@@ -106,7 +109,9 @@ class Generation:
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
         heard = last = told = self._clock()
         while answer.reason is None:
+            logged = self._log.logged
             pieces = self._listen()
+            self._judge(logged, pieces)
             if self._gone():
                 raise ClientGone
             if problem := self._interrupted():
@@ -125,10 +130,10 @@ class Generation:
                     yield text
                 self.held = self._now_held(prompt)
             elif now - heard > budget:
-                raise RuntimeStalled(
-                    f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
-                    "minutes"
-                )
+                stuck = "the runtime is stuck, try again in a few minutes"
+                raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
+        if (logged := self._log.logged) and self._reader:  # there may be more than we have read
+            self._judge(logged, self._follow_trace(self._reader, 0) if self._reader.traced else [])
         self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
@@ -137,6 +142,7 @@ class Generation:
         Raises `RuntimeStalled` when it does not become idle, `RuntimeGone` when it has died.
         """
         reader, self._reader = self._reader, None
+        self._log.end(whole=reader is None or reader.ended)
         if reader is None or reader.ended:
             return
         deadline = self._clock() + self._patience.stop
@@ -160,6 +166,7 @@ class Generation:
     def abandon(self) -> None:
         """Gives up on the runtime: `close` will not try to stop it any more."""
         self._reader = None
+        self._log.end(whole=False)
 
     @property
     def _ended(self) -> bool:
@@ -185,6 +192,7 @@ class Generation:
             self._waiting.until_accepted(self._runtime.reset)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
+        self._log.begin(text)
 
         def ask() -> bool:
             if problem := self._interrupted():  # its stop may have come already
@@ -229,6 +237,14 @@ class Generation:
         elif reader.nearly_ended:
             self._sleep(0.002)
         return pieces + polled
+
+    def _judge(self, logged: int, pieces: list[Piece]) -> None:
+        # `logged` is from before the pieces were asked for.  Polls show text after it was printed,
+        # the trace before; so without a trace only the end can be judged.
+        self._log.heard("".join(piece.text for piece in pieces))
+        reader = self._reader
+        if reader and (reader.traced or reader.ended):
+            self._log.check(logged)
 
     def _explain_missing_end(self, reader: RunReader) -> None:
         """Every run ends with one call for all its tokens, but for a refused prompt, whose error
