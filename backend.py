@@ -26,6 +26,7 @@ from axproxy.access import KeyCheck, required_key
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
+from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
@@ -47,7 +48,7 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings) -> VendorEngine:
+def create_engine(settings: Settings, patience: Patience | None = None) -> VendorEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing.
 
     Raises `SettingsError` for settings that are fine for others, but not for us.
@@ -65,6 +66,7 @@ def create_engine(settings: Settings) -> VendorEngine:
         describe_model(settings),
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
+        patience=patience,
     )
 
 

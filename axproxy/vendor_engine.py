@@ -21,7 +21,7 @@ from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
-from axproxy.heartbeat import paced
+from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
@@ -48,7 +48,8 @@ class _Job:
 
 
 class VendorEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `patience` is by default
+    what `settings` ask for."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class VendorEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -66,8 +68,8 @@ class VendorEngine:
         self._tokenizer = tokenizer
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
-        patience = Patience(stall=settings.stall_timeout)
-        self._slot = Slot(unit, tokenizer, connect, patience)
+        self._patience = patience or Patience(stall=settings.stall_timeout)
+        self._slot = Slot(unit, tokenizer, connect, self._patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
@@ -200,7 +202,8 @@ class VendorEngine:
             prompt = job.prompt if request is job.request else None
             return self._run(job, request, prompt or self._fitted(request), admitted)
 
-        return paced(formed(job.request, run), self._clock)
+        pause = min(PAUSE, self._patience.heartbeat)
+        return paced(formed(job.request, run), self._clock, pause)
 
     def _run(
         self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float

@@ -50,6 +50,16 @@ def test_a_wrong_method_is_plain_text(
     assert reply.headers["Allow"] == allow
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/", "200 OK"), ("/nothing", "404 Not Found"), ("/api/chat", "405 Method Not Allowed")],
+)
+def test_a_status_is_spelt_as_everybody_spells_it(
+    client: FlaskClient, path: str, status: str
+) -> None:
+    assert client.get(path).status == status
+
+
 @pytest.mark.parametrize("path", ["/api/generate/", "//api/generate", "/api//generate//"])
 def test_superfluous_slashes_do_not_cost_a_post_its_body(client: FlaskClient, path: str) -> None:
     reply = client.post(
