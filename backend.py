@@ -22,6 +22,7 @@ from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
 from axproxy.access import KeyCheck, required_key
+from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
@@ -35,6 +36,7 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
+from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -90,6 +92,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine),
+        ResponsesRoutes(engine),
+        AnthropicRoutes(engine),
         OpsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())

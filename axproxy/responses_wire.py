@@ -1,0 +1,128 @@
+"""OpenAI's requests to `/v1/responses`, of which nothing is stored: from bytes to what every API
+means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from axproxy.capabilities import refuse_media, require_thinking, require_tools
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError
+from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.messages import ChatRequest
+from axproxy.model_names import require
+from axproxy.ollama_options import parse_options
+from axproxy.openai_wire import EMPTY, think_of
+from axproxy.responses_input import read_input
+
+_STORED = ("previous_response_id", "conversation")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of the model, and what the reply repeats of the request."""
+
+    request: ChatRequest
+    repeated: Mapping[str, Any]
+
+
+def parse(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /v1/responses` asks.  Raises `ClientError`."""
+    fields = Fields.read("ResponsesRequest", body, "openai", EMPTY)
+    stream = fields.boolean("stream")
+    _refuse_what_is_stored(fields)
+    instructions = fields.string("instructions")
+    conversation = read_input(fields.anything("input"), instructions)
+    temperature, top_p = fields.number("temperature"), fields.number("top_p")
+    temperature = 1.0 if temperature is None else temperature
+    most = fields.integer("max_output_tokens") or None
+    tools = _tools(fields)
+    reasoning = _reasoning(fields)
+    think = think_of(reasoning["effort"] or "")
+    form = fields.object("text", "openai.ResponsesText").object(
+        "format", "openai.ResponsesTextFormat"
+    )
+    if not conversation.messages:
+        raise ClientError("input must not be empty")
+
+    model = fields.string("model")
+    require(model, card.name)
+    if think:
+        require_thinking(card, model)
+    if tools:
+        require_tools(card)
+    sampling, limits = parse_options(
+        {"temperature": temperature, "top_p": top_p, "num_predict": most}
+    )
+    refuse_media(conversation.media, model)
+    request = ChatRequest(
+        conversation.messages,
+        model,
+        sampling,
+        limits,
+        stream=stream,
+        tools=tools,
+        think=think,
+        format=_format(form),
+    )
+    repeated = {
+        "instructions": instructions or None,
+        "tools": well_formed_throughout(fields.anything("tools") or []),
+        "tool_choice": well_formed_throughout(fields.anything("tool_choice") or "auto"),
+        "truncation": fields.string("truncation") or "disabled",
+        "text": {"format": _repeated_form(fields)},
+        "temperature": temperature,
+        "top_p": 1.0 if top_p is None else top_p,
+        "reasoning": reasoning if any(reasoning.values()) else None,
+        "max_output_tokens": most,
+        "background": fields.boolean("background"),
+    }
+    return Wish(request, repeated)
+
+
+def _refuse_what_is_stored(fields: Fields) -> None:
+    for name in _STORED:
+        if fields.anything(name):
+            raise ClientError(
+                f"{name} is not supported, for nothing is stored here; send the whole conversation "
+                "as input"
+            )
+
+
+def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    """The functions on offer: all, none, or the one that `tool_choice` names.  Nobody here could
+    run OpenAI's own tools, so the model does not hear of them."""
+    functions = []
+    for tool in fields.objects("tools", "openai.ResponsesTool"):
+        named, about = tool.string("name"), tool.string("description")
+        parameters = tool.mapping("parameters")
+        if tool.string("type") == "function":
+            function = {"name": named, "description": about, "parameters": parameters}
+            functions.append(well_formed_throughout({k: v for k, v in function.items() if v}))
+    match fields.anything("tool_choice"):
+        case "none":
+            functions = []
+        case {"type": "function", "name": str(name)}:
+            functions = [function for function in functions if function.get("name") == name]
+    return tuple({"type": "function", "function": function} for function in functions)
+
+
+def _reasoning(fields: Fields) -> dict[str, str | None]:
+    reasoning = fields.object("reasoning", "openai.ResponsesReasoning")
+    return {name: reasoning.string(name) or None for name in ("effort", "summary")}
+
+
+def _format(form: Fields) -> Literal["json"] | Mapping[str, Any] | None:
+    match form.string("type"), form.anything("schema"):
+        case "json_object", _:
+            return "json"
+        case "json_schema", dict(schema):
+            return dict(well_formed_throughout(schema))
+    return None
+
+
+def _repeated_form(fields: Fields) -> Any:
+    text = fields.mapping("text", "openai.ResponsesText")
+    return well_formed_throughout(text.get("format") or {"type": "text"})
