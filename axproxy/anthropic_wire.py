@@ -15,6 +15,7 @@ from axproxy.model_names import require
 from axproxy.ollama_options import parse_options
 
 _EMPTY = "EOF"
+_NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -31,18 +32,20 @@ def parse(body: bytes, card: ModelCard) -> ChatRequest:
         raise ClientError("model is required")
     if most <= 0:
         raise ClientError("max_tokens is required and must be positive")
+    if not messages:
+        raise ClientError(_NO_MESSAGES)
     turns = Turns()
     turns.add_system(fields.anything("system"))
     for message in messages:
         turns.add(message)
-    if not messages or not turns.messages:
-        raise ClientError("messages is required")
 
     require(model, card.name)
     if tools:
         require_tools(card)
     sampling, limits = parse_options({**options, "num_predict": most})
     refuse_media(turns.media, model)
+    if not turns.messages:  # those that are there say nothing
+        raise ClientError(_NO_MESSAGES)
     return ChatRequest(
         tuple(turns.messages),
         model,

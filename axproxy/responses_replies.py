@@ -25,7 +25,9 @@ from axproxy.responses_items import (
     telling_of_call,
 )
 
-_GROWING = {Thinking: GrowingReasoning, Text: GrowingMessage}
+_Growing = GrowingReasoning | GrowingMessage
+
+_GROWING: dict[type, type[_Growing]] = {Thinking: GrowingReasoning, Text: GrowingMessage}
 _PREFIXES = {Thinking: "rs", Text: "msg", ToolCall: "fc"}
 
 
@@ -51,7 +53,7 @@ class ResponsesReplies:
         self._begun = False
         self._sequence = count()
         self._output: list[dict[str, Any]] = []
-        self._growing: GrowingReasoning | GrowingMessage | None = None
+        self._growing: _Growing | None = None
 
     def line(self, event: Event) -> bytes:
         if event == Text(""):
@@ -78,7 +80,7 @@ class ResponsesReplies:
         match event:
             case Text() | Thinking():
                 item, kind = self._growing, _GROWING[type(event)]
-                if not isinstance(item, kind):
+                if item is None or not isinstance(item, kind):
                     yield from self._end_growing()
                     item = self._growing = kind(self._id(type(event)), len(self._output))
                     yield from item.begin()
