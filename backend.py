@@ -1,6 +1,7 @@
 """The service: what it is made of, and how it is started.
 
 python backend.py          from anywhere; becomes gunicorn
+python backend.py doctor   looks whether the card's program could be started, and says what helps
 gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
 """
 
@@ -26,6 +27,7 @@ from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
+from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
@@ -36,6 +38,8 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
+from axproxy.preflight import doctor
+from axproxy.request_log import RequestLog
 from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
@@ -46,7 +50,7 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings) -> VendorEngine:
+def create_engine(settings: Settings, patience: Patience | None = None) -> VendorEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing.
 
     Raises `SettingsError` for settings that are fine for others, but not for us.
@@ -64,6 +68,7 @@ def create_engine(settings: Settings) -> VendorEngine:
         describe_model(settings),
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
+        patience=patience,
     )
 
 
@@ -77,7 +82,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
-    app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
+    app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
     http_errors.install(app)
     try:
         origins = Origins(settings.origins)
@@ -125,6 +130,8 @@ def __getattr__(name: str) -> Any:
 
 def main() -> int:
     """Becomes gunicorn, so that there is one server to reason about and its signals are ours."""
+    if sys.argv[1:2] == ["doctor"]:
+        return doctor.main(sys.argv[2:])
     try:
         create_app()
     except SettingsError as error:

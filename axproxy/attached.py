@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from axproxy.axcl_smi import AxclSmi
+from axproxy.card_monitor import CardMonitor
 from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
 from axproxy.host import host_health
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.unit import Tell
 
 log = logging.getLogger("attached")
 
@@ -30,9 +34,11 @@ class AttachedUnit:
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
+        self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
-    def start(self) -> None:
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        self._tell = tell
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(
                 "assuming the smallest window of any published model (%d tokens, prompts of %d); "
@@ -40,7 +46,10 @@ class AttachedUnit:
                 SMALLEST_WINDOW.context,
                 SMALLEST_WINDOW.prefill_limit,
             )
+        self._card.begin_load()  # it may be loading; its port opens when it has done so
         self._look()
+        self._card.start()
+        tell(self.not_ready())
         self._thread.start()
 
     def leave(self) -> None:
@@ -50,6 +59,7 @@ class AttachedUnit:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._card.stop()
 
     def window(self) -> Window:
         return window(self._settings, None)
@@ -85,8 +95,8 @@ class AttachedUnit:
             return Unavailable("the service is being stopped; try again when it is back")
         return None
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()  # its log is somebody else's
+    def run_log(self) -> RunLog:
+        return RunLog()  # its log is somebody else's
 
     def runtime_pid(self) -> int | None:
         return None
@@ -117,9 +127,7 @@ class AttachedUnit:
             "context_length": self.window().context,
             "runtime": {**child(self._runtime_answers), "load_percent": None},
             "tokenizer": child(self._tokenizer_answers),
-            "device": dict.fromkeys(
-                ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
-            ),
+            "device": self._card.device_health(),
             "host": host_health(),
             "preflight": [],
         }
@@ -127,11 +135,16 @@ class AttachedUnit:
     def _run(self) -> None:
         while not self._stopping.wait(self._pause):
             self._look()
+            self._tell(self.not_ready())
 
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
         self._tokenizer_answers = TokenizerClient(self._settings.tokenizer_url).answers()
+        if self._runtime_answers:
+            self._card.end_load()
+        elif before[0]:
+            self._card.begin_load()
         if before != (self._runtime_answers, self._tokenizer_answers):
             self._since = time.time()
             log.info("runtime: %s, tokenizer: %s", self._runtime_answers, self._tokenizer_answers)

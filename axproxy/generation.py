@@ -26,24 +26,25 @@ from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
-HEARTBEAT = 10.0  # seconds; proxies and impatient clients hang up on a stream that says nothing
 BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, before something counts as broken."""
+    """How long to wait, in seconds: before something counts as broken, and with a sign of life."""
 
     stall: float = 60.0  # for a token; reading the prompt comes on top
     stop: float = 10.0  # for the runtime to become idle after a stop
     settle: float = 1.0  # for an accepted run to show that it has begun
+    heartbeat: float = 10.0  # proxies and impatient clients hang up on a stream that says nothing
 
 
 class Generation:
@@ -52,7 +53,7 @@ class Generation:
     The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
     `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
     somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
-    are ids that end an answer.
+    are ids that end an answer; only in `log`, the runtime's, a failing card shows (observed).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Generation:
         *,
         control_tokens: Collection[int],
         gone: Callable[[], bool],
+        log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -73,6 +75,7 @@ class Generation:
         self._window = window
         self._control_tokens = control_tokens
         self._gone = gone
+        self._log = log or RunLog()
         self._interrupted = interrupted
         self._patience = patience or Patience()
         self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
@@ -92,7 +95,7 @@ class Generation:
         limits: Limits,
         continuation: Continuation | None = None,
     ) -> Iterator[str]:
-        """The answer's text as it comes, and `""` after each `HEARTBEAT` seconds without any;
+        """The answer's text as it comes, and `""` after each `heartbeat` without any;
         `outcome` is set after the last of it.
 
         Goes on by `continuation`, whose prompt is the same one, if the cache is as it says.
@@ -106,7 +109,9 @@ class Generation:
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
         heard = last = told = self._clock()
         while answer.reason is None:
+            logged = self._log.logged
             pieces = self._listen()
+            self._judge(logged, pieces)
             if self._gone():
                 raise ClientGone
             if problem := self._interrupted():
@@ -117,7 +122,7 @@ class Generation:
                 heard = last = now
                 budget = self._patience.stall
             text = answer.feed(pieces)
-            if text or now - told >= HEARTBEAT:
+            if text or now - told >= self._patience.heartbeat:
                 told = now
                 yield text
             if self._ended and answer.reason is None:
@@ -125,10 +130,10 @@ class Generation:
                     yield text
                 self.held = self._now_held(prompt)
             elif now - heard > budget:
-                raise RuntimeStalled(
-                    f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
-                    "minutes"
-                )
+                stuck = "the runtime is stuck, try again in a few minutes"
+                raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
+        if (logged := self._log.logged) and self._reader:  # there may be more than we have read
+            self._judge(logged, self._follow_trace(self._reader, 0) if self._reader.traced else [])
         self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
@@ -137,6 +142,7 @@ class Generation:
         Raises `RuntimeStalled` when it does not become idle, `RuntimeGone` when it has died.
         """
         reader, self._reader = self._reader, None
+        self._log.end(whole=reader is None or reader.ended)
         if reader is None or reader.ended:
             return
         deadline = self._clock() + self._patience.stop
@@ -160,6 +166,7 @@ class Generation:
     def abandon(self) -> None:
         """Gives up on the runtime: `close` will not try to stop it any more."""
         self._reader = None
+        self._log.end(whole=False)
 
     @property
     def _ended(self) -> bool:
@@ -185,6 +192,7 @@ class Generation:
             self._waiting.until_accepted(self._runtime.reset)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
+        self._log.begin(text)
 
         def ask() -> bool:
             if problem := self._interrupted():  # its stop may have come already
@@ -229,6 +237,14 @@ class Generation:
         elif reader.nearly_ended:
             self._sleep(0.002)
         return pieces + polled
+
+    def _judge(self, logged: int, pieces: list[Piece]) -> None:
+        # `logged` is from before the pieces were asked for.  Polls show text after it was printed,
+        # the trace before; so without a trace only the end can be judged.
+        self._log.heard("".join(piece.text for piece in pieces))
+        reader = self._reader
+        if reader and (reader.traced or reader.ended):
+            self._log.check(logged)
 
     def _explain_missing_end(self, reader: RunReader) -> None:
         """Every run ends with one call for all its tokens, but for a refused prompt, whose error

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.engine import ModelCard
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.model_folder import FAMILIES, ModelFolder, ModelFolderError
 from axproxy.settings import Settings
 from axproxy.template_probe import COMPLETION, capabilities_in
 from axproxy.tokenizer_folder import SMALL
-
-_FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 
 
 def describe_model(settings: Settings) -> ModelCard:
@@ -32,7 +31,7 @@ def describe_model(settings: Settings) -> ModelCard:
     return ModelCard(
         name=settings.model,
         path=str(folder) if folder else None,
-        family=next((family for family in _FAMILIES if lower.startswith(family)), "unknown"),
+        family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
         quantization="W8A16" if folder else "none",
         size=sum(path.stat().st_size for path in files),
@@ -46,6 +45,12 @@ def describe_model(settings: Settings) -> ModelCard:
     )
 
 
+def _family(name: str, compiled: ModelFolder | None) -> str:
+    """By the name that clients use, else by what the folder tells."""
+    by_name = next((family for family in FAMILIES if name.startswith(family)), None)
+    return by_name or (compiled.family if compiled else "unknown")
+
+
 def _capabilities(settings: Settings) -> tuple[str, ...]:
     """Of the model whose tokenizer we start; what somebody else has started may be any."""
     if settings.model_path:
@@ -56,17 +61,17 @@ def _capabilities(settings: Settings) -> tuple[str, ...]:
 def _compiled(folder: Path | None) -> ModelFolder | None:
     try:
         return ModelFolder.read(folder) if folder else None
-    except ModelFolderError:
+    except (ModelFolderError, OSError):
         return None
 
 
 def _files(folder: Path) -> list[Path]:
-    """All but what lies in hidden folders, such as git's own copies."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    """All but what lies in hidden folders, such as git's own copies, or in closed ones."""
+    found: list[Path] = []
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def _parameter_size(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from axproxy.engine import Gone
 from axproxy.errors import (
+    CardFailed,
     PromptTooLong,
     ProxyError,
     Restarting,
@@ -23,7 +24,6 @@ from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Unit
 from axproxy.waiting import Waiting
@@ -128,7 +128,7 @@ class Slot:
         prompts: Prompts,
         texts_of: Callable[[Generation], Generator[str, None, None]],
     ) -> Generator[str | Outcome, None, None]:
-        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
+        pid, runs = self._unit.runtime_pid(), self._unit.run_log()
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -136,6 +136,7 @@ class Slot:
             self._unit.window(),
             control_tokens=prompts.end_tokens,
             gone=task.gone,
+            log=runs,
             interrupted=self._unit.interruption,
             patience=self._patience,
             clock=self._clock,
@@ -145,6 +146,9 @@ class Slot:
             yield from texts_of(generation)
         except RuntimeGone as error:
             raise self._death(pid) from error
+        except CardFailed as error:
+            self._unit.report_wedged(pid, error.message)
+            raise
         except RuntimeStalled as error:
             if self._unit.report_wedged(pid, error.message):
                 generation.abandon()  # it would not hear a stop either
@@ -158,8 +162,7 @@ class Slot:
         self._held = generation.held
         self.hits += generation.continued
         self.misses += not generation.continued
-        times = self._unit.run_times()
-        yield generation.outcome.refined(RunTimes() if times is earlier else times)
+        yield generation.outcome.refined(runs.times())
 
     def _continuation(self, prompt: Prompt, prompts: Prompts) -> Continuation | None:
         """How to go on from what the cache holds, if that is where the prompt begins."""

@@ -62,8 +62,7 @@ def main() -> int:
     service = subprocess.Popen(command, env=environ, process_group=0)
     family: list[psutil.Process] = []
     try:
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+        base = settings.own_url
         wait_until_ready(service, base)
         family = psutil.Process(service.pid).children(recursive=True)
         ask(base, settings.model, arguments.question)
@@ -137,7 +136,8 @@ def get_health(base: str) -> dict[str, Any] | None:
 
 
 def ask(base: str, model: str, question: str) -> None:
-    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    # Reasoning could take minutes, of which nobody would see anything here.
+    body = {"model": model, "messages": [{"role": "user", "content": question}], "think": False}
     print(f"\n> {question}")
     final: dict[str, Any] = {}
     with HTTP.post(f"{base}/api/chat", json=body, stream=True, timeout=600) as reply:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from axproxy.engine import Gone
 from axproxy.errors import ProxyError
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
+
+Tell = Callable[[ProxyError | None], None]
 
 
 class Unit(Protocol):
     """Only `start`, `stop`, `wait_ready` and `why_gone` take time."""
 
-    def start(self) -> None: ...
+    def start(self, tell: Tell) -> None:
+        """`tell` gets what stands in the way of requests after every look at the processes, from
+        the thread that keeps them."""
 
     def leave(self) -> None:
         """Begins nothing new."""
@@ -31,8 +37,8 @@ class Unit(Protocol):
         """Raises `ProxyError` when they will not become ready, or are being restarted for longer
         than `hold` seconds; `ClientGone` when `gone()`."""
 
-    def run_times(self) -> RunTimes:
-        """What the runtime says of its latest run."""
+    def run_log(self) -> RunLog:
+        """What the runtime process that runs now logs about its answers."""
 
     def runtime_pid(self) -> int | None: ...
 

@@ -16,7 +16,8 @@ from axproxy.generation import Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts import Prompts
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
 from axproxy.slot import Slot, Task
 from tests.simulated import HOLE, Card, spell
 
@@ -100,8 +101,8 @@ class OneCard:
     def runtime_pid(self) -> int:
         return 1
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()
+    def run_log(self) -> RunLog:
+        return RunLog()
 
     def interruption(self) -> None:
         return None
