@@ -13,6 +13,7 @@ from axproxy.go_json import Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
 from axproxy.model_names import require
 from axproxy.ollama_options import parse_options
+from axproxy.tool_offers import Tool, function, only
 
 _EMPTY = "EOF"
 _NO_MESSAGES = "messages is required"
@@ -78,22 +79,21 @@ def _think(fields: Fields, config: Fields) -> bool | None:
     return True if config.string("effort").strip().lower() in _EFFORTS else None
 
 
-def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+def _tools(fields: Fields) -> tuple[Tool, ...]:
     """The tools on offer: all, none, or the one that `tool_choice` names.  Anthropic's own have a
     type and no schema; the model could not know how to call them, so it does not hear of them."""
-    functions = []
+    tools = []
     for tool in fields.objects("tools", "anthropic.Tool"):
         named, about = tool.string("name"), tool.string("description")
         parameters = tool.mapping("input_schema")
         if tool.string("type") in ("", "custom"):
-            function = {"name": named, "description": about, "parameters": parameters}
-            functions.append(well_formed_throughout({k: v for k, v in function.items() if v}))
+            tools.append(function(named, about, parameters))
     match fields.mapping("tool_choice", "anthropic.ToolChoice"):
         case {"type": "none"}:
-            functions = []
+            return ()
         case {"type": "tool", "name": str(name)}:
-            functions = [function for function in functions if function.get("name") == name]
-    return tuple({"type": "function", "function": function} for function in functions)
+            return only(tools, name)
+    return tuple(tools)
 
 
 def _format(config: Fields) -> Mapping[str, Any] | None:

@@ -16,6 +16,7 @@ from axproxy.model_names import require
 from axproxy.ollama_options import parse_options
 from axproxy.openai_wire import EMPTY, think_of
 from axproxy.responses_input import read_input
+from axproxy.tool_offers import Tool, function, only
 
 _STORED = ("previous_response_id", "conversation")
 
@@ -69,7 +70,7 @@ def parse(body: bytes, card: ModelCard) -> Wish:
     )
     repeated = {
         "instructions": instructions or None,
-        "tools": well_formed_throughout(fields.anything("tools") or []),
+        "tools": [_repeated_tool(tool or {}) for tool in fields.anything("tools") or ()],
         "tool_choice": well_formed_throughout(fields.anything("tool_choice") or "auto"),
         "truncation": fields.string("truncation") or "disabled",
         "text": {"format": _repeated_form(fields)},
@@ -91,22 +92,21 @@ def _refuse_what_is_stored(fields: Fields) -> None:
             )
 
 
-def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+def _tools(fields: Fields) -> tuple[Tool, ...]:
     """The functions on offer: all, none, or the one that `tool_choice` names.  Nobody here could
     run OpenAI's own tools, so the model does not hear of them."""
-    functions = []
+    tools = []
     for tool in fields.objects("tools", "openai.ResponsesTool"):
         named, about = tool.string("name"), tool.string("description")
         parameters = tool.mapping("parameters")
         if tool.string("type") == "function":
-            function = {"name": named, "description": about, "parameters": parameters}
-            functions.append(well_formed_throughout({k: v for k, v in function.items() if v}))
+            tools.append(function(named, about, parameters))
     match fields.anything("tool_choice"):
         case "none":
-            functions = []
+            return ()
         case {"type": "function", "name": str(name)}:
-            functions = [function for function in functions if function.get("name") == name]
-    return tuple({"type": "function", "function": function} for function in functions)
+            return only(tools, name)
+    return tuple(tools)
 
 
 def _reasoning(fields: Fields) -> dict[str, str | None]:
@@ -121,6 +121,13 @@ def _format(form: Fields) -> Literal["json"] | Mapping[str, Any] | None:
         case "json_schema", dict(schema):
             return dict(well_formed_throughout(schema))
     return None
+
+
+def _repeated_tool(tool: Mapping[str, Any]) -> Any:
+    # OpenAI's types have these, whether or not a client has sent them.
+    nothing = dict.fromkeys(("description", "strict", "parameters"))
+    known = nothing if tool.get("type") == "function" else {}
+    return well_formed_throughout({**known, **tool})
 
 
 def _repeated_form(fields: Fields) -> Any:
