@@ -34,14 +34,14 @@ def parse(body: bytes, card: ModelCard) -> Wish:
     fields = Fields.read("ResponsesRequest", body, "openai", EMPTY)
     stream = fields.boolean("stream")
     _refuse_what_is_stored(fields)
-    instructions = fields.string("instructions")
-    conversation = read_input(fields.anything("input"), instructions)
-    temperature, top_p = fields.number("temperature"), fields.number("top_p")
-    temperature = 1.0 if temperature is None else temperature
-    most = fields.integer("max_output_tokens") or None
+    conversation = read_input(fields.anything("input"), fields.string("instructions"))
+    options = {
+        "temperature": _or_one(fields.number("temperature")),
+        "top_p": fields.number("top_p"),
+        "num_predict": fields.integer("max_output_tokens") or None,
+    }
     tools = _tools(fields)
-    reasoning = _reasoning(fields)
-    think = think_of(reasoning["effort"] or "")
+    think = think_of(_reasoning(fields)["effort"] or "")
     form = fields.object("text", "openai.ResponsesText").object(
         "format", "openai.ResponsesTextFormat"
     )
@@ -54,9 +54,7 @@ def parse(body: bytes, card: ModelCard) -> Wish:
         require_thinking(card, model)
     if tools:
         require_tools(card)
-    sampling, limits = parse_options(
-        {"temperature": temperature, "top_p": top_p, "num_predict": most}
-    )
+    sampling, limits = parse_options(options)
     refuse_media(conversation.media, model)
     request = ChatRequest(
         conversation.messages,
@@ -68,19 +66,7 @@ def parse(body: bytes, card: ModelCard) -> Wish:
         think=think,
         format=_format(form),
     )
-    repeated = {
-        "instructions": instructions or None,
-        "tools": [_repeated_tool(tool or {}) for tool in fields.anything("tools") or ()],
-        "tool_choice": well_formed_throughout(fields.anything("tool_choice") or "auto"),
-        "truncation": fields.string("truncation") or "disabled",
-        "text": {"format": _repeated_form(fields)},
-        "temperature": temperature,
-        "top_p": 1.0 if top_p is None else top_p,
-        "reasoning": reasoning if any(reasoning.values()) else None,
-        "max_output_tokens": most,
-        "background": fields.boolean("background"),
-    }
-    return Wish(request, repeated)
+    return Wish(request, _repeated(fields))
 
 
 def _refuse_what_is_stored(fields: Fields) -> None:
@@ -123,6 +109,23 @@ def _format(form: Fields) -> Literal["json"] | Mapping[str, Any] | None:
     return None
 
 
+def _repeated(fields: Fields) -> dict[str, Any]:
+    reasoning = _reasoning(fields)
+    text = fields.mapping("text", "openai.ResponsesText")
+    return {
+        "instructions": fields.string("instructions") or None,
+        "tools": [_repeated_tool(tool or {}) for tool in fields.anything("tools") or ()],
+        "tool_choice": well_formed_throughout(fields.anything("tool_choice") or "auto"),
+        "truncation": fields.string("truncation") or "disabled",
+        "text": {"format": well_formed_throughout(text.get("format") or {"type": "text"})},
+        "temperature": _or_one(fields.number("temperature")),
+        "top_p": _or_one(fields.number("top_p")),
+        "reasoning": reasoning if any(reasoning.values()) else None,
+        "max_output_tokens": fields.integer("max_output_tokens") or None,
+        "background": fields.boolean("background"),
+    }
+
+
 def _repeated_tool(tool: Mapping[str, Any]) -> Any:
     # OpenAI's types have these, whether or not a client has sent them.
     nothing = dict.fromkeys(("description", "strict", "parameters"))
@@ -130,6 +133,5 @@ def _repeated_tool(tool: Mapping[str, Any]) -> Any:
     return well_formed_throughout({**known, **tool})
 
 
-def _repeated_form(fields: Fields) -> Any:
-    text = fields.mapping("text", "openai.ResponsesText")
-    return well_formed_throughout(text.get("format") or {"type": "text"})
+def _or_one(number: float | None) -> float:
+    return 1.0 if number is None else number
