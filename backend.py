@@ -23,6 +23,7 @@ from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
 from axproxy.access import KeyCheck, required_key
+from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
@@ -39,6 +40,7 @@ from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.preflight import doctor
 from axproxy.request_log import RequestLog
+from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -95,6 +97,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine),
+        ResponsesRoutes(engine),
+        AnthropicRoutes(engine),
         OpsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())
