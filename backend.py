@@ -31,6 +31,7 @@ from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
+from axproxy.metrics_routes import MetricsRoutes
 from axproxy.model_card import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         ResponsesRoutes(engine),
         AnthropicRoutes(engine),
         OpsRoutes(engine),
+        MetricsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())
     return app
