@@ -240,12 +240,12 @@ class RuntimeSupervisor:
         if revive:
             self._tokenizer.revive()
             self._runtime.revive()
-        needed = wanted or self._runtime.state in HAS_PROCESS  # a run asks it to the end
+        lives = self._runtime.state in HAS_PROCESS  # and asks the tokenizer to the end
         over = self._session is not None and self._session.over(*self._snapshot)
-        self._tokenizer.tick(may_start=wanted, may_stay=needed and not over)
+        self._tokenizer.tick(may_start=wanted, may_stay=(wanted or lives) and not over)
         tokenizer_ready = self._tokenizer.state is State.READY
         # Ours is stateless; without a session of the vendor's the next request aborts the runtime.
-        forgiving = self._session is None
+        forgiving = self._session is None or not lives
         self._runtime.tick(
             may_start=resident and tokenizer_ready,
             may_stay=resident and (tokenizer_ready or forgiving),

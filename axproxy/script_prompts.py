@@ -21,7 +21,7 @@ from axproxy.runtime_log import Window
 from axproxy.thinking import split_thinking
 from axproxy.vendor_script import estimated_tokens
 
-# What the script puts around a text: the marks of its turns, and /no_think, which is four tokens.
+# At least what the script puts around a text: marks of turns, /no_think, the assistant's beginning.
 FRAME = 16
 BUILT_IN = 21  # tokens of the system prompt that it uses where there is none
 
