@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
-import requests
-
 from axproxy import ports
 from axproxy.axcl_smi import AxclSmi, device_indices
 from axproxy.axcl_smi_table import NoTable
@@ -32,7 +30,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.vendor_script import tokenizer_for
 from axproxy.watch import NotYet, Useless, Watch
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
@@ -71,13 +69,12 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
-    client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
+    client = tokenizer_for(settings, timeout=5.0)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
     command, environ = _tokenizer_command(settings), child_environment()
-    vendor = settings.tokenizer == "vendor"
 
     def check(_: object = None) -> None:
-        if not (_vendors_script_answers(settings.tokenizer_url) if vendor else client.answers()):
+        if not client.answers():
             raise NotYet("its probe is not answered")
 
     return ChildSpec(
@@ -90,16 +87,6 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
-
-
-def _vendors_script_answers(url: str) -> bool:
-    """`GET /` is its only call without side effects: `/get_uid` loads two more tokenizers."""
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return "error" in session.get(url + "/", timeout=5.0).json()
-        except requests.RequestException:
-            return False
 
 
 def _tokenizer_command(settings: Settings) -> list[str]:
