@@ -1,0 +1,97 @@
+"""Memory, processor time at rest, and /health while many wait."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from benchmarks import drive
+from benchmarks.figures import Spread
+from benchmarks.plan import Plan
+from benchmarks.stack import Stack
+from benchmarks.table import Limit, Row, fact
+from tests.waiting import eventually
+
+REST = 2.0  # seconds
+BETWEEN = 0.005  # seconds between two looks at /health
+
+
+def cpu_seconds(*processes: psutil.Process) -> float:
+    """Processor time that the processes have used, on behalf of the kernel too."""
+    times = [process.cpu_times() for process in processes]
+    return float(sum(each.user + each.system for each in times))
+
+
+def resident_mb(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 1e6
+
+
+def own_mb(process: psutil.Process) -> float:
+    """Resident memory, in which a page that n processes share counts as 1/n."""
+    return float(process.memory_full_info().pss) / 1e6
+
+
+def footprint_rows(stack: Stack, plan: Plan) -> Iterator[Row]:
+    """Of a service that has answered some; it is left idle."""
+    yield from _memory(stack)
+    yield _at_rest(stack)
+    yield _health(stack, plan)
+
+
+def _memory(stack: Stack) -> Iterator[Row]:
+    found = stack.processes
+    shares = own_mb(found.master) + own_mb(found.worker)
+    note = f"master {own_mb(found.master):.1f} + worker {own_mb(found.worker):.1f}, shared halves"
+    yield Row("memory of the service", "MB", (Limit(shares, 70),), note)
+    yield fact("resident: gunicorn's master", resident_mb(found.master), "MB")
+    yield fact("resident: worker", resident_mb(found.worker), "MB")
+    small = resident_mb(found.tokenizer)
+    yield fact("resident: tokenizer, small vocabulary", small, "MB", "ships with the project")
+    yield fact("resident: simulator", resident_mb(found.mock), "MB", "not needed with a card")
+
+
+def _at_rest(stack: Stack) -> Row:
+    stack.idle()
+    before = cpu_seconds(stack.processes.master, stack.processes.worker)
+    time.sleep(REST)
+    used = cpu_seconds(stack.processes.master, stack.processes.worker) - before
+    return fact("processor time of the service at rest", 1000 * used / REST, "ms/s")
+
+
+def _health(stack: Stack, plan: Plan) -> Row:
+    with waiting_clients(stack, plan.crowd):
+        spread = health_milliseconds(stack, plan.health_samples)
+    stack.idle()
+    what = f"/health p99 with {plan.crowd} streams waiting"
+    note = f"median {spread.median:.1f} ms, {spread.count} looks"
+    return Row(what, "ms", (Limit(spread.p99, 50),), note)
+
+
+@contextlib.contextmanager
+def waiting_clients(stack: Stack, count: int, *, answered: bool = True) -> Iterator[None]:
+    """`count` clients in line, behind one more that is answered without end unless somebody is
+    `answered` already; all of them leave in the end."""
+    if answered:
+        stack.will_answer(stack.text_of(2000))
+    with contextlib.ExitStack() as clients:
+        for number in range(count + answered):
+            request = {**drive.chat(f"Client {number}"), "stream": True}
+            clients.enter_context(drive.ask(stack.port, request))
+        eventually(lambda: stack.service.health()["queue"]["waiting"] >= count, 60)
+        yield
+
+
+def health_milliseconds(stack: Stack, count: int) -> Spread:
+    """How long /health takes, each time on a new connection.  Raises `Broken`."""
+    times = []
+    for _ in range(count):
+        before = time.monotonic()
+        status, _ = drive.call(stack.port, "GET", "/health")
+        times.append(1000 * (time.monotonic() - before))
+        if status != 200:
+            raise drive.Broken(f"/health answered with status {status}")
+        time.sleep(BETWEEN)
+    return Spread.of(times)
