@@ -1,6 +1,7 @@
 """The service: what it is made of, and how it is started.
 
 python backend.py          from anywhere; becomes gunicorn
+python backend.py doctor   looks whether the card's program could be started, and says what helps
 gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
 """
 
@@ -35,6 +36,7 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
+from axproxy.preflight import doctor
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -121,6 +123,8 @@ def __getattr__(name: str) -> Any:
 
 def main() -> int:
     """Becomes gunicorn, so that there is one server to reason about and its signals are ours."""
+    if sys.argv[1:2] == ["doctor"]:
+        return doctor.main(sys.argv[2:])
     try:
         create_app()
     except SettingsError as error:

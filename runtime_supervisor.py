@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from axproxy.own_python import use_own_python
@@ -35,7 +36,8 @@ from axproxy.host import host_health
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.readiness import child_health, overall, why_not_ready
-from axproxy.runtime_log import RuntimeLog, RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
 
@@ -80,6 +82,8 @@ class RuntimeSupervisor:
         self._only_one.acquire()
         if self._settings.runtime_kind == "mock":
             log.warning("no card is configured: a SIMULATOR answers instead of a model")
+        else:
+            self._recipe.card.start()
         self._thread.start()
 
     def leave(self) -> None:
@@ -93,6 +97,7 @@ class RuntimeSupervisor:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._recipe.card.stop()
         self._only_one.release()
 
     def report_wedged(self, pid: int | None, reason: str) -> bool:
@@ -128,8 +133,8 @@ class RuntimeSupervisor:
     def known_window(self) -> Window | None:
         return self._recipe.known_window()
 
-    def run_times(self) -> RunTimes:
-        return self._runtime_log.run_times
+    def run_log(self) -> RunLog:
+        return self._runtime_log.run
 
     def runtime_pid(self) -> int | None:
         return self._snapshot[1].pid
@@ -196,11 +201,9 @@ class RuntimeSupervisor:
                 "load_percent": self._runtime_log.load_percent,
             },
             "tokenizer": child_health(tokenizer, now, wall),
-            "device": dict.fromkeys(
-                ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
-            ),
+            "device": self._recipe.card.device_health(),
             "host": host_health(),
-            "preflight": [],
+            "preflight": [asdict(finding) for finding in self._recipe.preflight.findings],
         }
 
     @property

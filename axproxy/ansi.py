@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours, and whatever else moves a cursor
 
 
 def plain(text: str) -> str:
-    return _COLOUR.sub("", text)
+    return _CONTROL.sub("", text)

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from axproxy.axcl_smi import AxclSmi
+from axproxy.card_monitor import CardMonitor
 from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
 from axproxy.host import host_health
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 
@@ -30,6 +33,7 @@ class AttachedUnit:
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
+        self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +44,9 @@ class AttachedUnit:
                 SMALLEST_WINDOW.context,
                 SMALLEST_WINDOW.prefill_limit,
             )
+        self._card.begin_load()  # it may be loading; its port opens when it has done so
         self._look()
+        self._card.start()
         self._thread.start()
 
     def leave(self) -> None:
@@ -50,6 +56,7 @@ class AttachedUnit:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._card.stop()
 
     def window(self) -> Window:
         return window(self._settings, None)
@@ -85,8 +92,8 @@ class AttachedUnit:
             return Unavailable("the service is being stopped; try again when it is back")
         return None
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()  # its log is somebody else's
+    def run_log(self) -> RunLog:
+        return RunLog()  # its log is somebody else's
 
     def runtime_pid(self) -> int | None:
         return None
@@ -117,9 +124,7 @@ class AttachedUnit:
             "context_length": self.window().context,
             "runtime": {**child(self._runtime_answers), "load_percent": None},
             "tokenizer": child(self._tokenizer_answers),
-            "device": dict.fromkeys(
-                ("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent")
-            ),
+            "device": self._card.device_health(),
             "host": host_health(),
             "preflight": [],
         }
@@ -132,6 +137,10 @@ class AttachedUnit:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
         self._tokenizer_answers = TokenizerClient(self._settings.tokenizer_url).answers()
+        if self._runtime_answers:
+            self._card.end_load()
+        elif before[0]:
+            self._card.begin_load()
         if before != (self._runtime_answers, self._tokenizer_answers):
             self._since = time.time()
             log.info("runtime: %s, tokenizer: %s", self._runtime_answers, self._tokenizer_answers)

@@ -17,7 +17,7 @@ from axproxy.restart import RestartPolicy
 from axproxy.states import HAS_PROCESS, Event, State, advance
 
 LAST_RUNG = (signal.SIGKILL, 5.0)
-_TROUBLE = frozenset({State.STOPPING, State.BACKOFF, State.FAILED})
+_TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
 
 
 class Verdict(Protocol):
@@ -35,8 +35,10 @@ class ChildSpec:
 
     `spawn` starts it, called by the supervisor's thread; raises `OSError` or `ValueError` with a
     sentence when it cannot.  `watch` is called right after with its pid.  `hindrance` says what
-    must go away before it may start, or `None`.  `progress` is any value that changes while it
-    gets on with starting; after `start_timeout` seconds without change it counts as stuck.
+    must go away before it may start, or `None`; an empty text means that this is not known yet.
+    `progress` is any value that changes while it gets on with starting; after `start_timeout`
+    seconds without change it counts as stuck.  `hopeless`, asked after a number of deaths in a row,
+    says why one more start cannot help, or `None`.
     `before_stop` is called once before the first signal.  `stop_ladder`, asked for then, is
     climbed rung by rung: a signal to the group, repeated every `repeat_signal` seconds, and how
     long it may take.
@@ -51,6 +53,7 @@ class ChildSpec:
     progress: Callable[[], object] = lambda: None
     before_stop: Callable[[], None] = lambda: None
     explain_exit: Callable[[int], str] = describe_exit
+    hopeless: Callable[[int], str | None] = lambda _deaths: None
     repeat_signal: float = 2.0
     policy: RestartPolicy = field(default_factory=RestartPolicy)
 
@@ -154,7 +157,7 @@ class Child:
         return Event.START if called_for and self._clear_to_start() else None
 
     def _event_in_backoff(self, may_start: bool) -> Event | None:
-        if self.spec.policy.delay(self._deaths) is None:
+        if self.spec.policy.delay(self._deaths) is None or self.spec.hopeless(self._deaths):
             return Event.GAVE_UP
         due = may_start and self._clock() >= self._alarm
         return Event.DELAY_OVER if due and self._clear_to_start() else None
@@ -163,7 +166,7 @@ class Child:
         hindrance = self.spec.hindrance()
         if hindrance and hindrance != self._hindrance:
             self._log.warning("%s: cannot start: %s", self.spec.name, hindrance)
-        self._hindrance = hindrance
+        self._hindrance = hindrance or None
         return hindrance is None
 
     def _event_of_a_process(self, may_stay: bool) -> Event | None:
@@ -264,7 +267,9 @@ class Child:
         self._alarm = self._clock() + (self.spec.policy.delay(self._deaths) or 0.0)
 
     def _enter_failed(self) -> None:
-        self._note = f"given up after {self._deaths} deaths in a row; the last: {self._note}"
+        why = self.spec.hopeless(self._deaths) or f"the last: {self._note}"
+        self._note = f"given up after {self._deaths} deaths in a row; {why}"
+        self._log.error("%s: %s", self.spec.name, self._note)
         self._deaths = 0
 
     def _enter_stopped(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,11 +12,19 @@ from signal import SIGINT, SIGTERM, Signals
 import requests
 
 from axproxy import ports
-from axproxy.axcl_smi import first_card
+from axproxy.axcl_smi import AxclSmi, device_indices
+from axproxy.axcl_smi_table import NoTable
+from axproxy.card_monitor import CardMonitor
 from axproxy.child import ChildSpec
+from axproxy.dead_card import hopeless
+from axproxy.environment import ROOT, child_environment
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
+from axproxy.preflight.checks import checks_for
+from axproxy.preflight.gate import Gate
+from axproxy.preflight.inspection import Inspection
+from axproxy.preflight.scene import Scene
 from axproxy.process import RealProcess
 from axproxy.restart import RestartPolicy
 from axproxy.runtime_client import RuntimeClient
@@ -26,8 +33,6 @@ from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.watch import NotYet, Useless, Watch
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
 SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
@@ -39,21 +44,23 @@ SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
 VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
 VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
 STOP_ANSWER_PATIENCE = 3.0  # seconds
+LOG_PATIENCE = 1.0  # seconds
 MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
-_OTHER_PORT = ", or choose another port with {}"
+_OTHER_PORT = ", or choose another port with AX650_TOKENIZER_PORT"
 
 log = logging.getLogger(__name__)
 
 
-def window(settings: Settings, logged: Window | None) -> Window:
+def window(settings: Settings, logged: Window | None, chunk: int | None = None) -> Window:
     """The window to enforce.  Settings can only make a logged one smaller: a prompt above the
-    logged limit kills the program."""
+    logged limit kills the program.  `chunk` is what the names of the model's files tell."""
     if logged is None:
         known = Window(
             settings.context_length or SMALLEST_WINDOW.context,
             settings.prefill_limit or SMALLEST_WINDOW.prefill_limit,
+            chunk or SMALLEST_WINDOW.prefill_chunk,
         )
     else:
         known = Window(
@@ -64,23 +71,10 @@ def window(settings: Settings, logged: Window | None) -> Window:
     return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
 
 
-def environment() -> dict[str, str]:
-    """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
-    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    # /etc/profile.d sets these for login shells only; a service never sees it.
-    environ["PATH"] = f"{environ.get('PATH', os.defpath)}:/usr/bin/axcl"
-    libraries = environ.get("LD_LIBRARY_PATH", "")
-    environ["LD_LIBRARY_PATH"] = f"{libraries}:/usr/lib/axcl".lstrip(":")
-    environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
-    environ["PYTHONUNBUFFERED"] = "1"
-    environ["PYTHONPATH"] = str(ROOT)
-    return environ
-
-
 def tokenizer_spec(settings: Settings) -> ChildSpec:
     client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
     port = settings.tokenizer_port
-    command, environ = _tokenizer_command(settings), environment()
+    command, environ = _tokenizer_command(settings), child_environment()
     vendor = settings.tokenizer == "vendor"
 
     def check(_: object = None) -> None:
@@ -93,7 +87,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Watch(check, check, pause=0.05),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
-        hindrance=lambda: ports.hindrance(port, _OTHER_PORT.format("AX650_TOKENIZER_PORT")),
+        hindrance=lambda: ports.hindrance(port, _OTHER_PORT),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
@@ -124,34 +118,35 @@ class RuntimeRecipe:
         self._settings = settings
         self._clock = clock
         self._mock = settings.runtime_kind == "mock"
+        self._pid = 0
+        self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
         self._logged: Window | None = None  # by an earlier run; the model has not changed since
+        self._chunk: int | None = None  # as the model's folder tells it
+        inspection = Inspection(checks_for(settings.runtime_kind))
+        self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
         self.log = RuntimeLog()
         self.interrupted = (
             False  # we have told it to stop, so what it says is not all it had to say
         )
 
     def window(self) -> Window:
-        return window(self._settings, self._logged or self.log.window)
+        return window(self._settings, self._logged or self.log.window, self._chunk)
 
     def known_window(self) -> Window | None:
         return self.window() if self._logged or self.log.window else None
 
     def spec(self) -> ChildSpec:
-        settings = self._settings
         return ChildSpec(
             name="runtime",
             spawn=self._spawn,
             watch=self._watch,
             stop_ladder=self._ladder,
-            start_timeout=settings.start_timeout,
-            # The vendor's program cannot be moved from its port.
-            hindrance=lambda: ports.hindrance(
-                settings.runtime_port,
-                _OTHER_PORT.format("AX650_RUNTIME_PORT") if self._mock else "",
-            ),
+            start_timeout=self._settings.start_timeout,
+            hindrance=self._hindrance,
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
-            explain_exit=describe_runtime_exit,
+            explain_exit=self._explain_exit,
+            hopeless=self._hopeless,
         )
 
     def command(self) -> tuple[list[str], Path | None]:
@@ -165,8 +160,8 @@ class RuntimeRecipe:
         if settings.model_path is None:
             raise ValueError("no model is configured; set AX650_MODEL_PATH")
         folder = ModelFolder.read(settings.model_path)
-        auto = settings.device == "auto"
-        device = ["--devices", first_card(settings.axcl_smi) if auto else settings.device]
+        self._chunk = folder.prefill_chunk
+        device = ["--devices", self._devices()]
         binary = str(settings.runtime_bin.resolve())
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
 
@@ -175,9 +170,38 @@ class RuntimeRecipe:
         self.log = RuntimeLog()
         self.interrupted = False
         command, folder = self.command()
-        return RealProcess(
-            command, logging.getLogger("runtime"), self.log, environ=environment(), cwd=folder
-        )
+        self.card.begin_load()
+        try:
+            process = RealProcess(
+                command,
+                logging.getLogger("runtime"),
+                self.log,
+                environ=child_environment(),
+                cwd=folder,
+            )
+        except OSError:
+            self.card.end_load()
+            raise
+        self._pid = process.pid
+        return process
+
+    def _devices(self) -> str:
+        if self._settings.device != "auto":
+            return self._settings.device
+        reading = self.card.smi.look(max_age=60.0)
+        return device_indices("auto", reading.said if reading else NoTable("busy", "a load is on"))
+
+    def _hindrance(self) -> str | None:
+        waiting = self.card.hindrance()  # or the preflight would blame our own last runtime
+        return waiting if waiting else self.preflight.hindrance()
+
+    def _explain_exit(self, status: int) -> str:
+        self.card.runtime_ended(self._pid)
+        return describe_runtime_exit(status)
+
+    def _hopeless(self, deaths: int) -> str | None:
+        sign = self.log.dead_card or self.log.run.trouble
+        return hopeless(sign, deaths, self.card.tool_number)
 
     def _watch(self, pid: int) -> Watch:
         first_answer: list[float] = []
@@ -196,24 +220,37 @@ class RuntimeRecipe:
                 )
             self._test(cancelled)
             self._raise_fault()
+            self.card.end_load()
 
-        def check_alive() -> None:
-            if not client.answers():
-                raise NotYet("OPTIONS / is not answered")
+        return Watch(check_ready, lambda: self._check_alive(client))
 
-        return Watch(check_ready, check_alive)
+    def _check_alive(self, client: RuntimeClient) -> None:
+        if self.log.run.proves_while_idle():
+            raise Useless(f"it logged: {self.log.run.trouble}")
+        if not client.answers():
+            raise NotYet("OPTIONS / is not answered")
 
     def _test(self, cancelled: Callable[[], bool]) -> None:
         if self.log.window is None:
             log.warning("the runtime did not log its window; assuming %s", self.window())
         try:
-            self_test(self._settings, self.window(), cancelled)
+            self_test(self._settings, self.window(), cancelled, self.log.run)
         except SelfTestFailed as failure:
             if isinstance(failure.__cause__, TokenizerGone):
                 raise NotYet(str(failure)) from failure  # no reason to load a model once more
             raise Useless(str(failure)) from failure
         except ClientGone:
             raise NotYet("nobody waits for it any more") from None
+        self._raise_trouble(cancelled)
+
+    def _raise_trouble(self, cancelled: Callable[[], bool]) -> None:
+        # A failing card gives a token, too; only the log tells.  A run's speed is the last that the
+        # program prints of it; until that is there our reader may be behind.
+        run, deadline = self.log.run, self._clock() + LOG_PATIENCE
+        while run.times().speed is None and self._clock() < deadline and not cancelled():
+            time.sleep(0.01)
+        if run.proves_alone():
+            raise Useless(f"it logged: {run.trouble}")
 
     def _raise_fault(self) -> None:
         if self.log.fault:

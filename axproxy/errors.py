@@ -95,6 +95,10 @@ class RuntimeMisbehaved(RuntimeFault):
     """The runtime answered something that its protocol does not know."""
 
 
+class CardFailed(RuntimeFault):
+    """The card did not compute what it was asked to, so the answer means nothing."""
+
+
 class RuntimeStalled(RuntimeFault):
     """The runtime is alive but has produced nothing for longer than its prompt explains."""
 

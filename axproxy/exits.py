@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import signal
 
+_ABORTED = "the tokenizer's answer lacked something, a layer file or an option is bad"
+_CRASHED = "the tokenizer was unreachable, or a prompt was too long for the model"
+_KILLED = "by force, or by the kernel for want of memory; during a load that can wedge the card"
+
 # What the statuses of the vendor's program mean (observed on the binary; 11 and 129 are the low
-# bytes of AXCL error codes).
+# bytes of AXCL error codes).  A shell that stands in front of it gives 128 + signal instead.
 _RUNTIME = {
     0: "it was interrupted, or its port was taken",
     1: "it did not understand its command line",
     11: "it cannot open /dev/axcl_host; is the driver loaded?",
+    126: "the file is no program for this machine",
     127: "a shared library is missing; is /usr/lib/axcl in LD_LIBRARY_PATH?",
     129: "no card is connected",
     255: "its start-up failed: the tokenizer, a model file, or the device index",
-    -signal.SIGABRT: "the tokenizer's answer lacked something, a layer file or an option is bad",
-    -signal.SIGSEGV: "the tokenizer was unreachable, or a prompt was too long for the model",
+    -signal.SIGABRT: _ABORTED,
+    128 + signal.SIGABRT: _ABORTED,
+    -signal.SIGSEGV: _CRASHED,
+    128 + signal.SIGSEGV: _CRASHED,
+    -signal.SIGKILL: _KILLED,
+    128 + signal.SIGKILL: _KILLED,
+    -signal.SIGTERM: "without unloading the model; the driver frees the card",
+    128 + signal.SIGTERM: "without unloading the model; the driver frees the card",
 }
 
 

@@ -26,13 +26,14 @@ from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.polling import PollPace, RunReader
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
-from axproxy.tokenizer_client import TokenizerClient, Trace
+from axproxy.tokenizer_client import TokenizerClient
+from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
 HEARTBEAT = 10.0  # seconds; proxies and impatient clients hang up on a stream that says nothing
-BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
 BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
@@ -46,17 +47,13 @@ class Patience:
     settle: float = 1.0  # for an accepted run to show that it has begun
 
 
-def _mark(trace: Trace) -> Mark:
-    return Mark(trace.epoch, trace.resets, trace.run)
-
-
 class Generation:
     """Iterate for text, then read `outcome`; always `close`.
 
     The caller holds the turn: nobody else may use the runtime meanwhile.  Steps raise
     `RuntimeFault` errors, `ClientGone` once `gone()` is true, and what `interrupted()` returns when
     somebody else has stopped the runtime: then its ending is not the answer's.  `control_tokens`
-    are ids that end an answer.
+    are ids that end an answer; only in `log`, the runtime's, a failing card shows (observed).
     """
 
     def __init__(
@@ -67,6 +64,7 @@ class Generation:
         *,
         control_tokens: Collection[int],
         gone: Callable[[], bool],
+        log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -77,8 +75,10 @@ class Generation:
         self._window = window
         self._control_tokens = control_tokens
         self._gone = gone
+        self._log = log or RunLog()
         self._interrupted = interrupted
         self._patience = patience or Patience()
+        self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
         self._clock = clock
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
@@ -109,7 +109,9 @@ class Generation:
         budget = self._patience.stall + prompt.tokens / PREFILL_PACE
         heard = last = told = self._clock()
         while answer.reason is None:
+            logged = self._log.logged
             pieces = self._listen()
+            self._judge(logged, pieces)
             if self._gone():
                 raise ClientGone
             if problem := self._interrupted():
@@ -128,10 +130,10 @@ class Generation:
                     yield text
                 self.held = self._now_held(prompt)
             elif now - heard > budget:
-                raise RuntimeStalled(
-                    f"no token for {now - heard:.0f} s; the runtime is stuck, try again in a few "
-                    "minutes"
-                )
+                stuck = "the runtime is stuck, try again in a few minutes"
+                raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
+        if (logged := self._log.logged) and self._reader:  # there may be more than we have read
+            self._judge(logged, self._follow_trace(self._reader, 0) if self._reader.traced else [])
         self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
@@ -140,6 +142,7 @@ class Generation:
         Raises `RuntimeStalled` when it does not become idle, `RuntimeGone` when it has died.
         """
         reader, self._reader = self._reader, None
+        self._log.end(whole=reader is None or reader.ended)
         if reader is None or reader.ended:
             return
         deadline = self._clock() + self._patience.stop
@@ -163,6 +166,7 @@ class Generation:
     def abandon(self) -> None:
         """Gives up on the runtime: `close` will not try to stop it any more."""
         self._reader = None
+        self._log.end(whole=False)
 
     @property
     def _ended(self) -> bool:
@@ -174,20 +178,21 @@ class Generation:
         return self._continued is not None
 
     def _begin(self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None) -> None:
-        self._wait_idle()
+        self._waiting.until_idle(self._poll)
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        if continuation and before and continuation.held.mark == _mark(before):
+        if continuation and before and continuation.held.mark == Mark.of(before):
             self._continued = continuation
             text = continuation.rest.text
         else:
             self._continued = None
             text = prompt.text
-            self._insist(self._runtime.reset)
+            self._waiting.until_accepted(self._runtime.reset)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         reader = RunReader(before, sha256, self._patience.settle)
+        self._log.begin(text)
 
         def ask() -> bool:
             if problem := self._interrupted():  # its stop may have come already
@@ -199,36 +204,13 @@ class Generation:
                 self._reader = None
             return accepted
 
-        self._insist(ask)
+        self._waiting.until_accepted(ask)
 
     def _now_held(self, prompt: Prompt) -> Held | None:
         reader = self._reader
         if reader is None or (mark := reader.mark) is None:
             return None
         return held_after(self._continued or prompt, reader.text, reader.have, mark)
-
-    def _wait_idle(self) -> None:
-        """Drains what is left of earlier runs; ours have ended, so a running one is a stranger's
-        (somebody else on the port), which is not ours to stop."""
-        deadline = self._clock() + self._patience.stall
-        while not self._poll().done:
-            self._pause_or_raise(0.1, deadline)
-
-    def _insist(self, ask: Callable[[], bool]) -> None:
-        """Asks until it is accepted: "llm is running" is normal while a reset is worked on."""
-        deadline = self._clock() + self._patience.stall
-        pauses = iter(BUSY_PAUSES)
-        while not ask():
-            self._pause_or_raise(next(pauses, BUSY_PAUSES[-1]), deadline)
-
-    def _pause_or_raise(self, seconds: float, deadline: float) -> None:
-        if self._gone():
-            raise ClientGone
-        if self._clock() > deadline:
-            raise RuntimeStalled(
-                "the runtime has been busy for too long; try again in a few minutes"
-            )
-        self._sleep(seconds)
 
     def _listen(self) -> list[Piece]:
         """Waits for news of the run, at most `LOOK_UP` seconds."""
@@ -255,6 +237,14 @@ class Generation:
         elif reader.nearly_ended:
             self._sleep(0.002)
         return pieces + polled
+
+    def _judge(self, logged: int, pieces: list[Piece]) -> None:
+        # `logged` is from before the pieces were asked for.  Polls show text after it was printed,
+        # the trace before; so without a trace only the end can be judged.
+        self._log.heard("".join(piece.text for piece in pieces))
+        reader = self._reader
+        if reader and (reader.traced or reader.ended):
+            self._log.check(logged)
 
     def _explain_missing_end(self, reader: RunReader) -> None:
         """Every run ends with one call for all its tokens, but for a refused prompt, whose error

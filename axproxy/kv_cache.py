@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from axproxy.fitting import Prompt
 from axproxy.runtime_log import Window
+from axproxy.tokenizer_client import Trace
 
 # At the end of a prompt: thinking is about to begin, or has been declared to be over.
 _PRIMED = re.compile(r"<think>\s*(</think>\s*)?\Z")
@@ -37,6 +38,10 @@ class Mark:
     epoch: str
     resets: int
     run: int
+
+    @classmethod
+    def of(cls, trace: Trace) -> Mark:
+        return cls(trace.epoch, trace.resets, trace.run)
 
 
 @dataclass(frozen=True)

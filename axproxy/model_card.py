@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.engine import ModelCard
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.model_folder import FAMILIES, ModelFolder, ModelFolderError
 from axproxy.settings import Settings
 from axproxy.template_probe import COMPLETION, capabilities_in
 from axproxy.tokenizer_folder import SMALL
-
-_FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 
 
 def describe_model(settings: Settings) -> ModelCard:
@@ -32,7 +30,7 @@ def describe_model(settings: Settings) -> ModelCard:
     return ModelCard(
         name=settings.model,
         path=str(folder) if folder else None,
-        family=next((family for family in _FAMILIES if lower.startswith(family)), "unknown"),
+        family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
         quantization="W8A16" if folder else "none",
         size=sum(path.stat().st_size for path in files),
@@ -44,6 +42,12 @@ def describe_model(settings: Settings) -> ModelCard:
         vocabulary=compiled.embedding_rows if compiled else None,
         capabilities=_capabilities(settings),
     )
+
+
+def _family(name: str, compiled: ModelFolder | None) -> str:
+    """By the name that clients use, else by what the folder tells."""
+    by_name = next((family for family in FAMILIES if name.startswith(family)), None)
+    return by_name or (compiled.family if compiled else "unknown")
 
 
 def _capabilities(settings: Settings) -> tuple[str, ...]:

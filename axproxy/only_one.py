@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
+
+_NAME = "ax650-supervisor-{}"
 
 
 class AlreadySupervised(Exception):
     """Another supervisor holds the runtime's port."""
+
+
+def is_held(port: int, root: Path = Path("/")) -> bool:
+    """Whether a supervisor looks after `port`; asking takes nothing from it.  `root` is where
+    /proc lies."""
+    try:
+        names = (root / "proc" / "net" / "unix").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.endswith(f" @{_NAME.format(port)}") for line in names)
 
 
 class OnlyOne:
@@ -15,7 +28,7 @@ class OnlyOne:
     shared by all users, and free again the moment its holder dies, however it dies."""
 
     def __init__(self, port: int) -> None:
-        self._name = f"\0ax650-supervisor-{port}"
+        self._name = "\0" + _NAME.format(port)
         self._port = port
         self._socket: socket.socket | None = None
 

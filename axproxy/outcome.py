@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from axproxy.messages import FinishReason
-from axproxy.runtime_log import RunTimes
+from axproxy.run_log import RunTimes
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,11 @@ def hindrance(port: int, remedy: str = "") -> str | None:
     return f"port {port} is held by {names}; stop it{remedy}"
 
 
-def strangers(port: int, pid: int) -> list[Holder]:
-    """The listeners on `port` that are neither `pid` nor one of its descendants."""
+def strangers(port: int, pid: int | None) -> list[Holder]:
+    """The listeners on `port` that are neither `pid` nor one of its descendants; all of them when
+    there is no such process."""
+    if pid is None:
+        return holders(port)
     try:
         family = {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.Error:

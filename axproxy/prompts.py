@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from axproxy.chat_template import ChatTemplate
@@ -12,6 +13,8 @@ from axproxy.fitting import Prompt, fit
 from axproxy.json_form import instructed
 from axproxy.messages import ChatRequest, Message
 from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
+
+_QUESTION = "a-question-that-nobody-asked"
 
 
 class Prompts:
@@ -45,9 +48,26 @@ class Prompts:
         except (PromptTooLong, RecursionError):  # no schema is worth the question
             return self._fitted(request, instructed(request.messages, "json"), limit)
 
-    def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:
+    def beginning(self, request: ChatRequest) -> Prompt | None:
+        """What the prompts of requests like this one begin with, whatever is asked: the system's
+        words and the tools.  `None` where that is nothing, or not known."""
+        before = tuple(takewhile(lambda turn: turn.role == "system", request.messages))
+        if request.raw or request.context or request.format is not None:
+            return None
+        if not (before or request.tools):
+            return None
+        turns = (*before, Message("user", _QUESTION))
+        text, _, _ = self._template.render(turns, self._variables(request)).partition(_QUESTION)
+        # The question's own turn stays out: its first token is where the rest of a prompt begins.
+        text = text[: max(text.rfind(end) for end in self.turn_ends)]
+        return Prompt(text, self._tokenizer.count(text)) if text else None
+
+    def _variables(self, request: ChatRequest) -> dict[str, Any]:
         # Templates ask whether there are tools at all: an empty list would still begin a section.
-        variables = {"tools": request.tools or None, "enable_thinking": bool(request.think)}
+        return {"tools": request.tools or None, "enable_thinking": bool(request.think)}
+
+    def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:
+        variables = self._variables(request)
 
         def render(messages: Sequence[Message]) -> str:
             if request.raw:

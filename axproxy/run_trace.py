@@ -26,6 +26,7 @@ class RunTrace:
         self._changed = threading.Condition()
         self._version = 0
         self._resets = 0
+        self._reset_tokens = 0
         self._run = 0
         # A run may be under way whose /encode was answered by our predecessor.
         self._tally = RunTally(0, "", from_start=False)
@@ -67,10 +68,11 @@ class RunTrace:
             self._tell()
         return "".join(pieces) + dangling
 
-    def reset(self) -> None:
-        """The runtime forgets its conversation."""
+    def reset(self, tokens: int = 0) -> None:
+        """The runtime forgets its conversation, and begins one with so many tokens."""
         with self._changed:
             self._resets += 1
+            self._reset_tokens = tokens
             self._tell()
 
     def read(self, *, after: int, run: int, have: int, wait: float) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class RunTrace:
             return {
                 "version": self._version,
                 "resets": self._resets,
+                "reset_tokens": self._reset_tokens,
                 "run": self._run,
                 "prompt_sha256": self._tally.prompt_sha256,
                 "prompt_tokens": self._tally.prompt_tokens,

@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from axproxy.control_tokens import MARK
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
 
@@ -80,9 +81,13 @@ class RuntimeClient:
     def close(self) -> None:
         self._session.close()
 
-    def reset(self) -> bool:
-        """Empties the KV cache; queued, not done, when this returns.  False while it is busy."""
-        return self._accepted("/api/reset", {})
+    def reset(self, beginning: str = "") -> bool:
+        """Empties the KV cache, and fills it with the `beginning` of prompts to come; queued, not
+        done, when this returns.  False while it is busy."""
+        # What is sent goes on to the tokenizer; the MARK tells it that this is not the system
+        # prompt which the program brings along.
+        body = {"system_prompt": MARK + beginning} if beginning else {}
+        return self._accepted("/api/reset", body)
 
     def generate(self, prompt: str, sampling: Sampling) -> bool:
         """Queues a run on the present cache.  False while it is busy."""

@@ -1,8 +1,8 @@
 """What the vendor's program says about itself on its output while it loads.
 
-Only what it prints before it serves is believed: afterwards prompts and answers stand between its
-log lines, and a model can print anything (observed on the vendor's binary).  Of that, nothing but
-the times of a run is read, as a hint.
+Only what it prints before it serves is believed here: afterwards prompts and answers stand between
+its log lines, and a model can print anything (observed on the vendor's binary); that is read by
+axproxy.run_log.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 
 from axproxy.ansi import plain
+from axproxy.dead_card import DEAD
+from axproxy.run_log import RunLog
 
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
 _PROGRESS = re.compile(r"(\d{1,3})% \| .*?\| +\d+ / +\d+ \[.*?count/s\]")
@@ -19,14 +21,12 @@ _NUMBER = {
     "prefill_limit": re.compile(r"\]: prefill_max_token_num : (\d+)"),
     "prefill_chunk": re.compile(r"\]: prefill_token_num : (\d+)"),
 }
-_FIRST_TOKEN = re.compile(r"\]: ttft: (\d+\.\d+) ms")
-_SPEED = re.compile(r"\]: hit eos,avg (\d+\.\d+) token/s")
 _SERVING = re.compile(r"Server running on port \d+\.\.\.")
 
-# Lines after which the program is of no use, even where it goes on and says "ok".
+# Lines after which the program is of no use, even where it goes on and says "ok"; so are those of a
+# dead card.
 _FATAL = re.compile(
-    r"AX_ENGINE_CreateHandle|Decode api\(\d+\) response failed|request ports from device"
-    r"|device \d+ is dead|axcl_Init\(-?\d+\) failed|Get AXCL device failed|Set AXCL device failed"
+    r"axcl_Init\(-?\d+\) failed|AXCLWorker initialization timeout"
     r"|Invalid AXCL device id|AXCLWorker exit|init (post )?axmodel\(.*\) failed"
     r"|(lLaMa|tokenizer|embed_selector)\.Init.* failed|embed file\(.*\)|not equal token_num"
     r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "
@@ -50,15 +50,6 @@ class Window:
         return self.context - prompt_tokens + 1
 
 
-@dataclass(frozen=True)
-class RunTimes:
-    """What the program says of its latest run, as far as it has got: the time to the first token in
-    seconds, and tokens per second after it.  A hint, for a model can print such lines, too."""
-
-    first_token: float | None = None
-    speed: float | None = None
-
-
 class RuntimeLog:
     """Fed line by line by one thread; read by any."""
 
@@ -66,18 +57,21 @@ class RuntimeLog:
         self.load_percent: int | None = None
         self.window: Window | None = None
         self.fault: str | None = None  # the first line that says why it cannot work
+        self.dead_card: str | None = None  # the first sign of one
         self.serving = False
-        self.run_times = RunTimes()
+        self.run = RunLog()
         self._numbers: dict[str, int] = {}
 
     def feed(self, line: str) -> None:
         """One complete line, colours and all."""
         if self.serving:
-            self._time_run(line)
+            self.run.feed(line)
             return
         self.glimpse(line)
         said = plain(line).strip()
-        if self.fault is None and _FATAL.search(said):
+        if dead := DEAD.search(said):
+            self.dead_card = self.dead_card or dead[0]
+        if self.fault is None and (dead or _FATAL.search(said)):
             self.fault = said
         for name, pattern in _NUMBER.items():
             if found := pattern.search(said):
@@ -86,13 +80,6 @@ class RuntimeLog:
             self.serving = True
             self.load_percent = 100
             self._settle_window()
-
-    def _time_run(self, line: str) -> None:
-        # Streamed text has no line ends, so these may stand in mid-line.
-        if found := _FIRST_TOKEN.search(line):
-            self.run_times = RunTimes(first_token=float(found[1]) / 1000)
-        elif found := _SPEED.search(line):
-            self.run_times = RunTimes(self.run_times.first_token, float(found[1]))
 
     def glimpse(self, unfinished: str) -> None:
         """A line still being written: the progress bar ends only when it is drawn again."""

@@ -9,6 +9,7 @@ from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts import Prompts
+from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
@@ -19,8 +20,11 @@ class SelfTestFailed(Exception):
     """The runtime serves HTTP but does not generate."""
 
 
-def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool]) -> None:
-    """Runs one short generation and leaves the runtime idle.
+def self_test(
+    settings: Settings, window: Window, cancelled: Callable[[], bool], log: RunLog | None = None
+) -> None:
+    """Runs one short generation and leaves the runtime idle.  `log` is the runtime's, which may
+    show that the token means nothing.
 
     Nobody else may use the runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once
     `cancelled()` is true.
@@ -34,6 +38,7 @@ def self_test(settings: Settings, window: Window, cancelled: Callable[[], bool])
             window,
             control_tokens=(),
             gone=cancelled,
+            log=log,
             patience=Patience(stall=settings.stall_timeout),
         )
         try:

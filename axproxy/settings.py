@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axproxy.durations import FOREVER, parse_keep_alive
+from axproxy.preflight.check_names import CHECK_NAMES
 
 RuntimeKind = Literal["vendor", "mock", "attach"]
 
@@ -35,6 +36,16 @@ def words(value: str) -> tuple[str, ...]:
 
 def names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def check_names(value: str) -> tuple[str, ...]:
+    given = names(value)
+    for name in given:
+        if name not in CHECK_NAMES:
+            near = difflib.get_close_matches(name, CHECK_NAMES, n=1, cutoff=0.5)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"names of checks: {', '.join(CHECK_NAMES)}{hint}")
+    return given
 
 
 def path(value: str) -> Path:
@@ -116,10 +127,11 @@ class Settings:
     max_queue: int = setting("MAX_QUEUE", whole(0, 10_000), 64)
     start_timeout: float = setting("START_TIMEOUT", positive_seconds, 300.0)
     stall_timeout: float = setting("STALL_TIMEOUT", positive_seconds, 60.0)
+    warm_prompt: str = setting("WARM_PROMPT", one_of("on", "off"), "on")
     keep_alive: float = setting("KEEP_ALIVE", time_span, FOREVER)
     min_cma_mb: int = setting("MIN_CMA_MB", whole(0, 1_000_000), 16)
     cma_check: str = setting("CMA_CHECK", one_of("warn", "fail", "off"), "warn")
-    preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", names, ())
+    preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", check_names, ())
     api_key: str | None = setting("API_KEY", text, None)
     origins: tuple[str, ...] = setting("ORIGINS", names, ())
     log_level: str = setting("LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")
@@ -134,6 +146,12 @@ class Settings:
             return "vendor" if self.model_path else "mock"
         kinds: dict[str, RuntimeKind] = {"vendor": "vendor", "mock": "mock", "attach": "attach"}
         return kinds[self.runtime]
+
+    @property
+    def own_url(self) -> str:
+        """Where this machine reaches the service."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def runtime_url(self) -> str:

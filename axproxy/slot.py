@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from axproxy.engine import Gone
 from axproxy.errors import (
+    CardFailed,
     PromptTooLong,
     ProxyError,
     Restarting,
@@ -16,15 +18,15 @@ from axproxy.errors import (
     RuntimeStalled,
 )
 from axproxy.fitting import Prompt
-from axproxy.generation import Generation, Patience
-from axproxy.kv_cache import Continuation, Held
+from axproxy.generation import PREFILL_PACE, Generation, Patience
+from axproxy.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import RunTimes
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Unit
+from axproxy.waiting import Waiting
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
 
@@ -54,11 +56,16 @@ class Slot:
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
         patience: Patience,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._unit = unit
         self._tokenizer = tokenizer
         self._connect = connect
         self._patience = patience
+        self._clock = clock
+        self._sleep = sleep
         self._held: Held | None = None
         self.hits = 0
         self.misses = 0
@@ -88,13 +95,40 @@ class Slot:
                 log.warning("the answer had not begun and is tried again: %s", error.message)
             self._unit.wait_ready(task.gone, RESTART_HOLD)
 
+    @property
+    def held(self) -> Held | None:
+        """What the cache holds, where that is known."""
+        return self._held
+
+    def warm(self, beginning: Prompt) -> None:
+        """Empties the cache and reads a `beginning` of prompts into it.
+
+        Raises `ProxyError`; then the cache is empty or not known, which the next reset mends.
+        """
+        self._held = None
+        runtime = self._connect()
+        reading = beginning.tokens / PREFILL_PACE
+        patience = self._patience.stall + reading
+        waiting = Waiting(lambda: False, patience, self._clock, self._sleep)
+        try:
+            waiting.until_idle(runtime.poll)
+            before = self._tokenizer.trace()
+            waiting.until_accepted(lambda: runtime.reset(beginning.text))
+            after = self._tokenizer.trace(before.version, wait=self._patience.settle)
+            waiting.until_idle(runtime.poll)
+        finally:
+            runtime.close()
+        ours = Mark.of(after) == replace(Mark.of(before), resets=before.resets + 1)
+        if ours and after.reset_tokens == beginning.tokens:
+            self._held = Held((Segment(beginning.text),), beginning.tokens, Mark.of(after))
+
     def _attempt(
         self,
         task: Task,
         prompts: Prompts,
         texts_of: Callable[[Generation], Generator[str, None, None]],
     ) -> Generator[str | Outcome, None, None]:
-        pid, earlier = self._unit.runtime_pid(), self._unit.run_times()
+        pid, runs = self._unit.runtime_pid(), self._unit.run_log()
         runtime = self._connect()
         generation = Generation(
             runtime,
@@ -102,13 +136,19 @@ class Slot:
             self._unit.window(),
             control_tokens=prompts.end_tokens,
             gone=task.gone,
+            log=runs,
             interrupted=self._unit.interruption,
             patience=self._patience,
+            clock=self._clock,
+            sleep=self._sleep,
         )
         try:
             yield from texts_of(generation)
         except RuntimeGone as error:
             raise self._death(pid) from error
+        except CardFailed as error:
+            self._unit.report_wedged(pid, error.message)
+            raise
         except RuntimeStalled as error:
             if self._unit.report_wedged(pid, error.message):
                 generation.abandon()  # it would not hear a stop either
@@ -122,8 +162,7 @@ class Slot:
         self._held = generation.held
         self.hits += generation.continued
         self.misses += not generation.continued
-        times = self._unit.run_times()
-        yield generation.outcome.refined(RunTimes() if times is earlier else times)
+        yield generation.outcome.refined(runs.times())
 
     def _continuation(self, prompt: Prompt, prompts: Prompts) -> Continuation | None:
         """How to go on from what the cache holds, if that is where the prompt begins."""

@@ -62,8 +62,7 @@ def main() -> int:
     service = subprocess.Popen(command, env=environ, process_group=0)
     family: list[psutil.Process] = []
     try:
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-        base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+        base = settings.own_url
         wait_until_ready(service, base)
         family = psutil.Process(service.pid).children(recursive=True)
         ask(base, settings.model, arguments.question)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
+from axproxy.control_tokens import MARK
 from axproxy.run_trace import RunTrace
 from axproxy.text_tokenizer import TextTokenizer, Untokenizable
 
@@ -70,10 +71,7 @@ class TokenizerAnswers:
             case "/decode":
                 return {"text": self._decode(request)}
             case "/reset":
-                # Zero tokens: the whole prompt, system message included, comes with /encode.
-                # Never exactly one: that overruns device memory (observed).
-                self._trace.reset()
-                return {"token_ids": []}
+                return {"token_ids": self._reset(request)}
             case "/count":
                 return {"tokens": self._tokenizer.count(_text(request))}
             case "/tokenize":
@@ -92,6 +90,20 @@ class TokenizerAnswers:
             case "/reset":
                 return {"token_ids": []}
         return {"error": "the tokenizer failed; its log says why"}
+
+    def _reset(self, request: Mapping[str, Any]) -> list[int]:
+        # Zero tokens: the whole prompt, system message included, comes with /encode.  Unless it
+        # is the proxy, known by its MARK, that wants a beginning of prompts to be in the cache.
+        text, ids = request.get("system_prompt"), []
+        if isinstance(text, str) and text.startswith(MARK):
+            try:
+                ids = self._tokenizer.encode(text)
+            except Untokenizable as error:
+                log.warning("a beginning cannot be tokenized (%s)", error)
+        if len(ids) == 1:
+            ids = []  # one token alone overruns device memory (observed)
+        self._trace.reset(len(ids))
+        return ids
 
     def _encode(self, request: Mapping[str, Any]) -> Answer:
         text = request.get("text")

@@ -47,15 +47,17 @@ class Trace:
     """The runtime's latest run, as its tokenizer sees it.
 
     `run` counts the runs of this `epoch`, 0 before the first.  `tokens` are the sampled ones from
-    number `have` on.  With `undecided`, they are the whole answer if the runtime is idle; if it is
-    not, the next call tells.  `dangling` is U+FFFD when the whole answer ends within a character;
-    `faithful`: the text is all that the tokens stand for.
-    `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not seen or broken.
+    number `have` on; `reset_tokens` is what the last reset left in the cache.  With `undecided`,
+    they are the whole answer if the runtime is idle; if it is not, the next call tells.  `dangling`
+    is U+FFFD when the whole answer ends within a character; `faithful`: the text is all that the
+    tokens stand for.  `prompt_sha256` is that of the prompt's UTF-8, empty when its /encode was not
+    seen or broken.
     """
 
     epoch: str
     version: int
     resets: int
+    reset_tokens: int
     run: int
     prompt_sha256: str
     prompt_tokens: int

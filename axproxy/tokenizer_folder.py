@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from axproxy.model_statement import ModelStatementError, find_statement, read_statement
+
 VOCABULARY = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
@@ -30,13 +32,15 @@ class FolderContent:
 
 
 def find_folder(model_path: Path) -> Path:
-    """The folder with the model's tokenizer.json: the model's own, else a `*tokenizer*` folder in
-    it, else one beside it.
+    """The folder with the model's tokenizer.json: the one that `ax650.toml` states, else the
+    model's own, else a `*tokenizer*` folder in it, else one beside it.
 
     AXERA ships several (`qwen2.5_tokenizer`, `qwen3_tokenizer`); the one that the script next to
     it is named after (`qwen3_tokenizer_uid.py`) or that the model's name contains is the right
     one.  Raises TokenizerFolderError when there is none, or no telling which.
     """
+    if stated := _stated_folder(model_path):
+        return stated
     if (model_path / VOCABULARY).is_file():
         return model_path
     for place in (model_path, model_path.absolute().parent):
@@ -68,6 +72,17 @@ def read_folder(folder: Path) -> FolderContent:
         bos_token=_token(config.get("bos_token")),
         chat_template=_read_template(folder / TEMPLATE) or _template(config.get("chat_template")),
     )
+
+
+def _stated_folder(model_path: Path) -> Path | None:
+    try:
+        place = find_statement(model_path)
+        stated = read_statement(place).tokenizer if place else None
+    except OSError:
+        return None
+    except ModelStatementError as error:
+        raise TokenizerFolderError(str(error)) from error
+    return (place / stated).resolve() if place and stated else None
 
 
 def _kinship(folder: Path, model_path: Path) -> tuple[bool, int]:

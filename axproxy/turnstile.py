@@ -43,11 +43,10 @@ class Turnstile:
 
         Raises `Busy` at once when the line is full, and `ClientGone` when `gone` says so.
         """
+        if ticket := self.admit_at_once():
+            return ticket
         place = object()
         with self._moved:
-            if not self._busy and not self._line:
-                self._busy = True
-                return Ticket(self)
             if len(self._line) >= self._places:
                 raise Busy("server busy, please try again.  maximum pending requests exceeded")
             self._line.append(place)
@@ -59,6 +58,14 @@ class Turnstile:
                 self._moved.notify_all()  # whoever is first now may be able to go
             raise
         return Ticket(self)
+
+    def admit_at_once(self) -> Ticket | None:
+        """`None` when somebody is served or waits."""
+        with self._moved:
+            if self._busy or self._line:
+                return None
+            self._busy = True
+            return Ticket(self)
 
     def _wait(self, place: object, gone: Callable[[], bool]) -> None:
         while True:

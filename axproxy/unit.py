@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from axproxy.engine import Gone
 from axproxy.errors import ProxyError
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
 
 
 class Unit(Protocol):
@@ -31,8 +32,8 @@ class Unit(Protocol):
         """Raises `ProxyError` when they will not become ready, or are being restarted for longer
         than `hold` seconds; `ClientGone` when `gone()`."""
 
-    def run_times(self) -> RunTimes:
-        """What the runtime says of its latest run."""
+    def run_log(self) -> RunLog:
+        """What the runtime process that runs now logs about its answers."""
 
     def runtime_pid(self) -> int | None: ...
 

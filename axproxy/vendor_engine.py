@@ -33,6 +33,7 @@ from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
 from axproxy.unit import Unit
+from axproxy.warmer import Warmer
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +70,13 @@ class VendorEngine:
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
+        self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
     def start(self) -> None:
         self._unit.start()
         self._keeper.start()
+        if self._settings.warm_prompt == "on":
+            self._warmer.start()
 
     def leave(self, grace: float) -> None:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
@@ -85,6 +89,7 @@ class VendorEngine:
     def stop(self) -> None:
         """Returns when the processes that we started are gone."""
         self._residency.stop()
+        self._warmer.stop()
         self._unit.stop()
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
@@ -182,6 +187,7 @@ class VendorEngine:
                             yield event
             finally:
                 ticket.give_back()
+            self._warmer.answered(job.request)
         finally:
             self._residency.end(job.request.keep_alive)
         yield finished

@@ -68,7 +68,7 @@ class Card:
         self.alive = True
         self.running = False
         self.stop_asked = False
-        self.queued: deque[str | None] = deque()  # a prompt, or None for a reset
+        self.queued: deque[tuple[str, str]] = deque()  # "reset" or "run", and with what text
         self.text = ""
         self.prompts: list[str] = []
         self.cache = ""  # what the model would see, were it asked to go on
@@ -107,15 +107,15 @@ class Card:
     # The worker: yields how long the next step takes.
 
     def _work(self) -> Iterator[float]:
-        job = self.queued.popleft()
+        kind, text = self.queued.popleft()
         self.running = True
-        if job is None:
+        if kind == "reset":
             if self.traced and not self.tokenizer_down:
-                self.trace_of_runs.reset()
-            self.cache = ""
+                self.trace_of_runs.reset(len(text))
+            self.cache = text
             yield self.times.encode
         else:
-            yield from self._run(job)
+            yield from self._run(text)
         self.running = False
 
     def _run(self, prompt: str) -> Iterator[float]:
@@ -173,16 +173,16 @@ class Card:
         if not self.alive:
             raise RuntimeGone("refused")
 
-    def reset(self) -> bool:
-        return self._accept(None)
+    def reset(self, beginning: str = "") -> bool:
+        return self._accept(("reset", beginning))
 
     def generate(self, prompt: str, sampling: object) -> bool:
-        accepted = self._accept(prompt)
+        accepted = self._accept(("run", prompt))
         if accepted:
             self.sampling.append(sampling)
         return accepted
 
-    def _accept(self, job: str | None) -> bool:
+    def _accept(self, job: tuple[str, str]) -> bool:
         self._call()
         if self.running:
             return False

@@ -20,7 +20,8 @@ from axproxy.errors import (
 from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Outcome, Patience
 from axproxy.messages import Limits, Sampling
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunTimes
+from axproxy.runtime_log import Window
 from tests.simulated import END, Card, Times, spell
 
 PROMPT = Prompt("why?", 4)

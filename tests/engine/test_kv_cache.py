@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.fitting import Prompt
-from axproxy.generation import Generation, Patience
+from axproxy.generation import Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts import Prompts
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
 from axproxy.slot import Slot, Task
 from tests.simulated import HOLE, Card, spell
 
@@ -100,8 +101,8 @@ class OneCard:
     def runtime_pid(self) -> int:
         return 1
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()
+    def run_log(self) -> RunLog:
+        return RunLog()
 
     def interruption(self) -> None:
         return None
@@ -119,7 +120,9 @@ class Talk:
     def __init__(self, card: Card) -> None:
         self.card = card
         self.prompts = Prompts(card, card.info())
-        self.slot = Slot(OneCard(card), card, lambda: card, Patience())
+        self.slot = Slot(
+            OneCard(card), card, lambda: card, Patience(), clock=card.clock, sleep=card.sleep
+        )
 
     def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:
         request = ChatRequest(tuple(Message(*turn) for turn in turns))
@@ -130,19 +133,6 @@ class Talk:
 
     def rendered(self, request: ChatRequest) -> Prompt:
         return self.prompts.fitted(request, WINDOW.prefill_limit)
-
-
-@pytest.fixture(autouse=True)
-def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_virtual_time(monkeypatch)
-
-
-def put_on_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
-        return Generation(runtime, tokenizer, window, **how)
-
-    monkeypatch.setattr("axproxy.slot.Generation", on_the_cards_clock)
 
 
 def user(text: str) -> tuple[str, str]:
@@ -259,6 +249,40 @@ def test_half_an_answer_is_never_begun_again() -> None:
     assert len(talk.card.prompts) == 1
 
 
+def test_a_beginning_that_was_warmed_is_not_sent_again() -> None:
+    talk = Talk(Card([spell("Hello")]))
+    before = ("system", "Be kind.")
+    request = ChatRequest((Message(*before), Message("user", "Hi")))
+    beginning = talk.prompts.beginning(request)
+    assert beginning
+    assert beginning.text == "<|im_start|>system\nBe kind."
+    talk.slot.warm(beginning)
+    talk.ask(before, user("Hi"))
+
+    assert talk.card.prompts[0].startswith("<|im_end|>\n<|im_start|>user\nHi")
+    assert talk.card.seen[0] == talk.wanted
+    assert talk.slot.hits == 1
+
+
+def test_a_beginning_that_somebody_displaced_is_not_believed_in() -> None:
+    talk = Talk(Card([spell("Hello")]))
+    talk.slot.warm(Prompt("<|im_start|>system\nBe kind.", 27))
+    talk.card.reset()
+    talk.card.advance(1)
+    talk.ask(("system", "Be kind."), user("Hi"))
+
+    assert talk.card.seen[0] == talk.wanted
+    assert talk.slot.hits == 0
+
+
+def test_requests_without_system_and_tools_have_no_beginning_in_common() -> None:
+    prompts = Talk(Card()).prompts
+    hi = Message("user", "Hi")
+
+    assert prompts.beginning(ChatRequest((hi,))) is None
+    assert prompts.beginning(ChatRequest((Message("system", "x"), hi), raw=True)) is None
+
+
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].lstrip() }}<|im_end|>\n"
 FORGETFUL = f"{{% for m in messages %}}{TURN}{{% endfor %}}<|im_start|>assistant{{{{ '\\n' }}}}"
 WORDS = st.text("ab", max_size=3)
@@ -269,7 +293,7 @@ STEP = st.fixed_dictionaries(
         "goes_on": st.integers(0, 3).map(bool),
         "limits": st.sampled_from([Limits()] * 4 + [Limits(max_tokens=2), Limits(stop=("b",))]),
         "leaves_after": st.sampled_from([None] * 4 + [0.02, 0.09]),
-        "before": st.sampled_from([None] * 6 + ["runtime", "tokenizer", "stranger"]),
+        "before": st.sampled_from([None] * 6 + ["runtime", "tokenizer", "stranger", "warmth"]),
     }
 )
 
@@ -280,29 +304,29 @@ def without_thoughts(text: str) -> str:
 
 @given(steps=st.lists(STEP, min_size=2, max_size=6))
 def test_the_model_always_sees_the_prompt_of_the_request(steps: list[dict[str, Any]]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        put_on_virtual_time(patch)
-        card = Card([spell("Hello")], template=FORGETFUL)
-        talk = Talk(card)
-        history: list[tuple[str, str]] = []
-        for step in steps:
-            match step["before"]:
-                case "runtime":
-                    card.restart()
-                case "tokenizer":
-                    card.restart_tokenizer()
-                case "stranger":
-                    card.generate("somebody else", None)
-                    card.advance(10)
-            thought, words = step["answer"]
-            card.answers = [spell(thought + words)]
-            history = [*history, user(step["says"])] if step["goes_on"] else [user(step["says"])]
-            leaves_at = card.now + (step["leaves_after"] or 1e9)
-            runs, heard = len(card.seen), ""
-            with contextlib.suppress(ClientGone):
-                heard = talk.ask(
-                    *history, limits=step["limits"], gone=lambda at=leaves_at: card.now >= at
-                )
-            if len(card.seen) > runs:
-                assert without_thoughts(card.seen[-1]) == talk.wanted
-            history.append(said(heard.split("</think>")[-1].lstrip()))
+    card = Card([spell("Hello")], template=FORGETFUL)
+    talk = Talk(card)
+    history: list[tuple[str, str]] = []
+    for step in steps:
+        match step["before"]:
+            case "runtime":
+                card.restart()
+            case "tokenizer":
+                card.restart_tokenizer()
+            case "warmth":
+                talk.slot.warm(Prompt("<|im_start|>user\na", 17))
+            case "stranger":
+                card.generate("somebody else", None)
+                card.advance(10)
+        thought, words = step["answer"]
+        card.answers = [spell(thought + words)]
+        history = [*history, user(step["says"])] if step["goes_on"] else [user(step["says"])]
+        leaves_at = card.now + (step["leaves_after"] or 1e9)
+        runs, heard = len(card.seen), ""
+        with contextlib.suppress(ClientGone):
+            heard = talk.ask(
+                *history, limits=step["limits"], gone=lambda at=leaves_at: card.now >= at
+            )
+        if len(card.seen) > runs:
+            assert without_thoughts(card.seen[-1]) == talk.wanted
+        history.append(said(heard.split("</think>")[-1].lstrip()))

@@ -14,6 +14,7 @@ import pytest
 from axproxy.engine import Loaded
 from axproxy.errors import (
     Busy,
+    CardFailed,
     ClientGone,
     GaveUp,
     PromptTooLong,
@@ -27,7 +28,8 @@ from axproxy.errors import (
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.model_card import describe_model
-from axproxy.runtime_log import RunTimes, Window
+from axproxy.run_log import RunLog
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.vendor_engine import VendorEngine
 from tests.simulated import Card, Times, spell
@@ -42,6 +44,8 @@ class FakeUnit:
         self.stopped_from_outside: ProxyError | None = None
         self.wedged: list[str] = []
         self.calls: list[str] = []
+        self.log = RunLog()
+        self.chunk = 128
 
     def start(self) -> None:
         self.calls.append("start")
@@ -61,7 +65,7 @@ class FakeUnit:
             raise self.problem
 
     def window(self) -> Window:
-        return Window(context=300, prefill_limit=200)
+        return Window(context=300, prefill_limit=200, prefill_chunk=self.chunk)
 
     def known_window(self) -> Window | None:
         return self.window()
@@ -72,8 +76,8 @@ class FakeUnit:
     def not_ready(self) -> ProxyError | None:
         return self.problem
 
-    def run_times(self) -> RunTimes:
-        return RunTimes()
+    def run_log(self) -> RunLog:
+        return self.log
 
     def runtime_pid(self) -> int:
         return 4711
@@ -129,7 +133,8 @@ def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     real = slot.Generation
 
     def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        return real(runtime, tokenizer, window, **how, clock=runtime.clock, sleep=runtime.sleep)
+        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
+        return real(runtime, tokenizer, window, **how)
 
     monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
 
@@ -304,6 +309,17 @@ def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
     with pytest.raises(RuntimeStalled):
         bench.events()
     assert len(bench.unit.wedged) == 1
+    assert not bench.engine.health()["queue"]["answering"]
+
+
+def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error() -> None:
+    bench = Bench(Card([spell("abcdef")]))
+    bench.unit.log.feed("[2025-11-09 08:46:00.029][1][W][device manager]: device 1 is dead")
+
+    with pytest.raises(CardFailed, match="device 1 is dead"):
+        bench.events()
+    assert "the card failed while answering" in bench.unit.wedged[0]
+    assert bench.card.idle
     assert not bench.engine.health()["queue"]["answering"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.model_folders import published_model, sparse
 from tests.service import ROOT, Start, run
 from tests.waiting import eventually
 
@@ -21,34 +21,13 @@ printf '%s\\n' "$@" > "$0.flags"; pwd > "$0.cwd"
 exec {python} {mock} --port {port} --load-seconds 0.1 --tokens-per-second 300 "$@"
 """
 
+# A wrapper is no program of the vendor's, and there is no card where tests run.
+NO_CARD = "binary,pcie,driver,device-node,kernel-log,card,device-id,cmm"
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model folder as the vendor publishes it, empty files and all."""
-    folder = tmp_path / "repo" / "qwen3-0.6b-ax650"
-    folder.mkdir(parents=True)
-    for layer in range(28):
-        (folder / f"qwen3_p128_l{layer}_together.axmodel").touch()
-    (folder / "qwen3_post.axmodel").touch()
-    with (folder / "model.embed_tokens.weight.bfloat16.bin").open("wb") as table:
-        table.truncate(151936 * 1024 * 2)
-    (folder.parent / "post_config.json").write_text(
-        json.dumps(
-            {
-                "enable_temperature": False,
-                "temperature": 0.9,
-                "enable_repetition_penalty": False,
-                "repetition_penalty": 1.2,
-                "penalty_window": 20,
-                "enable_top_p_sampling": False,
-                "top_p": 0.8,
-                "enable_top_k_sampling": True,
-                "top_k": 1,
-            }
-        )
-    )
-    shutil.copytree(ROOT / "axproxy" / "small_tokenizer", folder.parent / "qwen3_tokenizer")
-    return folder
+    return published_model(tmp_path / "repo")
 
 
 def test_the_program_is_launched_with_the_flags_of_its_model_folder(
@@ -61,6 +40,7 @@ def test_the_program_is_launched_with_the_flags_of_its_model_folder(
         wait=False,
         AX650_MODEL_PATH=str(model),
         AX650_RUNTIME_BIN="./main_api_axcl_aarch64",
+        AX650_PREFLIGHT_SKIP=NO_CARD,
         AX650_AXCL_SMI=str(tmp_path / "no-such-axcl-smi"),
         folder=tmp_path,
     )
@@ -130,6 +110,7 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
         AX650_MODEL_PATH=str(model),
         AX650_RUNTIME_BIN=str(tmp_path / "not-there"),
         AX650_AXCL_SMI=str(tmp_path / "no-such-axcl-smi"),
+        AX650_PREFLIGHT_SKIP=NO_CARD.removeprefix("binary,"),
     )
     note = eventually(lambda: service.listening() and service.health()["runtime"]["note"])
 
@@ -143,3 +124,57 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
 
     eventually(lambda: "not-there is not there" in refusal())
     service.stop()
+
+
+def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
+    model: Path, start_service: Start, tmp_path: Path
+) -> None:
+    binary = tmp_path / "main_api_axcl_aarch64"
+    binary.touch(mode=0o755)
+    layer = model / "qwen3_p128_l5_together.axmodel"
+    layer.write_text("version https://git-lfs.github.com/spec/v1\n")
+    service = start_service(
+        wait=False,
+        AX650_MODEL_PATH=str(model),
+        AX650_RUNTIME_BIN=str(binary),
+        AX650_AXCL_SMI=str(tmp_path / "no-such-axcl-smi"),
+        AX650_PREFLIGHT_SKIP=NO_CARD,
+    )
+    mock = ROOT / "mock_main_api.py"
+    binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
+    sentence = f"{layer} is a git-LFS pointer, not the file itself; cd {model} && git lfs pull"
+
+    eventually(lambda: service.listening() and service.health()["runtime"]["note"] == sentence)
+    refused = service.get("/ready")
+    assert refused.status_code == 503
+    assert sentence in refused.json()["error"]
+    found = {finding["name"]: finding for finding in service.health()["preflight"]}
+    assert found["binary"] == {
+        "name": "binary",
+        "verdict": "skip",
+        "seen": "left out by AX650_PREFLIGHT_SKIP",
+        "remedy": "",
+    }
+    assert found["model-folder"]["verdict"] == "fail"
+    assert f"{found['model-folder']['seen']}; {found['model-folder']['remedy']}" == sentence
+    doctor = run(
+        sys.executable,
+        str(ROOT / "backend.py"),
+        "doctor",
+        **{name: value for name, value in service.environ.items() if name.startswith("AX650_")},
+    )
+    assert doctor.returncode == 1
+    assert f"the service runs at {service.base}: loading, vendor" in doctor.stdout
+    assert f"-> cd {model} && git lfs pull" in doctor.stdout
+    assert "ok    ports" in doctor.stdout  # the service's tokenizer is no stranger to it
+
+    sparse(layer, 4096)
+    eventually(service.ready, seconds=40)
+    log = service.log.read_text()
+    assert log.count(f"cannot start: {sentence}") == 1
+    assert {finding["verdict"] for finding in service.health()["preflight"]} <= {
+        "ok",
+        "warn",
+        "skip",
+    }
+    assert service.stop() == 0

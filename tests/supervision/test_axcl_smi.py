@@ -1,71 +1,198 @@
-"""Which card: by the rows of axcl-smi's table, never by its exit status or its "Device ID"."""
+"""axcl-smi as a program: with a time-out, without a terminal, one call at a time."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from axproxy.axcl_smi import card_indices, first_card
-
-# As printed by V3.4.0 on a Raspberry Pi 5 (README of AXERA-TECH/Qwen3-4B), shortened.
-ONE_CARD = """
-+-----------------------------------------+--------------+---------------------------------------+
-| Card  Name                     Firmware | Bus-Id       |                          Memory-Usage |
-| Fan   Temp                Pwr:Usage/Cap | CPU      NPU |                             CMM-Usage |
-|=========================================+==============+=======================================|
-|    0  AX650N                     V3.4.0 | 0000:01:00.0 |                193 MiB /      945 MiB |
-|   --   37C                      -- / -- | 2%        0% |               6348 MiB /     7040 MiB |
-+-----------------------------------------+--------------+---------------------------------------+
-| Card      PID  Process Name                                                   NPU Memory Usage |
-|================================================================================================|
-|    0    84643  /home/axera/samples/qwen3-4b/main_axcl_aarch64                      4894032 KiB |
-+------------------------------------------------------------------------------------------------+
-"""
-SECOND_ONLY = ONE_CARD.replace("|    0  AX650N ", "|    1  AX8850 ").replace(
-    "0000:01:00.0", "0001:81:00.0"
-)
-NO_CARD = """
-[E][smi][device_manager][  20]: axcl init fail, ret = 0x8030010b
-| Card  Name                     Firmware | Bus-Id       |                          Memory-Usage |
-|=========================================+==============+=======================================|
-"""
-
-TABLE = [
-    ("one card", ONE_CARD, [0]),
-    ("the first is not there", SECOND_ONLY, [1]),
-    ("header without rows", NO_CARD, []),
-    ("already running", "axcl-smi is already running, please try later.\n", []),
-]
+from axproxy import axcl_smi
+from axproxy.axcl_smi import AxclSmi, device_indices
+from axproxy.axcl_smi_table import NoTable, Table, read_table
+from tests import fake_axcl_smi as fake
+from tests.waiting import eventually
 
 
-@pytest.mark.parametrize(("output", "cards"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
-def test_cards_are_the_rows_of_the_table(output: str, cards: list[int]) -> None:
-    assert card_indices(output) == cards
+def calls(folder: Path) -> list[str]:
+    noted = folder / "calls"
+    return noted.read_text().splitlines() if noted.exists() else []
 
 
-def script(folder: Path, body: str) -> Path:
-    program = folder / "axcl-smi"
-    program.write_text(f"#!/bin/sh\n{body}\n")
-    program.chmod(0o755)
-    return program
+def look(smi: AxclSmi, max_age: float = 0.0) -> Table | NoTable:
+    reading = smi.look(max_age)
+    assert reading
+    return reading.said
 
 
-def test_auto_takes_the_first_card_there_is(tmp_path: Path) -> None:
-    (tmp_path / "table").write_text(SECOND_ONLY)
+def test_it_is_asked_for_its_summary_and_for_nothing_else(tmp_path: Path) -> None:
+    said = look(AxclSmi(fake.install(tmp_path)))
 
-    assert first_card(script(tmp_path, f"cat {tmp_path}/table")) == "1"
-
-
-@pytest.mark.parametrize("body", ["exit 0", "echo no device connected"])
-def test_where_nothing_can_be_told_it_is_card_0(tmp_path: Path, body: str) -> None:
-    assert first_card(script(tmp_path, body)) == "0"
-    assert first_card(tmp_path / "missing") == "0"
+    assert isinstance(said, Table)
+    assert said.cards[0].cmm_free_mb == 7022
+    assert calls(tmp_path) == ["[] stdin=False tty=False"]  # no option, no terminal
 
 
-def test_a_tool_that_hangs_is_not_waited_for(
+def test_a_reading_is_remembered_for_a_few_seconds(tmp_path: Path) -> None:
+    now = [100.0]
+    smi = AxclSmi(fake.install(tmp_path), clock=lambda: now[0])
+    first = smi.look()
+    now[0] += 4.0
+    assert smi.look() is first
+    now[0] += 4.0
+    assert smi.look() is not first
+    assert len(calls(tmp_path)) == 2
+
+
+def test_callers_take_turns(tmp_path: Path) -> None:
+    smi = AxclSmi(fake.install(tmp_path, "slow"))
+    seen: list[Table | NoTable] = []
+    threads = [threading.Thread(target=lambda: seen.append(look(smi))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [type(said) for said in seen] == [Table, Table, Table]  # nobody was told to come later
+
+
+def test_another_program_that_asks_is_waited_for(tmp_path: Path) -> None:
+    program = fake.install(tmp_path, "slow")
+    with subprocess.Popen([program], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL):
+        eventually(lambda: calls(tmp_path))
+        assert isinstance(look(AxclSmi(program)), Table)
+
+
+def test_one_that_is_always_running_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("axproxy.axcl_smi.PATIENCE", 0.1)
+    monkeypatch.setattr(axcl_smi, "BUSY_PAUSE", 0.0)
 
-    assert first_card(script(tmp_path, "exec sleep 60")) == "0"
+    assert look(AxclSmi(fake.install(tmp_path, "busy"))).why == "busy"
+    assert len(calls(tmp_path)) == 1 + axcl_smi.BUSY_TRIES
+
+
+@pytest.mark.parametrize("vice", ["hang", "deaf"])
+def test_a_tool_that_hangs_is_ended_politely_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vice: str
+) -> None:
+    ladder = tuple((number, 0.2) for number, _ in axcl_smi._POLITELY[:2])
+    monkeypatch.setattr(axcl_smi, "_POLITELY", (*ladder, (axcl_smi.signal.SIGKILL, 5.0)))
+    smi = AxclSmi(fake.install(tmp_path, vice), patience=1.0)
+    said = look(smi)
+
+    assert said == NoTable("hung", f"{tmp_path / 'axcl-smi'} did not answer in 1 s")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "hanging").read_text()), 0)
+
+
+def test_one_that_cannot_be_ended_is_not_joined_by_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(axcl_smi, "_POLITELY", ((axcl_smi.signal.SIGINT, 0.1),))
+    smi = AxclSmi(fake.install(tmp_path, "deaf"), patience=1.0)
+    look(smi)
+    stuck = int((tmp_path / "hanging").read_text())
+
+    assert look(smi) == NoTable("hung", f"an earlier call still hangs (pid {stuck})")
+    os.kill(stuck, 9)
+    (tmp_path / "scenario").write_text("idle")
+    eventually(lambda: isinstance(look(smi), Table))
+
+
+def test_endless_output_fills_no_memory(tmp_path: Path) -> None:
+    assert look(AxclSmi(fake.install(tmp_path, "flood"))).why == "hung"
+
+
+def test_a_helper_that_is_left_behind_is_not_waited_for(tmp_path: Path) -> None:
+    program = tmp_path / "axcl-smi"
+    (tmp_path / "table").write_text(fake.scenario("idle", 0))
+    program.write_text(f"#!/bin/sh\nsleep 3 &\ncat {tmp_path}/table\n")
+    program.chmod(0o755)
+    started = time.monotonic()
+
+    assert isinstance(look(AxclSmi(program)), Table)
+    assert time.monotonic() - started < 2
+
+
+def test_nothing_is_asked_while_a_model_is_loaded(tmp_path: Path) -> None:
+    smi = AxclSmi(fake.install(tmp_path))
+    smi.hush()
+    assert smi.look() is None
+    smi.unhush()
+    remembered = smi.look()
+    smi.hush()
+
+    assert smi.look(max_age=60) is remembered
+    assert smi.look(max_age=0) is None
+    assert len(calls(tmp_path)) == 1
+
+
+def test_a_load_waits_for_the_call_under_way(tmp_path: Path) -> None:
+    smi = AxclSmi(fake.install(tmp_path, "slow"))
+    thread = threading.Thread(target=smi.look)
+    thread.start()
+    eventually(lambda: calls(tmp_path))
+    smi.hush()
+
+    assert smi.last  # it has ended
+    thread.join()
+
+
+def test_the_program_is_found_where_no_profile_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(axcl_smi, "PROGRAMS", str(tmp_path))
+
+    assert AxclSmi().program is None
+    assert AxclSmi().look().said.why == "missing"
+    assert AxclSmi(fake.install(tmp_path)).program == AxclSmi().program
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert AxclSmi().program == tmp_path / "axcl-smi"
+    assert AxclSmi(tmp_path / "no-such").look().said.why == "missing"
+
+
+def test_a_file_that_is_no_program_is_told_as_missing(tmp_path: Path) -> None:
+    program = tmp_path / "axcl-smi"
+    program.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    program.chmod(0o755)
+
+    said = look(AxclSmi(program))
+    assert said.why == "missing"
+    assert "cannot be run" in said.said
+
+
+@pytest.mark.parametrize(
+    ("device", "scenario", "indices"),
+    [
+        ("auto", "idle", "0"),
+        ("auto", "second", "1"),
+        ("auto", "old", "0"),  # on bus 0x81, which is nobody's business
+        ("auto", "driverless", "0"),
+        ("auto", "busy", "0"),
+        ("0,1", "two", "0,1"),
+        ("3", "idle", "3"),
+    ],
+)
+def test_the_runtime_is_given_the_index_and_never_the_bus(
+    device: str, scenario: str, indices: str
+) -> None:
+    assert device_indices(device, read_table(fake.scenario(scenario, 1))) == indices
+
+
+@pytest.mark.parametrize("scenario", ["idle", "old"])
+def test_the_number_in_the_recovery_ladder_is_the_one_that_the_tool_takes(
+    tmp_path: Path, scenario: str
+) -> None:
+    program = fake.install(tmp_path, scenario)
+    table = look(AxclSmi(program))
+    number = str(table.tool_number(table.cards[0]))
+    ran = subprocess.run(
+        [program, "reboot", "-d", number], input="y\n", capture_output=True, text=True, check=True
+    )
+
+    assert f"reboot device {number} success" in ran.stdout

@@ -63,6 +63,7 @@ class World:
         self.spawn_error: OSError | None = None
         self.progress: object = 0
         self.stopped_answers = 0
+        self.hopeless: dict[int, str] = {}
         spec = ChildSpec(
             name="runtime",
             spawn=self._spawn,
@@ -72,6 +73,7 @@ class World:
             hindrance=lambda: self.hindrance,
             progress=lambda: self.progress,
             before_stop=self._before_stop,
+            hopeless=self.hopeless.get,
             policy=RestartPolicy(**policy),
         )
         self.child = Child(spec, self.clock, logging.getLogger("test"))
@@ -127,6 +129,16 @@ def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
     world.hindrance = None
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 0
+
+
+def test_while_nobody_knows_what_is_in_the_way_it_waits_without_a_word() -> None:
+    world = World()
+    world.hindrance = ""
+
+    assert world.tick() is State.STOPPED
+    assert world.child.status().hindrance is None
+    world.hindrance = None
+    assert world.tick() is State.STARTING
 
 
 def test_starting_to_backoff_when_it_exits() -> None:
@@ -350,3 +362,20 @@ def test_the_status_of_every_state_can_be_shown(state: State) -> None:
     world.child.state = state
 
     assert world.child.status().state is state
+
+
+def test_what_another_start_cannot_help_is_not_started_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(attempts=8, first_delay=1)
+    world.hopeless[2] = "the card is dead; power off at the wall"
+    while world.tick() is not State.FAILED:
+        if world.processes[-1].status is None:
+            world.processes[-1].status = 255
+
+    assert len(world.processes) == 2
+    note = world.child.status().note
+    assert note == "given up after 2 deaths in a row; the card is dead; power off at the wall"
+    assert note in caplog.text
+    world.child.revive()
+    assert world.tick() is State.STARTING  # but an operator may have mended it

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.children import RuntimeRecipe, environment, tokenizer_spec, window
+from axproxy.children import RuntimeRecipe, tokenizer_spec, window
+from axproxy.environment import child_environment
 from axproxy.model_folder import ModelFolderError
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
+from axproxy.watch import Useless
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)
 
@@ -108,7 +110,7 @@ def test_children_find_the_cards_libraries_and_no_sockets_of_systemd(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
-    environ = environment()
+    environ = child_environment()
 
     assert "NOTIFY_SOCKET" not in environ
     assert environ["LD_LIBRARY_PATH"] == "/opt/lib:/usr/lib/axcl"
@@ -127,3 +129,22 @@ def test_a_held_port_is_named_before_anything_is_started() -> None:
         assert f"port {port} is held by" in hindrance
         assert "AX650_TOKENIZER_PORT" in hindrance
     assert spec.hindrance() is None
+
+
+class AnsweringClient:
+    def answers(self) -> bool:
+        return True
+
+
+def test_a_card_that_dies_while_nobody_asks_is_noticed(tmp_path: Path) -> None:
+    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+    recipe.log.feed("Server running on port 8000...")
+    recipe._check_alive(AnsweringClient())
+    recipe.log.feed(
+        "[2025-11-09 08:46:00.029][1][W][device manager][listen][292]: device 1 is dead"
+    )
+
+    with pytest.raises(Useless, match="it logged: device 1 is dead"):
+        recipe._check_alive(AnsweringClient())
+    assert recipe._hopeless(1) is None  # a restart may help
+    assert "power off at the wall" in (recipe._hopeless(2) or "")

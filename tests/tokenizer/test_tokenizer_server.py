@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tokenizer_calls import Caller, sha256, vendor_run
 
+from axproxy.control_tokens import MARK
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_server import LONGEST_BODY, TokenizerServer
 
@@ -74,12 +75,25 @@ def test_a_broken_reset_is_a_reset(call: Caller, body: bytes) -> None:
     assert call.get("/trace")["resets"] == 1
 
 
-@pytest.mark.parametrize("path", ["/count", "/tokenize"])
+def test_a_reset_leaves_nothing_in_the_cache_unless_the_proxy_marks_a_beginning(
+    call: Caller, small: TextTokenizer
+) -> None:
+    for words, ids in (
+        ("You are a helpful assistant.", []),
+        (MARK + "Be kind, and brief.", small.encode("Be kind, and brief.")),
+        (MARK + "\n", []),  # exactly one token overruns device memory
+        (MARK, []),
+    ):
+        assert call.post("/reset", {"system_prompt": words}) == {"token_ids": ids}
+        assert call.get("/trace")["reset_tokens"] == len(ids)
+
+
+@pytest.mark.parametrize("path", ["/count", "/tokenize", "/detokenize"])
 @pytest.mark.parametrize("body", BROKEN)
 def test_a_broken_call_of_the_proxys_is_refused(call: Caller, path: str, body: bytes) -> None:
     status, answer = call("POST", path, body)
     assert status == 400
-    assert "text" in answer["error"]
+    assert ("token_ids" if path == "/detokenize" else "text") in answer["error"]
 
 
 @pytest.mark.parametrize("query", ["after=x", "wait=nan", "have=inf"])

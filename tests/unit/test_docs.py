@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from axproxy.model_statement import STATEMENT, read_statement
+from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.settings import _OLLAMA, Settings, SettingsError
 from axproxy.states import as_mermaid
 
@@ -87,6 +89,19 @@ def test_no_document_names_a_setting_that_does_not_exist() -> None:
     assert {(name, variable) for name, variable in named if variable not in KNOWN} <= {
         ("settings.md", MISSPELT)
     }
+
+
+def test_every_check_before_the_start_is_in_the_manual() -> None:
+    section = MANUAL.partition("## Checks before the start")[2].partition("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`([a-z-]+)`", " ".join(first_cells)) == list(CHECK_NAMES)
+
+
+def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
+    (tmp_path / STATEMENT).write_text(example)
+    statement = read_statement(tmp_path)
+    assert None not in [getattr(statement, field.name) for field in fields(statement)]
 
 
 def test_the_diagram_in_the_manual_is_the_table() -> None:

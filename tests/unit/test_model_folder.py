@@ -138,7 +138,7 @@ def test_a_statement_that_does_not_agree_with_the_size_is_passed_over(
     (folder / "config.json").write_text(config)
     assert ModelFolder.read(folder).embedding_columns == 1024
     (folder / EMBEDDING).write_bytes(b"x" * 128_000)
-    with pytest.raises(ModelFolderError, match=r"128000 bytes.*tokens_embed_num.*config\.json"):
+    with pytest.raises(ModelFolderError, match=r"128000 bytes.*embedding_columns.*ax650\.toml"):
         ModelFolder.read(folder)
 
 

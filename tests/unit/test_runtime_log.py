@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.logtail import LineSplitter
-from axproxy.runtime_log import RuntimeLog, RunTimes, Window
+from axproxy.run_log import RunTimes
+from axproxy.runtime_log import RuntimeLog, Window
 
 RECORDED = Path(__file__).parents[1] / "data" / "vendor-wire" / "stdout.pty.raw"
 OUTPUT = RECORDED.read_bytes()
@@ -158,14 +159,91 @@ def test_the_room_for_an_answer_is_what_the_program_leaves(prompt: int, sampled:
     assert Window(1023, 896).room_for_answer(prompt) == sampled
 
 
-def test_the_times_of_the_latest_run_are_read_even_in_mid_line() -> None:
+def test_the_times_of_a_run_are_read_once_it_serves_and_even_in_mid_line() -> None:
     log = RuntimeLog()
     log.feed("[I][ Run][1016]: ttft: 1.00 ms")
-    assert log.run_times == RunTimes()  # nobody runs anything while it loads
+    assert log.run.times() == RunTimes()  # nobody runs anything while it loads
     log.feed("Server running on port 8000...")
     log.feed("\x1b[1;30;32m[I][                             Run][1016]: ttft: 1339.01 ms\x1b[0m")
-    assert log.run_times == RunTimes(first_token=1.33901)
+    assert log.run.times() == RunTimes(first_token=1.33901)
     log.feed("Hello world.[N][                             Run][1182]: hit eos,avg 3.65 token/s")
-    assert log.run_times == RunTimes(first_token=1.33901, speed=3.65)
-    log.feed("[I][                             Run][1016]: ttft: 28.09 ms")
-    assert log.run_times == RunTimes(first_token=0.02809)
+    assert log.run.times() == RunTimes(first_token=1.33901, speed=3.65)
+
+
+# What the library, the tool and the program put in front of a line.
+STAMPS = [
+    "",
+    "[2025-11-09 08:46:00.029][10994][E][device manager][request_ports][464]: ",
+    "[08-11 16:01:16:933][E][smi][device_manager][  20]: ",
+    "\x1b[1;30;31m[E][                             run][  41]: ",
+    "100% | \u2588\u2588 |  39 /  39 [133.16s<133.16s, 0.29 count/s] remain_cmm(691 MB)(1096 MB)0",
+]
+DEAD_CARD = {
+    "AX_ENGINE_CreateHandle": "AX_ENGINE_CreateHandle",
+    "Decode api(4) response failed.": "Decode api(4) response failed",
+    "request ports from device 1 fail, errno: 1 Operation not permitted": (
+        "request ports from device"
+    ),
+    "device 1 is dead": "device 1 is dead",
+    "device 81 is dead": "device 81 is dead",
+    "device 0 is not connected": "device 0 is not connected",
+    "Recv port ack timeout.": "Recv port ack timeout",
+    "[1-21] recv dma size 614400 is not equal to 9743": "recv dma size 614400 is not equal to",
+    "send 2807 bytes, but 0 bytes sent": "send 2807 bytes, but 0 bytes sent",
+    "axcl.rt.reset_device failed with code -2144337532": "reset_device failed",
+    "Set AXCL device failed{0x80300186}.": "Set AXCL device failed",
+    "Get AXCL device failed{0x80300181}, find total 0 device.": "Get AXCL device failed",
+}
+
+
+@pytest.mark.parametrize("line", DEAD_CARD)
+@given(st.sampled_from(STAMPS), st.sampled_from(["\n", "\r\n", "\r", "\x1b[0m\n"]), st.data())
+def test_a_dead_card_is_seen_behind_any_stamp_colour_and_leftover(
+    line: str, stamp: str, end: str, data: st.DataObject
+) -> None:
+    output = (BAR.format(57) + stamp + line + end + BAR.format(100) + "\n").encode()
+    cut = data.draw(st.integers(0, len(output)))
+    log, splitter = RuntimeLog(), LineSplitter()
+    for said in [*splitter.feed(output[:cut]), *splitter.feed(output[cut:])]:
+        log.feed(said)
+
+    assert log.dead_card == DEAD_CARD[line]
+    assert line in (log.fault or "")
+    assert log.load_percent == 100  # so the percentage proves nothing
+
+
+def test_harmless_probes_are_no_sign_of_a_dead_card() -> None:
+    log = fed("open libax_sys.so failed", "open libax_engine.so failed", "device 0 is connected")
+    assert (log.fault, log.dead_card) == (None, None)
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([BAR.encode(), b"\r", b"\n"])))
+def test_any_bytes_are_read_without_harm(pieces: list[bytes]) -> None:
+    log, splitter = RuntimeLog(), LineSplitter()
+    for piece in pieces:
+        for line in splitter.feed(piece):
+            log.feed(line)
+        log.glimpse(splitter.rest)
+    assert log.load_percent is None or 0 <= log.load_percent <= 100
+
+
+FAKES = st.sampled_from(
+    [
+        *DEAD_CARD,
+        SERVING,
+        BAR.format(3),
+        info("max_token_len : 1"),
+        info("prefill_max_token_num : 99999"),
+        "lLaMa.Init failed",
+    ]
+)
+
+
+@given(st.lists(FAKES | st.text(max_size=30)))
+def test_nothing_that_is_printed_while_it_serves_changes_what_was_learnt(lines: list[str]) -> None:
+    log = fed(info("max_token_len : 1023"), info("prefill_max_token_num : 896"), SERVING)
+    for line in lines:
+        log.feed(line)
+        log.glimpse(line)
+    assert (log.fault, log.dead_card, log.serving) == (None, None, True)
+    assert (log.load_percent, log.window) == (100, Window(1023, 896))

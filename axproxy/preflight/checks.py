@@ -1,0 +1,63 @@
+"""The list of checks: in which order, and which belong to which runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from axproxy.preflight.binary import check_binary
+from axproxy.preflight.card_checks import CARD_NAMES, check_cards
+from axproxy.preflight.cma import check_cma
+from axproxy.preflight.driver import check_device_node, check_driver
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.host import (
+    check_governor,
+    check_log_folder,
+    check_memory,
+    check_temperature,
+)
+from axproxy.preflight.kernel_log import check_kernel_log
+from axproxy.preflight.libraries import check_libraries
+from axproxy.preflight.model import check_model_folder
+from axproxy.preflight.models_dir import check_models_dir
+from axproxy.preflight.occupied import check_ports
+from axproxy.preflight.pcie import check_pcie
+from axproxy.preflight.scene import Scene
+
+Look = Callable[[Scene], Finding | Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """`names` are all the names that its findings can have."""
+
+    names: tuple[str, ...]
+    look: Look
+
+
+# For a person who mends things: the files, the driver, the card, the host.
+CHECKS = (
+    Check(("binary",), check_binary),
+    Check(("libraries",), check_libraries),
+    Check(("model-folder",), check_model_folder),
+    Check(("models-dir",), check_models_dir),
+    Check(("pcie",), check_pcie),
+    Check(("driver",), check_driver),
+    Check(("device-node",), check_device_node),
+    Check(("kernel-log",), check_kernel_log),
+    Check(CARD_NAMES, check_cards),
+    Check(("cma",), check_cma),
+    Check(("ports",), check_ports),
+    Check(("memory",), check_memory),
+    Check(("temperature",), check_temperature),
+    Check(("governor",), check_governor),
+    Check(("log-folder",), check_log_folder),
+)
+_WITHOUT_A_CARD = {"ports"}
+
+
+def checks_for(kind: str) -> tuple[Check, ...]:
+    """The checks before a launch of this kind of runtime."""
+    if kind == "vendor":
+        return CHECKS
+    return tuple(check for check in CHECKS if _WITHOUT_A_CARD.issuperset(check.names))

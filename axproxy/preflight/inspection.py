@@ -1,0 +1,78 @@
+"""One run of the checks: each within its time, none able to fell the others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+
+from axproxy.preflight.checks import Check
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.scene import Scene
+
+PATIENCE = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
+
+log = logging.getLogger(__name__)
+
+
+class Inspection:
+    """Runs checks; one that hung is not begun again while it still hangs.
+
+    Belongs to one thread at a time.
+    """
+
+    def __init__(self, checks: Sequence[Check], patience: float = PATIENCE) -> None:
+        self._checks = checks
+        self._patience = patience
+        self._hanging: dict[tuple[str, ...], threading.Thread] = {}
+
+    def run(self, scene: Scene) -> list[Finding]:
+        """All findings, in the order of the checks."""
+        skipped = set(scene.settings.preflight_skip)
+        findings: list[Finding] = []
+        for check in self._checks:
+            left_out = [name for name in check.names if name in skipped]
+            findings += [
+                Finding(name, "skip", "left out by AX650_PREFLIGHT_SKIP") for name in left_out
+            ]
+            if len(left_out) < len(check.names):
+                found = self._within_patience(check, scene)
+                findings += [finding for finding in found if finding.name not in skipped]
+        return findings
+
+    def _within_patience(self, check: Check, scene: Scene) -> list[Finding]:
+        found: list[Finding] = []
+        thread = self._hanging.get(check.names)
+        if thread is None or not thread.is_alive():
+            thread = threading.Thread(
+                target=lambda: found.extend(_look(check, scene)), name="check", daemon=True
+            )
+            self._hanging[check.names] = thread
+            thread.start()
+            thread.join(self._patience)
+        if not thread.is_alive():
+            return found
+        return [
+            Finding(
+                check.names[0],
+                "warn",
+                f"this check has not ended within {self._patience:g} s",
+                f"if it goes on so: AX650_PREFLIGHT_SKIP={','.join(check.names)}",
+            )
+        ]
+
+
+def _look(check: Check, scene: Scene) -> Iterable[Finding]:
+    try:
+        found = check.look(scene)
+        return [found] if isinstance(found, Finding) else list(found)
+    except Exception as error:  # a check that stumbles must not keep a working card from starting
+        log.exception("the check %s stumbled", check.names[0])
+        return [
+            Finding(
+                check.names[0],
+                "warn",
+                f"this check stumbled: {error!r}",
+                f"report it, and meanwhile AX650_PREFLIGHT_SKIP={','.join(check.names)}",
+            )
+        ]

@@ -1,0 +1,123 @@
+"""Whether every shared library of the vendor's program would be found, without running it.
+
+What `ldd` does, except that `ldd` lets the program's own loader run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from axproxy.environment import child_environment
+from axproxy.preflight.elf import Linking, NotElf, read_linking
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.scene import Scene, entries, read
+
+_PACKAGES = {
+    "libgomp.so.1": "libgomp1",
+    "libstdc++.so.6": "libstdc++6",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libatomic.so.1": "libatomic1",
+}
+_ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
+_MULTIARCH = ("aarch64-linux-gnu", "x86_64-linux-gnu")
+
+
+@dataclass
+class _Search:
+    """One walk through all that the program needs; `path` is what the loader searches."""
+
+    scene: Scene
+    path: list[str]
+    machine: int
+    seen: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    broken: list[Path] = field(default_factory=list)
+
+    def follow(self, file: Path, linking: Linking, inherited: tuple[str, ...] = ()) -> None:
+        own = tuple(_ORIGIN.sub(lambda _: str(file.parent), place) for place in linking.search)
+        for name in linking.needed:
+            if name in self.seen:
+                continue
+            self.seen.add(name)
+            found = self._find(name, (*own, *inherited))
+            if found is None:
+                self.missing.append(name)
+            else:
+                self.follow(*found, inherited=(*own, *inherited))
+
+    def _find(self, name: str, first: tuple[str, ...]) -> tuple[Path, Linking] | None:
+        for place in (*first, *self.path):
+            # A place of the program's own is a real one already.
+            file = (Path(place) if place in first else self.scene.at(place)) / name
+            try:
+                linking = read_linking(file)
+            except NotElf:
+                self.broken.append(file)  # the loader gives up here, too
+                return None
+            except OSError:
+                continue
+            if linking.machine == self.machine:
+                return file, linking
+        return None
+
+
+def check_libraries(scene: Scene) -> Finding:
+    """Looks where the loader will look with the environment that the program is started with."""
+    program = scene.settings.runtime_bin.resolve()
+    try:
+        linking = read_linking(program)
+    except (OSError, NotElf):
+        return Finding("libraries", "skip", f"{program} is not a program that could be looked at")
+    loader = linking.interpreter
+    if loader and not scene.at(loader).exists():
+        return Finding(
+            "libraries",
+            "fail",
+            f"{loader} is missing, so no program of its kind runs here",
+            "install a 64-bit system; on a Pi: Raspberry Pi OS (64-bit)",
+        )
+    places = [place for place in child_environment()["LD_LIBRARY_PATH"].split(":") if place]
+    search = _Search(scene, [*places, *_system_places(scene)], linking.machine)
+    search.follow(program, linking)
+    if search.broken:
+        return _broken(search.broken[0])
+    if search.missing:
+        return Finding(
+            "libraries",
+            "fail",
+            f"{' and '.join(search.missing)} of {program.name} cannot be found",
+            _remedy(search.missing[0]),
+        )
+    return Finding("libraries", "ok", f"all {len(search.seen)} shared libraries are there")
+
+
+def _broken(file: Path) -> Finding:
+    size = file.stat().st_size
+    # Links in the vendor's repositories come out as small texts where git cannot make links.
+    target = read(file).strip() if size < 256 else ""
+    is_link = re.fullmatch(r"[\w./+-]+", target)
+    remedy = f"ln -sf {target} {file}" if is_link else "sudo apt install --reinstall axclhost"
+    return Finding("libraries", "fail", f"{file} is no library ({size} bytes)", remedy)
+
+
+def _remedy(name: str) -> str:
+    if package := _PACKAGES.get(name):
+        return f"sudo apt install {package}"
+    if name.startswith(("libaxcl", "libspdlog", "libax_")):
+        return "sudo apt install --reinstall axclhost && sudo ldconfig"
+    return f"apt-file search {name}  # then install the package it names"
+
+
+def _system_places(scene: Scene) -> list[str]:
+    """Where the loader looks by itself: what ld.so.conf names, and the usual folders."""
+    configs = [scene.at("/etc/ld.so.conf"), *entries(scene.at("/etc/ld.so.conf.d"))]
+    named = [
+        line.strip()
+        for config in configs
+        for line in re.sub(r"#.*", "", read(config)).splitlines()
+        if line.strip().startswith("/")
+    ]
+    usual = [f"{base}/{kind}" for kind in _MULTIARCH for base in ("/lib", "/usr/lib")]
+    return [*named, *usual, "/lib64", "/usr/lib64", "/lib", "/usr/lib"]

@@ -1,0 +1,134 @@
+"""Whether a model's folder is complete: every file there, whole, and what its name says."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from axproxy.model_folder import ModelFolder, ModelFolderError, locate_model
+from axproxy.model_statement import STATEMENT
+from axproxy.preflight.file_kind import Pretender, kind_of
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.models_dir import choice
+from axproxy.preflight.post_config import check_post_config
+from axproxy.preflight.scene import Scene
+from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
+
+SMALLEST = 1024  # bytes; below this a model file is a remnant
+_PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
+
+# Layers by how their files are named and by the width of the embedding, as published.
+_PUBLISHED_LAYERS = {
+    ("qwen3", 1024): 28,
+    ("qwen3", 2048): 28,
+    ("qwen3", 2560): 36,
+    ("qwen2", 896): 24,
+    ("qwen2", 1536): 28,
+    ("qwen2", 2048): 36,
+    ("qwen2", 3584): 28,
+}
+
+
+def check_model_folder(scene: Scene) -> list[Finding]:
+    path = scene.settings.model_path
+    if path is None:
+        remedy = choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+        return [Finding("model-folder", "fail", "no model is configured", remedy)]
+    try:
+        if spoilt := _spoilt(locate_model(path.resolve())):
+            return [spoilt]
+        model = ModelFolder.read(path)
+    except (ModelFolderError, OSError) as error:
+        seen, _, remedy = str(error).rpartition("; ")
+        return [Finding("model-folder", "fail", seen, choice(scene) or remedy)]
+    problems = [
+        *_embedding(model),
+        *_layer_count(model),
+        *check_post_config(model.working_folder),
+        *_tokenizer(scene, path),
+    ]
+    whole = Finding(
+        "model-folder",
+        "ok",
+        f"{model.folder} holds {model.layers} layers of {model.family}, embedding "
+        f"{model.embedding_rows} x {model.embedding_columns}, tokenizer {model.tokenizer}",
+    )
+    return problems or [whole]
+
+
+def _spoilt(folder: Path) -> Finding | None:
+    """The files that are not what their names say, told in one finding: it is one mistake."""
+    parts = list(_model_files(folder))
+    bad: list[tuple[Path, str, str]] = []
+    for file in parts:
+        try:
+            kind, size = kind_of(file), file.stat().st_size
+        except OSError as error:
+            bad.append((file, f"unreadable ({error.strerror})", f"sudo chmod a+r {_quote(file)}"))
+            continue
+        if isinstance(kind, Pretender):
+            bad.append((file, kind.what, kind.remedy))
+        elif size < SMALLEST:
+            again = (
+                f"download {file.name} again; there should be more space: df -h {_quote(folder)}"
+            )
+            bad.append((file, f"only {size} bytes long", again))
+    if not bad:
+        return None
+    file, what, remedy = bad[0]
+    more = f" ({len(bad)} of {len(parts)} model files are spoilt)" if len(bad) > 1 else ""
+    return Finding("model-folder", "fail", f"{file} is {what}{more}", remedy)
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for pattern in _PARTS:
+        yield from sorted(file for file in folder.glob(pattern) if file.is_file())
+
+
+def _embedding(model: ModelFolder) -> Iterator[Finding]:
+    size = model.embedding.stat().st_size
+    wanted = model.embedding_rows * model.embedding_columns * 2
+    if size != wanted:
+        yield Finding(
+            "model-folder",
+            "fail",
+            f"{model.embedding} has {size} bytes; {model.embedding_rows} x "
+            f"{model.embedding_columns} values of 2 bytes would be {wanted}",
+            f"download {model.embedding.name} again, or state its shape in "
+            f"{model.folder / STATEMENT}",
+        )
+
+
+def _layer_count(model: ModelFolder) -> Iterator[Finding]:
+    """Too few layers load and answer, in gibberish: the last ones are missing from a download."""
+    prefix = Path(model.layer_template).name.partition("_")[0]
+    published = _PUBLISHED_LAYERS.get((prefix, model.embedding_columns), 0)
+    stated = (model.folder / STATEMENT).is_file()
+    if model.layers < published and not stated:
+        yield Finding(
+            "model-folder",
+            "fail",
+            f"{model.folder} holds {model.layers} layers; a {prefix} model with embeddings of "
+            f"{model.embedding_columns} has {published}",
+            f"download the model again, or state layers = {model.layers} in "
+            f"{model.folder / STATEMENT}",
+        )
+
+
+def _tokenizer(scene: Scene, path: Path) -> Iterator[Finding]:
+    if scene.settings.tokenizer == "vendor":
+        return  # its script looks for its own folders
+    try:
+        folder = find_folder(path)
+        read_folder(folder)
+        if not scene.may(folder, os.R_OK | os.X_OK):
+            raise TokenizerFolderError(f"cannot list {folder}; sudo chmod a+rx {_quote(folder)}")
+    except TokenizerFolderError as error:
+        seen, _, remedy = str(error).partition("; ")
+        yield Finding("model-folder", "fail", seen, remedy)
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))

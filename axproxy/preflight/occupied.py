@@ -1,0 +1,93 @@
+"""Whether the two ports are free, and who is on them and how to make them leave."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+import psutil
+
+from axproxy.ports import Holder
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.scene import Scene
+
+# M5Stack's images run it as root, so another user sees a port held by nobody.
+_STACKFLOW, _STACKFLOW_PORT = "llm-openai-api", 8000
+_STACKFLOW_PIDS = f"/sys/fs/cgroup/system.slice/{_STACKFLOW}.service/cgroup.procs"
+_RUNTIME = re.compile(r"(main(_api)?_(axcl|ax650)\w*|axllm)$")
+_TOKENIZER = re.compile(r"(\w*tokenizer\w*\.py|axproxy\.tokenizer_server)$")
+
+
+@dataclass(frozen=True)
+class Port:
+    """`setting` moves it; `None` where the program behind it cannot be moved."""
+
+    number: int
+    setting: str | None
+
+
+def check_ports(scene: Scene) -> list[Finding]:
+    settings = scene.settings
+    if settings.runtime_kind == "attach":
+        return [Finding("ports", "skip", "AX650_RUNTIME=attach uses whoever holds the ports")]
+    fixed = settings.runtime_kind == "vendor"
+    wanted = [
+        Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
+        Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"),
+    ]
+    findings = [finding for port in wanted for finding in _held(scene, port)]
+    numbers = " and ".join(str(port.number) for port in wanted)
+    return findings or [Finding("ports", "ok", f"nobody else holds ports {numbers}")]
+
+
+def _held(scene: Scene, port: Port) -> list[Finding]:
+    try:
+        holders = scene.strangers(port.number, scene.family)
+    except (OSError, psutil.Error) as error:
+        return [
+            Finding(
+                "ports",
+                "fail",
+                f"cannot see who holds port {port.number} ({error})",
+                f"sudo ss -ltnp 'sport = :{port.number}'",
+            )
+        ]
+    return [_finding(scene, port, holder) for holder in holders]
+
+
+def _finding(scene: Scene, port: Port, holder: Holder) -> Finding:
+    name, remedy = str(holder), f"sudo ss -ltnp 'sport = :{port.number}'  # then stop it"
+    words = _command_line(holder)
+    program = next((found[0] for word in words if (found := _RUNTIME.search(word))), None)
+    script = next((found[0] for word in words if (found := _TOKENIZER.search(word))), None)
+    if _is_stackflow(scene, port, holder, words):
+        who = f" (pid {holder.pid})" if holder.pid else ""
+        name, remedy = f"{_STACKFLOW}{who}", f"sudo systemctl disable --now {_STACKFLOW}"
+    elif program:
+        # SIGINT lets it unload; killed in the middle of work it can take the card with it.
+        name, remedy = f"{program} (pid {holder.pid}), left from earlier", f"kill -INT {holder.pid}"
+    elif script:
+        name, remedy = f"{script} (pid {holder.pid}), left from earlier", f"kill {holder.pid}"
+    elif holder.pid is not None:
+        remedy = f"kill {holder.pid}"
+    if port.setting:
+        remedy = f"stop it ({remedy}), or choose another port with {port.setting}"
+    return Finding("ports", "fail", f"port {port.number} is held by {name}", remedy)
+
+
+def _command_line(holder: Holder) -> list[str]:
+    if holder.pid is None:
+        return []
+    try:
+        process = psutil.Process(holder.pid)
+        return [process.name(), *process.cmdline()[:4]]
+    except psutil.Error:
+        return []
+
+
+def _is_stackflow(scene: Scene, port: Port, holder: Holder, words: list[str]) -> bool:
+    pids = scene.text(_STACKFLOW_PIDS).split()
+    if holder.pid is None:
+        return bool(pids) and port.number == _STACKFLOW_PORT
+    return str(holder.pid) in pids or any(os.path.basename(w) == _STACKFLOW for w in words)

@@ -1,0 +1,84 @@
+"""The card as the PCI bus sees it: there at all, its link, and its interrupts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.scene import Scene, entries, read
+
+_VENDOR = "0x1f4b"  # AXERA; the card is 1f4b:0650 under all its names
+_GEN_2 = 5.0  # GT/s; the card can do no more, on two lanes at most
+_VECTORS = 4  # interrupts that the driver asks for
+_CONFIG = "/boot/firmware/config.txt"
+_COMPAT = "dtoverlay=pciex1-compat-pi5,no-mip"
+_POWER = "turn the power off at the wall for ten seconds: a restart does not cut it for the card"
+
+
+def check_pcie(scene: Scene) -> list[Finding]:
+    devices = scene.at("/sys/bus/pci/devices")
+    cards = [path for path in entries(devices) if _is_card(path)]
+    if not cards:
+        return [_no_card(scene)]
+    return [_look_at(scene, card) for card in cards]
+
+
+def _look_at(scene: Scene, card: Path) -> Finding:
+    if _config_start(card) == b"\xff\xff":
+        # Reading a device that does not answer any more gives ones.
+        return Finding("pcie", "fail", f"the card {card.name} has dropped off the bus", _POWER)
+    vectors = len(entries(card / "msi_irqs"))
+    if scene.is_pi_5 and 0 < vectors < _VECTORS:
+        # It fails as "no device connected", 0x80300181.
+        return Finding(
+            "pcie",
+            "warn",
+            f"the card {card.name} has {vectors} of the {_VECTORS} interrupts that its driver "
+            "needs",
+            _add_to_config(_COMPAT),
+        )
+    speed = read(card / "current_link_speed").strip()
+    width = read(card / "current_link_width").strip()
+    seen = f"the card {card.name} is linked at {speed or 'an unknown speed'}, x{width or '?'}"
+    number = re.match(r"[\d.]+", speed)
+    if (number and float(number[0]) < _GEN_2) or width == "0":
+        return Finding(
+            "pcie",
+            "warn",
+            f"{seen}, slower than the {_GEN_2:g} GT/s it can do",
+            "power off, then seat the card and its ribbon cable anew",
+        )
+    return Finding("pcie", "ok", seen)
+
+
+def _no_card(scene: Scene) -> Finding:
+    seen = "no AXERA card is on the PCI bus"
+    if not scene.is_pi_5:
+        return Finding("pcie", "fail", seen, "power off, seat the card anew, then: lspci -nn")
+    config = scene.text(_CONFIG)
+    if not re.search(r"^dtparam=pciex1(=on)?\s*$", config, re.MULTILINE):
+        # HAT+ boards switch the slot on by themselves, others need this line.
+        return Finding("pcie", "fail", seen, _add_to_config("dtparam=pciex1"))
+    return Finding(
+        "pcie", "fail", seen, "power off, seat the card and its ribbon cable anew, then: lspci -nn"
+    )
+
+
+def _add_to_config(line: str) -> str:
+    return (
+        f"sudo cp {_CONFIG} {_CONFIG}.bak && "
+        f"printf '\\n[all]\\n{line}\\n' | sudo tee -a {_CONFIG}  # then: sudo reboot"
+    )
+
+
+def _is_card(path: Path) -> bool:
+    return read(path / "vendor").strip() == _VENDOR
+
+
+def _config_start(card: Path) -> bytes:
+    try:
+        with (card / "config").open("rb") as file:
+            return file.read(2)
+    except OSError:
+        return b""

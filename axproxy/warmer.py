@@ -1,0 +1,104 @@
+"""Keeps the most used beginning of prompts in the card's cache, in moments when nobody asks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from axproxy.errors import ProxyError
+from axproxy.messages import ChatRequest
+from axproxy.prompts import Prompts
+from axproxy.slot import Slot
+from axproxy.turnstile import Turnstile
+from axproxy.unit import Unit
+from axproxy.warmth import Warmth, WarmthPolicy
+
+log = logging.getLogger(__name__)
+
+
+class Warmer:
+    """One thread, which looks at what was asked once it is answered, and costs no request anything.
+
+    `prompts` makes prompts as the model knows them.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        turnstile: Turnstile,
+        unit: Unit,
+        *,
+        prompts: Callable[[], Prompts],
+        policy: WarmthPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slot = slot
+        self._turnstile = turnstile
+        self._unit = unit
+        self._prompts = prompts
+        self._warmth = Warmth(policy or WarmthPolicy())
+        self._clock = clock
+        self._changed = threading.Condition()  # guards all below
+        self._answered: deque[ChatRequest] = deque(maxlen=8)
+        self._quiet_since = math.inf
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="warmer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def answered(self, request: ChatRequest) -> None:
+        """The cache has been used for it."""
+        with self._changed:
+            self._answered.append(request)
+            self._quiet_since = self._clock()
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopped:
+                    return
+                requests, quiet_since = list(self._answered), self._quiet_since
+                self._answered.clear()
+            try:
+                for request in requests:
+                    self._remember(request)
+                due = self._warmth.due(self._slot.held, quiet_since)
+                if due <= self._clock():
+                    self._warm_up()
+                    due = math.inf  # until somebody asks again
+            except ProxyError as error:  # nobody waits for this
+                log.info("no beginning was kept warm: %s", error.message)
+                due = math.inf
+            with self._changed:
+                if not (self._answered or self._stopped):
+                    left = due - self._clock()
+                    self._changed.wait(left if math.isfinite(left) else None)
+
+    def _remember(self, request: ChatRequest) -> None:
+        beginning = self._prompts().beginning(request)
+        window = self._unit.window()
+        if beginning and beginning.tokens <= window.prefill_limit - 2 * window.prefill_chunk:
+            self._warmth.used(beginning)
+
+    def _warm_up(self) -> None:
+        favourite = self._warmth.favourite()
+        ticket = self._turnstile.admit_at_once()
+        if ticket is None:
+            return
+        try:
+            if favourite and self._unit.not_ready() is None:
+                log.info("reading the most used beginning, %d tokens", favourite.tokens)
+                self._slot.warm(favourite)
+        finally:
+            ticket.give_back()

@@ -1,0 +1,60 @@
+"""Which beginning of prompts is worth keeping in the card's cache while nobody asks.
+
+Whoever asks the same way again and again, as Home Assistant does with its list of a house's
+devices, sends a long system prompt that never changes.  Once a stranger's request has emptied the
+cache, it is read again in a quiet moment, so that the next question waits for its own words only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from axproxy.fitting import Prompt
+from axproxy.kv_cache import Held
+
+REMEMBERED = 32  # requests
+
+
+@dataclass(frozen=True)
+class WarmthPolicy:
+    """Times in seconds, lengths in tokens."""
+
+    least_tokens: int = 256  # two chunks; a shorter prompt is read in no time
+    least_uses: int = 2
+    after_others: float = 2.0  # of quiet, once somebody else has used the cache
+    after_its_own: float = 300.0  # of quiet, for a conversation may go on where it was
+
+
+class Warmth:
+    """Told of every request by the thread that has the turn; asked by the keeper of warmth."""
+
+    def __init__(self, policy: WarmthPolicy) -> None:
+        self._policy = policy
+        self._recent: deque[Prompt] = deque(maxlen=REMEMBERED)
+
+    def used(self, beginning: Prompt) -> None:
+        """A request began with it."""
+        self._recent.append(beginning)
+
+    def favourite(self) -> Prompt | None:
+        """The beginning that has been used most, if it is worth the effort."""
+        worthy = [one for one in self._recent if one.tokens >= self._policy.least_tokens]
+        for beginning, uses in Counter(worthy).most_common(1):
+            if uses >= self._policy.least_uses:
+                return beginning
+        return None
+
+    def due(self, held: Held | None, quiet_since: float) -> float:
+        """When to warm the cache that holds `held`, on the clock of `quiet_since`; never is
+        `math.inf`."""
+        favourite = self.favourite()
+        if favourite is None:
+            return math.inf
+        text = "".join(segment.text for segment in held.segments) if held else ""
+        if text == favourite.text:
+            return math.inf
+        its_own = text.startswith(favourite.text)
+        pause = self._policy.after_its_own if its_own else self._policy.after_others
+        return quiet_since + pause

@@ -1,0 +1,87 @@
+"""What is worth keeping in the cache while nobody asks, and when it is read again."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from axproxy.fitting import Prompt
+from axproxy.kv_cache import Held, Mark, Segment
+from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.warmth import Warmth, WarmthPolicy
+from tests.engine.test_vendor_engine import Bench, virtual_time  # noqa: F401 - a fixture
+from tests.simulated import Card, spell
+from tests.waiting import eventually
+
+HOUSE = Prompt("<system>The lamps of the house", 1500)
+TITLES = Prompt("<system>Give it a title", 300)
+SHORT = Prompt("<system>Be kind", 20)
+POLICY = WarmthPolicy()
+
+
+def holding(text: str) -> Held:
+    return Held((Segment(text),), 1, Mark("first", 1, 1))
+
+
+def after(*used: Prompt) -> Warmth:
+    warmth = Warmth(POLICY)
+    for beginning in used:
+        warmth.used(beginning)
+    return warmth
+
+
+@pytest.mark.parametrize(
+    ("used", "favourite"),
+    [
+        ((), None),
+        ((HOUSE,), None),  # once is no habit
+        ((HOUSE, HOUSE), HOUSE),
+        ((SHORT, SHORT, SHORT), None),  # read in no time
+        ((HOUSE, TITLES, TITLES, HOUSE, HOUSE), HOUSE),
+        ((HOUSE, HOUSE, *[TITLES] * 32), TITLES),  # what was is forgotten
+    ],
+)
+def test_the_favourite_is_what_was_used_most_of_late(
+    used: tuple[Prompt, ...], favourite: Prompt | None
+) -> None:
+    assert after(*used).favourite() == favourite
+
+
+@pytest.mark.parametrize(
+    ("held", "due"),
+    [
+        (None, 100 + POLICY.after_others),
+        (holding("<system>Give it a title</system>"), 100 + POLICY.after_others),
+        (holding(HOUSE.text + "</system><user>Hi</user>"), 100 + POLICY.after_its_own),
+        (holding(HOUSE.text), math.inf),
+    ],
+)
+def test_a_conversation_is_left_alone_for_longer_than_a_strangers(
+    held: Held | None, due: float
+) -> None:
+    assert after(HOUSE, HOUSE).due(held, quiet_since=100) == due
+    assert after(HOUSE).due(held, quiet_since=100) == math.inf
+
+
+def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
+    bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
+    policy = WarmthPolicy(least_tokens=5, least_uses=1, after_others=0.0)
+    bench.engine._warmer._warmth = Warmth(policy)
+    bench.unit.chunk = 8
+    house = Message("system", "lamps")
+    bench.engine._warmer.start()
+    try:
+        for words in ("on", "off"):
+            *_, finished = bench.events(ChatRequest((house, Message("user", words))))
+            assert isinstance(finished, Finished)
+            bench.events(ChatRequest((Message("user", "somebody else"),)))
+            eventually(lambda: bench.card.cache == "<|im_start|>system\nlamps")
+            eventually(lambda: not bench.engine.health()["queue"]["answering"])
+    finally:
+        bench.engine._warmer.stop()
+
+    assert bench.card.prompts[2] == (
+        "<|im_end|>\n<|im_start|>user\noff<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 3}

@@ -1,0 +1,187 @@
+"""`python backend.py doctor`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from axproxy.only_one import OnlyOne, is_held
+from axproxy.ports import Holder, free_port
+from axproxy.preflight.doctor import examine, main, render, scene_beside, wants_colour
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.running_service import RunningService, find_service
+from axproxy.settings import Settings
+from tests.preflight.machine import CARD, Machine
+
+HEALTH: dict[str, Any] = {
+    "status": "ok",
+    "backend_type": "vendor",
+    "model_path": "/models/qwen3-4b-ax650",
+    "runtime": {"state": "ready", "pid": None, "note": None},
+    "tokenizer": {"state": "ready", "pid": None, "note": None},
+}
+URL = "http://127.0.0.1:5002"
+
+
+def service(**health: Any) -> RunningService:
+    return RunningService(URL, {**HEALTH, **health})
+
+
+def names(findings: list[Finding]) -> set[str]:
+    return {finding.name for finding in findings}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith(("AX650_", "OLLAMA_"))]:
+        monkeypatch.delenv(variable)
+    for variable in ("AX650_PORT", "AX650_RUNTIME_PORT", "AX650_TOKENIZER_PORT"):
+        monkeypatch.setenv(variable, str(free_port()))
+
+
+def test_a_machine_with_a_card_is_examined_before_a_model_is_configured(pi: Machine) -> None:
+    findings = examine(Settings(), None, pi.root)
+    assert {"driver", "pcie", "model-folder"} <= names(findings)
+    (model,) = [finding for finding in findings if finding.name == "model-folder"]
+    assert model.remedy == "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+
+
+def test_a_machine_without_a_card_needs_nothing_but_its_ports(pi: Machine) -> None:
+    pi.remove(f"{CARD}/vendor")
+    pi.remove("/dev/axcl_host")
+    assert names(examine(Settings(), None, pi.root)) == {"ports"}
+
+
+def test_what_a_running_service_uses_is_asked_of_it(pi: Machine) -> None:
+    mine = os.getpid()
+    scene = scene_beside(
+        Settings(), service(runtime={"state": "starting", "pid": mine, "note": None}), pi.root
+    )
+    assert scene.settings.runtime_kind == "vendor"
+    assert scene.settings.model_path == Path("/models/qwen3-4b-ax650")
+    assert scene.settings.runtime_bin == Path(psutil.Process().exe())
+    assert scene.family == os.getppid()
+    assert scene.busy  # nobody may ask the card while it loads
+
+
+def test_what_only_the_services_user_can_tell_is_asked_of_the_service(
+    pi: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"name": "log-folder", "verdict": "warn", "seen": "its own", "remedy": "x"}
+    beside = service(
+        runtime={"state": "ready", "pid": os.getpid(), "note": None},
+        preflight=[own, {**own, "name": "cma"}],
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    theirs = {finding.name: finding for finding in examine(Settings(), beside, pi.root)}
+    assert theirs["log-folder"] == Finding(**own)
+    assert theirs["cma"].seen != "its own"
+    monkeypatch.undo()
+    ours = {finding.name: finding for finding in examine(Settings(), beside, pi.root)}
+    assert ours["log-folder"].seen != "its own"
+
+
+def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
+    settings = Settings.from_env({"AX650_MODEL_PATH": "/mine"})
+    assert scene_beside(settings, service(), pi.root).settings == settings
+
+
+def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Holder(None), Holder(os.getpid())]
+    monkeypatch.setattr("axproxy.ports.holders", lambda _port: found)
+    assert service().strangers(8000, None) == [Holder(os.getpid())]  # not what another user holds
+    assert service().strangers(8000, os.getpid()) == []
+    assert RunningService(URL, None).strangers(8000, None) == []
+
+
+def test_a_service_that_cannot_be_asked_may_be_loading() -> None:
+    assert RunningService(URL, None).loading
+    assert "set AX650_PORT here" in RunningService(URL, None).describe()
+
+
+def test_a_service_says_what_is_the_matter_with_it() -> None:
+    broken = service(status="loading", runtime={"state": "stopped", "pid": None, "note": "no card"})
+    assert broken.describe() == f"the service runs at {URL}: loading, vendor; it says: no card"
+    assert not broken.loading
+
+
+def test_a_supervisor_is_noticed_without_touching_it() -> None:
+    settings = Settings.from_env({**os.environ})
+    assert find_service(settings) is None
+    supervisor = OnlyOne(settings.runtime_port)
+    supervisor.acquire()
+    found = find_service(settings)
+    assert found
+    assert found.health is None
+    supervisor.release()
+    assert not is_held(settings.runtime_port)
+
+
+def test_a_remedy_stands_on_a_line_of_its_own_to_be_copied() -> None:
+    findings = [
+        Finding("binary", "ok", "it is there"),
+        Finding("driver", "fail", "it is not loaded", "sudo modprobe axcl_host"),
+    ]
+    assert render(findings, colour=False) == (
+        "ok    binary  it is there\n"
+        "fail  driver  it is not loaded\n"
+        "              -> sudo modprobe axcl_host"
+    )
+    assert render(findings, colour=True).startswith("\x1b[32mok  \x1b[0m  binary")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "colour"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colours_are_for_terminals_whose_owner_wants_them(
+    stream: io.StringIO, environ: dict[str, str], colour: bool
+) -> None:
+    assert wants_colour(stream, environ) == colour
+
+
+def test_without_a_failure_the_exit_status_is_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AX650_RUNTIME", "mock")
+    assert main(["--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert report["service"] is None
+    assert [finding["name"] for finding in report["findings"]] == ["ports"]
+
+
+def test_with_a_failure_the_exit_status_is_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AX650_MODEL_PATH", str(tmp_path))
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("the service does not run\n")
+    assert "fail  model-folder  " in out
+    assert "\x1b" not in out
+
+
+def test_bad_settings_are_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AX650_PREFLIGHT_SKIP", "binry")
+    assert main([]) == 2
+    assert "did you mean binary?" in capsys.readouterr().err

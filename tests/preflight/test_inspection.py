@@ -1,0 +1,97 @@
+"""One run of the checks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from axproxy.preflight.check_names import CHECK_NAMES
+from axproxy.preflight.checks import CHECKS, Check, checks_for
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.inspection import Inspection
+from axproxy.preflight.scene import Scene
+from tests.preflight.machine import Machine
+
+FINE = Finding("cma", "ok", "fine")
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    release = threading.Event()
+    yield release
+    release.set()
+
+
+def check(name: str, *findings: Finding) -> Check:
+    return Check((name,), lambda _scene: findings)
+
+
+def test_findings_come_in_the_order_of_the_checks(pi: Machine) -> None:
+    slow, hot = Finding("governor", "warn", "slow"), Finding("temperature", "warn", "hot")
+    checks = [check("governor", slow), check("temperature", hot), Check(("cma",), lambda _: FINE)]
+    assert Inspection(checks).run(pi.scene()) == [slow, hot, FINE]
+
+
+def test_a_check_that_is_left_out_is_not_run_and_says_so(pi: Machine) -> None:
+    def never(_scene: Scene) -> Finding:
+        raise AssertionError
+
+    findings = Inspection([Check(("cma",), never)]).run(pi.scene(AX650_PREFLIGHT_SKIP="cma"))
+    assert findings == [Finding("cma", "skip", "left out by AX650_PREFLIGHT_SKIP")]
+
+
+def test_one_of_several_findings_of_a_check_can_be_left_out(pi: Machine) -> None:
+    card, cmm = Finding("card", "ok", "there"), Finding("cmm", "fail", "full")
+    checks = [Check(("card", "cmm"), lambda _: [card, cmm])]
+    findings = Inspection(checks).run(pi.scene(AX650_PREFLIGHT_SKIP="cmm"))
+    assert findings == [Finding("cmm", "skip", "left out by AX650_PREFLIGHT_SKIP"), card]
+
+
+def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
+    pi: Machine, stuck: threading.Event
+) -> None:
+    begun = []
+
+    def hangs(_scene: Scene) -> Finding:
+        begun.append(1)
+        stuck.wait(20)
+        return FINE
+
+    inspection = Inspection([Check(("cma",), hangs), check("memory")], patience=0.02)
+    for _ in range(3):
+        (finding,) = inspection.run(pi.scene())
+        assert finding.verdict == "warn"
+        assert finding.seen == "this check has not ended within 0.02 s"
+        assert "AX650_PREFLIGHT_SKIP=cma" in finding.remedy
+    assert len(begun) == 1
+
+
+def test_a_check_that_stumbles_does_not_keep_a_card_from_starting(pi: Machine) -> None:
+    def stumbles(_scene: Scene) -> Finding:
+        raise ZeroDivisionError("oh")
+
+    (finding,) = Inspection([Check(("cma",), stumbles)]).run(pi.scene())
+    assert finding.verdict == "warn"
+    assert "ZeroDivisionError" in finding.seen
+
+
+def test_every_check_has_a_name_that_can_be_left_out_in_the_same_order() -> None:
+    names = [name for check in CHECKS for name in check.names]
+    assert names == [name for name in CHECK_NAMES if name in names]
+    assert set(CHECK_NAMES) - set(names) <= {"card", "device-id", "cmm"}
+
+
+def test_findings_carry_the_names_of_their_checks(pi: Machine) -> None:
+    environ = {"AX650_RUNTIME": "vendor", "AX650_MODEL_PATH": "/nowhere"}
+    for each in CHECKS:
+        for finding in Inspection([each]).run(pi.scene_of_files(**environ)):
+            assert finding.name in each.names
+            assert "stumbled" not in finding.seen
+            assert bool(finding.remedy) == (finding.verdict in ("warn", "fail"))
+
+
+def test_the_simulator_needs_its_ports_only() -> None:
+    assert [check.names for check in checks_for("mock")] == [("ports",)]
+    assert checks_for("vendor") == CHECKS

@@ -1,0 +1,110 @@
+"""Shared libraries are looked for as the loader will, without running anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from axproxy.preflight.elf import NotElf, read_linking
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.libraries import check_libraries
+from tests.preflight.machine import Machine, elf
+
+LOADER = "/lib/ld-linux-aarch64.so.1"
+
+
+@pytest.fixture
+def binary(pi: Machine, tmp_path: Path) -> Path:
+    pi.write(LOADER, "")
+    file = tmp_path / "main_api_axcl_aarch64"
+    file.write_bytes(elf("libaxcl_rt.so", "libc.so.6", interpreter=LOADER))
+    return file
+
+
+def library(pi: Machine, path: str, content: bytes) -> None:
+    pi.write(path, "").write_bytes(content)
+
+
+def look(pi: Machine, binary: Path) -> Finding:
+    return check_libraries(pi.scene(AX650_RUNTIME_BIN=str(binary)))
+
+
+@pytest.mark.parametrize("place", ["/usr/lib/axcl", "/opt/axcl/lib", "/usr/lib/aarch64-linux-gnu"])
+def test_a_library_may_lie_where_the_loader_looks(pi: Machine, binary: Path, place: str) -> None:
+    pi.write("/etc/ld.so.conf.d/axcl.conf", "# the card's\n/opt/axcl/lib\n")
+    library(pi, f"{place}/libaxcl_rt.so", elf("libspdlog.so"))
+    library(pi, f"{place}/libspdlog.so", elf("libc.so.6"))
+    library(pi, "/lib/aarch64-linux-gnu/libc.so.6", elf())
+    assert look(pi, binary) == Finding("libraries", "ok", "all 3 shared libraries are there")
+
+
+def test_a_library_may_lie_beside_the_program_if_the_program_says_so(
+    pi: Machine, binary: Path
+) -> None:
+    library(pi, "/usr/lib/libc.so.6", elf())
+    binary.write_bytes(elf("libaxcl_rt.so", "libc.so.6", runpath="$ORIGIN/lib"))
+    (binary.parent / "lib").mkdir()
+    (binary.parent / "lib" / "libaxcl_rt.so").write_bytes(elf())
+    assert look(pi, binary).verdict == "ok"
+
+
+def test_a_missing_library_of_the_card_means_installing_its_package(
+    pi: Machine, binary: Path
+) -> None:
+    library(pi, "/usr/lib/libc.so.6", elf())
+    finding = look(pi, binary)
+    assert finding.verdict == "fail"
+    assert finding.seen == "libaxcl_rt.so of main_api_axcl_aarch64 cannot be found"
+    assert finding.remedy == "sudo apt install --reinstall axclhost && sudo ldconfig"
+
+
+def test_what_a_library_needs_is_needed_too(pi: Machine, binary: Path) -> None:
+    library(pi, "/usr/lib/libc.so.6", elf())
+    library(pi, "/usr/lib/axcl/libaxcl_rt.so", elf("libgomp.so.1"))
+    assert look(pi, binary).remedy == "sudo apt install libgomp1"
+
+
+def test_a_library_of_another_machine_does_not_count(pi: Machine, binary: Path) -> None:
+    library(pi, "/usr/lib/libc.so.6", elf())
+    library(pi, "/usr/lib/axcl/libaxcl_rt.so", elf(machine=62))
+    assert look(pi, binary).verdict == "fail"
+
+
+def test_a_link_that_git_has_checked_out_as_a_text_is_made_a_link(
+    pi: Machine, binary: Path
+) -> None:
+    library(pi, "/usr/lib/axcl/libaxcl_rt.so", b"libaxcl_rt.so.3.10.2")
+    finding = look(pi, binary)
+    file = pi.root / "usr/lib/axcl/libaxcl_rt.so"
+    assert finding.seen == f"{file} is no library (20 bytes)"
+    assert finding.remedy == f"ln -sf libaxcl_rt.so.3.10.2 {file}"
+
+
+def test_a_32_bit_system_cannot_run_it(pi: Machine, binary: Path) -> None:
+    pi.remove(LOADER)
+    finding = look(pi, binary)
+    assert LOADER in finding.seen
+    assert "64-bit" in finding.remedy
+
+
+def test_what_is_no_program_is_left_to_the_other_check(pi: Machine, binary: Path) -> None:
+    binary.write_text("#!/bin/sh\n")
+    assert look(pi, binary).verdict == "skip"
+
+
+def test_a_real_program_is_read_as_the_loader_reads_it() -> None:
+    linking = read_linking(Path(sys.executable).resolve())
+    assert linking.interpreter
+    assert Path(linking.interpreter).exists()
+    assert any(name.startswith("libc.so") for name in linking.needed)
+
+
+@pytest.mark.parametrize("keep", range(0, 400, 7))
+def test_a_file_that_was_cut_off_is_said_to_be_damaged(tmp_path: Path, keep: int) -> None:
+    whole = elf("libaxcl_rt.so", interpreter=LOADER)
+    file = tmp_path / "program"
+    file.write_bytes(whole[: min(keep, len(whole) - 1)])
+    with pytest.raises(NotElf):
+        read_linking(file)

@@ -1,0 +1,174 @@
+"""Whether a model's folder is complete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.model import check_model_folder
+from axproxy.preflight.models_dir import check_models_dir
+from tests.model_folders import EMBEDDING, POST_CONFIG, published_model, sparse
+from tests.preflight.machine import Machine
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 11700000\n"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return published_model(tmp_path / "Qwen3-0.6B")
+
+
+def look(pi: Machine, path: Path, **environ: str) -> list[Finding]:
+    scene = pi.scene_of_files(AX650_MODEL_PATH=str(path), **environ)
+    return list(check_model_folder(scene))
+
+
+def only(pi: Machine, path: Path, **environ: str) -> Finding:
+    (finding,) = look(pi, path, **environ)
+    return finding
+
+
+def test_a_whole_folder_is_fine_from_above_and_from_within(pi: Machine, model: Path) -> None:
+    finding = only(pi, model)
+    assert finding.verdict == "ok"
+    assert "28 layers of qwen3, embedding 151936 x 1024" in finding.seen
+    assert "qwen3_tokenizer" in finding.seen
+    assert only(pi, model.parent) == finding
+
+
+def test_a_flat_folder_is_fine(pi: Machine, tmp_path: Path) -> None:
+    assert only(pi, published_model(tmp_path / "qwen3-0.6b", flat=True)).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    "name", ["qwen3_p128_l3_together.axmodel", "qwen3_post.axmodel", EMBEDDING]
+)
+def test_an_lfs_pointer_is_named(pi: Machine, model: Path, name: str) -> None:
+    (model / name).write_text(POINTER)
+    finding = only(pi, model)
+    assert finding.verdict == "fail"
+    assert finding.seen == f"{model / name} is a git-LFS pointer, not the file itself"
+    assert finding.remedy == f"cd {model} && git lfs pull"
+
+
+def test_many_pointers_are_one_mistake(pi: Machine, model: Path) -> None:
+    for file in model.iterdir():
+        file.write_text(POINTER)
+    assert "(30 of 30 model files are spoilt)" in only(pi, model.parent).seen
+
+
+def test_a_remnant_of_a_file_is_named(pi: Machine, model: Path) -> None:
+    sparse(model / "qwen3_post.axmodel", 1023)
+    finding = only(pi, model)
+    assert finding.seen.endswith("qwen3_post.axmodel is only 1023 bytes long")
+    assert "download qwen3_post.axmodel again" in finding.remedy
+
+
+def test_a_gap_among_the_layers_is_named(pi: Machine, model: Path) -> None:
+    (model / "qwen3_p128_l7_together.axmodel").unlink()
+    finding = only(pi, model)
+    assert finding.seen == f"layer 7 is missing in {model}"
+    assert finding.remedy == "download the model again"
+
+
+def test_a_layer_that_was_published_under_a_wrong_name_is_renamed(pi: Machine, model: Path) -> None:
+    right = model / "qwen3_p128_l0_together.axmodel"
+    wrong = right.rename(f"{right}.onnx")
+    assert only(pi, model).remedy == f"mv {wrong} {right}"
+
+
+def test_layers_missing_at_the_end_are_missed(pi: Machine, model: Path) -> None:
+    (model / "qwen3_p128_l27_together.axmodel").unlink()
+    finding = only(pi, model)
+    assert finding.verdict == "fail"
+    assert "27 layers; a qwen3 model with embeddings of 1024 has 28" in finding.seen
+    (model / "ax650.toml").write_text("layers = 27")
+    assert only(pi, model).verdict == "ok"
+
+
+def test_an_embedding_has_exactly_the_bytes_of_its_values(pi: Machine, model: Path) -> None:
+    sparse(model / EMBEDDING, 151936 * 1024 * 2 - 1)
+    finding = only(pi, model)
+    assert finding.verdict == "fail"
+    assert "has 311164927 bytes; 151936 x 1024 values of 2 bytes would be 311164928" in finding.seen
+
+
+@pytest.mark.parametrize("key", POST_CONFIG)
+def test_a_sampling_value_that_is_missing_aborts_the_program(
+    pi: Machine, model: Path, key: str
+) -> None:
+    for entry in ({}, {key: "yes"}, {key: None}):
+        config = {name: value for name, value in POST_CONFIG.items() if name != key} | entry
+        (model.parent / "post_config.json").write_text(json.dumps(config))
+        finding = only(pi, model)
+        assert finding.verdict == "fail"
+        assert f"lacks {key}, without which the program aborts" in finding.seen
+
+
+@pytest.mark.parametrize("text", ["", POINTER, "{", "\0"])
+def test_a_sampling_file_that_is_no_json_is_named(pi: Machine, model: Path, text: str) -> None:
+    (model.parent / "post_config.json").write_text(text)
+    assert only(pi, model).verdict == "fail"
+
+
+def test_without_a_sampling_file_the_program_goes_on(pi: Machine, model: Path) -> None:
+    (model.parent / "post_config.json").unlink()
+    finding = only(pi, model)
+    assert (finding.verdict, finding.seen) == ("warn", f"there is no {model}/post_config.json")
+
+
+def test_the_tokenizer_must_be_there_and_whole(pi: Machine, model: Path) -> None:
+    vocabulary = model.parent / "qwen3_tokenizer" / "tokenizer.json"
+    vocabulary.write_text(POINTER)
+    assert "git-LFS pointer" in only(pi, model).seen
+    vocabulary.unlink()
+    finding = only(pi, model)
+    assert finding.verdict == "fail"
+    assert "no tokenizer.json in or beside" in finding.seen
+    assert only(pi, model, AX650_TOKENIZER="vendor").verdict == "ok"
+
+
+def test_all_that_is_wrong_is_told_at_once(pi: Machine, model: Path) -> None:
+    (model.parent / "post_config.json").write_text("{}")
+    (model.parent / "qwen3_tokenizer" / "tokenizer.json").unlink()
+    assert [finding.verdict for finding in look(pi, model)] == ["fail", "fail"]
+
+
+def test_a_path_too_long_for_the_programs_buffer_is_refused(pi: Machine, tmp_path: Path) -> None:
+    deep = tmp_path
+    while len(str(deep)) < 1010:
+        deep = deep / ("x" * 100)
+    assert "too long for the vendor's program" in only(pi, published_model(deep, flat=True)).seen
+
+
+def test_a_wrong_path_is_answered_with_the_models_there_are(pi: Machine, model: Path) -> None:
+    shelf = {"AX650_MODELS_DIR": str(model.parent.parent)}
+    finding = only(pi, model.parent / "nothing", **shelf)
+    assert finding.remedy == f"set AX650_MODEL_PATH to {model.parent}"
+    assert "set AX650_MODEL_PATH" in only(pi, model.parent / "nothing").remedy
+
+
+def test_the_shelf_of_models_is_looked_through(pi: Machine, model: Path) -> None:
+    shelf = model.parent.parent
+    published_model(shelf / "qwen3-1.7b", columns=2048, flat=True)
+    (shelf / "notes").mkdir()
+    scene = pi.scene(AX650_MODELS_DIR=str(shelf))
+    finding = check_models_dir(scene)
+    assert finding.seen == f"{shelf} holds Qwen3-0.6B, qwen3-1.7b"
+    (shelf / "qwen3-1.7b" / "qwen3_p128_l3_together.axmodel").unlink()
+    finding = check_models_dir(scene)
+    assert (finding.verdict, finding.seen) == ("warn", f"layer 3 is missing in {shelf}/qwen3-1.7b")
+
+
+def test_a_shelf_that_is_none_is_said(pi: Machine, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    verdicts = {
+        str(tmp_path / "nowhere"): "warn",
+        str(tmp_path / "empty"): "warn",
+        "": "skip",
+    }
+    for place, verdict in verdicts.items():
+        assert check_models_dir(pi.scene(AX650_MODELS_DIR=place)).verdict == verdict

@@ -1,0 +1,121 @@
+"""Who is on the ports, and how to make them leave."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from axproxy.ports import Holder
+from axproxy.preflight.finding import Finding
+from axproxy.preflight.occupied import check_ports
+from tests.preflight.machine import Machine
+from tests.waiting import eventually
+
+STACKFLOW = "/sys/fs/cgroup/system.slice/llm-openai-api.service/cgroup.procs"
+VENDOR = {"AX650_RUNTIME": "vendor", "AX650_MODEL_PATH": "/models/qwen3"}
+
+Run = Callable[[str], int]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts a harmless program of that name; gives its pid."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str) -> int:
+        script = tmp_path / name
+        script.write_text("import time; time.sleep(60)")
+        started.append(subprocess.Popen([sys.executable, str(script)]))
+        pid = started[-1].pid
+        eventually(lambda: str(script) in psutil.Process(pid).cmdline())
+        return pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def look(pi: Machine, **environ: str) -> Finding:
+    (finding,) = check_ports(pi.scene(**environ))
+    return finding
+
+
+def test_free_ports_are_fine(pi: Machine) -> None:
+    assert look(pi, **VENDOR).seen == "nobody else holds ports 8000 and 12345"
+
+
+def test_whoever_holds_a_port_is_named(pi: Machine) -> None:
+    pi.held[8000] = [Holder(os.getpid())]
+    finding = look(pi, **VENDOR)
+    name = psutil.Process().name()
+    assert finding.verdict == "fail"
+    assert finding.seen == f"port 8000 is held by {name} (pid {os.getpid()})"
+    assert finding.remedy == f"kill {os.getpid()}"  # the vendor's program cannot be moved
+
+
+def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
+    pi.held = {8000: [Holder(os.getpid())], 12345: [Holder(None)]}
+    runtime, tokenizer = check_ports(pi.scene())
+    assert runtime.remedy.endswith("or choose another port with AX650_RUNTIME_PORT")
+    assert tokenizer.remedy.endswith("or choose another port with AX650_TOKENIZER_PORT")
+    assert tokenizer.seen == "port 12345 is held by a program of another user"
+    assert "sudo ss -ltnp 'sport = :12345'" in tokenizer.remedy
+
+
+def test_the_service_of_the_card_makers_images_is_known_though_it_runs_as_root(
+    pi: Machine,
+) -> None:
+    pi.held[8000] = [Holder(None)]
+    assert "ss -ltnp" in look(pi, **VENDOR).remedy
+    pi.write(STACKFLOW, "812\n")
+    finding = look(pi, **VENDOR)
+    assert finding.seen == "port 8000 is held by llm-openai-api"
+    assert finding.remedy == "sudo systemctl disable --now llm-openai-api"
+    pi.held = {12345: [Holder(None)]}
+    assert "llm-openai-api" not in look(pi, **VENDOR).seen
+
+
+def test_it_is_known_to_root_by_its_pid(pi: Machine, run: Run) -> None:
+    pid = run("llm-openai-api")
+    pi.held[8000] = [Holder(pid)]
+    assert look(pi, **VENDOR).seen == f"port 8000 is held by llm-openai-api (pid {pid})"
+
+
+@pytest.mark.parametrize("name", ["main_api_axcl_aarch64", "main_axcl_aarch64", "axllm"])
+def test_a_runtime_left_from_earlier_is_asked_to_unload(pi: Machine, run: Run, name: str) -> None:
+    pid = run(name)
+    pi.held[8000] = [Holder(pid)]
+    finding = look(pi, **VENDOR)
+    assert finding.seen == f"port 8000 is held by {name} (pid {pid}), left from earlier"
+    assert finding.remedy == f"kill -INT {pid}"
+
+
+def test_a_tokenizer_left_from_earlier_is_ended(pi: Machine, run: Run) -> None:
+    pid = run("qwen3_tokenizer_uid.py")
+    pi.held[12345] = [Holder(pid)]
+    finding = look(pi, **VENDOR)
+    assert f"qwen3_tokenizer_uid.py (pid {pid}), left from earlier" in finding.seen
+    assert f"kill {pid}" in finding.remedy
+
+
+def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
+    def hidden(port: int, pid: int | None) -> list[Holder]:
+        raise psutil.AccessDenied
+
+    scene = pi.scene()
+    object.__setattr__(scene, "strangers", hidden)
+    findings = check_ports(scene)
+    assert [finding.verdict for finding in findings] == ["fail", "fail"]
+    assert "cannot see who holds port 8000" in findings[0].seen
+
+
+def test_what_is_attached_to_may_hold_the_ports(pi: Machine) -> None:
+    pi.held[8000] = [Holder(os.getpid())]
+    assert look(pi, AX650_RUNTIME="attach").verdict == "skip"

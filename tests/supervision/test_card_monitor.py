@@ -1,0 +1,180 @@
+"""The card as /health shows it: from memory, never old, never asked for during a load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from axproxy import card_monitor
+from axproxy.axcl_smi import AxclSmi, Reading
+from axproxy.axcl_smi_table import NoTable, Why, read_table
+from axproxy.card_monitor import CardMonitor
+from axproxy.card_release import Release
+from tests import fake_axcl_smi as fake
+from tests.waiting import eventually
+
+NOTHING = dict.fromkeys(("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent"))
+
+Watch = Callable[..., CardMonitor]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setattr(card_monitor, "CADENCE_RELEASE", 0.02)
+    started: list[CardMonitor] = []
+
+    def begin(scenario: str = "idle", device: str = "auto", cadence: float = 900) -> CardMonitor:
+        smi = AxclSmi(fake.install(tmp_path, scenario), clock=clock, patience=5.0)
+        started.append(CardMonitor(smi, device, clock=clock, cadence=cadence))
+        started[-1].start()
+        eventually(lambda: smi.last)
+        return started[-1]
+
+    yield begin
+    for monitor in started:
+        monitor.stop()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "device", "values"),
+    [
+        ("idle", "auto", (41, 7040, 18, 0)),
+        ("two", "auto", (37, 7040, 6348, 35)),
+        ("two", "1", (38, 7040, 18, 0)),
+        ("two", "0,1", (38, 14080, 6366, 35)),
+        ("second", "auto", (41, 7040, 18, 0)),
+        ("idle", "7", (None, None, None, None)),
+        ("silent", "auto", (None, None, None, None)),
+        ("rowless", "auto", (None, None, None, None)),
+        ("garbage", "auto", (None, None, None, None)),
+    ],
+)
+def test_health_shows_the_card_in_use(
+    watch: Watch, scenario: str, device: str, values: tuple[int | None, ...]
+) -> None:
+    monitor = watch(scenario, device)
+
+    eventually(lambda: tuple(monitor.device_health().values()) == values)
+
+
+def test_what_is_old_is_not_shown(watch: Watch, clock: Clock) -> None:
+    monitor = watch()
+    eventually(lambda: monitor.device_health() != NOTHING)
+    clock.now += 3 * 900
+    assert monitor.device_health()["temperature_c"] == 41
+    clock.now += 1
+    assert monitor.device_health() == NOTHING
+
+
+def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
+    watch: Watch, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axproxy.axcl_smi.BUSY_PAUSE", 0.0)
+    monitor = watch(cadence=0.05)
+    eventually(lambda: monitor.device_health() != NOTHING)
+
+    def seen(why: str) -> bool:
+        clock.now += 0.1  # else the cache answers
+        return getattr(monitor.smi.last.said, "why", None) == why
+
+    (tmp_path / "scenario").write_text("busy")
+    monkeypatch.setattr(card_monitor, "STALE", 1e9)
+    eventually(lambda: seen("busy"))
+    assert monitor.device_health()["temperature_c"] == 41
+    (tmp_path / "scenario").write_text("dead")
+    eventually(lambda: seen("dead"))
+    eventually(lambda: monitor.device_health() == NOTHING)
+
+
+def test_one_that_was_never_started_knows_nothing_and_hinders_nothing() -> None:
+    monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")))
+    monitor.begin_load()
+    monitor.runtime_ended(77)
+
+    assert monitor.device_health() == NOTHING
+    assert monitor.hindrance() is None
+    assert monitor.tool_number == 0
+    monitor.stop()
+
+
+def test_the_card_must_be_seen_free_before_the_next_start(
+    watch: Watch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = watch()
+    monitor.begin_load()
+    monitor.end_load()
+    (tmp_path / "scenario").write_text("leaked")
+    clock.now += 60
+    monitor.runtime_ended(84643)
+
+    def hindrance() -> str | None:
+        clock.now += 0.01
+        return monitor.hindrance()
+
+    assert "waiting to see" in (hindrance() or "")
+    eventually(lambda: "more than 274 MiB are in use" in (hindrance() or ""))
+    (tmp_path / "scenario").write_text("idle")
+    with caplog.at_level("INFO", "card"):
+        eventually(lambda: hindrance() is None)
+    assert "the card was free" in caplog.text
+
+
+def test_a_card_that_never_gets_free_is_tried_all_the_same_and_that_is_said(
+    watch: Watch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = watch()
+    (tmp_path / "scenario").write_text("loaded")
+    clock.now += 1
+    monitor.runtime_ended(84643)
+    eventually(lambda: "still lists" in (monitor.hindrance() or ""))
+    clock.now += 60
+
+    assert monitor.hindrance() is None
+    assert "still lists the runtime that has ended (pid 84643); starting the runtime anyway" in (
+        caplog.text
+    )
+
+
+@pytest.mark.parametrize(("scenario", "number"), [("idle", 0), ("old", 129), ("second", 1)])
+def test_the_ladder_names_the_card_as_the_tool_does(
+    watch: Watch, scenario: str, number: int
+) -> None:
+    assert watch(scenario).tool_number == number
+
+
+@pytest.mark.parametrize(
+    ("why", "pause"), [("hung", 60.0), ("dead", 15.0), ("missing", 15.0), ("busy", 15.0)]
+)
+def test_what_hangs_is_asked_less_often(why: Why, pause: float) -> None:
+    monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")))
+
+    assert monitor._pause_after(Reading(NoTable(why, "so it is"), 1.0, 2.0)) == pause
+
+
+def test_the_fall_of_the_memory_is_watched_closely_and_not_for_ever(clock: Clock) -> None:
+    monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")), clock=clock)
+    monitor._release = Release(84643, clock.now, before_mb=18)
+    clock.now += 2
+    full, free = (
+        Reading(read_table(fake.scenario(name, 84643)), clock.now, clock.now)
+        for name in ("loaded", "idle")
+    )
+
+    assert monitor._pause_after(full) == 1.0
+    assert monitor._pause_after(free) == 15.0  # although nobody wants to start anything
+    clock.now += 60
+    assert monitor._pause_after(full) == 15.0

@@ -1,0 +1,118 @@
+"""`ax650.toml`: what a person states about a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.model_statement import STATEMENT
+from axproxy.tokenizer_folder import TokenizerFolderError, find_folder
+from tests.model_folders import published_model, sparse
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return published_model(tmp_path / "repository", "my-model", layers=3, columns=64)
+
+
+def state(model: Path, text: str) -> None:
+    (model / STATEMENT).write_text(text)
+
+
+def test_what_is_stated_overrules_what_is_found(model: Path) -> None:
+    for layer in range(2):
+        sparse(model / f"blk{layer}.axmodel", 2048)
+    sparse(model / "head.axmodel", 2048)
+    sparse(model / "table.bin", 100 * 64 * 2)
+    (model / "vocabulary").mkdir()
+    (model / "vocabulary" / "tokenizer.json").touch()
+    state(
+        model,
+        'layer_template = "blk%d.axmodel"\npost = "head.axmodel"\nembedding = "table.bin"\n'
+        'embedding_rows = 100\nembedding_columns = 64\ntokenizer = "vocabulary"\n'
+        'prefill_chunk = 256\nfamily = "mine"\n',
+    )
+    read = ModelFolder.read(model)
+    assert read.layer_template == f"{model}/blk%d.axmodel"
+    assert read.layer(1) == model / "blk1.axmodel"
+    assert (read.layers, read.embedding_rows, read.embedding_columns) == (2, 100, 64)
+    assert (read.post.name, read.embedding.name) == ("head.axmodel", "table.bin")
+    assert (read.family, read.prefill_chunk) == ("mine", 256)
+    assert read.tokenizer == model / "vocabulary"
+    assert ModelFolder.read(model.parent) == read
+    assert find_folder(model.parent) == read.tokenizer
+
+
+def test_the_width_alone_tells_the_rows(model: Path) -> None:
+    state(model, "embedding_columns = 64")
+    assert ModelFolder.read(model).embedding_rows == 151936
+
+
+def test_fewer_layers_than_files_can_be_stated(model: Path) -> None:
+    state(model, "layers = 2\nembedding_columns = 64")
+    assert ModelFolder.read(model).layers == 2
+
+
+def test_what_the_names_tell_is_found_without_a_statement(tmp_path: Path) -> None:
+    model = published_model(tmp_path / "Qwen3-0.6B")
+    for layer in range(28):
+        (model / f"qwen3_p128_l{layer}_together.axmodel").rename(
+            model / f"qwen3_p256_l{layer}_together.axmodel"
+        )
+    read = ModelFolder.read(model)
+    assert (read.family, read.prefill_chunk) == ("qwen3", 256)
+    assert read.tokenizer == model.parent / "qwen3_tokenizer"
+
+
+# What is stated, and what the refusal must say.
+WRONG = {
+    "layer = 3": "unknown key layer; did you mean layers?",
+    "embeding = 'x'": "unknown key embeding; did you mean embedding?",
+    "zzz = 3": "unknown key zzz; known are layers, layer_template",
+    "layers = '3'": "layers in .* must be a whole number above 0",
+    "layers = true": "layers in .* must be a whole number above 0",
+    "layers = 0": "layers in .* must be a whole number above 0",
+    "family = 3": "family in .* must be a text in quotes",
+    "family = ''": "family in .* must be a text in quotes",
+    "layers = ": "is not TOML: .*; mend that line",
+    "layers = 4": "layer 3 is missing",
+    "layer_template = 'l%d.axmodel'": "layer 0 is missing",
+    "layer_template = 'l.axmodel'": "must hold one %d",
+    "layer_template = 'l%s.axmodel'": "must hold one %d",
+    "layer_template = '%d%d.axmodel'": "must hold one %d",
+    "embedding_columns = 64\npost = 'nothing'": "names nothing, which is not there",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_statement_is_refused_in_words(model: Path, text: str) -> None:
+    state(model, text)
+    with pytest.raises(ModelFolderError, match=WRONG[text]):
+        ModelFolder.read(model)
+
+
+def test_a_statement_lies_beside_the_model_it_is_about(model: Path) -> None:
+    (model.parent / STATEMENT).write_text("layers = 2")
+    with pytest.raises(ModelFolderError, match="must lie beside the axmodels"):
+        ModelFolder.read(model.parent)
+
+
+def test_a_folder_of_several_models_is_not_guessed_at(tmp_path: Path) -> None:
+    published_model(tmp_path / "a", flat=True)
+    published_model(tmp_path / "b", flat=True)
+    with pytest.raises(ModelFolderError, match=r"holds the models a and b; set AX650_MODEL_PATH"):
+        ModelFolder.read(tmp_path)
+
+
+def test_a_wrong_statement_is_the_tokenizers_trouble_too(model: Path) -> None:
+    state(model, "layer = 3")
+    with pytest.raises(TokenizerFolderError, match="did you mean layers"):
+        find_folder(model)
+
+
+def test_a_folder_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ModelFolderError):
+        ModelFolder.read(tmp_path / "loop")

@@ -1,0 +1,133 @@
+"""The runtime's own lines are told from those that a prompt or an answer spells."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axproxy.errors import CardFailed
+from axproxy.logtail import LineSplitter
+from axproxy.run_log import RunLog, RunTimes
+
+FAILURE = "\x1b[1;30;31m[E][                       inference][ 526]: AX_ENGINE_Execute\x1b[0m\n"
+DEAD = "[2025-11-09 08:46:00.029][10994][W][device manager][listen][292]: device 1 is dead\n"
+TTFT = "\x1b[1;30;32m[I][                             Run][1016]: ttft: 1339.01 ms\x1b[0m\n"
+SPEED = (
+    "\x1b[1;30;35m[N][                             Run][1168]: hit eos,avg 3.65 token/s\n\x1b[0m\n"
+)
+REAL = RunTimes(first_token=1.33901, speed=3.65)
+
+
+def echo(prompt: str) -> str:
+    """How the program prints the prompt that it was given."""
+    return f"\x1b[1;30;32m[I][                 handle_generate][ 123]: {prompt}\x1b[0m\n"
+
+
+def printed(log: RunLog, *output: str) -> None:
+    """As a terminal and our reader pass it on."""
+    splitter = LineSplitter()
+    for line in splitter.feed("".join(output).replace("\n", "\r\n").encode()):
+        log.feed(line)
+    if splitter.rest:
+        log.feed(splitter.rest)
+
+
+def run(log: RunLog, prompt: str, answer: str, *, failures: str = "", whole: bool = True) -> bool:
+    """One run; whether the card was found to have failed in it."""
+    log.begin(prompt)
+    log.heard(answer)
+    printed(log, echo(prompt), TTFT, failures, answer, "\n\n", SPEED)
+    failed = log.proves(log.logged)
+    log.end(whole)
+    return failed
+
+
+@pytest.mark.parametrize("failures", [FAILURE, FAILURE * 999, DEAD])
+def test_a_line_that_no_text_explains_is_the_programs(failures: str) -> None:
+    log = RunLog()
+
+    assert not run(log, "why?", "Because.")
+    assert run(log, "why?", "Because.", failures=failures)
+    assert log.trouble in ("AX_ENGINE_Execute", "device 1 is dead")
+
+
+def test_the_error_says_what_happens_next() -> None:
+    log = RunLog()
+    log.begin("why?")
+    printed(log, FAILURE)
+
+    with pytest.raises(CardFailed, match=r"AX_ENGINE_Execute.*restarted, try again"):
+        log.check(log.logged)
+
+
+FAKES = st.sampled_from([FAILURE, DEAD, TTFT, SPEED, "ttft: ", "AX_ENGINE_", "\r", "\n", " ", "é"])
+TEXTS = st.lists(FAKES | st.text(max_size=10), max_size=12).map("".join)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, st.booleans()), max_size=5))
+def test_a_fake_log_line_changes_nothing(runs: list[tuple[str, str, bool]]) -> None:
+    log = RunLog()
+    for prompt, answer, whole in runs:
+        assert not run(log, prompt, answer, whole=whole)
+        assert not log.proves_while_idle()
+    assert log.trouble is None
+
+
+@given(TEXTS, TEXTS, st.integers(1, 50))
+def test_among_any_fake_lines_a_true_one_is_found(prompt: str, answer: str, true: int) -> None:
+    # A text that begins in mid-word could swallow a letter of the true line.
+    assert run(RunLog(), prompt, "\n" + answer, failures=FAILURE * true)
+
+
+@given(TEXTS, TEXTS)
+def test_the_times_are_the_programs_whatever_the_texts_say(prompt: str, answer: str) -> None:
+    log = RunLog()
+    run(log, prompt, "\n" + answer)
+
+    assert log.times() == REAL
+
+
+def test_times_are_known_as_far_as_they_have_come() -> None:
+    log = RunLog()
+    assert log.times() == RunTimes()
+    log.begin(SPEED)
+    printed(log, echo(SPEED))
+    assert log.times() == RunTimes()
+    printed(log, TTFT)
+    assert log.times() == RunTimes(first_token=1.33901)
+    printed(log, "Hello world.", SPEED)
+    assert log.times() == REAL
+    log.begin("next")
+    assert log.times() == RunTimes()
+
+
+def test_what_an_unread_end_of_an_answer_printed_is_forgiven() -> None:
+    log = RunLog()
+    log.begin("say it")
+    printed(log, echo("say it"), "sure: " + FAILURE)  # its reader had hung up before
+    log.end(whole=False)
+
+    assert not log.proves_while_idle()
+    assert not run(log, "why?", "Because.")
+    assert run(log, "why?", "Because.", failures=FAILURE)
+
+
+def test_a_card_that_dies_between_two_answers_is_found_without_a_request() -> None:
+    log = RunLog()
+    run(log, "why?", "Because.")
+    assert not log.proves_while_idle()
+    printed(log, DEAD)
+
+    assert log.proves_while_idle()
+    assert log.trouble == "device 1 is dead"
+
+
+def test_before_anybody_else_has_asked_every_sign_counts() -> None:
+    log = RunLog()
+    run(log, "Hi", "Hello", whole=False)
+    assert not log.proves_alone()
+    run(log, "Hi", "Hello", failures=FAILURE, whole=False)
+
+    assert log.proves_alone()
+    assert log.trouble == "AX_ENGINE_Execute"
