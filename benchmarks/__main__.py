@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     rows.append(figure)
                 else:
                     curves.append(figure)
-    except Broken as error:
+    except (Broken, OSError, AssertionError) as error:  # the last: something never happened
         print(f"benchmark: cannot be measured: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

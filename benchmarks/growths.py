@@ -70,7 +70,7 @@ def _medians(
 
 def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]:
     """What waiting clients cost the one who is answered, those who ask for /health, and us."""
-    _allow_files(4 * max(plan.waiting) + 256)
+    _allow_files(max(plan.waiting) + 500)
     health, late, used, memory = [], [], [], []
     with Stack(folder, tokens_per_second=50, max_queue=max(plan.waiting)) as stack:
         starts.append(stack.started)

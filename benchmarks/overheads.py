@@ -25,16 +25,25 @@ def overhead_rows(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[R
         with Stack(folder, tokens_per_second=pace.tokens_per_second) as stack:
             starts.append(stack.started)
             if pace is plan.paces[0]:
-                _check_prompt(stack)
+                yield _first_request(stack)
             yield from _alone(stack, pace, count_cpu=pace.tokens_per_second == plan.cpu_pace)
             yield from _crowd(stack, plan, pace)
             if pace is plan.paces[-1]:
                 yield from footprint_rows(stack, plan)
 
 
+def _first_request(stack: Stack) -> Row:
+    """What the first request pays that a later one does not; start-up should have paid it."""
+    first, second = (
+        drive.through_the_service(stack.port, drive.chat(QUESTION))[0].first_text for _ in range(2)
+    )
+    _check_prompt(stack)
+    what = "time to first text added to the first request after a start"
+    return fact(what, 1000 * (first - second), "ms", "beside the second")
+
+
 def _check_prompt(stack: Stack) -> None:
     """Both ways must send the model the same number of tokens."""
-    drive.through_the_service(stack.port, drive.chat(QUESTION))
     through = stack.tokenizer.trace().prompt_tokens
     stack.idle()
     drive.directly(stack.runtime_port, PROMPT)
@@ -53,11 +62,11 @@ def _alone(stack: Stack, pace: Pace, *, count_cpu: bool) -> Iterator[Row]:
         request = drive.chat(QUESTION, temperature=0.5 + number / 100)
         before = cpu_seconds(stack.processes.master, stack.processes.worker)
         run, last = drive.through_the_service(stack.port, request)
-        stack.idle()
         used += cpu_seconds(stack.processes.master, stack.processes.worker) - before
         tokens += last["eval_count"]
         service.append(run)
-    yield from _rows(overhead(service, direct), f"{pace.tokens_per_second} tokens/s, 1 client")
+        stack.idle()
+    yield from _rows(_compared(service, direct), f"{pace.tokens_per_second} tokens/s, 1 client")
     if count_cpu:
         per_token = 1000 * used / tokens
         what = f"processor time of the service per token at {pace.tokens_per_second} tokens/s"
@@ -85,7 +94,7 @@ def _crowd(stack: Stack, plan: Plan, pace: Pace) -> Iterator[Row]:
     if broken:
         raise broken[0]
     label = f"{pace.tokens_per_second} tokens/s, {plan.crowd} clients"
-    added = overhead(chained(runs), chained(direct))
+    added = _compared(chained(runs), chained(direct))
     yield from _rows(added, label)
     yield fact(
         f"the same from answer to answer, {label}",
@@ -93,6 +102,13 @@ def _crowd(stack: Stack, plan: Plan, pace: Pace) -> Iterator[Row]:
         "%",
         f"answers of {pace.crowd_tokens} tokens; longer ones keep more",
     )
+
+
+def _compared(service: list[Run], direct: list[Run]) -> Overhead:
+    try:
+        return overhead(service, direct)
+    except ValueError as error:
+        raise drive.Broken(str(error)) from error
 
 
 def _rows(added: Overhead, label: str) -> Iterator[Row]:
