@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.timing import Run
 
-TIMEOUT = 120.0  # seconds of silence
+TIMEOUT = 60.0  # seconds of silence
 
 
 class Broken(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator
 
@@ -17,6 +18,8 @@ from tests.waiting import eventually
 
 REST = 2.0  # seconds
 BETWEEN = 0.005  # seconds between two looks at /health
+ALL_IN_LINE = 30.0  # seconds until a thousand clients are, at worst
+ENDLESS = " a" * 2300  # a token for every two characters; as long as the simulator's context allows
 
 
 def cpu_seconds(*processes: psutil.Process) -> float:
@@ -71,17 +74,22 @@ def _health(stack: Stack, plan: Plan) -> Row:
 
 
 @contextlib.contextmanager
-def waiting_clients(stack: Stack, count: int, *, answered: bool = True) -> Iterator[None]:
-    """`count` clients in line, behind one more that is answered without end unless somebody is
-    `answered` already; all of them leave in the end."""
-    if answered:
-        stack.will_answer(stack.text_of(2000))
+def waiting_clients(stack: Stack, count: int) -> Iterator[socket.socket]:
+    """`count` clients in line behind one more, whose connection this is and whose answer has
+    hardly an end; all of them leave."""
+    stack.will_answer(ENDLESS)
     with contextlib.ExitStack() as clients:
-        for number in range(count + answered):
+
+        def ask(number: int) -> socket.socket:
             request = {**drive.chat(f"Client {number}"), "stream": True}
-            clients.enter_context(drive.ask(stack.port, request))
-        eventually(lambda: stack.service.health()["queue"]["waiting"] >= count, 60)
-        yield
+            return clients.enter_context(drive.ask(stack.port, request))
+
+        answered = ask(0)
+        eventually(lambda: stack.service.health()["queue"]["answering"], ALL_IN_LINE)
+        for number in range(count):
+            ask(number + 1)
+        eventually(lambda: stack.service.health()["queue"]["waiting"] == count, ALL_IN_LINE)
+        yield answered
 
 
 def health_milliseconds(stack: Stack, count: int) -> Spread:

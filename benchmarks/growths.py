@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from axproxy.tokenizer_client import TokenizerClient
 from benchmarks import drive
-from benchmarks.figures import Spread, growth, percentile
+from benchmarks.figures import growth, percentile
 from benchmarks.footprint import cpu_seconds, health_milliseconds, resident_mb, waiting_clients
 from benchmarks.plan import Plan
 from benchmarks.stack import Stack, Started, lone_tokenizer
@@ -20,6 +20,8 @@ from benchmarks.vocabulary import write_folder
 
 FAST = 200  # tokens per second
 GROUP = 3  # tokens that the runtime sends on at a time
+BEAT = 50  # tokens per second while clients wait
+BACKLOG = 0.1  # seconds, in which what came before we looked has been read
 
 
 def curve(name: str, size: str, cost: str, points: Sequence[tuple[float, float]]) -> Curve:
@@ -72,20 +74,19 @@ def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]
     """What waiting clients cost the one who is answered, those who ask for /health, and us."""
     _allow_files(max(plan.waiting) + 500)
     health, late, used, memory = [], [], [], []
-    with Stack(folder, tokens_per_second=50, max_queue=max(plan.waiting)) as stack:
+    with Stack(folder, tokens_per_second=BEAT, max_queue=max(plan.waiting)) as stack:
         starts.append(stack.started)
         worker = stack.processes.worker
         for count in plan.waiting:
-            with waiting_clients(stack, count):
+            with waiting_clients(stack, count) as answered:
                 before, since = cpu_seconds(worker), time.monotonic()
-                time.sleep(plan.waiting_seconds)
+                late.append((count, _lateness(answered, since + plan.waiting_seconds)))
                 seconds = time.monotonic() - since
                 used.append((count, 1000 * (cpu_seconds(worker) - before) / seconds))
                 memory.append((count, resident_mb(worker)))
                 looks = health_milliseconds(stack, max(plan.health_samples // 2, 1))
                 health.append((count, looks.p99))
             stack.idle()
-            late.append((count, _lateness(stack, plan, count)))
     size = "waiting clients"
     yield curve("/health p99 by waiting clients", size, "ms", health)
     yield curve("lateness of a piece by waiting clients, p99", size, "ms", late)
@@ -93,30 +94,18 @@ def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]
     yield curve("memory of the worker by waiting clients", size, "MB", memory)
 
 
-def _lateness(stack: Stack, plan: Plan, count: int) -> float:
-    """How much later than the steady beat of the runtime a piece comes, at worst (p99), to a client
-    who is answered while `count` others wait."""
-    tokens = int(50 * plan.waiting_seconds) + 30 * GROUP
-    stack.will_answer(stack.text_of(tokens))
-    others = threading.Event()
-    begun = time.monotonic()
-    with drive.ask(stack.port, {**drive.chat("How are you?"), "stream": True}) as connection:
-
-        def crowd() -> None:
-            with waiting_clients(stack, count, answered=False):
-                others.wait()
-
-        thread = threading.Thread(target=crowd, daemon=True)
-        thread.start()
-        try:
-            run, _ = drive.followed(connection, begun)
-        finally:
-            others.set()
-            thread.join()
-    stack.idle()
-    beat = GROUP / 50
-    behind = [moment - number * beat for number, (moment, _) in enumerate(run.arrivals)]
-    return 1000 * Spread.of([each - min(behind) for each in behind]).p99
+def _lateness(answered: socket.socket, until: float) -> float:
+    """How many milliseconds later than the runtime's steady beat the pieces of an endless answer
+    come, at worst (p99)."""
+    behind: list[float] = []
+    begun, characters = time.monotonic(), 0
+    for now, line in drive.lines(answered):
+        characters += len(line["message"]["content"])
+        if now - begun > BACKLOG:
+            behind.append(now - characters / 2 / BEAT)
+        if now > until and behind:
+            break
+    return 1000 * percentile([each - min(behind) for each in behind], 0.99)
 
 
 def _vocabularies(plan: Plan, folder: Path) -> Iterator[Row | Curve]:
