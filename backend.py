@@ -26,6 +26,7 @@ from axproxy.access import KeyCheck, required_key
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
+from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
@@ -37,6 +38,7 @@ from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.preflight import doctor
+from axproxy.request_log import RequestLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -46,7 +48,7 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings) -> VendorEngine:
+def create_engine(settings: Settings, patience: Patience | None = None) -> VendorEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing.
 
     Raises `SettingsError` for settings that are fine for others, but not for us.
@@ -64,6 +66,7 @@ def create_engine(settings: Settings) -> VendorEngine:
         describe_model(settings),
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
+        patience=patience,
     )
 
 
@@ -77,7 +80,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
-    app.wsgi_app = tidy_paths(app.wsgi_app)  # type: ignore[method-assign, assignment]  # Flask's way
+    app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
     http_errors.install(app)
     try:
         origins = Origins(settings.origins)

@@ -15,9 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gunicorn.arbiter import Arbiter
 
+from axproxy.descriptors import room_for_connections
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
+from axproxy.systemd_notify import Notifier
+from axproxy.systemd_report import Report
 
 try:
     _settings = Settings.from_env(os.environ)
@@ -25,6 +28,14 @@ try:
 except SettingsError as error:
     print(f"backend: {error}", file=sys.stderr)
     sys.exit(2)
+
+# Taken out of the environment, or gunicorn would tell systemd that we are ready as soon as it
+# listens.
+_simulated = "a SIMULATOR answers, no card is configured"
+_systemd = Report(
+    Notifier.taken_from(os.environ),
+    _simulated if _settings.runtime_kind == "mock" else f"{_settings.model} answers",
+)
 
 # How long the running answer may go on after we were told to leave, and how long the children's
 # stop ladders can take: a model that is loading is waited for, see axproxy/children.py.
@@ -39,9 +50,10 @@ bind = [f"{_host}:{port}" for port in {_settings.port, _settings.ollama_port} if
 workers = 1
 max_requests = 0
 worker_class = "axproxy.gunicorn_worker.Worker"  # gthread
-# One thread answers, `max_queue` wait in line, and the rest keep /health and refusals quick.
+# One thread answers, `max_queue` wait in line, and the rest keep refusals quick.  Connections that
+# ask for nothing take no thread, so there may be many more of them.
 threads = _settings.max_queue + 16
-worker_connections = threads + 200
+worker_connections = room_for_connections(threads + 2000)
 timeout = 300  # of the worker's main loop, not of a request: streams may take as long as they like
 graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
@@ -75,7 +87,7 @@ def post_worker_init(worker):
     signal.signal(signal.SIGQUIT, quit_once)
     service = worker.wsgi.extensions["axproxy"]
     try:
-        service.start()
+        service.start(_systemd.beat)
     except AlreadySupervised as error:
         print(f"backend: {error}", file=sys.stderr)
         sys.exit(Arbiter.APP_LOAD_ERROR)  # starting us again would not help
@@ -85,6 +97,7 @@ def post_worker_init(worker):
         # need; so we begin to leave as soon as we are told to, or when our parent has died.
         while worker.alive and os.getppid() == worker.ppid:
             time.sleep(0.25)
+        _systemd.leaving()
         service.leave(ANSWER_GRACE)
 
     threading.Thread(target=leave_in_time, name="leave", daemon=True).start()
@@ -92,6 +105,7 @@ def post_worker_init(worker):
 
 def worker_exit(_server, worker):
     ignore_further_signals()
+    _systemd.leaving()
     if wsgi := getattr(worker, "wsgi", None):
         wsgi.extensions["axproxy"].stop()
 

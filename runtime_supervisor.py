@@ -40,6 +40,7 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
+from axproxy.unit import Tell
 
 log = logging.getLogger("supervisor")
 
@@ -77,9 +78,11 @@ class RuntimeSupervisor:
 
     # Orders, from any thread.
 
-    def start(self) -> None:
-        """Begins to keep the children up.  Raises `AlreadySupervised`."""
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        """Begins to keep the children up; `tell` gets `not_ready` after every completed look at
+        them.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
+        self._tell = tell
         if self._settings.runtime_kind == "mock":
             log.warning("no card is configured: a SIMULATOR answers instead of a model")
         else:
@@ -217,6 +220,7 @@ class RuntimeSupervisor:
         while True:
             try:
                 self._tick()
+                self._tell(self.not_ready())
             except Exception:  # whatever it is: this thread's end would be the children's, too
                 log.exception("the supervisor stumbled and goes on")
             states = {status.state for status in self._snapshot}

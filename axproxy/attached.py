@@ -19,6 +19,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.unit import Tell
 
 log = logging.getLogger("attached")
 
@@ -36,7 +37,8 @@ class AttachedUnit:
         self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
-    def start(self) -> None:
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        self._tell = tell
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(
                 "assuming the smallest window of any published model (%d tokens, prompts of %d); "
@@ -47,6 +49,7 @@ class AttachedUnit:
         self._card.begin_load()  # it may be loading; its port opens when it has done so
         self._look()
         self._card.start()
+        tell(self.not_ready())
         self._thread.start()
 
     def leave(self) -> None:
@@ -132,6 +135,7 @@ class AttachedUnit:
     def _run(self) -> None:
         while not self._stopping.wait(self._pause):
             self._look()
+            self._tell(self.not_ready())
 
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)

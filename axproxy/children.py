@@ -22,8 +22,9 @@ from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
 from axproxy.preflight.checks import checks_for
-from axproxy.preflight.gate import Gate
+from axproxy.preflight.gate import Gate, sentence
 from axproxy.preflight.inspection import Inspection
+from axproxy.preflight.occupied import Port, held
 from axproxy.preflight.scene import Scene
 from axproxy.process import RealProcess
 from axproxy.restart import RestartPolicy
@@ -48,8 +49,6 @@ LOG_PATIENCE = 1.0  # seconds
 MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
-_OTHER_PORT = ", or choose another port with AX650_TOKENIZER_PORT"
-
 log = logging.getLogger(__name__)
 
 
@@ -73,7 +72,7 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
     client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
-    port = settings.tokenizer_port
+    port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
     command, environ = _tokenizer_command(settings), child_environment()
     vendor = settings.tokenizer == "vendor"
 
@@ -87,7 +86,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Watch(check, check, pause=0.05),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
-        hindrance=lambda: ports.hindrance(port, _OTHER_PORT),
+        hindrance=lambda: sentence(held(Scene(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )

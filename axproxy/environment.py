@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def child_environment() -> dict[str, str]:
     """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
     environ = with_axcl(os.environ)
-    environ.pop("NOTIFY_SOCKET", None)
+    for systemds in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        environ.pop(systemds, None)
     environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
     environ["PYTHONUNBUFFERED"] = "1"
     environ["PYTHONPATH"] = str(ROOT)

@@ -56,10 +56,12 @@ def fit(
 def _endings(messages: Sequence[Message]) -> list[list[Message]]:
     """The conversation with ever more of its oldest turns gone, the whole one left out.
 
-    Each begins with a user's turn where it can, for many templates insist on that.
+    Each begins with a user's turn where it can, for many templates insist on that; but a tool's
+    result never stands alone, for without its question there is nothing to answer.
     """
     turns = [at for at, turn in enumerate(messages) if turn.role != "system"]
-    starts = [at for at in turns[1:] if messages[at].role == "user" or at == turns[-1]]
+    alone = [at for at in turns[-1:] if messages[at].role != "tool"]
+    starts = [at for at in turns[1:] if messages[at].role == "user" or at in alone]
     return [
         [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]
         for start in starts

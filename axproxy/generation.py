@@ -33,18 +33,18 @@ from axproxy.tokenizer_client import TokenizerClient
 from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
-HEARTBEAT = 10.0  # seconds; proxies and impatient clients hang up on a stream that says nothing
 BAD_POLLS_BORNE = 5
 PREFILL_PACE = 50.0  # tokens per second that even the slowest published card exceeds
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, before something counts as broken."""
+    """How long to wait, in seconds: before something counts as broken, and with a sign of life."""
 
     stall: float = 60.0  # for a token; reading the prompt comes on top
     stop: float = 10.0  # for the runtime to become idle after a stop
     settle: float = 1.0  # for an accepted run to show that it has begun
+    heartbeat: float = 10.0  # proxies and impatient clients hang up on a stream that says nothing
 
 
 class Generation:
@@ -95,7 +95,7 @@ class Generation:
         limits: Limits,
         continuation: Continuation | None = None,
     ) -> Iterator[str]:
-        """The answer's text as it comes, and `""` after each `HEARTBEAT` seconds without any;
+        """The answer's text as it comes, and `""` after each `heartbeat` without any;
         `outcome` is set after the last of it.
 
         Goes on by `continuation`, whose prompt is the same one, if the cache is as it says.
@@ -122,7 +122,7 @@ class Generation:
                 heard = last = now
                 budget = self._patience.stall
             text = answer.feed(pieces)
-            if text or now - told >= HEARTBEAT:
+            if text or now - told >= self._patience.heartbeat:
                 told = now
                 yield text
             if self._ended and answer.reason is None:

@@ -20,6 +20,9 @@ MISSING_BODY = "missing request body"
 _BLANKS = " \t\r\n"
 _LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
 _LONGEST_SCAN = 256 * 1024  # bytes; finding Go's words takes about a microsecond for each
+_DEEPEST = 100  # arrays and objects inside each other; whoever handles the value may recurse
+_MOST_ELEMENTS = 200_000  # 4 MiB of "[],[]," would be a hundred as Python's objects
+_TOO_DEEP = "exceeded max depth"  # Go's words, at 10000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {
     dict: "object",
@@ -39,14 +42,33 @@ def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     text = body.decode(errors="replace").lstrip(_BLANKS)
     if not text:
         raise ClientError(when_empty)
+    if sum(map(text.count, ",[{")) > _MOST_ELEMENTS:
+        raise ClientError(
+            f"the JSON has more than {_MOST_ELEMENTS} commas and brackets; send less of it"
+        )
     try:
         value, _ = _DECODER.raw_decode(text)
     except RecursionError as error:
-        raise ClientError("exceeded max depth") from error
+        raise ClientError(_TOO_DEEP) from error
     except ValueError as error:
         says = complaint(body) if len(body) <= _LONGEST_SCAN else None
         raise ClientError(says or f"invalid JSON: {error}") from error
+    _check_depth(value)
     return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return
+        level = [
+            item
+            for container in containers
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+    raise ClientError(_TOO_DEEP)
 
 
 def compact(value: Any) -> bytes:

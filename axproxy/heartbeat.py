@@ -11,13 +11,13 @@ PAUSE = 9.0  # seconds; a run that says nothing gives a sign every 10, and all o
 
 
 def paced(
-    events: Generator[Event, None, None], clock: Callable[[], float]
+    events: Generator[Event, None, None], clock: Callable[[], float], pause: float = PAUSE
 ) -> Generator[Event, None, None]:
     """The events, where an empty text, which only says that something moves, passes when nothing
-    has for `PAUSE` seconds."""
+    has for `pause` seconds."""
     told = clock()
     with closing(events):
         for event in events:
-            if event != Text("") or clock() - told >= PAUSE:
+            if event != Text("") or clock() - told >= pause:
                 yield event
                 told = clock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, request
@@ -25,6 +27,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(ClientGone, _client_gone)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(_spelt)
 
 
 def proxy_error(error: ProxyError) -> Response:
@@ -38,6 +41,14 @@ def json_response(body: Any, status: int = 200, retry_after: int | None = None) 
     response = Response(compact(body), status, content_type=JSON)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _spelt(response: Response) -> Response:
+    """Writes the status as `404 Not Found`: werkzeug shouts, and Ollama's command line shows it."""
+    with contextlib.suppress(ValueError):  # 499 has no name
+        phrase = HTTPStatus(response.status_code).phrase
+        response.status = f"{response.status_code} {phrase}"
     return response
 
 

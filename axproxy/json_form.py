@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from axproxy import model_json
 from axproxy.messages import Message
-from axproxy.schema_check import complaint
+from axproxy.schema_check import SchemaCheck
 
 Form = Literal["json"] | Mapping[str, Any]
 
@@ -64,9 +64,10 @@ def corrected(messages: Sequence[Message], answer: str, problem: str) -> tuple[M
 
 def judge(form: Form, text: str) -> Verdict:
     """Looks for the JSON that was asked for in the whole of an answer."""
+    problem_with = _is_no_object if form == "json" else SchemaCheck(form).complaint
     best: Verdict | None = None
     for found, value in _values(text):
-        problem = _problem(form, value)
+        problem = problem_with(value)
         verdict = Verdict(found, True, problem)
         if problem is None:
             return verdict
@@ -74,10 +75,8 @@ def judge(form: Form, text: str) -> Verdict:
     return best or Verdict(text, False, "it is not JSON")
 
 
-def _problem(form: Form, value: Any) -> str | None:
-    if form == "json":
-        return None if isinstance(value, dict) else "it is not a JSON object"
-    return complaint(form, value)
+def _is_no_object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "it is not a JSON object"
 
 
 def _values(text: str) -> Iterator[tuple[str, Any]]:

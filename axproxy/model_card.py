@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,17 +61,17 @@ def _capabilities(settings: Settings) -> tuple[str, ...]:
 def _compiled(folder: Path | None) -> ModelFolder | None:
     try:
         return ModelFolder.read(folder) if folder else None
-    except ModelFolderError:
+    except (ModelFolderError, OSError):
         return None
 
 
 def _files(folder: Path) -> list[Path]:
-    """All but what lies in hidden folders, such as git's own copies."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    """All but what lies in hidden folders, such as git's own copies, or in closed ones."""
+    found: list[Path] = []
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def _parameter_size(name: str) -> str:

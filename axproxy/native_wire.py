@@ -57,6 +57,8 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(well_formed, [value] if isinstance(value, str) else value))
 
 
+_LONGEST_PATH = 4096  # characters; the system's own limit
+
 RULES = {
     "prompt": Rule("a string that is not empty", lambda v: _is_text(v) and v != "", well_formed),
     "system": Rule("a string", _is_text, well_formed),
@@ -108,8 +110,9 @@ def parse_load(body: bytes, card: ModelCard) -> None:
     if model := given.get("model"):
         require(model, card.name)
     if (path := given.get("model_path")) and not _same_folder(path, card.path):
+        # Where it is loaded from is nobody's business who does not know it.
         raise ClientError(
-            f"the model is loaded from {card.path or 'no folder'}, not from {path}; "
+            "model_path is not the folder of the model that is configured; "
             "to use another one, set AX650_MODEL_PATH and restart the service"
         )
 
@@ -140,7 +143,8 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same_folder(given: str, resident: str | None) -> bool:
-    if resident is None or "\0" in given:
+    # Resolving looks at every part of the path, so nobody may send a megabyte of them.
+    if resident is None or "\0" in given or len(given) > _LONGEST_PATH:
         return False
     return os.path.realpath(given) == os.path.realpath(resident)
 
@@ -158,7 +162,7 @@ class Replies:
             case Text():
                 return compact({"text": event.text}) + b"\n"
             case _:
-                raise TypeError(f"nobody asked for {event}")
+                raise TypeError(f"nobody asked for {type(event).__name__}")
 
     def whole(self, reply: Reply) -> bytes:
         return compact({"text": reply.text, **_ending(reply.finished)})

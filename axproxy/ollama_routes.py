@@ -10,9 +10,11 @@ from flask import Blueprint, Response, request
 from axproxy import ollama_models, ollama_wire
 from axproxy.client_socket import gone_check
 from axproxy.engine import Engine
-from axproxy.http_errors import json_response
+from axproxy.errors import RuntimeFault
+from axproxy.http_errors import json_response, proxy_error
 from axproxy.http_requests import get_only, read_body
 from axproxy.media_types import JSON
+from axproxy.messages import ChatRequest
 from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies
 from axproxy.ollama_show import shown
 from axproxy.ollama_wire import Load, Unload, Wish
@@ -83,5 +85,13 @@ class OllamaRoutes:
             case Load():
                 self._engine.load(gone, wish.keep_alive)
                 return Response(encoder.loaded(), content_type=JSON)
+            case ChatRequest(stream=True):
+                try:
+                    return respond(self._engine.answer(wish, gone), encoder, stream=True)
+                except RuntimeFault as error:
+                    # What its runner says at the start of a stream Ollama tells without a charset.
+                    response = proxy_error(error)
+                    response.content_type = "application/json"
+                    return response
             case _:
-                return respond(self._engine.answer(wish, gone), encoder, wish.stream)
+                return respond(self._engine.answer(wish, gone), encoder, stream=False)

@@ -35,23 +35,6 @@ def holders(port: int) -> list[Holder]:
     return [Holder(pid) for pid in sorted(found, key=lambda pid: pid or 0)]
 
 
-def hindrance(port: int, remedy: str = "") -> str | None:
-    """Why a child may not be started on `port`, or `None` when the port is free; `remedy` is what
-    else helps than to stop the holder.
-
-    The vendor's program must not find it taken: it would load for two minutes, say that it is
-    running, and exit with status 0; or share the port with an older copy of itself.
-    """
-    try:
-        found = holders(port)
-    except (OSError, psutil.Error) as error:
-        return f"cannot see who holds port {port} ({error}); it is tried again"
-    if not found:
-        return None
-    names = " and ".join(str(holder) for holder in found)
-    return f"port {port} is held by {names}; stop it{remedy}"
-
-
 def strangers(port: int, pid: int | None) -> list[Holder]:
     """The listeners on `port` that are neither `pid` nor one of its descendants; all of them when
     there is no such process."""

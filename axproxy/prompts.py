@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from axproxy import thinking, tool_calls
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
 from axproxy.errors import PromptTooLong
@@ -22,7 +23,11 @@ class Prompts:
     are their texts, which nothing that a client writes can contain."""
 
     def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
-        special = [token for token in info.control_tokens if token.special]
+        # Some models mark these as special, too, and still mean to go on after them.
+        own = {thinking.OPEN, thinking.CLOSE, tool_calls.OPEN, tool_calls.CLOSE}
+        special = [
+            token for token in info.control_tokens if token.special and token.text not in own
+        ]
         self._template = ChatTemplate(
             info.chat_template,
             Shield(token.text for token in info.control_tokens),

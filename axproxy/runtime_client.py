@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ NO_PENALTY = 1.0001
 # The program computes in 32 bits: a temperature that rounds to 0 would switch temperature off, and
 # a `top-p` that rounds to 1 would switch to greedy.
 COLDEST, WIDEST = 0.01, 0.9999
+
+# Beyond these nothing changes any more but that 32 bits overflow; a `top-p` that rounds to 0 counts
+# as none.
+HOTTEST, STRONGEST_PENALTY, NARROWEST = 100.0, 10.0, 1e-6
+LARGEST_TOP_K = 2**31 - 1
 
 # Ollama's defaults, so that an answer has the liveliness its clients expect.
 DEFAULTS = Sampling(temperature=0.8, top_k=40, top_p=0.9, repeat_penalty=NO_PENALTY)
@@ -42,23 +48,26 @@ def sampling_keys(wish: Sampling) -> dict[str, float | int]:
     `top-k` holds; for `top-p` alone `top-k` must be left out, and its absence is safe because
     `top-p` switches it off.
     """
-    temperature = _or(wish.temperature, DEFAULTS.temperature)
-    penalty = max(_or(wish.repeat_penalty, DEFAULTS.repeat_penalty), NO_PENALTY)
+    temperature = _number(wish.temperature, DEFAULTS.temperature)
+    penalty = _number(wish.repeat_penalty, DEFAULTS.repeat_penalty)
+    penalty = min(max(penalty, NO_PENALTY), STRONGEST_PENALTY)
+    top_p = _number(wish.top_p, DEFAULTS.top_p)
     keys: dict[str, float | int] = {"temperature": temperature, "repetition_penalty": penalty}
     top_k = wish.top_k
     if top_k is None and wish.top_p is None:
         top_k = DEFAULTS.top_k
-    if temperature <= 0 or top_k == 1 or wish.top_p == 0:
+    if temperature <= 0 or top_k == 1 or top_p < NARROWEST:
         return {**keys, "temperature": 0, "top-k": 1}
-    keys["temperature"] = max(temperature, COLDEST)
-    keys["top-p"] = min(_or(wish.top_p, DEFAULTS.top_p), WIDEST)
+    keys["temperature"] = min(max(temperature, COLDEST), HOTTEST)
+    keys["top-p"] = min(top_p, WIDEST)
     if top_k is not None and top_k > 0:
-        keys["top-k"] = top_k
+        keys["top-k"] = min(top_k, LARGEST_TOP_K)
     return keys
 
 
-def _or(value: float | None, default: float | None) -> float:
-    return (default or 0.0) if value is None else value
+def _number(value: float | None, default: float | None) -> float:
+    """NaN, which no comparison catches, is no wish at all."""
+    return (default or 0.0) if value is None or math.isnan(value) else float(value)
 
 
 class RuntimeClient:

@@ -6,8 +6,10 @@ that takes too long, or a schema that makes no sense, says nothing against the v
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -15,6 +17,7 @@ from jsonschema.validators import extend, validator_for
 from referencing import Registry
 
 LONGEST = 1.0  # seconds; a schema that a window can hold takes milliseconds
+LARGEST = 64 * 1024  # characters; several windows full
 _LONGEST_COMPLAINT = 300  # characters; the library quotes whole values
 
 _UNKNOWN = ("pattern", "patternProperties", "unevaluatedProperties", "unevaluatedItems")
@@ -26,17 +29,29 @@ class _TooLong(Exception):
     """The check has taken its time."""
 
 
-def complaint(
-    schema: Mapping[str, Any], value: Any, clock: Callable[[], float] = time.monotonic
-) -> str | None:
-    """What is wrong with the value, in a few words; None where nothing can be said against it."""
-    try:
-        kind = _validator_class(validator_for(schema, default=Draft202012Validator), clock)
-        validator = kind(_of_one_draft(schema), registry=Registry())
-        error = next(validator.iter_errors(value), None)
+class SchemaCheck:
+    """One schema, for the values in one answer, which share the time."""
+
+    def __init__(
+        self, schema: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._validator = None
+        with suppress(Exception):  # a schema can break the library in any way
+            if len(json.dumps(schema)) <= LARGEST:
+                draft = validator_for(schema, default=Draft202012Validator)
+                kind = _validator_class(draft, clock)
+                self._validator = kind(_of_one_draft(schema), registry=Registry())
+
+    def complaint(self, value: Any) -> str | None:
+        """What is wrong with the value, in a few words; None where nothing can be said against
+        it."""
+        if self._validator is None:
+            return None
+        try:
+            error = next(self._validator.iter_errors(value), None)
+        except Exception:  # noqa: BLE001 - as above
+            return None
         return None if error is None else f"{error.json_path}: {error.message}"[:_LONGEST_COMPLAINT]
-    except Exception:  # noqa: BLE001 - a schema can break the library in any way
-        return None
 
 
 def _of_one_draft(schema: Any) -> Any:

@@ -136,7 +136,8 @@ def get_health(base: str) -> dict[str, Any] | None:
 
 
 def ask(base: str, model: str, question: str) -> None:
-    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    # Reasoning could take minutes, of which nobody would see anything here.
+    body = {"model": model, "messages": [{"role": "user", "content": question}], "think": False}
     print(f"\n> {question}")
     final: dict[str, Any] = {}
     with HTTP.post(f"{base}/api/chat", json=body, stream=True, timeout=600) as reply:

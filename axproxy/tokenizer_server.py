@@ -39,6 +39,9 @@ class Handler(BaseHTTPRequestHandler):
     # for every /decode.
     wbufsize = 1 << 16
     disable_nagle_algorithm = True
+    # What is not HTTP gets JSON, too, and without its own bytes.
+    error_content_type = "application/json"
+    error_message_format = '{"error": "HTTP status %(code)d"}'
 
     def do_GET(self) -> None:
         """Answers the runtime's and the proxy's questions."""
@@ -68,15 +71,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
+        if not (length.isascii() and length.isdigit() and len(length) < 20):
             self.close_connection = True  # no telling where the next request would begin
             return None
         if int(length) <= LONGEST_BODY:
             return self.rfile.read(int(length))
         # Read, so that the client reads our answer rather than a reset of the connection.
-        for _ in range(int(length) // LONGEST_BODY):
-            self.rfile.read(LONGEST_BODY)
-        self.rfile.read(int(length) % LONGEST_BODY)
+        rest = int(length)
+        while rest and (piece := self.rfile.read(min(rest, LONGEST_BODY))):
+            rest -= len(piece)
         return None
 
     def _send(self, status: int, answer: Answer) -> None:

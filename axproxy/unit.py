@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from axproxy.engine import Gone
@@ -10,11 +11,15 @@ from axproxy.errors import ProxyError
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 
+Tell = Callable[[ProxyError | None], None]
+
 
 class Unit(Protocol):
     """Only `start`, `stop`, `wait_ready` and `why_gone` take time."""
 
-    def start(self) -> None: ...
+    def start(self, tell: Tell) -> None:
+        """`tell` gets what stands in the way of requests after every look at the processes, from
+        the thread that keeps them."""
 
     def leave(self) -> None:
         """Begins nothing new."""

@@ -21,18 +21,19 @@ from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
-from axproxy.heartbeat import paced
+from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
 from axproxy.prompts import Prompts
 from axproxy.reading import Reader
+from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.turnstile import Turnstile
-from axproxy.unit import Unit
+from axproxy.unit import Tell, Unit
 from axproxy.warmer import Warmer
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class _Job:
 
 
 class VendorEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `patience` is by default
+    what `settings` ask for."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class VendorEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -65,15 +68,16 @@ class VendorEngine:
         self._tokenizer = tokenizer
         self._clock = clock
         self._turnstile = Turnstile(settings.max_queue)
-        patience = Patience(stall=settings.stall_timeout)
-        self._slot = Slot(unit, tokenizer, connect, patience)
+        self._patience = patience or Patience(stall=settings.stall_timeout)
+        self._slot = Slot(unit, tokenizer, connect, self._patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts: Prompts | None = None
         self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
-    def start(self) -> None:
-        self._unit.start()
+    def start(self, tell: Tell = lambda _problem: None) -> None:
+        """`tell` is the unit's."""
+        self._unit.start(tell)
         self._keeper.start()
         if self._settings.warm_prompt == "on":
             self._warmer.start()
@@ -94,6 +98,7 @@ class VendorEngine:
 
     def answer(self, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
+        check_size(request)
         if request.think is None:
             request = replace(request, think="thinking" in self._card.capabilities)
         problem = self._unit.not_ready()
@@ -197,7 +202,8 @@ class VendorEngine:
             prompt = job.prompt if request is job.request else None
             return self._run(job, request, prompt or self._fitted(request), admitted)
 
-        return paced(formed(job.request, run), self._clock)
+        pause = min(PAUSE, self._patience.heartbeat)
+        return paced(formed(job.request, run), self._clock, pause)
 
     def _run(
         self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float

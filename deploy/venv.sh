@@ -1,5 +1,6 @@
-# Sourced by the run_*.sh scripts: `prepare_venv FILE` makes .venv and installs FILE into it, once.
+# Sourced by install.sh and the run_*.sh scripts: `prepare_venv FILE` makes .venv and installs FILE into it, once.
 # Says what is missing on the machine with the command that mends it.
+# shellcheck shell=bash
 
 find_python() {
     local candidate

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.service import Service, Start
 from tests.waiting import eventually
+
+# `pytest --hypothesis-profile=hostile` feeds the entrances forty times as much as usual.
+settings.register_profile("hostile", max_examples=4000, deadline=2000)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from axproxy.preflight.checks import Check, checks_for
 from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.pcie import check_pcie
+from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.preflight.scene import Scene
 from axproxy.settings import Settings, SettingsError
@@ -65,8 +65,7 @@ def _checks(scene: Scene) -> Sequence[Check]:
 
 
 def _card_in_sight(scene: Scene) -> bool:
-    on_the_bus = any(finding.verdict != "fail" for finding in check_pcie(scene))
-    return on_the_bus or scene.at("/dev/axcl_host").exists()
+    return bool(cards_on_the_bus(scene)) or scene.at("/dev/axcl_host").exists()
 
 
 def render(findings: Sequence[Finding], colour: bool) -> str:

@@ -21,8 +21,8 @@ def sentence(findings: Sequence[Finding]) -> str | None:
     if not fails:
         return None
     first = f"{fails[0].seen}; {fails[0].remedy}"
-    others = ", ".join(dict.fromkeys(finding.name for finding in fails[1:]))
-    return f"{first} (and {others}: see /health)" if others else first
+    more = len(fails) - 1
+    return f"{first} (/health tells {more} more)" if more else first
 
 
 class Gate:
@@ -39,7 +39,7 @@ class Gate:
         self.findings: tuple[Finding, ...] = ()
         self._look = look
         self._clock = clock
-        self._pauses = pauses or RestartPolicy(first_delay=0.5, longest_delay=30.0)
+        self._pauses = pauses or RestartPolicy(first_delay=0.5, longest_delay=15.0)
         self._thread: threading.Thread | None = None
         self._looked: tuple[tuple[Finding, ...], float] | None = None
         self._hindrance: str | None = None

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from axproxy.preflight.finding import Finding
+from axproxy.dead_card import ladder
+from axproxy.preflight.finding import Finding, Verdict
+from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.scene import Scene
 
 RECENT = 60.0  # seconds; the driver repeats "dead!" every few seconds for as long as it is so
@@ -23,10 +25,7 @@ _BROKEN_LINK = re.compile(
 # are its end.
 _NO_MEMORY = re.compile(r"ax_sglist_alloc_mem.*(no free entries|dma_map_sg_attrs failed)")
 
-REVIVE = (
-    "stop every program that uses the card, then: echo y | sudo /usr/bin/axcl/axcl-smi reboot -d 0"
-    "  # if that does not help: sudo reboot; the last resort is the power off at the wall"
-)
+_LOOK = "sudo dmesg | grep -iE 'axcl|device .*(dead|alive)'"
 
 
 @dataclass(frozen=True)
@@ -44,25 +43,28 @@ def parse(text: str) -> Iterator[Record]:
             yield Record(int(found[1]) / 1e6, found[2])
 
 
-def judge(records: list[Record], now: float) -> Finding:
-    """`now` is seconds since the machine started."""
+def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
+    """`now` is seconds since the machine started, `cards` how many are in it: while another one
+    lives, a dead one is no reason not to start."""
     life = {said[1]: (said[2], each) for each in records if (said := _LIFE.search(each.text))}
     dead = [(each.at, bus) for bus, (word, each) in life.items() if word == "dead"]
     if dead:
         at, bus = max(dead)
         ago = now - at
         if ago <= RECENT:
-            return Finding("kernel-log", "fail", f"the kernel says: device {bus}: dead!", REVIVE)
+            all_dead = sum(now - when <= RECENT for when, _ in dead) >= cards
+            verdict: Verdict = "fail" if all_dead else "warn"
+            return Finding("kernel-log", verdict, f"the kernel says: device {bus}: dead!", ladder())
         return Finding(
             "kernel-log",
             "warn",
             f"{ago / 60:.0f} minutes ago the kernel said that device {bus} is dead, and since "
             "then nothing",
-            "sudo dmesg | grep -iE 'axcl|device .*(dead|alive)'",
+            _LOOK,
         )
     recent = [each.text for each in records if now - each.at <= 10 * RECENT]
     if broken := next((text for text in recent if _BROKEN_LINK.search(text)), None):
-        return Finding("kernel-log", "warn", f"the kernel says: {broken.strip()}", REVIVE)
+        return Finding("kernel-log", "warn", f"the kernel says: {broken.strip()}", ladder())
     if short := next((text for text in recent if _NO_MEMORY.search(text)), None):
         return Finding(
             "kernel-log",
@@ -82,9 +84,9 @@ def check_kernel_log(scene: Scene) -> Finding:
             "kernel-log",
             "skip",
             "this user may not read the kernel's log",
-            "sudo dmesg | grep -iE 'axcl|device .*(dead|alive)'",
+            _LOOK,
         )
-    return judge(list(parse(text)), now)
+    return judge(list(parse(text)), now, len(cards_on_the_bus(scene)))
 
 
 def _read_kmsg(path: str) -> str:

@@ -28,6 +28,9 @@ class Port:
 
 
 def check_ports(scene: Scene) -> list[Finding]:
+    """The vendor's program must not find its port taken: it would load for two minutes, say that it
+    is running, and exit with status 0; or share the port with an older copy of itself
+    (observed on the vendor's binary)."""
     settings = scene.settings
     if settings.runtime_kind == "attach":
         return [Finding("ports", "skip", "AX650_RUNTIME=attach uses whoever holds the ports")]
@@ -36,12 +39,13 @@ def check_ports(scene: Scene) -> list[Finding]:
         Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
         Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"),
     ]
-    findings = [finding for port in wanted for finding in _held(scene, port)]
+    findings = [finding for port in wanted for finding in held(scene, port)]
     numbers = " and ".join(str(port.number) for port in wanted)
     return findings or [Finding("ports", "ok", f"nobody else holds ports {numbers}")]
 
 
-def _held(scene: Scene, port: Port) -> list[Finding]:
+def held(scene: Scene, port: Port) -> list[Finding]:
+    """One finding for each program that holds the port; none when it is free."""
     try:
         holders = scene.strangers(port.number, scene.family)
     except (OSError, psutil.Error) as error:

@@ -17,11 +17,16 @@ _POWER = "turn the power off at the wall for ten seconds: a restart does not cut
 
 
 def check_pcie(scene: Scene) -> list[Finding]:
-    devices = scene.at("/sys/bus/pci/devices")
-    cards = [path for path in entries(devices) if _is_card(path)]
+    cards = cards_on_the_bus(scene)
     if not cards:
         return [_no_card(scene)]
     return [_look_at(scene, card) for card in cards]
+
+
+def cards_on_the_bus(scene: Scene) -> list[Path]:
+    """Their folders in /sys, named by PCI domain, bus, device and function."""
+    devices = entries(scene.at("/sys/bus/pci/devices"))
+    return [path for path in devices if read(path / "vendor").strip() == _VENDOR]
 
 
 def _look_at(scene: Scene, card: Path) -> Finding:
@@ -70,10 +75,6 @@ def _add_to_config(line: str) -> str:
         f"sudo cp {_CONFIG} {_CONFIG}.bak && "
         f"printf '\\n[all]\\n{line}\\n' | sudo tee -a {_CONFIG}  # then: sudo reboot"
     )
-
-
-def _is_card(path: Path) -> bool:
-    return read(path / "vendor").strip() == _VENDOR
 
 
 def _config_start(card: Path) -> bytes:

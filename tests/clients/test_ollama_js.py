@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 
+from tests.clients.conftest import RunJs
 from tests.service import Service
 from tests.waiting import eventually
 
-HERE = Path(__file__).parent / "js"
-NODE = shutil.which("node")
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(NODE is None, reason="there is no node on the PATH"),
-    pytest.mark.skipif(
-        not (HERE / "node_modules" / "ollama").is_dir(),
-        reason="the client is not installed; run npm install in tests/clients/js",
-    ),
-]
+pytestmark = pytest.mark.integration
 
 
-def run(service: Service, scenario: str) -> dict:
-    environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-    command = [str(NODE), str(HERE / "scenarios.mjs"), service.base, scenario]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=40, check=False, env=environ
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_the_handshake(shared: Service) -> None:
-    told = run(shared, "handshake")
+def test_the_handshake(shared: Service, run_js: RunJs) -> None:
+    told = run_js(shared, "handshake")
 
     assert told["listed"] == told["running"] == ["mock:latest"]
     assert told["capabilities"] == ["completion", "tools", "thinking"]
     assert told["version"] == "0.32.0"
 
 
-def test_chat_and_generate_stream_and_do_not(shared: Service) -> None:
-    told = run(shared, "answers")
+def test_chat_and_generate_stream_and_do_not(shared: Service, run_js: RunJs) -> None:
+    told = run_js(shared, "answers")
 
     assert told["chat"] == told["chatStreamed"]
     assert told["generate"] == told["generateStreamed"]
@@ -54,8 +29,8 @@ def test_chat_and_generate_stream_and_do_not(shared: Service) -> None:
     assert told["last"]["eval_count"] > 0
 
 
-def test_refusals_are_thrown(shared: Service) -> None:
-    assert run(shared, "refusals") == {
+def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
+    assert run_js(shared, "refusals") == {
         "unknown": "model 'nope' not found",
         "thinking": 'invalid think value: "banana" '
         '(must be "high", "medium", "low", "max", true, or false)',
@@ -65,6 +40,6 @@ def test_refusals_are_thrown(shared: Service) -> None:
     }
 
 
-def test_an_abort_frees_the_card(shared: Service) -> None:
-    assert run(shared, "abort") == {"error": "AbortError"}
+def test_an_abort_frees_the_card(shared: Service, run_js: RunJs) -> None:
+    assert run_js(shared, "abort") == {"error": "AbortError"}
     eventually(lambda: not shared.health()["queue"]["answering"], seconds=5)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from axproxy.control_tokens import ControlToken
 from axproxy.engine import Answer
 from axproxy.heartbeat import PAUSE
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
@@ -164,3 +165,14 @@ def test_a_client_that_waits_for_the_end_of_something_long_gets_signs_of_life(
     assert len(signs) >= 4
     pauses = [after - before for before, after in zip([begun, *signs], signs, strict=False)]
     assert all(PAUSE <= pause < PAUSE + 2 for pause in pauses)
+
+
+def test_a_model_whose_tags_are_marked_special_goes_on_after_them() -> None:
+    class Marked(Qwen):
+        def info(self) -> TokenizerInfo:
+            tags = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+            tokens = [ControlToken(ord("~") + n, tag, True) for n, tag in enumerate(tags)]
+            return replace(super().info(), control_tokens=(*super().info().control_tokens, *tokens))
+
+    card = Marked([spell("a~b\x7fc")])  # "~" stands for <think> here
+    assert answered(card=card, think=False)[1] == "a~b\x7fc"

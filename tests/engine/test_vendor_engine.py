@@ -47,7 +47,7 @@ class FakeUnit:
         self.log = RunLog()
         self.chunk = 128
 
-    def start(self) -> None:
+    def start(self, tell: object) -> None:
         self.calls.append("start")
 
     def leave(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -70,3 +72,14 @@ def test_this_machine_needs_no_key(host: str) -> None:
     client = create_app(Settings(host=host), FakeEngine()).test_client()
 
     assert client.get("/api/tags").status_code == 200
+
+
+def test_no_get_changes_anything(client: FlaskClient, engine: FakeEngine) -> None:
+    rules = [rule for rule in client.application.url_map.iter_rules() if "GET" in rule.methods]
+    for rule in rules:
+        client.get(re.sub("<[^>]*>", "qwen3:0.6b", rule.rule)).close()
+    for path in ("/generate?prompt=Hi", "/load", "/api/chat", "/api/generate", "/api/pull"):
+        assert client.get(path).status_code == 405
+
+    assert len(rules) >= 8
+    assert (engine.history, engine.loads, engine.unloads) == ([], [], 0)

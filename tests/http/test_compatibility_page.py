@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -64,11 +63,3 @@ def test_the_commands_on_the_page_work(client: FlaskClient, path: str, body: str
 
 def test_there_are_commands_for_chat_generate_unload_and_ps() -> None:
     assert len(CURLS) == 4
-
-
-def test_the_programs_on_the_page_are_programs() -> None:
-    programs = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-
-    assert len(programs) == 2
-    for program in programs:
-        ast.parse(program)

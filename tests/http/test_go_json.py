@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -55,9 +56,12 @@ COMPLAINTS = [
         b'{"a":{"b":[{}, [], "", 1.5e+3, x]}}',
         "invalid character 'x' looking for beginning of value",
     ),
-    (b'{"a":' + b"[" * 200_000, "exceeded max depth"),
+    (b'{"a":' + b"[" * 150_000, "exceeded max depth"),
+    (b"[" * 101 + b"]" * 101, "exceeded max depth"),
+    (b'{"a":[' * 51 + b"]}" * 51, "exceeded max depth"),
+    (b"[" + b"[]," * 100_000 + b"1]", "the JSON has more than 200000 commas and brackets"),
     (b'{"a":' + b"9" * 5000 + b"}", "json: cannot unmarshal number " + "9" * 40),
-    (b"[" + b"1," * 200_000 + b"x]", "invalid JSON: Expecting value: line 1 column 400002"),
+    (b"[" + b"1," * 150_000 + b"x]", "invalid JSON: Expecting value: line 1 column 300002"),
     (b'{"a":1e400}', "json: cannot unmarshal number 1e400 into Go value of type float64"),
 ]
 
@@ -76,6 +80,10 @@ def test_what_is_not_json_is_refused_in_gos_words(body: bytes, says: str) -> Non
     [
         (b'{"a": [1, -2.5, "x", null, true]} trailing', {"a": [1, -2.5, "x", None, True]}),
         (b"{}{", {}),
+        (
+            b"[" * 99 + b'{"a":1}' + b"]" * 99,
+            functools.reduce(lambda v, _: [v], range(99), {"a": 1}),
+        ),
         (b'{"a":"\xff"}', {"a": "\ufffd"}),
         (b'{"a":"\\ud83d\\ude00"}', {"a": "😀"}),
         (b'{"a":1e300}', {"a": 1e300}),

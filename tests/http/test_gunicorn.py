@@ -59,7 +59,7 @@ def address(diary: Path) -> Iterator[Address]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config.write_text(
             f"bind = 'fd://{listener.fileno()}'\n"
-            "worker_class = 'gthread'\n"
+            "worker_class = 'axproxy.gunicorn_worker.Worker'\n"
             "threads = 4\n"
             "graceful_timeout = 1\n"
             "control_socket_disable = True\n"

@@ -167,7 +167,11 @@ def test_a_link_to_the_models_folder_is_the_models_folder(
     assert client.post("/load", json={"model_path": str(folder)}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/models/other", "/models/a\0b", "\ud800"])
+@pytest.mark.parametrize(
+    "path",
+    ["/models/other", "/models/a\0b", "\ud800", "/models/qwen3-0.6b/..", "/a" * 1_000_000, "/etc"],
+    ids=lambda path: ascii(path)[:20],
+)
 @pytest.mark.parametrize("resident", [CARD.path, None])
 def test_load_says_how_to_use_another_model(
     client: FlaskClient, engine: FakeEngine, path: str, resident: str | None
@@ -180,6 +184,13 @@ def test_load_says_how_to_use_another_model(
         "to use another one, set AX650_MODEL_PATH and restart the service"
     )
     assert engine.loads == []
+
+
+def test_load_tells_nobody_where_the_model_is(client: FlaskClient, tmp_path: Path) -> None:
+    reply = client.post("/load", json={"model_path": str(tmp_path)})
+
+    assert CARD.path not in reply.text
+    assert str(tmp_path) not in reply.text
 
 
 def test_load_says_why_the_model_cannot_be_loaded(client: FlaskClient, engine: FakeEngine) -> None:

@@ -259,6 +259,23 @@ def test_an_error_before_the_first_word_has_a_status_and_a_time_to_try_again(
         assert reply.get_json() == {"error": says}
 
 
+@pytest.mark.parametrize(
+    ("error", "stream", "content_type"),
+    [
+        (RuntimeGone("it died"), "true", "application/json"),
+        (RuntimeGone("it died"), "false", "application/json; charset=utf-8"),
+        (Busy("full"), "true", "application/json; charset=utf-8"),
+    ],
+)
+def test_only_a_failure_of_the_run_at_the_start_of_a_stream_is_told_without_a_charset(
+    client: FlaskClient, engine: FakeEngine, error: Exception, stream: str, content_type: str
+) -> None:
+    engine.script = [error]
+    reply = client.post(CHAT, data=f'{{{OURS},{HI},"stream":{stream}}}')
+
+    assert reply.content_type == content_type
+
+
 def test_an_error_in_the_middle_of_a_stream_is_its_last_line(
     client: FlaskClient, engine: FakeEngine
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
     service.stop()
 
 
+@pytest.mark.timeout(120)  # it looks again after up to 15 s, and starts two programs twice
 def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
     model: Path, start_service: Start, tmp_path: Path
 ) -> None:
@@ -144,7 +145,9 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
     binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
     sentence = f"{layer} is a git-LFS pointer, not the file itself; cd {model} && git lfs pull"
 
-    eventually(lambda: service.listening() and service.health()["runtime"]["note"] == sentence)
+    eventually(
+        lambda: service.listening() and service.health()["runtime"]["note"] == sentence, seconds=40
+    )
     refused = service.get("/ready")
     assert refused.status_code == 503
     assert sentence in refused.json()["error"]

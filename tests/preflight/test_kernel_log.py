@@ -40,6 +40,12 @@ def test_the_last_word_on_a_card_counts(pi: Machine, history: str) -> None:
         assert finding.remedy.index("sudo reboot") < finding.remedy.index("at the wall")
 
 
+def test_while_another_card_lives_a_dead_one_is_a_warning(pi: Machine) -> None:
+    pi.write("/sys/bus/pci/devices/0000:81:00.0/vendor", "0x1f4b\n")
+    pi.write("/dev/kmsg", f"4,1,{(NOW - 3) * 1000000},-;{DEAD}\n")
+    assert check_kernel_log(pi.scene()).verdict == "warn"
+
+
 def test_a_log_that_may_not_be_read_is_no_reason_to_fail(pi: Machine) -> None:
     pi.remove("/dev/kmsg")
     assert check_kernel_log(pi.scene()).verdict == "skip"

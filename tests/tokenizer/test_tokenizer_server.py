@@ -1,5 +1,6 @@
 """The tokenizer server, asked over real connections."""
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from statistics import median
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tokenizer_calls import Caller, sha256, vendor_run
 
 from axproxy.control_tokens import MARK
@@ -210,3 +213,62 @@ def test_prompts_and_answers_are_not_logged(
     # Threads of an earlier test's server may still log; what must not be there is what was said.
     assert "a broken /encode was answered with a harmless prompt" in caplog.messages
     assert "secret" not in caplog.text
+
+
+def exchanged(server: TokenizerServer, request: bytes) -> bytes:
+    with socket.create_connection(server.server_address[:2], timeout=10) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+paths = st.sampled_from(
+    "/ /get_uid /bos_id /eos_id /info /encode /decode /reset /count /tokenize /trace /x".split()
+)
+queries = st.sampled_from(["", "?", "?uid=1", "?after=-1&run=x", "?have=1e308", "?\0", "?%00=%ff"])
+things = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+calls = st.dictionaries(
+    st.sampled_from(["text", "token_ids", "uid", "last_reply", "system_prompt"]), things, max_size=4
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
+@given(
+    method=st.sampled_from(["GET", "POST"]),
+    path=paths,
+    query=queries,
+    body=st.binary(max_size=30) | calls.map(lambda call: json.dumps(call).encode()),
+)
+def test_any_call_of_any_path_is_answered(
+    server: TokenizerServer, method: str, path: str, query: str, body: bytes
+) -> None:
+    head = f"{method} {path}{query} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    reply = exchanged(server, head.encode() + body)
+
+    assert reply.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+    last = reply.rpartition(b"\r\n\r\n")[2] if method == "POST" else b"{}"
+    assert isinstance(json.loads(last), dict)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
+@given(st.binary(max_size=60))
+def test_what_is_not_http_harms_nobody(server: TokenizerServer, request_: bytes) -> None:
+    reply = exchanged(server, request_)
+
+    assert b"<" not in reply
+    assert exchanged(server, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000, "-1", "1e3", str(LONGEST_BODY * 1000)])
+def test_a_call_that_promises_too_much_ends_with_its_connection(
+    server: TokenizerServer, length: str
+) -> None:
+    head = f"POST /encode HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{{}}"
+    reply = exchanged(server, head.encode())
+
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["token_ids"]

@@ -11,9 +11,13 @@ from axproxy.model_statement import STATEMENT, read_statement
 from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.settings import _OLLAMA, Settings, SettingsError
 from axproxy.states import as_mermaid
+from tests.sentences import said
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "settings.md").read_text()
+SCRIPTS = [ROOT / "backend.service", ROOT / "install.sh", ROOT / "deploy" / "ax650.env"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+TROUBLES = re.findall(r"^### (.+)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.M)
 MISSPELT = "AX650_PROT"  # the manual's example
 
 KNOWN = {field.metadata["variable"]: field for field in fields(Settings)}
@@ -83,7 +87,7 @@ def test_the_refusals_in_the_manual_are_the_programs(environ: dict[str, str]) ->
 def test_no_document_names_a_setting_that_does_not_exist() -> None:
     named = {
         (document.name, variable)
-        for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "backend.service"]
+        for document in [*PAGES, *SCRIPTS]
         for variable in re.findall(r"AX650_[A-Z_]*[A-Z]", document.read_text())
     }
     assert {(name, variable) for name, variable in named if variable not in KNOWN} <= {
@@ -107,3 +111,49 @@ def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> Non
 def test_the_diagram_in_the_manual_is_the_table() -> None:
     text = (ROOT / "docs" / "how-it-works.md").read_text()
     assert re.findall(r"```mermaid\n(.*?)\n```", text, re.DOTALL) == [as_mermaid()]
+
+
+def test_every_row_about_reliability_has_its_test() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    sources = [path.read_text() for path in ROOT.glob("tests/**/test_*.py")]
+    written = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    assert named
+    assert named - written == set()
+
+
+@pytest.mark.parametrize("heading", TROUBLES)
+def test_every_trouble_in_the_manual_is_headed_by_what_the_program_prints(heading: str) -> None:
+    assert said(heading)
+
+
+def test_a_sentence_that_nothing_prints_would_be_found() -> None:
+    assert len(TROUBLES) > 20
+    assert not said("the frobnicator is not there")
+    assert not said("What the manual says")
+
+
+def anchors(page: Path) -> set[str]:
+    """The places in a page that a link can point to, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text())
+    ]
+    assert links
+    for page, target in links:
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), (page.name, target)
+        assert not anchor or anchor in anchors(linked), (page.name, target)
+
+
+def test_the_warning_about_the_boot_is_where_people_change_it() -> None:
+    text = (ROOT / "docs" / "hardware.md").read_text()
+    never = [line for line in text.splitlines() if "cma=" in line and "never" in line]
+    assert never
+    assert not re.search(r"^[^|]*tee.*cma=", text, re.MULTILINE)

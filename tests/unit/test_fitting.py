@@ -38,7 +38,7 @@ LONG = talk("s:rules", "u:one", "a:two", "u:three", "a:four", "u:five")
         (LONG, 2, "s:rules u:five"),
         (talk("u:one", "s:rules", "a:two", "u:three"), 2, "s:rules u:three"),
         (talk("u:one", "a:two"), 1, "a:two"),
-        (talk("u:one", "a:two", "t:three"), 2, "t:three"),
+        (talk("u:old", "a:old", "u:one", "a:two", "t:three"), 3, "u:one a:two t:three"),
         (talk("s:rules"), 1, "s:rules"),
     ],
 )
@@ -55,6 +55,8 @@ def test_the_oldest_turns_go_and_the_rest_begins_with_a_user(
         (talk("s:a b", "u:one"), 2, 3),
         (talk("u:old", "a:old", "s:a b", "u:one two"), 3, 4),
         (talk("s:a b c"), 1, 3),
+        # A tool's result without the question that it helps to answer is no prompt.
+        (talk("u:one", "a:two", "t:three"), 2, 3),
     ],
 )
 def test_what_cannot_fit_is_refused_with_its_length(
@@ -78,7 +80,11 @@ conversations = st.lists(
 @given(conversations, st.integers(1, 40))
 def test_the_longest_ending_that_fits_is_found(messages: list[Message], limit: int) -> None:
     others = [at for at, turn in enumerate(messages) if turn.role != "system"]
-    starts = {0} | {at for at in others if messages[at].role == "user"} | set(others[-1:])
+    starts = (
+        {0}
+        | {at for at in others if messages[at].role == "user"}
+        | {at for at in others[-1:] if messages[at].role != "tool"}
+    )
     endings = [
         render([turn for at, turn in enumerate(messages) if at >= start or turn.role == "system"])
         for start in sorted(starts)

@@ -10,7 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOORS = {"backend", "runtime_supervisor", "mock_main_api"}  # the root's modules
-PURE = ["errors", "messages", "states", "restart", "settings", "limits"]
+PURE = [
+    "errors",
+    "limits",
+    "messages",
+    "restart",
+    "settings",
+    "states",
+    "thinking",
+    "tool_results",
+]
 
 # Modules through which a program touches the world outside it.
 WORLD = {

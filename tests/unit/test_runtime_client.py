@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -105,6 +106,37 @@ def test_an_answer_is_greedy_only_on_request(wish: Sampling) -> None:
     engine = Engine().told(sampling_keys(wish))
     assert engine.greedy == asked
     assert (engine.temperature is None) == asked
+
+
+any_number = st.none() | st.floats() | st.integers(-(2**80), 2**80)
+
+
+@given(
+    st.builds(
+        Sampling,
+        temperature=any_number,
+        top_k=st.none() | st.integers(),
+        top_p=any_number,
+        repeat_penalty=any_number,
+    )
+)
+@example(Sampling(temperature=1e308, top_k=2**80, top_p=5e-324, repeat_penalty=1e308))
+@example(Sampling(temperature=math.nan, top_p=math.nan, repeat_penalty=math.nan))
+@example(Sampling(temperature=math.inf, top_p=-math.inf, repeat_penalty=math.inf))
+@example(Sampling(temperature=-0.0, top_p=-0.0, repeat_penalty=-0.0))
+@example(Sampling(temperature=5e-324, top_p=0.5))
+def test_no_number_reaches_the_program_that_it_cannot_compute_with(wish: Sampling) -> None:
+    keys = sampling_keys(wish)
+    told = {name: ctypes.c_float(value).value for name, value in keys.items()}
+
+    assert json.loads(json.dumps(keys, allow_nan=False)) == keys
+    assert 0 <= told["temperature"] <= 100
+    assert told["temperature"] == 0 or told["temperature"] >= 0.009
+    assert 1.00009 < told["repetition_penalty"] <= 10
+    assert 1e-7 < told.get("top-p", 0.5) < 1
+    assert 1 <= keys.get("top-k", 1) <= 2**31 - 1
+    assert isinstance(keys.get("top-k", 1), int)
+    assert {"top-p", "top-k"} & keys.keys()
 
 
 @pytest.mark.parametrize(

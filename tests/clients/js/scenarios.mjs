@@ -42,21 +42,27 @@ const scenarios = {
   async answers() {
     const chat = await client.chat({ model, messages, options });
     const generate = await client.generate({ model, prompt, options });
-    const { text, last, chunks } = await gathered(
-      await client.chat({ model, messages, options, stream: true, keep_alive: "5m" }),
-      (chunk) => chunk.message.content,
-    );
-    const streamed = await gathered(
-      await client.generate({ model, prompt, options, stream: true, keep_alive: -1 }),
-      (chunk) => chunk.response,
-    );
+    const { chat: chatStreamed, generate: generateStreamed } = await scenarios.streams();
     return {
       chat: chat.message.content,
-      chatStreamed: text,
+      chatStreamed: chatStreamed.text,
       generate: generate.response,
-      generateStreamed: streamed.text,
-      last,
-      chunks,
+      generateStreamed: generateStreamed.text,
+      last: chatStreamed.last,
+      chunks: chatStreamed.chunks,
+    };
+  },
+
+  async streams() {
+    return {
+      chat: await gathered(
+        await client.chat({ model, messages, options, stream: true, keep_alive: "5m" }),
+        (chunk) => chunk.message.content,
+      ),
+      generate: await gathered(
+        await client.generate({ model, prompt, options, stream: true, keep_alive: -1 }),
+        (chunk) => chunk.response,
+      ),
     };
   },
 

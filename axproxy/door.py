@@ -1,0 +1,68 @@
+"""What the server itself refuses, before the application has seen the request."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from gunicorn.http import errors as http
+
+from axproxy.connection import Connection
+from axproxy.error_dialects import error_body
+from axproxy.errors import Busy, ProxyError
+from axproxy.go_json import compact
+from axproxy.http_arrival import Label
+from axproxy.media_types import JSON
+from axproxy.ollama_errors import QUEUE_FULL
+from axproxy.request_log import HEADER, id_for, say_done, working_for
+
+
+def _refused(status: int, message: str, retry_after: int | None = None) -> ProxyError:
+    refusal = ProxyError(message, retry_after)
+    refusal.status_hint = status
+    return refusal
+
+
+HEAD_TOO_LARGE = _refused(431, "the request's headers are too large; send fewer or shorter ones")
+TOO_SLOW = _refused(408, "the request did not arrive in time; send it again, all at once")
+TOO_MANY = _refused(503, "too many connections are open; try again in a moment", retry_after=1)
+BUSY = Busy(QUEUE_FULL)
+OUR_FAULT = _refused(500, "internal error; see the service's log")
+
+_NOT_HTTP = _refused(400, "this is not a well-formed HTTP/1.1 request; check the client")
+_MALFORMED: dict[type[Exception], ProxyError] = {
+    http.LimitRequestLine: _refused(414, "the address is too long; send what it says as JSON"),
+    http.LimitRequestHeaders: HEAD_TOO_LARGE,
+    http.UnsupportedTransferCoding: _refused(
+        501, "of the transfer codings only chunked is known; send a Content-Length instead"
+    ),
+    http.ExpectationFailed: _refused(417, "nothing but 100-continue can be expected; leave it out"),
+    http.InvalidHTTPVersion: _refused(
+        505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"
+    ),
+}
+
+
+def refusal_for(error: Exception) -> ProxyError:
+    """What to say of a request that gunicorn cannot read, or that has broken our side of it."""
+    if isinstance(error, http.ParseException):
+        return _MALFORMED.get(type(error), _NOT_HTTP)
+    return OUR_FAULT
+
+
+def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
+    """Says it in the dialect of the API that was called; the connection should end thereafter."""
+    told, status = error_body(f"/{label.path.lstrip('/')}", refusal)
+    request_id = id_for(label.request_id)
+    body = compact(told)
+    head = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Connection: close",
+        f"Content-Type: {JSON}",
+        f"Content-Length: {len(body)}",
+        f"{HEADER}: {request_id}",
+    ]
+    if refusal.retry_after is not None:
+        head.append(f"Retry-After: {refusal.retry_after}")
+    connection.write_now("\r\n".join([*head, "", ""]).encode() + body)
+    with working_for(request_id):
+        say_done(label.method, label.path, status, 0.0, len(body))

@@ -1,0 +1,153 @@
+"""One HTTP request while its bytes come in: whether all of it is there, and where it ends.
+
+No more is understood of HTTP than that takes; what is malformed counts as complete, so that the
+real parser sees it and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LARGEST_HEAD = 64 * 1024  # bytes; what browsers send with all their cookies is a quarter of it
+
+_LONGEST_CHUNK_LINE = 1024  # bytes
+_SLACK = 64 * 1024  # bytes by which a chunked body may exceed the limit, for its chunks' frames
+_REQUEST_LINE = re.compile(rb"(?:\r\n)?([A-Z]{1,20}) ([^ ?\r\n]{1,2000})")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding):[ \t]*([^\r\n]*)", re.IGNORECASE)
+_EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)", re.IGNORECASE)
+_REQUEST_ID = re.compile(rb"\r\nx-request-id:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a request's log line needs.  Of what cannot be read, empty strings; `path` is without
+    the query, and `request_id` as the client wrote it."""
+
+    method: str = ""
+    path: str = ""
+    request_id: str = ""
+
+
+class Arrival:
+    """Fed with what the socket gives, also with what follows the request.
+
+    `complete` once there is nothing to wait for.  Then `whole` tells whether all of the request is
+    here; if not, it is malformed or larger than anybody will read, and the connection is of no
+    further use.
+    """
+
+    def __init__(self, largest_body: int) -> None:
+        self._largest_body = largest_body
+        self._received = bytearray()
+        self._searched = 0
+        self._body_at: int | None = None
+        self._length: int | None = None  # of the body, unless it is chunked
+        self._end = 0
+        self._at = 0  # where the next chunk begins, or goes on
+        self._to_skip = 0
+        self._in_trailers = False
+        self.complete = False
+        self.whole = False
+        self.wants_continue = False
+
+    def __len__(self) -> int:
+        return len(self._received)
+
+    @property
+    def head_complete(self) -> bool:
+        return self._body_at is not None
+
+    @property
+    def head_too_large(self) -> bool:
+        return (len(self) if self._body_at is None else self._body_at) > LARGEST_HEAD
+
+    @property
+    def label(self) -> Label:
+        named = _REQUEST_LINE.match(self._received)
+        method, path = (part.decode("latin-1") for part in named.groups()) if named else ("", "")
+        given = _REQUEST_ID.search(self._received, 0, self._body_at or len(self))
+        return Label(method, path, given[1].decode("latin-1").strip() if given else "")
+
+    def feed(self, data: bytes) -> None:
+        self._received += data
+        if self._body_at is None:
+            self._look_for_head()
+        if self._body_at is not None and not self.complete:
+            self._look_for_end()
+
+    def take(self) -> tuple[bytes, bytes]:
+        """The request, and what has come after it."""
+        end = self._end if self.whole else len(self)
+        return bytes(self._received[:end]), bytes(self._received[end:])
+
+    def _look_for_head(self) -> None:
+        start, self._searched = max(self._searched - 3, 0), len(self)
+        end = self._received.find(b"\r\n\r\n", start)
+        if end < 0:
+            # A line that ends without a carriage return is refused, so nobody needs to wait.
+            self.complete = bool(_BARE_LF.search(self._received, start)) or self.head_too_large
+            return
+        # We say "continue" ourselves, for the parser comes only when the body is here.
+        expect = _EXPECT.search(self._received, 0, end + 2)
+        if expect:
+            del self._received[expect.start() : expect.end()]
+            end -= expect.end() - expect.start()
+        self._body_at = self._at = end + 4
+        self._read_framing(bytes(self._received[: end + 2]))
+        self.complete = self.complete or self.head_too_large
+        self.wants_continue = expect is not None and not self.complete
+
+    def _read_framing(self, head: bytes) -> None:
+        fields = [(name.lower(), value.strip()) for name, value in _FRAMING.findall(head)]
+        lengths = [value for name, value in fields if name == b"content-length"]
+        codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
+        if codings:
+            if lengths or not codings[-1].endswith(b"chunked"):
+                self.complete = True  # ambiguous, and refused
+        elif not lengths:
+            self._length = 0
+        elif len(lengths) > 1 or not lengths[0].isdigit():
+            self.complete = True
+        elif len(lengths[0]) > 12 or int(lengths[0]) > self._largest_body:
+            self.complete = True  # the answer to it needs no body
+        else:
+            self._length = int(lengths[0])
+
+    def _look_for_end(self) -> None:
+        body_at = self._body_at or 0
+        if self._length is not None:
+            self._end = body_at + self._length
+            self.complete = self.whole = len(self) >= self._end
+            return
+        while not self.complete and self._next_line():
+            pass
+        if len(self) - body_at > self._largest_body + _SLACK:
+            self.complete = True
+
+    def _next_line(self) -> bool:
+        """Reads one line between the chunks; False when it has not come yet."""
+        if len(self) < self._at + self._to_skip:
+            return False
+        self._at += self._to_skip
+        self._to_skip = 0
+        end = self._received.find(b"\r\n", self._at, self._at + _LONGEST_CHUNK_LINE)
+        if end < 0:
+            self.complete = len(self) - self._at > _LONGEST_CHUNK_LINE
+            return False
+        line = self._received[self._at : end]
+        self._at = end + 2
+        if self._in_trailers:
+            if not line:
+                self._end = self._at
+                self.complete = self.whole = True
+            return True
+        size = _CHUNK_SIZE.fullmatch(line.partition(b";")[0].strip())
+        if not size:
+            self.complete = True
+            return False
+        self._to_skip = int(size[0], 16) + 2 if int(size[0], 16) else 0
+        self._in_trailers = not self._to_skip
+        return True

@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# Installs the service from this checkout so that it starts at boot. Run it again to update.
+#   sudo ./install.sh               the program to /opt/ax650, settings to /etc/ax650.env
+#   ./install.sh --dry-run          only says what it would do
+#   sudo ./install.sh --uninstall   takes it away again; your settings and models stay
+# DESTDIR=/some/folder ./install.sh   below that folder: makes no user and starts nothing
+set -euo pipefail
+
+name=ax650
+root=${DESTDIR:-}
+app=$root/opt/$name
+settings=$root/etc/$name.env
+unit=$root/etc/systemd/system/$name.service
+backoff=$unit.d/10-backoff.conf
+program=(axproxy axmock deploy docs backend.py runtime_supervisor.py mock_main_api.py gunicorn.conf.py
+    start_tokenizer.sh backend.service install.sh requirements.txt requirements-dev.txt
+    requirements-hardware.txt README.md CHANGELOG.md)
+dry='' changed=''
+
+say() { echo "install${dry:+ (dry run)}: $*"; }
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+# Does it, or says so with --dry-run.
+run() {
+    if [ "$dry" ]; then
+        echo "  would run: $*"
+    else
+        "$@"
+    fi
+}
+
+main() {
+    local action=install
+    for word in "$@"; do
+        case $word in
+            --dry-run) dry=yes ;;
+            --uninstall) action=uninstall ;;
+            -h | --help)
+                sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"
+                exit
+                ;;
+            *) fail "there is no $word; ./install.sh --help tells what there is" ;;
+        esac
+    done
+    here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+    umask 022
+    if [ -z "$root$dry" ]; then
+        [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh${*:+ $*}"
+        [ -d /run/systemd/system ] ||
+            fail "systemd does not run this machine; start the service with ./run_integration.sh --serve"
+    fi
+    if [ $action = uninstall ]; then
+        take_away
+    else
+        copy_program
+        make_venv
+        make_user
+        write_settings
+        write_unit
+        [ "$root" ] || start
+        report
+    fi
+}
+
+copy_program() {
+    local item stale=''
+    [ "$here" != "$app" ] || return 0
+    for item in "${program[@]}"; do
+        diff -rq -x __pycache__ "$here/$item" "$app/$item" >/dev/null 2>&1 || stale=yes
+    done
+    [ "$stale" ] || return 0
+    changed=yes
+    say "copying the program to $app"
+    run mkdir -p "$app"
+    (cd "$app" 2>/dev/null && run rm -rf "${program[@]}") || true
+    run cp -r "${program[@]/#/$here/}" "$app"
+    run find "$app" -name __pycache__ -not -path '*/.venv/*' -prune -exec rm -rf {} +
+    # A checkout with a strict umask would lock the service's user out.
+    run find "$app" -not -path '*/.venv/*' -exec chmod a+rX,go-w {} +
+}
+
+make_venv() {
+    if [ "$dry" ]; then
+        say "making $app/.venv with what is in requirements.txt"
+        return
+    fi
+    cd "$app"
+    # shellcheck source=deploy/venv.sh
+    . deploy/venv.sh
+    prepare_venv requirements.txt
+    # The service may not write here, and would compile everything at each start.
+    .venv/bin/python -m compileall -q axproxy axmock ./*.py
+}
+
+make_user() {
+    [ -z "$root" ] || return 0
+    if ! id "$name" >/dev/null 2>&1; then
+        say "making the user $name, who owns nothing and cannot log in"
+        run useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin "$name"
+    fi
+}
+
+write_settings() {
+    if [ -e "$settings" ]; then
+        say "keeping your settings in $settings"
+    else
+        say "writing $settings"
+        # An API key may come to stand in it; systemd reads it as root.
+        run install -D -m 600 "$here/deploy/$name.env" "$settings"
+    fi
+}
+
+write_unit() {
+    if ! cmp -s "$here/backend.service" "$unit"; then
+        changed=yes
+        say "writing $unit"
+        run install -D -m 644 "$here/backend.service" "$unit"
+    fi
+    # systemd before 254 knows no growing pauses, and complains about what it does not know.
+    if [ "$(systemd_version)" -ge 254 ] && ! cmp -s "$here/deploy/backoff.conf" "$backoff"; then
+        run install -D -m 644 "$here/deploy/backoff.conf" "$backoff"
+    fi
+}
+
+systemd_version() {
+    local word version=0
+    read -r word version _ < <(systemctl --version 2>/dev/null) || true
+    version=${version%%[!0-9]*}
+    echo "${version:-0}"
+}
+
+start() {
+    run systemctl daemon-reload
+    run systemctl --quiet enable "$name"
+    if ! systemctl --quiet is-active "$name" 2>/dev/null; then
+        run systemctl start --no-block "$name"
+    elif [ "$changed" ]; then
+        say "restarting the service; the model is loaded again"
+        run systemctl restart --no-block "$name"
+    else
+        say "nothing has changed; the service runs on"
+    fi
+}
+
+report() {
+    local variable path
+    [ -z "$dry$root" ] || return 0
+    as_user "$app/.venv/bin/python" -c '' ||
+        fail "the user $name may not run $(readlink -f "$app/.venv/bin/python")," \
+            "a Python of somebody's own; run: sudo apt install python3 && sudo rm -r $app/.venv," \
+            "then this again"
+    for variable in AX650_MODEL_PATH AX650_RUNTIME_BIN; do
+        path=$(setting "$variable")
+        if [ -e "$path" ] && ! as_user test -r "$path"; then
+            say "the user $name may not read $path ($variable); put it below /opt/models, or run:"
+            say "  $(opening "$path")"
+        fi
+    done
+    if [ -z "$(setting AX650_MODEL_PATH)" ]; then
+        say "no model is set, so a SIMULATOR answers. Say where your model is:"
+        say "  sudo nano $settings && sudo systemctl restart $name"
+    fi
+    say "done. Watch it load with: systemctl status $name"
+}
+
+as_user() { setpriv --reuid="$name" --regid="$name" --clear-groups -- "$@"; }
+# The command that lets everybody read a path: the folders above it, and all below.
+opening() {
+    local above
+    above=$(dirname "$1")
+    while [ "$above" != / ]; do
+        as_user test -x "$above" || printf 'sudo chmod a+x %q && ' "$above"
+        above=$(dirname "$above")
+    done
+    printf 'sudo chmod -R a+rX %q\n' "$1"
+}
+
+# The value of one setting in the file that systemd reads, without quotes.
+setting() {
+    sed -n "s/^$1=//p" "$settings" 2>/dev/null | tail -n 1 | tr -d "\"'"
+}
+
+take_away() {
+    if [ -z "$root" ]; then
+        if [ -e "$unit" ]; then
+            say "stopping the service; a model that is loading is waited for, up to four minutes"
+            run systemctl --quiet disable --now "$name"
+        fi
+    fi
+    run rm -f "$unit" "$backoff"
+    [ ! -d "$unit.d" ] || run rmdir --ignore-fail-on-non-empty "$unit.d"
+    if [ -e "$app/.git" ]; then
+        say "$app is a checkout, so it stays"
+    elif [ -e "$app/backend.py" ]; then
+        run rm -rf "$app"
+    fi
+    if [ -z "$root" ]; then
+        run systemctl daemon-reload
+        if id "$name" >/dev/null 2>&1; then run userdel "$name"; fi
+    fi
+    [ ! -e "$settings" ] || say "your settings stay in $settings; rm takes them away, too"
+    say "done"
+}
+
+main "$@"
+exit

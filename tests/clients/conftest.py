@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service import Service
+
+JS = Path(__file__).parent / "js"
+INSTALL = "install --no-package-lock --no-audit --no-fund --silent --fetch-retries=0".split()
+
+RunJs = Callable[[Service, str], Any]
+
+
+@pytest.fixture(scope="session")
+def run_js() -> RunJs:
+    """Runs a scenario of Ollama's JavaScript client; installs that client the first time."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not (node and npm):
+        pytest.skip("there is no node, or no npm, on the PATH")
+    if not (JS / "node_modules" / "ollama").is_dir():
+        try:
+            subprocess.run([npm, *INSTALL], cwd=JS, check=True, capture_output=True, timeout=45)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"npm could not install the client: {error}; {error.stderr!r}")
+
+    def run(service: Service, scenario: str) -> Any:
+        environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        command = [node, str(JS / "scenarios.mjs"), service.base, scenario]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=40, check=False, env=environ
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -1,0 +1,10 @@
+"""The service with a sign of life every fifth of a second: gunicorn tests.clients.impatient:app"""
+
+import os
+
+from axproxy.generation import Patience
+from axproxy.settings import Settings
+from backend import create_app, create_engine
+
+settings = Settings.from_env(os.environ)
+app = create_app(settings, create_engine(settings, Patience(heartbeat=0.2)))

@@ -1,0 +1,57 @@
+"""The service's HTTP side alone, for tests of how it is served: gunicorn as ours, a fake engine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask
+
+from axproxy.engine import Gone
+from axproxy.errors import ClientGone
+from axproxy.gunicorn_worker import Worker
+from axproxy.messages import ChatRequest, Event, Text
+from axproxy.settings import Settings
+from backend import create_app
+from tests.fakes import FakeAnswer, FakeEngine
+
+THREADS = 4
+
+
+class ImpatientWorker(Worker):
+    SEND_PATIENCE = 0.5
+
+
+class ScriptedEngine(FakeEngine):
+    """To the prompt "wait" it says nothing until the client has gone, to "endless" ever more."""
+
+    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
+        answer = super().answer(request, gone)
+        match request.messages[-1].content:
+            case "wait":
+                return Diarist(self._silence(gone))
+            case "endless":
+                return Diarist(map(Text, itertools.repeat("much " * 200)))
+        return answer
+
+    def _silence(self, gone: Gone) -> Iterator[Event]:
+        while not gone():
+            time.sleep(0.01)
+        raise ClientGone
+
+
+class Diarist(FakeAnswer):
+    """Writes down when it is closed, which is when the card would be given to the next."""
+
+    def close(self) -> None:
+        if not self.closed:
+            with Path(os.environ["DIARY"]).open("a") as diary:
+                diary.write("closed\n")
+        super().close()
+
+
+def make_app() -> Flask:
+    return create_app(Settings(), ScriptedEngine())

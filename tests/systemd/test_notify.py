@@ -1,0 +1,157 @@
+"""What systemd hears, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable, Unloaded
+from axproxy.systemd_notify import Notifier
+from axproxy.systemd_report import EXTENSION, PAUSE, Report
+from tests.systemd.listener import Listener
+
+LOADING = Starting("the runtime is loading the model (37 %); try again in a moment")
+EXTENDED = str(EXTENSION * 1_000_000)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listener]:
+    with Listener(tmp_path / "notify", abstract=request.param == "abstract") as listener:
+        yield listener
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def report(systemd: Listener, clock: Clock, *, watched: bool = True) -> Report:
+    return Report(Notifier(systemd.address, watched), "qwen3 answers", clock)
+
+
+def test_a_notice_arrives_on_a_path_and_in_the_abstract_namespace(systemd: Listener) -> None:
+    Notifier(systemd.address).send(READY=1, STATUS="loading\n37 %")
+
+    assert systemd.heard() == [{"READY": "1", "STATUS": "loading 37 %"}]
+
+
+def test_a_status_is_cut_before_systemd_would_drop_it(systemd: Listener) -> None:
+    Notifier(systemd.address).send(STATUS="\U0001f5dd" * 5000, READY=1)
+
+    ((status, ready),) = [notice.values() for notice in systemd.heard()]
+    assert ready == "1"
+    assert 3000 < len(status.encode()) < 4000
+
+
+def test_without_systemd_nothing_is_sent_and_nothing_is_wrong() -> None:
+    environ = {"HOME": "/"}
+    notifier = Notifier.taken_from(environ)
+    Report(notifier, "fine").beat(None)
+
+    assert not notifier.listens
+    assert environ == {"HOME": "/"}
+
+
+def test_what_is_taken_from_the_environment_is_gone_from_it(systemd: Listener) -> None:
+    environ = {
+        "NOTIFY_SOCKET": systemd.address,
+        "WATCHDOG_USEC": "120000000",
+        "WATCHDOG_PID": "1",
+        "HOME": "/",
+    }
+    notifier = Notifier.taken_from(environ)
+    notifier.send(READY=1)
+
+    assert environ == {"HOME": "/"}
+    assert notifier.watched
+    assert systemd.heard() == [{"READY": "1"}]
+
+
+def test_a_manager_that_has_gone_is_no_reason_to_stumble(tmp_path: Path) -> None:
+    Notifier(str(tmp_path / "nobody")).send(READY=1)
+
+
+def test_a_manager_that_does_not_listen_does_not_stop_us(tmp_path: Path) -> None:
+    with Listener(tmp_path / "notify") as deaf:
+        for _ in range(10_000):  # far more than its queue holds
+            Notifier(deaf.address).send(WATCHDOG=1)
+
+
+def test_a_load_is_reported_and_given_time(systemd: Listener, clock: Clock) -> None:
+    report(systemd, clock, watched=False).beat(LOADING)
+
+    assert systemd.heard() == [{"STATUS": LOADING.message, "EXTEND_TIMEOUT_USEC": EXTENDED}]
+
+
+def test_ready_is_said_once_when_the_model_answers(systemd: Listener, clock: Clock) -> None:
+    reports = report(systemd, clock, watched=False)
+    reports.beat(LOADING)
+    reports.beat(None)
+    clock.now += PAUSE
+    reports.beat(None)
+
+    assert systemd.heard()[1:] == [
+        {"STATUS": "qwen3 answers", "READY": "1"},
+        {"STATUS": "qwen3 answers"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        GaveUp("the runtime was given up; mend that, then POST /load"),
+        Unavailable("the runtime cannot start: port 8000 is held by python3 (pid 7); stop it"),
+        Unloaded("the model is not on the card yet"),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+def test_what_waiting_does_not_mend_is_ready_with_the_reason_as_its_status(
+    systemd: Listener, clock: Clock, problem: ProxyError
+) -> None:
+    report(systemd, clock, watched=False).beat(problem)
+
+    assert systemd.heard() == [{"STATUS": problem.message, "READY": "1"}]
+
+
+def test_the_watchdog_is_fed_while_nothing_changes_and_only_if_there_is_one(
+    systemd: Listener, clock: Clock
+) -> None:
+    reports = report(systemd, clock)
+    for _ in range(41):  # ten seconds of beats
+        reports.beat(None)
+        clock.now += 0.25
+
+    assert [notice.get("WATCHDOG") for notice in systemd.heard()] == ["1", "1", "1"]
+
+
+def test_a_restart_of_the_runtime_is_told_but_does_not_take_readiness_back(
+    systemd: Listener, clock: Clock
+) -> None:
+    reports = report(systemd, clock, watched=False)
+    reports.beat(None)
+    reports.beat(LOADING)
+
+    assert systemd.heard()[1:] == [{"STATUS": LOADING.message}]
+
+
+def test_a_service_that_leaves_during_its_load_never_says_ready(
+    systemd: Listener, clock: Clock
+) -> None:
+    reports = report(systemd, clock, watched=False)
+    reports.beat(LOADING)
+    reports.leaving()
+    reports.beat(Unavailable("the service is being stopped; try again when it is back"))
+
+    assert systemd.heard()[1:] == [
+        {"STOPPING": "1"},
+        {"STATUS": "the service is being stopped; try again when it is back"},
+    ]
