@@ -45,10 +45,12 @@ class Growth:
     def verdict(self) -> str:
         if self.ratio <= FLAT:
             return "flat"
+        if self.ratio <= NEARLY_FLAT:
+            return "nearly flat"
         return "linear or less" if self.exponent <= LINEAR else "more than linear"
 
 
-FLAT = 1.5  # times the cost at the smallest size
+FLAT, NEARLY_FLAT = 1.5, 3.0  # times the cost at the smallest size; less is mostly noise
 LINEAR = 1.25  # an exponent; measurements of a straight line scatter a little around 1
 
 

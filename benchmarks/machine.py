@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ BUSY = 0.2  # of all cores; figures that were taken beside so much other work ar
 
 @dataclass(frozen=True)
 class Machine:
-    """`busy` is the share of all cores that other programs used just before."""
+    """`busy` is the share of all cores that other programs used just before or just after."""
 
     name: str
     cores: int
@@ -48,6 +48,11 @@ def this_machine(look: float = 1.0) -> Machine:
         taken=datetime.now(UTC).isoformat(timespec="seconds"),
         busy=psutil.cpu_percent(look) / 100,
     )
+
+
+def looked_at_again(machine: Machine, look: float = 1.0) -> Machine:
+    """The same machine, as busy as it was then or is now, whichever is more."""
+    return replace(machine, busy=max(machine.busy, psutil.cpu_percent(look) / 100))
 
 
 def _board() -> str:

@@ -45,6 +45,7 @@ SIZES = [1, 4, 16, 64, 256, 1024]
 CURVES: dict[str, tuple[Callable[[float], float], str]] = {
     "constant": (lambda _: 5.0, "flat"),
     "a little noise": (lambda x: 5 + 0.5 * math.sin(x), "flat"),
+    "one slow look at the end": (lambda x: 5 + 6 * (x == SIZES[-1]), "nearly flat"),
     "falling": (lambda x: 50 / x, "flat"),
     "a straight line": (lambda x: 2 * x, "linear or less"),
     "a straight line on a high base": (lambda x: 100 + 3 * x, "linear or less"),
