@@ -21,21 +21,22 @@ from benchmarks.machine import looked_at_again, this_machine
 from benchmarks.overheads import overhead_rows, start_rows
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.report import Report, write_block
-from benchmarks.stack import Started
+from benchmarks.stack import ENDINGS, Started
 from benchmarks.table import Curve, Row
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every budget is kept, 1 when one is not, 2 when it could not be measured."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _leave)
+    for number in ENDINGS:
+        signal.signal(number, _leave)
     plan = QUICK if arguments.quick else FULL
-    machine = this_machine()
-    print(f"measuring on {machine}", file=sys.stderr, flush=True)
     begun = time.monotonic()
     rows: list[Row] = []
     curves: list[Curve] = []
     try:
+        machine = this_machine(plan.rest_seconds)
+        print(f"measuring on {machine}", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="ax650-benchmark-") as scratch:
             for figure in _figures(plan, Path(scratch), growth=not arguments.no_growth):
                 name = figure.what if isinstance(figure, Row) else figure.name
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     seconds = time.monotonic() - begun
     name = "quick" if arguments.quick else "full"
-    report = Report(looked_at_again(machine), name, seconds, tuple(rows), tuple(curves))
+    report = Report(
+        looked_at_again(machine, plan.rest_seconds), name, seconds, tuple(rows), tuple(curves)
+    )
     print(report.markdown())
     if arguments.out:
         arguments.out.write_text(report.to_json(), encoding="utf-8")
@@ -71,6 +74,8 @@ def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's shape
+    for each in ENDINGS:  # impatient people press it twice
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -16,7 +16,6 @@ from benchmarks.stack import Stack
 from benchmarks.table import Limit, Row, fact
 from tests.waiting import eventually
 
-REST = 2.0  # seconds
 BETWEEN = 0.005  # seconds between two looks at /health
 ALL_IN_LINE = 30.0  # seconds until a thousand clients are, at worst
 ENDLESS = " a" * 2300  # a token for every two characters; as long as the simulator's context allows
@@ -40,7 +39,7 @@ def own_mb(process: psutil.Process) -> float:
 def footprint_rows(stack: Stack, plan: Plan) -> Iterator[Row]:
     """Of a service that has answered some; it is left idle."""
     yield from _memory(stack)
-    yield _at_rest(stack)
+    yield _at_rest(stack, plan.rest_seconds)
     yield _health(stack, plan)
 
 
@@ -56,12 +55,12 @@ def _memory(stack: Stack) -> Iterator[Row]:
     yield fact("resident: simulator", resident_mb(found.mock), "MB", "not needed with a card")
 
 
-def _at_rest(stack: Stack) -> Row:
+def _at_rest(stack: Stack, seconds: float) -> Row:
     stack.idle()
     before = cpu_seconds(stack.processes.master, stack.processes.worker)
-    time.sleep(REST)
+    time.sleep(seconds)
     used = cpu_seconds(stack.processes.master, stack.processes.worker) - before
-    return fact("processor time of the service at rest", 1000 * used / REST, "ms/s")
+    return fact("processor time of the service at rest", 1000 * used / seconds, "ms/s")
 
 
 def _health(stack: Stack, plan: Plan) -> Row:

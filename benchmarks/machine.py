@@ -37,7 +37,7 @@ class Machine:
         )
 
 
-def this_machine(look: float = 1.0) -> Machine:
+def this_machine(look: float) -> Machine:
     """Watches for `look` seconds what else is going on."""
     return Machine(
         name=_board() or _processor() or platform.machine(),
@@ -50,7 +50,7 @@ def this_machine(look: float = 1.0) -> Machine:
     )
 
 
-def looked_at_again(machine: Machine, look: float = 1.0) -> Machine:
+def looked_at_again(machine: Machine, look: float) -> Machine:
     """The same machine, as busy as it was then or is now, whichever is more."""
     return replace(machine, busy=max(machine.busy, psutil.cpu_percent(look) / 100))
 

@@ -25,6 +25,7 @@ class Plan:
     crowd: int  # clients at once
     crowd_repeats: int  # runs of the direct driver to compare with
     large_vocabulary: int
+    rest_seconds: float  # for looks at what else, or nothing, goes on
     health_samples: int
     turns: int
     growth_repeats: int
@@ -41,6 +42,7 @@ FULL = Plan(
     crowd=64,
     crowd_repeats=8,
     large_vocabulary=150_000,
+    rest_seconds=2.0,
     health_samples=400,
     turns=10,
     growth_repeats=7,
@@ -58,6 +60,7 @@ QUICK = Plan(
     crowd=4,
     crowd_repeats=2,
     large_vocabulary=10_000,
+    rest_seconds=0.2,
     health_samples=20,
     turns=3,
     growth_repeats=1,

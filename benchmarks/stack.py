@@ -18,6 +18,7 @@ from axproxy.tokenizer_client import TokenizerClient
 from tests.service import ROOT, Service
 from tests.waiting import eventually
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
 START = 60.0  # seconds for a start, of which a slow machine needs ten
 
 
@@ -154,15 +155,16 @@ def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Ctrl-C has no effect meanwhile."""
+    """Neither Ctrl-C nor SIGTERM has an effect meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _family(pid: int) -> Sequence[psutil.Process]:
