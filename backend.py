@@ -23,6 +23,7 @@ from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
 from axproxy.access import KeyCheck, required_key
+from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
 from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
@@ -30,6 +31,7 @@ from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
+from axproxy.metrics_routes import MetricsRoutes
 from axproxy.model_card import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
@@ -39,6 +41,7 @@ from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
 from axproxy.preflight import doctor
 from axproxy.request_log import RequestLog
+from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer_client import TokenizerClient
@@ -95,7 +98,10 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine),
+        ResponsesRoutes(engine),
+        AnthropicRoutes(engine),
         OpsRoutes(engine),
+        MetricsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())
     return app

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 from benchmarks.conversation import conversation
 from benchmarks.drive import Broken
@@ -24,12 +23,15 @@ from benchmarks.report import Report, write_block
 from benchmarks.stack import ENDINGS, Started
 from benchmarks.table import Curve, Row
 
+IMPATIENCE = 1.0  # seconds between two presses of Ctrl-C that mean one
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every budget is kept, 1 when one is not, 2 when it could not be measured."""
     arguments = _parser().parse_args(argv)
+    leave = _Leave()
     for number in ENDINGS:
-        signal.signal(number, _leave)
+        signal.signal(number, leave)
     plan = QUICK if arguments.quick else FULL
     begun = time.monotonic()
     rows: list[Row] = []
@@ -49,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"benchmark: cannot be measured: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
         return 130
     seconds = time.monotonic() - begun
@@ -73,10 +77,17 @@ def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve
     yield from start_rows(starts)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's shape
-    for each in ENDINGS:  # impatient people press it twice
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Leave:
+    """Interrupts once.  A second press in the same moment must not disturb the cleaning up; a later
+    one counts again, for an exception may get lost in a destructor."""
+
+    def __init__(self) -> None:
+        self._heard = float("-inf")
+
+    def __call__(self, *_: object) -> None:
+        last, self._heard = self._heard, time.monotonic()
+        if self._heard - last > IMPATIENCE:
+            raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,18 +57,29 @@ def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: P
     assert list(scratch.iterdir()) == []
 
 
+def pressed(process: subprocess.Popen[str]) -> str:
+    """Ctrl-C by an impatient person; what the program then says.  It is pressed again if nothing
+    comes of it, for an interruption that falls into a destructor is lost."""
+    for _ in range(10):
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            process.send_signal(number)
+        try:
+            return process.communicate(timeout=4)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("it does not end")
+
+
 def test_ctrl_c_ends_what_it_has_started_whatever_comes_after_it(tmp_path: Path) -> None:
     with begun(tmp_path) as process:
         benchmark = psutil.Process(process.pid)
         # The service and the two that it has started.
         eventually(lambda: len(benchmark.children(recursive=True)) >= 4, 30)
         family = benchmark.children(recursive=True)
-        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
-            process.send_signal(number)
-        _, complaints = process.communicate(timeout=55)
+        complaints = pressed(process)
 
     assert process.returncode == 130, complaints
-    assert "Traceback" not in complaints
+    assert complaints.endswith("interrupted; everything it started has ended\n")
     eventually(lambda: not any(each.is_running() for each in family))
     assert list(tmp_path.iterdir()) == []
 
