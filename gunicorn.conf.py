@@ -62,7 +62,8 @@ graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
 control_socket_disable = True
 proc_name = "ax650"
-loglevel = _settings.log_level
+# At debug it would print a hundred settings of its own, and each request once more.
+loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 
 
 def on_starting(server):
