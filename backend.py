@@ -2,10 +2,9 @@
 
 python backend.py          from anywhere; becomes gunicorn
 python backend.py doctor   looks whether the card's program could be started, and says what helps
-gunicorn backend:app     in this folder, where it finds gunicorn.conf.py by itself
+gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
 
 Options are gunicorn's own: gunicorn --help.  Settings are environment variables: docs/settings.md.
- this folder, where it finds gunicorn.conf.py by itself
 """
 
 from __future__ import annotations
