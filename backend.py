@@ -87,7 +87,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     except BadOrigin as error:
         raise SettingsError(f"AX650_ORIGINS must hold {error}") from error
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
-    if key := required_key(settings):
+    key = required_key(settings)
+    if key:
         app.before_request(KeyCheck(key))
     for routes in (
         NativeRoutes(engine),
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine),
-        OpsRoutes(engine),
+        OpsRoutes(engine, key),
     ):
         app.register_blueprint(routes.blueprint())
     return app

@@ -31,6 +31,20 @@ def required_key(settings: Settings) -> str | None:
     )
 
 
+def check_operator(key: str | None) -> None:
+    """Raises `ProxyError` unless the request may change what everybody uses: `KeyCheck` has let it
+    pass, or without a key it comes from this machine."""
+    if key:
+        return
+    address = (request.remote_addr or "").removeprefix("::ffff:")  # IPv4 on an IPv6 socket
+    # What a proxy on this machine passes on comes from anywhere.
+    forwarded = {"Forwarded", "X-Forwarded-For"} & set(request.headers.keys())
+    if forwarded or not is_loopback(address):
+        raise ProxyError(
+            "only this machine may do that; ask there, or set AX650_API_KEY and send it", status=403
+        )
+
+
 class KeyCheck:
     """A `before_request` function for Flask; refuses what does not carry `key`."""
 
