@@ -22,6 +22,7 @@ HEADER = "X-Request-Id"
 
 _SANE = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
 _LONGEST_PATH = 100  # characters
+_WATCHED = frozenset({"/", "/health", "/ready", "/metrics"})  # watchdogs ask for these for ever
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -48,7 +49,9 @@ def working_for(request_id: str) -> Iterator[None]:
 def say_done(method: str, path: str, status: int, seconds: float, size: int) -> None:
     """The line of one request; nothing of its query, its headers or its body is in it."""
     shown = quote(path[:_LONGEST_PATH], safe="/:@+~,;=!$&'()*")  # no line ends, no colours
-    log.info("%s %s %d %.0f ms %d bytes", method or "?", shown or "?", status, seconds * 1000, size)
+    level = logging.DEBUG if path in _WATCHED and status < 400 else logging.INFO
+    what = (method or "?", shown or "?", status, seconds * 1000, size)
+    log.log(level, "%s %s %d %.0f ms %d bytes", *what)
 
 
 class RequestLog:

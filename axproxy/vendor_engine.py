@@ -33,7 +33,7 @@ from axproxy.generation import Patience
 from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
-from axproxy.prompts import Prompts
+from axproxy.prompts import PromptMaker, Prompts
 from axproxy.reading import Reader
 from axproxy.request_size import check_size
 from axproxy.residency import Residency
@@ -57,8 +57,8 @@ class _Job:
 
 
 class VendorEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all.  `patience` is by default
-    what `settings` ask for."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `prompts` are by default
+    what the tokenizer says of its model, `patience` what `settings` ask for."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class VendorEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
+        prompts: PromptMaker | None = None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,7 +82,7 @@ class VendorEngine:
         self._slot = Slot(unit, tokenizer, connect, self._patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self._prompts: Prompts | None = None
+        self._prompts = prompts
         self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
     def start(self, tell: Tell = lambda _problem: None) -> None:
@@ -172,14 +173,14 @@ class VendorEngine:
             "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
         }
 
-    def _known_prompts(self) -> Prompts:
+    def _known_prompts(self) -> PromptMaker:
         # Two threads may both build one at first; either will do.
         if self._prompts is None:
             self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
         return self._prompts
 
     def _fitted(self, request: ChatRequest) -> Prompt:
-        return self._known_prompts().fitted(request, self._unit.window().prefill_limit)
+        return self._known_prompts().fitted(request, self._unit.window())
 
     def _have_loaded(self, gone: Gone) -> None:
         """Waits for a load, and begins one if the model was unloaded; raises what else stands in

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.errors import ClientGone, RuntimeGone
+from axproxy.errors import ClientGone, GaveUp, RuntimeGone
 from axproxy.messages import Finished, Text
 from axproxy.request_log import current_id, id_for
 from tests.fakes import USAGE, FakeEngine
@@ -49,6 +49,19 @@ def test_a_request_leaves_one_line(client: FlaskClient, caplog: pytest.LogCaptur
 
     (line,) = lines(caplog)
     assert re.fullmatch(rf"POST /generate 200 \d+ ms {len(reply.data)} bytes", line)
+
+
+def test_watchdogs_do_not_fill_the_log(
+    client: FlaskClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for path in ("/", "/health", "/ready"):
+        client.get(path).close()
+    assert lines(caplog) == []
+
+    engine.problem = GaveUp("mend it")
+    client.get("/ready").close()
+    assert len(lines(caplog)) == 1
 
 
 def test_a_path_cannot_forge_a_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
