@@ -248,7 +248,14 @@ class RuntimeRecipe:
     def _ladder(self) -> tuple[tuple[Signals, float], ...]:
         if self._mock:
             return MOCK_LADDER if self.log.serving else MOCK_LADDER_LOADING
-        return VENDOR_LADDER if self.log.serving else VENDOR_LADDER_LOADING
+        if self.log.serving:
+            return VENDOR_LADDER
+        log.warning(
+            "the model is still loading, and killing it now can wedge the card until it has been "
+            "without power; its load is waited for, up to %g s",
+            VENDOR_LADDER_LOADING[0][1],
+        )
+        return VENDOR_LADDER_LOADING
 
     def _stop_answer(self) -> None:
         # The program leaves only when its answer is complete, which may take minutes; after a

@@ -97,6 +97,8 @@ class VendorEngine:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
         self._unit.leave()
         deadline = self._clock() + grace
+        if self._turnstile.busy:
+            log.info("leaving; the running answer may go on for %g s", grace)
         while self._turnstile.busy and self._clock() < deadline:
             time.sleep(0.05)
         self.stop()
