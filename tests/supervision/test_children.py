@@ -154,7 +154,7 @@ def test_a_strangers_answer_on_a_shared_port_is_not_stopped() -> None:
 
         def log_message(self, *_: object) -> None: ...
 
-    ours = subprocess.Popen(["sleep", "60"])
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
             threading.Thread(target=stranger.serve_forever, args=(0.01,)).start()
