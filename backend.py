@@ -17,19 +17,24 @@ from axproxy.own_python import use_own_python
 
 if __name__ == "__main__":
     use_own_python()
+    from axproxy import launch
+
+    # Before the imports below, which take half a second: gunicorn makes them again.
+    sys.exit(launch.main(sys.argv[1:]))
 
 from flask import Flask
 from gunicorn.errors import AppImportError
 
 from axproxy import http_errors
-from axproxy.access import KeyCheck, required_key
+from axproxy.access import KeyCheck
+from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
-from axproxy.cors import BadOrigin, Origins
 from axproxy.engine import Engine
 from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
+from axproxy.metrics_routes import MetricsRoutes
 from axproxy.model_card import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
@@ -37,10 +42,11 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
-from axproxy.preflight import doctor
 from axproxy.request_log import RequestLog
+from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
+from axproxy.settings_check import allowed_origins, required_key
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
@@ -82,10 +88,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     app.extensions["axproxy"] = engine
     app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
     http_errors.install(app)
-    try:
-        origins = Origins(settings.origins)
-    except BadOrigin as error:
-        raise SettingsError(f"AX650_ORIGINS must hold {error}") from error
+    origins = allowed_origins(settings)
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
     if key := required_key(settings):
         app.before_request(KeyCheck(key))
@@ -95,7 +98,10 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OllamaStoreRoutes(engine),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine),
+        ResponsesRoutes(engine),
+        AnthropicRoutes(engine),
         OpsRoutes(engine),
+        MetricsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())
     return app
@@ -122,22 +128,3 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         return _app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def main() -> int:
-    """Becomes gunicorn, so that there is one server to reason about and its signals are ours."""
-    if sys.argv[1:2] == ["doctor"]:
-        return doctor.main(sys.argv[2:])
-    try:
-        create_app()
-    except SettingsError as error:
-        print(f"backend: {error}", file=sys.stderr)
-        return 2
-    # No --chdir: relative paths in AX650_... settings are meant from where the user stands.
-    options = ["-c", str(ROOT / "gunicorn.conf.py"), *sys.argv[1:]]
-    command = [sys.executable, "-m", "gunicorn", *options, "backend:app"]
-    return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,4 +12,5 @@ $python -m mypy
 if [ $# -gt 0 ]; then
     exec $python -m pytest "$@"
 fi
-exec $python -m pytest --cov --cov-fail-under=90
+# Most tests wait for processes, so more of them than cores can run side by side.
+exec $python -m pytest --numprocesses 4 --dist worksteal --cov --cov-fail-under=90

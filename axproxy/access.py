@@ -8,40 +8,27 @@ from flask import Response, request
 
 from axproxy.errors import ProxyError
 from axproxy.http_errors import proxy_error
-from axproxy.local_hosts import is_loopback
-from axproxy.settings import Settings, SettingsError
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
-NO_KEY = "none"  # said on purpose
-_WRONG = "the key is missing or wrong; send it as Authorization: Bearer and the key"
-
-
-def required_key(settings: Settings) -> str | None:
-    """The key that clients must send; `None` lets everybody in who can reach us.
-
-    Raises `SettingsError` where that would be the whole network and nobody has said so.
-    """
-    if settings.api_key:
-        return None if settings.api_key.lower() == NO_KEY else settings.api_key
-    if is_loopback(settings.host):
-        return None
-    raise SettingsError(
-        f"listening on {settings.host} lets the whole network use the card; set AX650_API_KEY to "
-        f"a key that clients must send, or to {NO_KEY} if everybody may"
-    )
+_WRONG = (
+    "the key is missing or wrong; send it as Authorization: Bearer and the key, or as X-Api-Key"
+)
 
 
 class KeyCheck:
     """A `before_request` function for Flask; refuses what does not carry `key`."""
 
     def __init__(self, key: str) -> None:
-        self._expected = f"Bearer {key}".encode()
+        self._expected = {"Authorization": f"Bearer {key}".encode(), "X-Api-Key": key.encode()}
 
     def __call__(self) -> Response | None:
         """`None` lets the request pass."""
-        sent = request.headers.get("Authorization", "").encode()
         # Comparing takes the same time however much of the key is right.
-        if hmac.compare_digest(sent, self._expected) or request.path in _OPEN:
+        right = [
+            hmac.compare_digest(request.headers.get(name, "").encode(), expected)
+            for name, expected in self._expected.items()
+        ]
+        if any(right) or request.path in _OPEN:
             return None
         if request.path.startswith("/api/"):
             # 401 would send Ollama's own clients to the sign-in of ollama.com.

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from axproxy.errors import ProxyError
 from axproxy.ollama_errors import told
 
+_MESSAGES = "/v1/messages"
 _OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 
 
 def error_body(path: str, error: ProxyError) -> tuple[dict[str, Any], int]:
     """The body and the status for an error of a request to `path`."""
     if path.startswith("/api/"):
         error = told(error)
+    elif path == _MESSAGES:
+        error = told(error)
+        named = {"request_id": f"req_{secrets.token_hex(12)}"}
+        return anthropic_body(error) | named, error.status_hint
     elif path.startswith("/v1/"):
         error = told(error)
         return openai_body(error), error.status_hint
@@ -23,3 +37,8 @@ def error_body(path: str, error: ProxyError) -> tuple[dict[str, Any], int]:
 def openai_body(error: ProxyError) -> dict[str, Any]:
     kind = _OPENAI_TYPES.get(error.status_hint, "api_error")
     return {"error": {"message": error.message, "type": kind, "param": None, "code": None}}
+
+
+def anthropic_body(error: ProxyError) -> dict[str, Any]:
+    kind = _ANTHROPIC_TYPES.get(error.status_hint, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": error.message}}

@@ -158,6 +158,12 @@ class Fields:
     def integers(self, name: str) -> list[int]:
         return [element or 0 for element in self._elements(name, int, "int", "[]int")]
 
+    def strings(self, name: str) -> list[str]:
+        return [
+            well_formed(element or "")
+            for element in self._elements(name, str, "string", "[]string")
+        ]
+
     def images(self, name: str) -> list[str]:
         """Bytes in base64; raises also where they are not."""
         elements = self._elements(name, str, "api.ImageData", "[]api.ImageData")

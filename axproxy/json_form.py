@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
 from axproxy import model_json
 from axproxy.messages import Message
-from axproxy.schema_check import SchemaCheck
 
 Form = Literal["json"] | Mapping[str, Any]
 
@@ -62,9 +61,16 @@ def corrected(messages: Sequence[Message], answer: str, problem: str) -> tuple[M
     return (*before, replace(last, content=f"{last.content}\n\n{told}"))
 
 
+def _complaint_of(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
+    # A tenth of a second and some megabytes, which most services never need.
+    from axproxy.schema_check import SchemaCheck  # noqa: PLC0415 - see above
+
+    return SchemaCheck(schema).complaint
+
+
 def judge(form: Form, text: str) -> Verdict:
     """Looks for the JSON that was asked for in the whole of an answer."""
-    problem_with = _is_no_object if form == "json" else SchemaCheck(form).complaint
+    problem_with = _is_no_object if form == "json" else _complaint_of(form)
     best: Verdict | None = None
     for found, value in _values(text):
         problem = problem_with(value)

@@ -67,7 +67,7 @@ def _part(part: Any, media: list[str]) -> str:
         case {"type": "text", "text": str(text)}:
             return well_formed(text)
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            _check_image(url)
+            check_image(url)
             media.append("images")
             return ""
         case {"type": "input_audio"}:
@@ -76,7 +76,7 @@ def _part(part: Any, media: list[str]) -> str:
     raise ClientError("invalid message format")
 
 
-def _check_image(url: str) -> None:
+def check_image(url: str) -> None:
     if url.startswith(("http://", "https://")):
         raise ClientError(
             "image URLs are not currently supported, please use base64 encoded data instead"

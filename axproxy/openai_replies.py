@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from axproxy import sse
 from axproxy.engine import ModelCard
 from axproxy.error_dialects import openai_body
 from axproxy.errors import ProxyError
@@ -16,7 +17,6 @@ from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, U
 from axproxy.ollama_errors import cut_short
 
 DONE = b"data: [DONE]\n\n"
-SIGN_OF_LIFE = b": still working\n\n"  # a comment, which readers of such streams skip
 FINGERPRINT = "fp_ollama"
 
 
@@ -43,7 +43,7 @@ class ChatReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return SIGN_OF_LIFE
+                return sse.SIGN_OF_LIFE
             case Text():
                 return self._delta(content=event.text)
             case Thinking():
@@ -66,7 +66,7 @@ class ChatReplies:
         )
 
     def failure(self, error: ProxyError) -> bytes:
-        return _event(openai_body(cut_short(error))) + DONE
+        return sse.event(openai_body(cut_short(error))) + DONE
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
@@ -76,7 +76,7 @@ class ChatReplies:
         parts = [self._delta(reason=_reason(finished, called))]
         if self._head.include_usage:
             last = self._object("chat.completion.chunk", []) | {"usage": usage(finished.usage)}
-            parts.append(_event(last))
+            parts.append(sse.event(last))
         return b"".join((*parts, DONE))
 
     def _delta(self, reason: str | None = None, **delta: Any) -> bytes:
@@ -84,7 +84,7 @@ class ChatReplies:
             self._begun = True
             delta = {"role": "assistant", "content": "", **delta}
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return _event(self._object("chat.completion.chunk", [choice]))
+        return sse.event(self._object("chat.completion.chunk", [choice]))
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         arguments = compact(call.arguments).decode()
@@ -110,7 +110,7 @@ class CompletionReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return SIGN_OF_LIFE
+                return sse.SIGN_OF_LIFE
             case Text():
                 return self._chunk(event.text, None)
             case Finished():
@@ -123,7 +123,7 @@ class CompletionReplies:
         return compact(whole | {"usage": usage(reply.finished.usage)})
 
     def failure(self, error: ProxyError) -> bytes:
-        return _event(openai_body(cut_short(error))) + DONE
+        return sse.event(openai_body(cut_short(error))) + DONE
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
@@ -132,14 +132,14 @@ class CompletionReplies:
         parts = [self._chunk("", finished.reason)]
         if self._head.include_usage:
             last = _object(self._head, "text_completion", [])
-            parts.append(_event(last | {"usage": usage(finished.usage)}))
+            parts.append(sse.event(last | {"usage": usage(finished.usage)}))
         return b"".join((*parts, DONE))
 
     def _chunk(self, text: str, reason: str | None) -> bytes:
         chunk = _object(self._head, "text_completion", [_text_choice(text, reason)])
         if self._head.include_usage:
             chunk["usage"] = dict.fromkeys(_COUNTS, 0)
-        return _event(chunk)
+        return sse.event(chunk)
 
 
 def model_object(card: ModelCard, called: str | None = None) -> dict[str, Any]:
@@ -180,7 +180,3 @@ def _object(head: Head, kind: str, choices: list[Any]) -> dict[str, Any]:
         "system_fingerprint": FINGERPRINT,
         "choices": choices,
     }
-
-
-def _event(body: Any) -> bytes:
-    return b"data: " + compact(body) + b"\n\n"

@@ -21,6 +21,7 @@ from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import require, require_for_details
 from axproxy.ollama_options import parse_options
 from axproxy.openai_messages import read_conversation
+from axproxy.tool_offers import only
 
 EMPTY = "EOF"
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
@@ -153,15 +154,8 @@ def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
         case "none":
             return ()
         case {"function": {"name": str(name)}}:
-            return tuple(tool for tool in tools if _name(tool) == name)
+            return only(tools, name)
     return tuple(tool for tool in tools if tool)
-
-
-def _name(tool: Any) -> Any:
-    match tool:
-        case {"function": {"name": name}}:
-            return name
-    return None
 
 
 def _think(fields: Fields) -> bool | None:

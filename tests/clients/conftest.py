@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.service import Service
+from tests.scripted import Scripted
+from tests.service import QUICK_MOCK, Service, Start
 
 JS = Path(__file__).parent / "js"
 INSTALL = "install --no-package-lock --no-audit --no-fund --silent --fetch-retries=0".split()
@@ -40,3 +42,12 @@ def run_js() -> RunJs:
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scripted_service(start_service: Start, tmp_path_factory: pytest.TempPathFactory) -> Scripted:
+    """One service for all tests that say what the model says."""
+    file = tmp_path_factory.mktemp("script") / "reply"
+    file.write_text("Hello")
+    mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
+    return Scripted(start_service(AX650_MOCK_ARGS=mock), file)

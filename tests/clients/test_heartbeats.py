@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import anthropic
 import httpx
 import ollama
 import openai
@@ -96,8 +97,27 @@ def test_openai_python(slow: Service) -> None:
         http_client=openai.DefaultHttpxClient(trust_env=False),
     ) as client:
         chunks = list(client.chat.completions.create(model="mock", messages=ASKED, stream=True))
+        with client.responses.stream(model="mock", input=QUESTION) as stream:
+            answer = stream.get_final_response()
 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == ANSWER
+    assert answer.output_text == ANSWER
+
+
+def test_anthropic_python(slow: Service) -> None:
+    with (
+        anthropic.Anthropic(
+            base_url=slow.base,
+            api_key="ollama",
+            timeout=CLIENT["timeout"],
+            max_retries=0,
+            http_client=anthropic.DefaultHttpxClient(trust_env=False),
+        ) as client,
+        client.messages.stream(
+            model="mock", max_tokens=200, messages=[{"role": "user", "content": QUESTION}]
+        ) as stream,
+    ):
+        assert stream.get_final_text() == ANSWER
 
 
 def test_ollama_js(slow: Service, run_js: RunJs) -> None:

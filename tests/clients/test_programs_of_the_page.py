@@ -31,5 +31,6 @@ def test_a_program_on_the_page_answers(shared: Service, program: str) -> None:
     assert done.stdout.rstrip().endswith("You said: Hello"), done.stderr
 
 
-def test_there_are_programs_for_four_libraries() -> None:
-    assert list(map(library, PROGRAMS)) == ["ollama", "langchain_ollama", "llama_index", "litellm"]
+def test_there_are_programs_for_six_libraries() -> None:
+    own = ["ollama", "langchain_ollama", "llama_index", "litellm"]
+    assert list(map(library, PROGRAMS)) == [*own, "openai", "anthropic"]

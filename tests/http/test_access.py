@@ -36,6 +36,7 @@ def test_watchdogs_need_no_key(locked: FlaskClient, path: str) -> None:
         ("POST", "/load", 401),
         ("GET", "/nowhere", 401),
         ("POST", "/v1/chat/completions", 401),
+        ("POST", "/v1/messages", 401),
     ],
 )
 def test_without_the_key_nothing_is_told(
@@ -55,6 +56,31 @@ def test_with_the_key_everything_is_as_without_one(locked: FlaskClient) -> None:
 
     assert locked.get("/api/tags", headers=headers).status_code == 200
     assert locked.get("/nowhere", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"x-api-key": KEY}, 200),
+        ({"x-api-key": KEY, "Authorization": "Bearer of another service"}, 200),
+        ({"x-api-key": "wrong", "Authorization": f"Bearer {KEY}"}, 200),
+        ({"x-api-key": f"Bearer {KEY}"}, 403),
+        ({"x-api-key": f"{KEY}x"}, 403),
+        ({"x-api-key": ""}, 403),
+        ({"x-api-key": "\xff"}, 403),
+    ],
+)
+def test_the_key_may_come_as_anthropics_clients_send_it(
+    locked: FlaskClient, headers: dict[str, str], status: int
+) -> None:
+    assert locked.get("/api/tags", headers=headers).status_code == status
+
+
+def test_anthropics_clients_are_told_in_their_own_envelope(locked: FlaskClient) -> None:
+    error = locked.post("/v1/messages").get_json()
+
+    assert error["type"] == "error"
+    assert error["error"]["type"] == "authentication_error"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "pi.local"])

@@ -23,7 +23,7 @@ from tests.fakes import CARD, FakeAnswer, FakeEngine
 from tests.simulated import Card
 
 OLLAMA = "generate chat show pull push copy create embed embeddings"
-OPENAI = "chat/completions completions"
+OPENAI = "chat/completions completions responses messages"
 POSTS = [
     "/generate",
     "/load",
@@ -62,7 +62,8 @@ names = st.sampled_from(
     "model name prompt messages role content options stop stream system raw keep_alive images "
     "temperature top_k top_p max_tokens num_predict repeat_penalty repetition_penalty model_path "
     "think format context source input tools function arguments tool_calls tool_call_id type text "
-    "response_format stream_options include_usage max_completion_tokens n seed suffix".split()
+    "response_format stream_options include_usage max_completion_tokens n seed suffix "
+    "instructions output output_config effort schema thinking".split()
 )
 texts = st.one_of(
     st.text(max_size=5),
@@ -85,6 +86,26 @@ values = st.recursive(
     max_leaves=12,
 )
 roles = st.sampled_from(["user", "system", "assistant", "tool"])
+parts = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(
+            "text input_text output_text input_image input_file image document thinking tool_use "
+            "tool_result".split()
+        )
+    },
+    optional={
+        "text": texts,
+        "thinking": texts,
+        "id": texts,
+        "name": texts,
+        "input": values,
+        "content": texts | values,
+        "tool_use_id": texts,
+        "is_error": scalars,
+        "source": values,
+        "image_url": texts,
+    },
+)
 functions = st.fixed_dictionaries(
     {"name": texts}, optional={"description": texts, "parameters": values, "arguments": values}
 )
@@ -92,7 +113,7 @@ tools = st.fixed_dictionaries({"type": st.just("function"), "function": function
 turns = st.fixed_dictionaries(
     {"role": roles},
     optional={
-        "content": texts | values,
+        "content": texts | values | st.lists(parts, max_size=3),
         "thinking": texts,
         "tool_calls": values | st.lists(tools, max_size=2),
         "tool_name": texts,
@@ -100,18 +121,33 @@ turns = st.fixed_dictionaries(
         "images": values,
     },
 )
+items = st.fixed_dictionaries(
+    {"type": st.sampled_from("message function_call function_call_output reasoning".split())},
+    optional={
+        "role": roles,
+        "content": texts | st.lists(parts, max_size=3),
+        "call_id": texts,
+        "name": texts,
+        "arguments": texts | st.just("{}"),
+        "output": texts | st.lists(parts, max_size=3),
+        "summary": values,
+        "encrypted_content": texts,
+    },
+)
 likely = st.fixed_dictionaries(
     {"model": st.just("qwen3:0.6b")},
     optional={
         "prompt": texts,
-        "input": texts,
+        "input": texts | st.lists(items, max_size=4),
+        "instructions": texts,
+        "system": texts | st.lists(parts, max_size=2),
         "messages": st.lists(turns, max_size=4),
         "options": st.dictionaries(names, scalars, max_size=4),
         "stop": texts | st.lists(texts, max_size=3),
         "temperature": numbers,
         "top_p": numbers,
         "top_k": numbers,
-        "max_tokens": numbers,
+        "max_tokens": numbers | st.just(9),
         "stream": st.booleans(),
         "keep_alive": numbers | texts,
         "tools": st.lists(values | tools, max_size=2),
@@ -146,7 +182,8 @@ def send(path: str, body: bytes) -> None:
     reply = APP.test_client().post(path, data=body)
 
     assert reply.content_type.removesuffix("; charset=utf-8") in JSON_TYPES
-    events = [line.removeprefix(b"data: ") for line in reply.data.splitlines() if line]
+    lines = [line for line in reply.data.splitlines() if line and not line.startswith(b"event: ")]
+    events = [line.removeprefix(b"data: ") for line in lines]
     told = [json.loads(event) for event in events if event != b"[DONE]"]
     assert all(isinstance(one, dict) for one in told)
     assert "Traceback" not in reply.text

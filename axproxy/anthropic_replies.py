@@ -1,0 +1,152 @@
+"""Replies of `/v1/messages`: from events to bytes, one content block after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from axproxy import sse
+from axproxy.error_dialects import anthropic_body
+from axproxy.errors import ProxyError
+from axproxy.go_json import compact
+from axproxy.media_types import SSE
+from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.ollama_errors import cut_short
+
+_BYTES_PER_TOKEN = 4  # Ollama's guess, too
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a reply says of itself; `input_tokens` is what a stream begins with, a guess."""
+
+    id: str
+    model: str
+    input_tokens: int
+
+
+class MessagesReplies:
+    """The parts of one reply."""
+
+    stream_type = SSE
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._begun = False
+        self._called = False
+        self._indexes = count()
+        self._open: tuple[str, int] | None = None  # the block that grows: its type and its index
+
+    def line(self, event: Event) -> bytes:
+        if event == Text(""):
+            return sse.SIGN_OF_LIFE
+        return b"".join(sse.event(told, told["type"]) for told in self._telling(event))
+
+    def whole(self, reply: Reply) -> bytes:
+        content: list[dict[str, Any]] = []
+        if reply.thinking:
+            content.append({"type": "thinking", "thinking": reply.thinking})
+        if reply.text:
+            content.append({"type": "text", "text": reply.text})
+        content += [_tool_use(call) | {"input": call.arguments} for call in reply.tool_calls]
+        reason = _reason(reply.finished, bool(reply.tool_calls))
+        whole = self._message(content, _usage(reply.finished.usage))
+        return compact(whole | {"stop_reason": reason})
+
+    def failure(self, error: ProxyError) -> bytes:
+        return sse.event(anthropic_body(cut_short(error)), "error")
+
+    def cut_short(self, error: ProxyError) -> ProxyError:
+        return cut_short(error)
+
+    def _telling(self, event: Event) -> Iterator[dict[str, Any]]:
+        yield from self._beginning()
+        match event:
+            case Text():
+                yield from self._growing("text", event.text)
+            case Thinking():
+                yield from self._growing("thinking", event.text)
+            case ToolCall():
+                yield from self._end_open()
+                self._called = True
+                yield from _telling_of_call(next(self._indexes), event)
+            case Finished():
+                yield from self._end_open()
+                yield {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": _reason(event, self._called)},
+                    "usage": _usage(event.usage),
+                }
+                yield {"type": "message_stop"}
+
+    def _beginning(self) -> Iterator[dict[str, Any]]:
+        if not self._begun:
+            self._begun = True
+            guess = {"input_tokens": self._head.input_tokens, "output_tokens": 0}
+            yield {"type": "message_start", "message": self._message([], guess)}
+
+    def _growing(self, type_: str, piece: str) -> Iterator[dict[str, Any]]:
+        if not self._open or self._open[0] != type_:
+            yield from self._end_open()
+            self._open = type_, next(self._indexes)
+            yield _block_start(self._open[1], {"type": type_, type_: ""})
+        yield _block_delta(self._open[1], {"type": f"{type_}_delta", type_: piece})
+
+    def _end_open(self) -> Iterator[dict[str, Any]]:
+        if self._open:
+            yield _block_stop(self._open[1])
+            self._open = None
+
+    def _message(self, content: list[Any], usage: dict[str, int]) -> dict[str, Any]:
+        return {
+            "id": self._head.id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._head.model,
+            "content": content,
+            "usage": usage,
+        }
+
+
+def guessed_tokens(request: ChatRequest) -> int:
+    """How long the prompt may be, in tokens: a stream must say so before anybody has counted."""
+    size = sum(len(compact(tool)) for tool in request.tools)
+    for turn in request.messages:
+        size += len(f"{turn.role}{turn.content}{turn.thinking}".encode())
+        size += sum(len(call.name) + len(compact(call.arguments)) for call in turn.tool_calls)
+    return max(size // _BYTES_PER_TOKEN, 1)
+
+
+def _telling_of_call(index: int, call: ToolCall) -> Iterator[dict[str, Any]]:
+    arguments = compact(call.arguments).decode()
+    yield _block_start(index, _tool_use(call) | {"input": {}})
+    yield _block_delta(index, {"type": "input_json_delta", "partial_json": arguments})
+    yield _block_stop(index)
+
+
+def _tool_use(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name}
+
+
+def _block_start(index: int, block: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+def _block_delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def _block_stop(index: int) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
+
+
+def _usage(counted: Usage) -> dict[str, int]:
+    return {"input_tokens": counted.prompt_tokens, "output_tokens": counted.completion_tokens}
+
+
+def _reason(finished: Finished, called: bool) -> str:
+    if called:
+        return "tool_use"
+    return "max_tokens" if finished.reason == "length" else "end_turn"

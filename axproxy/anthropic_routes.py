@@ -1,0 +1,39 @@
+"""The route of Anthropic's API, as far as Ollama serves it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from flask import Blueprint, Response, request
+
+from axproxy import anthropic_wire as wire
+from axproxy.anthropic_replies import Head, MessagesReplies, guessed_tokens
+from axproxy.client_socket import gone_check
+from axproxy.engine import Engine
+from axproxy.http_requests import read_body
+from axproxy.streaming import respond
+
+
+class AnthropicRoutes:
+    """`digits` are the 24 hex digits that name a reply."""
+
+    def __init__(
+        self, engine: Engine, digits: Callable[[], str] = lambda: secrets.token_hex(12)
+    ) -> None:
+        self._engine = engine
+        self._digits = digits
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("anthropic", __name__)
+        routes.post("/v1/messages")(self.messages)
+        return routes
+
+    def messages(self) -> Response:
+        wish = wire.parse(read_body(), self._engine.card())
+        head = Head(f"msg_{self._digits()}", wish.model, guessed_tokens(wish))
+        answer = self._engine.answer(wish, gone_check(request.environ))
+        response = respond(answer, MessagesReplies(head), wish.stream)
+        if wish.stream:
+            response.cache_control.no_cache = True
+        return response

@@ -1,0 +1,103 @@
+"""Anthropic's requests, read as Ollama reads them: from bytes to what every API means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from axproxy.anthropic_messages import Turns
+from axproxy.capabilities import refuse_media, require_tools
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError
+from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.messages import ChatRequest
+from axproxy.model_names import require
+from axproxy.ollama_options import parse_options
+from axproxy.tool_offers import Tool, function, only
+
+_EMPTY = "EOF"
+_NO_MESSAGES = "messages is required"
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+
+def parse(body: bytes, card: ModelCard) -> ChatRequest:
+    """What `POST /v1/messages` asks.  Raises `ClientError`."""
+    fields = Fields.read("MessagesRequest", body, "anthropic", _EMPTY)
+    stream, model = fields.boolean("stream"), fields.string("model")
+    most, options = fields.integer("max_tokens"), _options(fields)
+    messages = fields.objects("messages", "anthropic.MessageParam")
+    tools = _tools(fields)
+    config = fields.object("output_config", "anthropic.OutputConfig")
+    think = _think(fields, config)
+    if not model:
+        raise ClientError("model is required")
+    if most <= 0:
+        raise ClientError("max_tokens is required and must be positive")
+    if not messages:
+        raise ClientError(_NO_MESSAGES)
+    turns = Turns()
+    turns.add_system(fields.anything("system"))
+    for message in messages:
+        turns.add(message)
+
+    require(model, card.name)
+    if tools:
+        require_tools(card)
+    sampling, limits = parse_options({**options, "num_predict": most})
+    refuse_media(turns.media, model)
+    if not turns.messages:  # those that are there say nothing
+        raise ClientError(_NO_MESSAGES)
+    return ChatRequest(
+        tuple(turns.messages),
+        model,
+        sampling,
+        limits,
+        stream=stream,
+        tools=tools,
+        # Agents ask every model to think; those that cannot just answer.
+        think=think if "thinking" in card.capabilities else None,
+        format=_format(config),
+    )
+
+
+def _options(fields: Fields) -> dict[str, Any]:
+    """The request's sampling as Ollama's options; the rest is the model's own."""
+    return {
+        "temperature": fields.number("temperature"),
+        "top_p": fields.number("top_p"),
+        "top_k": fields.integer("top_k") if fields.anything("top_k") is not None else None,
+        "stop": fields.strings("stop_sequences"),
+    }
+
+
+def _think(fields: Fields, config: Fields) -> bool | None:
+    match fields.object("thinking", "anthropic.ThinkingConfig").string("type"):
+        case "enabled":
+            return True
+        case "disabled":
+            return False
+    return True if config.string("effort").strip().lower() in _EFFORTS else None
+
+
+def _tools(fields: Fields) -> tuple[Tool, ...]:
+    """The tools on offer: all, none, or the one that `tool_choice` names.  Anthropic's own have a
+    type and no schema; the model could not know how to call them, so it does not hear of them."""
+    tools = []
+    for tool in fields.objects("tools", "anthropic.Tool"):
+        named, about = tool.string("name"), tool.string("description")
+        parameters = tool.mapping("input_schema")
+        if tool.string("type") in ("", "custom"):
+            tools.append(function(named, about, parameters))
+    match fields.mapping("tool_choice", "anthropic.ToolChoice"):
+        case {"type": "none"}:
+            return ()
+        case {"type": "tool", "name": str(name)}:
+            return only(tools, name)
+    return tuple(tools)
+
+
+def _format(config: Fields) -> Mapping[str, Any] | None:
+    match config.anything("format"):
+        case {"type": "json_schema", "schema": dict(schema)}:
+            return dict(well_formed_throughout(schema))
+    return None

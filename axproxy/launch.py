@@ -1,0 +1,35 @@
+"""How the service is started by hand: it looks at the settings, then becomes gunicorn."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from axproxy.settings import Settings, SettingsError
+from axproxy.settings_check import allowed_origins, required_key
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The status to exit with; with good settings it does not return.
+
+    There is one server to reason about, and its signals are ours.
+    """
+    if arguments[:1] == ["doctor"]:
+        from axproxy.preflight import doctor  # noqa: PLC0415 - the service need not wait for it
+
+        return doctor.main(arguments[1:])
+    try:
+        settings = Settings.from_env(os.environ)
+        required_key(settings)
+        allowed_origins(settings)
+    except SettingsError as error:
+        print(f"backend: {error}", file=sys.stderr)
+        return 2
+    # No --chdir: relative paths in AX650_... settings are meant from where the user stands.
+    options = ["-c", str(ROOT / "gunicorn.conf.py"), *arguments]
+    command = [sys.executable, "-m", "gunicorn", *options, "backend:app"]
+    return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell

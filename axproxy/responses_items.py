@@ -1,0 +1,125 @@
+"""The output items of `/v1/responses`, and the events that tell how each comes about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from axproxy.go_json import compact
+from axproxy.messages import ToolCall
+
+Told = tuple[str, dict[str, Any]]  # an event's type, and its other fields
+
+
+def reasoning_item(id_: str, text: str) -> dict[str, Any]:
+    summary = [{"type": "summary_text", "text": text}]
+    # Clients that keep no summaries send this back; nothing about it is secret.
+    return {"id": id_, "type": "reasoning", "summary": summary, "encrypted_content": text}
+
+
+def message_item(id_: str, text: str) -> dict[str, Any]:
+    return _message(id_, "completed", [_text_part(text)])
+
+
+def call_item(id_: str, call: ToolCall) -> dict[str, Any]:
+    return _call(id_, call, "completed", compact(call.arguments).decode())
+
+
+def telling_of_call(id_: str, at: int, call: ToolCall) -> Iterator[Told]:
+    """`at` is the item's place in the output."""
+    place = {"item_id": id_, "output_index": at}
+    arguments = compact(call.arguments).decode()
+    yield _added(at, _call(id_, call, "in_progress", ""))
+    yield "response.function_call_arguments.delta", {**place, "delta": arguments}
+    yield "response.function_call_arguments.done", {**place, "arguments": arguments}
+    yield _done(at, call_item(id_, call))
+
+
+@dataclass
+class GrowingReasoning:
+    """A reasoning item that is being told; `at` is its place in the output."""
+
+    id: str
+    at: int
+    _pieces: list[str] = field(default_factory=list)
+
+    def whole(self) -> dict[str, Any]:
+        return reasoning_item(self.id, "".join(self._pieces))
+
+    def begin(self) -> Iterator[Told]:
+        yield _added(self.at, {"id": self.id, "type": "reasoning", "summary": []})
+
+    def grow(self, piece: str) -> Iterator[Told]:
+        self._pieces.append(piece)
+        yield "response.reasoning_summary_text.delta", {**self._place(), "delta": piece}
+
+    def end(self) -> Iterator[Told]:
+        text = "".join(self._pieces)
+        yield "response.reasoning_summary_text.done", {**self._place(), "text": text}
+        yield _done(self.at, self.whole())
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "output_index": self.at, "summary_index": 0}
+
+
+@dataclass
+class GrowingMessage:
+    """A message item that is being told; `at` is its place in the output."""
+
+    id: str
+    at: int
+    _pieces: list[str] = field(default_factory=list)
+
+    def whole(self) -> dict[str, Any]:
+        return message_item(self.id, "".join(self._pieces))
+
+    def begin(self) -> Iterator[Told]:
+        yield _added(self.at, _message(self.id, "in_progress", []))
+        yield "response.content_part.added", {**self._place(), "part": _text_part("")}
+
+    def grow(self, piece: str) -> Iterator[Told]:
+        self._pieces.append(piece)
+        yield "response.output_text.delta", {**self._place(), "delta": piece, "logprobs": []}
+
+    def end(self) -> Iterator[Told]:
+        text = "".join(self._pieces)
+        yield "response.output_text.done", {**self._place(), "text": text, "logprobs": []}
+        yield "response.content_part.done", {**self._place(), "part": _text_part(text)}
+        yield _done(self.at, self.whole())
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "output_index": self.at, "content_index": 0}
+
+
+def _added(at: int, item: dict[str, Any]) -> Told:
+    return "response.output_item.added", {"output_index": at, "item": item}
+
+
+def _done(at: int, item: dict[str, Any]) -> Told:
+    return "response.output_item.done", {"output_index": at, "item": item}
+
+
+def _message(id_: str, status: str, content: list[Any]) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def _call(id_: str, call: ToolCall, status: str, arguments: str) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "type": "function_call",
+        "status": status,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": arguments,
+    }
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -1,0 +1,46 @@
+"""The route of OpenAI's newer API, as far as Ollama serves it: nothing is stored."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+from flask import Blueprint, Response, request
+
+from axproxy import responses_wire as wire
+from axproxy.client_socket import gone_check
+from axproxy.engine import Engine
+from axproxy.http_requests import read_body
+from axproxy.ollama_replies import Clock
+from axproxy.responses_replies import Head, ResponsesReplies
+from axproxy.streaming import respond
+
+
+class ResponsesRoutes:
+    """`now` tells the time, with a zone; `number` names a reply."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        now: Clock = datetime.now,
+        number: Callable[[], int] = lambda: secrets.randbelow(999_999),
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._number = number
+
+    def blueprint(self) -> Blueprint:
+        routes = Blueprint("responses", __name__)
+        routes.post("/v1/responses")(self.responses)
+        return routes
+
+    def responses(self) -> Response:
+        wish = wire.parse(read_body(), self._engine.card())
+        created = int(self._now().timestamp())
+        head = Head(self._number(), created, wish.request.model, wish.repeated)
+        answer = self._engine.answer(wish.request, gone_check(request.environ))
+        response = respond(answer, ResponsesReplies(head, self._now), wish.request.stream)
+        if wish.request.stream:
+            response.cache_control.no_cache = True
+        return response

@@ -1,0 +1,137 @@
+"""OpenAI's requests to `/v1/responses`, of which nothing is stored: from bytes to what every API
+means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from axproxy.capabilities import refuse_media, require_thinking, require_tools
+from axproxy.engine import ModelCard
+from axproxy.errors import ClientError
+from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.messages import ChatRequest
+from axproxy.model_names import require
+from axproxy.ollama_options import parse_options
+from axproxy.openai_wire import EMPTY, think_of
+from axproxy.responses_input import read_input
+from axproxy.tool_offers import Tool, function, only
+
+_STORED = ("previous_response_id", "conversation")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of the model, and what the reply repeats of the request."""
+
+    request: ChatRequest
+    repeated: Mapping[str, Any]
+
+
+def parse(body: bytes, card: ModelCard) -> Wish:
+    """What `POST /v1/responses` asks.  Raises `ClientError`."""
+    fields = Fields.read("ResponsesRequest", body, "openai", EMPTY)
+    stream = fields.boolean("stream")
+    _refuse_what_is_stored(fields)
+    conversation = read_input(fields.anything("input"), fields.string("instructions"))
+    options = {
+        "temperature": _or_one(fields.number("temperature")),
+        "top_p": fields.number("top_p"),
+        "num_predict": fields.integer("max_output_tokens") or None,
+    }
+    tools = _tools(fields)
+    think = think_of(_reasoning(fields)["effort"] or "")
+    form = fields.object("text", "openai.ResponsesText").object(
+        "format", "openai.ResponsesTextFormat"
+    )
+    if not conversation.messages:
+        raise ClientError("input must not be empty")
+
+    model = fields.string("model")
+    require(model, card.name)
+    if think:
+        require_thinking(card, model)
+    if tools:
+        require_tools(card)
+    sampling, limits = parse_options(options)
+    refuse_media(conversation.media, model)
+    request = ChatRequest(
+        conversation.messages,
+        model,
+        sampling,
+        limits,
+        stream=stream,
+        tools=tools,
+        think=think,
+        format=_format(form),
+    )
+    return Wish(request, _repeated(fields))
+
+
+def _refuse_what_is_stored(fields: Fields) -> None:
+    for name in _STORED:
+        if fields.anything(name):
+            raise ClientError(
+                f"{name} is not supported, for nothing is stored here; send the whole conversation "
+                "as input"
+            )
+
+
+def _tools(fields: Fields) -> tuple[Tool, ...]:
+    """The functions on offer: all, none, or the one that `tool_choice` names.  Nobody here could
+    run OpenAI's own tools, so the model does not hear of them."""
+    tools = []
+    for tool in fields.objects("tools", "openai.ResponsesTool"):
+        named, about = tool.string("name"), tool.string("description")
+        parameters = tool.mapping("parameters")
+        if tool.string("type") == "function":
+            tools.append(function(named, about, parameters))
+    match fields.anything("tool_choice"):
+        case "none":
+            return ()
+        case {"type": "function", "name": str(name)}:
+            return only(tools, name)
+    return tuple(tools)
+
+
+def _reasoning(fields: Fields) -> dict[str, str | None]:
+    reasoning = fields.object("reasoning", "openai.ResponsesReasoning")
+    return {name: reasoning.string(name) or None for name in ("effort", "summary")}
+
+
+def _format(form: Fields) -> Literal["json"] | Mapping[str, Any] | None:
+    match form.string("type"), form.anything("schema"):
+        case "json_object", _:
+            return "json"
+        case "json_schema", dict(schema):
+            return dict(well_formed_throughout(schema))
+    return None
+
+
+def _repeated(fields: Fields) -> dict[str, Any]:
+    reasoning = _reasoning(fields)
+    text = fields.mapping("text", "openai.ResponsesText")
+    return {
+        "instructions": fields.string("instructions") or None,
+        "tools": [_repeated_tool(tool or {}) for tool in fields.anything("tools") or ()],
+        "tool_choice": well_formed_throughout(fields.anything("tool_choice") or "auto"),
+        "truncation": fields.string("truncation") or "disabled",
+        "text": {"format": well_formed_throughout(text.get("format") or {"type": "text"})},
+        "temperature": _or_one(fields.number("temperature")),
+        "top_p": _or_one(fields.number("top_p")),
+        "reasoning": reasoning if any(reasoning.values()) else None,
+        "max_output_tokens": fields.integer("max_output_tokens") or None,
+        "background": fields.boolean("background"),
+    }
+
+
+def _repeated_tool(tool: Mapping[str, Any]) -> Any:
+    # OpenAI's types have these, whether or not a client has sent them.
+    nothing = dict.fromkeys(("description", "strict", "parameters"))
+    known = nothing if tool.get("type") == "function" else {}
+    return well_formed_throughout({**known, **tool})
+
+
+def _or_one(number: float | None) -> float:
+    return 1.0 if number is None else number

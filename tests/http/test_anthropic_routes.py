@@ -1,0 +1,461 @@
+"""Anthropic's API on the wire, a line per fact."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from axproxy.anthropic_routes import AnthropicRoutes
+from axproxy.errors import Busy, ClientError, GaveUp, ProxyError, RuntimeGone
+from axproxy.messages import (
+    ChatRequest,
+    Finished,
+    Limits,
+    Message,
+    Sampling,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from tests.fakes import CARD, USAGE, FakeEngine
+from tests.server_events import heard
+
+MODEL = CARD.name
+ROUTE = "/v1/messages"
+ASKED = [{"role": "user", "content": "Hi"}]
+USED = {"input_tokens": 12, "output_tokens": 2}
+PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
+TOOL = {"name": "weather", "description": "Looks.", "input_schema": {"type": "object"}}
+OFFER = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Looks.", "parameters": {"type": "object"}},
+}
+PICTURE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+
+
+def ask(client: FlaskClient, **fields: Any) -> Any:
+    body = {"model": MODEL, "max_tokens": 9, "messages": ASKED, **fields}
+    return client.post(ROUTE, json=body)
+
+
+def said(engine: FakeEngine) -> ChatRequest:
+    return engine.history[-1]
+
+
+def test_an_answer_in_one_piece(client: FlaskClient) -> None:
+    reply = ask(client)
+    body = reply.get_json()
+
+    assert reply.content_type == "application/json; charset=utf-8"
+    assert re.fullmatch("msg_[0-9a-f]{24}", body.pop("id"))
+    assert body == {
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [{"type": "text", "text": "Hello"}],
+        "stop_reason": "end_turn",
+        "usage": USED,
+    }
+
+
+def test_an_answer_that_streams(engine: FakeEngine) -> None:
+    app = Flask("test")
+    app.register_blueprint(AnthropicRoutes(engine, lambda: "7" * 24).blueprint())
+    reply = ask(app.test_client(), stream=True, system="12345678")
+    events = heard(reply.data)
+
+    assert reply.content_type == "text/event-stream"
+    assert reply.headers["Cache-Control"] == "no-cache"
+    assert [name for name, _ in events] == [data["type"] for _, data in events]
+    assert [data for _, data in events] == [
+        {
+            "type": "message_start",
+            "message": {
+                "id": "msg_777777777777777777777777",
+                "type": "message",
+                "role": "assistant",
+                "model": MODEL,
+                "content": [],
+                # A guess: a quarter of the bytes of "system", its text, "user" and "Hi".
+                "usage": {"input_tokens": (6 + 8 + 4 + 2) // 4, "output_tokens": 0},
+            },
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "text", "text": ""},
+        },
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "Hel"},
+        },
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": USED},
+        {"type": "message_stop"},
+    ]
+
+
+def test_thinking_text_and_calls_are_blocks_one_after_the_other(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (
+        Thinking("Ne"),
+        Thinking("ed"),
+        Text("Wait."),
+        PARIS,
+        replace(PARIS, id="b", arguments={}),
+        Finished("stop", USAGE),
+    )
+    _start, *events, last, _stop = (
+        data for _, data in heard(ask(client, stream=True, tools=[TOOL]).data)
+    )
+
+    assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in events] == [
+        ("start", 0),
+        ("delta", 0),
+        ("delta", 0),
+        ("stop", 0),
+        ("start", 1),
+        ("delta", 1),
+        ("stop", 1),
+        ("start", 2),
+        ("delta", 2),
+        ("stop", 2),
+        ("start", 3),
+        ("delta", 3),
+        ("stop", 3),
+    ]
+    assert events[0]["content_block"] == {"type": "thinking", "thinking": ""}
+    assert events[1]["delta"] == {"type": "thinking_delta", "thinking": "Ne"}
+    assert events[7]["content_block"] == {
+        "type": "tool_use",
+        "id": "call_abcd1234",
+        "name": "weather",
+        "input": {},
+    }
+    arguments = {"type": "input_json_delta", "partial_json": '{"city":"Zürich"}'}
+    assert events[8]["delta"] == arguments
+    assert events[11]["delta"] == {"type": "input_json_delta", "partial_json": "{}"}
+    assert last["delta"] == {"stop_reason": "tool_use"}
+
+
+def test_thinking_text_and_calls_in_one_piece(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
+    body = ask(client, tools=[TOOL]).get_json()
+
+    assert body["stop_reason"] == "tool_use"
+    assert body["content"] == [
+        {"type": "thinking", "thinking": "Need"},
+        {"type": "text", "text": "Wait."},
+        {
+            "type": "tool_use",
+            "id": "call_abcd1234",
+            "name": "weather",
+            "input": {"city": "Zürich"},
+        },
+    ]
+
+
+def test_an_empty_answer_has_no_blocks(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Finished("stop", USAGE),)
+
+    assert ask(client).get_json()["content"] == []
+    names = [name for name, _ in heard(ask(client, stream=True).data)]
+    assert names == ["message_start", "message_delta", "message_stop"]
+
+
+def test_an_answer_that_its_limit_cut_says_so_unless_it_calls(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (Text("Hel"), Finished("length", USAGE))
+    assert ask(client).get_json()["stop_reason"] == "max_tokens"
+
+    engine.script = (PARIS, Finished("length", USAGE))
+    assert ask(client, tools=[TOOL]).get_json()["stop_reason"] == "tool_use"
+
+
+def test_a_sign_of_life_is_a_comment(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Text(""), Text("Hi"), Finished("stop", USAGE))
+    body = ask(client, stream=True).data
+
+    assert body.startswith(b": ")
+    assert heard(body)[0][0] == "message_start"
+
+
+def test_a_stream_that_breaks_says_why(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Text("Hel"), RuntimeGone("it died"))
+
+    words = "an error was encountered while running the model: it died"
+    error = {"type": "error", "error": {"type": "api_error", "message": words}}
+    assert heard(ask(client, stream=True).data)[-1] == ("error", error)
+
+
+def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine) -> None:
+    ask(
+        client,
+        system=[{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}],
+        tools=[TOOL],
+        temperature=0.25,
+        top_p=0.5,
+        top_k=7,
+        stop_sequences=["END", "STOP"],
+        thinking={"type": "enabled", "budget_tokens": 1024},
+        output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}},
+        metadata={"user_id": "somebody"},
+    )
+
+    assert said(engine) == ChatRequest(
+        messages=(Message("system", "Be brief."), Message("user", "Hi")),
+        model=MODEL,
+        sampling=Sampling(temperature=0.25, top_k=7, top_p=0.5),
+        limits=Limits(9, ("END", "STOP")),
+        tools=(OFFER,),
+        think=True,
+        format={"type": "object"},
+    )
+
+
+def test_what_is_not_said_is_the_models_own(client: FlaskClient, engine: FakeEngine) -> None:
+    ask(client)
+
+    assert said(engine) == ChatRequest((Message("user", "Hi"),), MODEL, limits=Limits(9))
+
+
+def test_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
+    weather = {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Oslo"}}
+    lamp = {"type": "tool_use", "id": "b", "name": "lamp"}
+    ask(
+        client,
+        messages=[
+            {
+                "role": "User",
+                "content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+                    {"type": "redacted_thinking", "data": "c2ln"},
+                    {"type": "text", "text": "Wait."},
+                    weather,
+                    lamp,
+                    {**lamp, "id": "c"},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "a", "content": "12C"},
+                    {
+                        "type": "tool_result",
+                        "tool_use_id": "b",
+                        "is_error": True,
+                        "content": [
+                            {"type": "text", "text": "no "},
+                            {"type": "text", "text": "bulb"},
+                        ],
+                    },
+                    {"type": "tool_result", "tool_use_id": "c", "is_error": True},
+                    {"type": "text", "text": "So?"},
+                ],
+            },
+            {"role": "assistant", "content": ""},
+        ],
+    )
+
+    assert said(engine).messages == (
+        Message("user", "one two"),
+        Message(
+            "assistant",
+            "Wait.",
+            "Hm",
+            (
+                ToolCall("weather", {"city": "Oslo"}, "a"),
+                ToolCall("lamp", {}, "b"),
+                ToolCall("lamp", {}, "c"),
+            ),
+        ),
+        Message("tool", "12C", tool_name="weather", tool_call_id="a"),
+        Message("tool", "no bulb", tool_name="lamp", tool_call_id="b"),
+        Message("tool", "error", tool_name="lamp", tool_call_id="c"),
+        Message("user", "So?"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered"),
+    [
+        ({"type": "auto"}, ["weather", "lamp"]),
+        ({"type": "any", "disable_parallel_tool_use": True}, ["weather", "lamp"]),
+        ({"type": "none"}, []),
+        ({"type": "tool", "name": "lamp"}, ["lamp"]),
+    ],
+)
+def test_the_choice_of_tools(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+) -> None:
+    own = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    lamp = {"type": "custom", "name": "lamp", "input_schema": {"type": "object"}}
+    ask(client, tools=[TOOL, own, lamp], tool_choice=choice)
+
+    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, False),
+        ({"thinking": {"type": "adaptive"}}, None),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": " XHigh "}}, True),
+        ({"output_config": {"effort": "low"}}, True),
+        ({"output_config": {"effort": "banana"}}, None),
+    ],
+)
+def test_thinking(
+    client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
+) -> None:
+    ask(client, **fields)
+
+    assert said(engine).think is think
+
+
+def test_a_model_that_cannot_think_answers_all_the_same(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.the_card = CARD
+
+    assert ask(client, thinking={"type": "enabled"}).status_code == 200
+    assert said(engine).think is None
+
+
+def block(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [fields]}]}
+
+
+GO = "json: cannot unmarshal"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "EOF"),
+        (b"{", 400, "unexpected EOF"),
+        (b"[]", 400, f"{GO} array into Go value of type anthropic.MessagesRequest"),
+        ({"model": "", "max_tokens": 0, "messages": []}, 400, "model is required"),
+        (
+            {"max_tokens": 0, "messages": []},
+            400,
+            "max_tokens is required and must be positive",
+        ),
+        ({"max_tokens": None}, 400, "max_tokens is required and must be positive"),
+        ({"messages": []}, 400, "messages is required"),
+        ({"messages": None}, 400, "messages is required"),
+        ({"messages": [{"role": "user", "content": ""}]}, 400, "messages is required"),
+        (
+            {"max_tokens": "9"},
+            400,
+            f"{GO} string into Go struct field MessagesRequest.max_tokens of type int",
+        ),
+        (
+            {"stop_sequences": [1]},
+            400,
+            f"{GO} number into Go struct field MessagesRequest.stop_sequences of type string",
+        ),
+        (
+            {"messages": [{"role": "user", "content": 7}]},
+            400,
+            f"{GO} number into Go struct field MessagesRequest.messages.content of type "
+            "[]anthropic.ContentBlock",
+        ),
+        (
+            block(type="tool_use", name="weather"),
+            400,
+            "tool_use block missing required 'id' field",
+        ),
+        (block(type="tool_use", id="a"), 400, "tool_use block missing required 'name' field"),
+        (block(type="image"), 400, "invalid image source"),
+        (
+            block(type="image", source={"type": "url", "url": "http://x/y"}),
+            400,
+            "invalid image source type: url. Only base64 images are supported.",
+        ),
+        (
+            block(type="image", source={**PICTURE, "data": "!"}),
+            400,
+            "invalid base64 image data: illegal base64 data at input byte 0",
+        ),
+        (block(type="image", source=PICTURE), 400, f'"{MODEL}" does not support images'),
+        (
+            block(type="tool_result", content=[{"type": "image", "source": PICTURE}]),
+            400,
+            f'"{MODEL}" does not support images',
+        ),
+        (block(type="document", source={}), 400, f'"{MODEL}" does not support documents'),
+        ({"model": "nope"}, 404, "model 'nope' not found"),
+        (
+            {"model": "glm:cloud"},
+            403,
+            "ollama cloud is disabled: remote model is unavailable",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_anthropics_envelope(
+    client: FlaskClient, body: Any, status: int, words: str
+) -> None:
+    raw = isinstance(body, bytes)
+    reply = client.post(ROUTE, data=body) if raw else ask(client, **body)
+    error = reply.get_json()
+
+    assert reply.status_code == status
+    assert re.fullmatch("req_[0-9a-f]{24}", error.pop("request_id"))
+    kinds = {400: "invalid_request_error", 403: "permission_error", 404: "not_found_error"}
+    assert error == {"type": "error", "error": {"type": kinds[status], "message": words}}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "kind"),
+    [
+        (Busy("full"), 503, "overloaded_error"),
+        (GaveUp("dead"), 503, "overloaded_error"),
+        (RuntimeGone("it died"), 500, "api_error"),
+        (ProxyError("slow down", status=429), 429, "rate_limit_error"),
+        (ClientError("too much", status=413), 413, "api_error"),
+    ],
+)
+def test_errors_of_the_engine_keep_their_status(
+    client: FlaskClient, engine: FakeEngine, refusal: ProxyError, status: int, kind: str
+) -> None:
+    engine.refusal = refusal
+    reply = ask(client, stream=True)
+
+    assert reply.status_code == status
+    assert reply.get_json()["error"]["type"] == kind
+
+
+def test_a_model_without_tools_refuses_them(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.the_card = CARD
+
+    assert ask(client, tools=[TOOL]).get_json()["error"] == {
+        "type": "invalid_request_error",
+        "message": f"registry.ollama.ai/library/{MODEL} does not support tools",
+    }
+    assert ask(client, tools=[TOOL], tool_choice={"type": "none"}).status_code == 200
+
+
+def test_other_methods_and_counting_are_not_there(client: FlaskClient) -> None:
+    assert client.get(ROUTE).data == b"405 method not allowed"
+    assert client.head(ROUTE).headers["Allow"] == "POST"
+    assert client.post(f"{ROUTE}/count_tokens", json={}).data == b"404 page not found"

@@ -1,0 +1,570 @@
+"""OpenAI's responses on the wire, a line per fact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from axproxy.errors import Busy, RuntimeGone
+from axproxy.messages import (
+    ChatRequest,
+    Finished,
+    Limits,
+    Message,
+    Sampling,
+    Text,
+    Thinking,
+    ToolCall,
+)
+from axproxy.responses_routes import ResponsesRoutes
+from tests.fakes import CARD, USAGE, FakeEngine
+from tests.server_events import heard
+
+MODEL = CARD.name
+ROUTE = "/v1/responses"
+PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
+TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+OFFER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+USED = {
+    "input_tokens": 12,
+    "output_tokens": 2,
+    "total_tokens": 14,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 0},
+}
+SAID_NOTHING = {
+    "background": False,
+    "error": None,
+    "frequency_penalty": 0,
+    "incomplete_details": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": None,
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": False,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+}
+
+
+def message(text: str, at: int = 0) -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {
+        "id": f"msg_7_{at}",
+        "type": "message",
+        "status": "completed",
+        "role": "assistant",
+        "content": [part],
+    }
+
+
+def reasoning(text: str, at: int = 0) -> dict[str, Any]:
+    return {
+        "id": f"rs_7_{at}",
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": text}],
+        "encrypted_content": text,
+    }
+
+
+def called(at: int, call_id: str = PARIS.id) -> dict[str, Any]:
+    return {
+        "id": f"fc_7_{at}",
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call_id,
+        "name": "weather",
+        "arguments": '{"city":"Zürich"}',
+    }
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+
+
+@pytest.fixture
+def numbered(engine: FakeEngine) -> FlaskClient:
+    """Every reply is number 7, begins at midnight, and takes three seconds."""
+    midnight = datetime(2026, 11, 20, tzinfo=UTC)
+    times = iter((midnight, midnight + timedelta(seconds=3)))
+    app = Flask("test")
+    routes = ResponsesRoutes(engine, lambda: next(times), lambda: 7)
+    app.register_blueprint(routes.blueprint())
+    return app.test_client()
+
+
+def ask(client: FlaskClient, **fields: Any) -> Any:
+    return client.post(ROUTE, json={"model": MODEL, "input": "Hi", **fields})
+
+
+def said(engine: FakeEngine) -> ChatRequest:
+    return engine.history[-1]
+
+
+def test_an_answer_in_one_piece(numbered: FlaskClient) -> None:
+    reply = ask(numbered)
+
+    assert reply.content_type == "application/json; charset=utf-8"
+    assert reply.get_json() == {
+        **SAID_NOTHING,
+        "id": "resp_7",
+        "object": "response",
+        "created_at": 1795132800,
+        "completed_at": 1795132803,
+        "status": "completed",
+        "model": MODEL,
+        "output": [message("Hello")],
+        "usage": USED,
+    }
+
+
+def test_an_answer_that_streams(numbered: FlaskClient) -> None:
+    reply = ask(numbered, stream=True)
+    events = heard(reply.data)
+
+    assert reply.content_type == "text/event-stream"
+    assert reply.headers["Cache-Control"] == "no-cache"
+    assert [name for name, _ in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [data["type"] for _, data in events] == [name for name, _ in events]
+    assert [data["sequence_number"] for _, data in events] == list(range(10))
+    created, progress, added, part, delta, _, text, part_done, item, last = (
+        {key: value for key, value in data.items() if key not in ("type", "sequence_number")}
+        for _, data in events
+    )
+    response = {
+        **SAID_NOTHING,
+        "id": "resp_7",
+        "object": "response",
+        "created_at": 1795132800,
+        "completed_at": None,
+        "status": "in_progress",
+        "model": MODEL,
+        "output": [],
+        "usage": None,
+    }
+    place = {"item_id": "msg_7_0", "output_index": 0, "content_index": 0}
+    whole = message("Hello")
+    assert created == progress == {"response": response}
+    assert added == {
+        "output_index": 0,
+        "item": {**whole, "status": "in_progress", "content": []},
+    }
+    assert part == {**place, "part": message("")["content"][0]}
+    assert delta == {**place, "delta": "Hel", "logprobs": []}
+    assert text == {**place, "text": "Hello", "logprobs": []}
+    assert part_done == {**place, "part": whole["content"][0]}
+    assert item == {"output_index": 0, "item": whole}
+    finished = {"status": "completed", "completed_at": 1795132803, "output": [whole]}
+    assert last == {"response": {**response, **finished, "usage": USED}}
+
+
+def test_reasoning_text_and_calls_are_items_one_after_the_other(
+    numbered: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (
+        Thinking("Ne"),
+        Thinking("ed"),
+        Text("Wait."),
+        PARIS,
+        replace(PARIS, id="b"),
+        Finished("stop", USAGE),
+    )
+    events = heard(ask(numbered, stream=True, tools=[TOOL]).data)
+
+    assert [(name.removeprefix("response."), data.get("output_index")) for name, data in events][
+        2:-1
+    ] == [
+        ("output_item.added", 0),
+        ("reasoning_summary_text.delta", 0),
+        ("reasoning_summary_text.delta", 0),
+        ("reasoning_summary_text.done", 0),
+        ("output_item.done", 0),
+        ("output_item.added", 1),
+        ("content_part.added", 1),
+        ("output_text.delta", 1),
+        ("output_text.done", 1),
+        ("content_part.done", 1),
+        ("output_item.done", 1),
+        ("output_item.added", 2),
+        ("function_call_arguments.delta", 2),
+        ("function_call_arguments.done", 2),
+        ("output_item.done", 2),
+        ("output_item.added", 3),
+        ("function_call_arguments.delta", 3),
+        ("function_call_arguments.done", 3),
+        ("output_item.done", 3),
+    ]
+    output = [reasoning("Need"), message("Wait.", 1), called(2), called(3, "b")]
+    assert events[-1][1]["response"]["output"] == output
+    finished_items = [data["item"] for name, data in events if name.endswith("output_item.done")]
+    assert finished_items == output
+
+
+def test_reasoning_streams_as_its_summary(numbered: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), Finished("stop", USAGE))
+    added, delta, done = (data for _, data in heard(ask(numbered, stream=True).data)[2:5])
+
+    place = {"item_id": "rs_7_0", "output_index": 0, "summary_index": 0}
+    assert added["item"] == {"id": "rs_7_0", "type": "reasoning", "summary": []}
+    assert delta == {**delta, **place, "delta": "Need"}
+    assert done == {**done, **place, "text": "Need"}
+
+
+def test_a_call_streams_its_arguments_whole(numbered: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (PARIS, Finished("stop", USAGE))
+    added, delta, done = (
+        data for _, data in heard(ask(numbered, stream=True, tools=[TOOL]).data)[2:5]
+    )
+
+    place = {"item_id": "fc_7_0", "output_index": 0}
+    assert added["item"] == {**called(0), "status": "in_progress", "arguments": ""}
+    assert delta == {**delta, **place, "delta": '{"city":"Zürich"}'}
+    assert done == {**done, **place, "arguments": '{"city":"Zürich"}'}
+
+
+def test_reasoning_text_and_calls_in_one_piece(numbered: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
+
+    output = ask(numbered, tools=[TOOL]).get_json()["output"]
+    assert output == [reasoning("Need"), message("Wait.", 1), called(2)]
+
+
+def test_an_answer_that_only_calls_has_no_message(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (PARIS, Finished("stop", USAGE))
+
+    (item,) = ask(client, tools=[TOOL]).get_json()["output"]
+    assert item["type"] == "function_call"
+
+
+def test_an_answer_that_its_limit_cut_is_completed_all_the_same(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.script = (Text("Hel"), Finished("length", USAGE))
+
+    assert ask(client).get_json()["status"] == "completed"
+    assert heard(ask(client, stream=True).data)[-1][0] == "response.completed"
+
+
+def test_a_sign_of_life_is_a_comment(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Text(""), Text("Hi"), Finished("stop", USAGE))
+    body = ask(client, stream=True).data
+
+    assert body.startswith(b": ")
+    assert heard(body)[0][0] == "response.created"
+
+
+@pytest.mark.parametrize("before", [(), (Text("Hel"),)])
+def test_a_stream_that_breaks_says_why(
+    client: FlaskClient, engine: FakeEngine, before: tuple[Text, ...]
+) -> None:
+    engine.script = (Text(""), *before, RuntimeGone("it died"))
+    events = heard(ask(client, stream=True).data)
+
+    words = "an error was encountered while running the model: it died"
+    (_, failed), (name, error) = events[-2:]
+    assert events[0][0] == "response.created"
+    assert failed["type"] == "response.failed"
+    assert failed["response"]["status"] == "failed"
+    assert failed["response"]["error"] == {"code": "server_error", "message": words}
+    assert name == "error"
+    assert error == {
+        "type": "error",
+        "sequence_number": len(events) - 1,
+        "code": None,
+        "message": words,
+        "param": None,
+        "error": {"message": words, "type": "api_error", "param": None, "code": None},
+    }
+
+
+def test_every_field_reaches_the_engine_and_comes_back(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
+    settings = {
+        "instructions": "Be brief.",
+        "tools": [TOOL],
+        "temperature": 0.25,
+        "top_p": 0.5,
+        "max_output_tokens": 9,
+        "reasoning": {"effort": "high", "summary": None},
+        "text": {"format": form},
+        "truncation": "auto",
+        "tool_choice": "required",
+        "background": False,
+    }
+    body = ask(client, user="somebody", store=True, metadata={"a": "b"}, **settings).get_json()
+
+    assert said(engine) == ChatRequest(
+        messages=(Message("system", "Be brief."), Message("user", "Hi")),
+        model=MODEL,
+        sampling=Sampling(temperature=0.25, top_p=0.5),
+        limits=Limits(9),
+        tools=(OFFER,),
+        think=True,
+        format={"type": "object"},
+    )
+    back = settings | {"tools": [{**TOOL, "description": None, "strict": None}]}
+    assert {name: body[name] for name in settings} == back
+
+
+def test_what_is_not_said_is_ollamas_default(client: FlaskClient, engine: FakeEngine) -> None:
+    ask(client)
+
+    assert said(engine) == ChatRequest(
+        (Message("user", "Hi"),), MODEL, Sampling(temperature=1.0), Limits()
+    )
+
+
+def test_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
+    ask(
+        client,
+        input=[
+            {"role": "Developer", "content": "Be brief."},
+            {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "one "},
+                    {"type": "input_text", "text": "two"},
+                ],
+            },
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "Hm"},
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "Wait."}],
+            },
+            {"type": "function_call", "call_id": "a", "name": "weather", "arguments": '{"x":1}'},
+            {"type": "function_call", "call_id": "b", "name": "lamp", "arguments": ""},
+            {"type": "function_call_output", "call_id": "a", "output": "12C"},
+            {
+                "type": "function_call_output",
+                "call_id": "b",
+                "output": [{"type": "input_text", "text": "on"}],
+            },
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "So"}]},
+            {"type": "function_call", "call_id": "c", "name": "lamp", "arguments": "{}"},
+            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        ],
+    )
+
+    assert said(engine).messages == (
+        Message("system", "Be brief."),
+        Message("user", "one two"),
+        Message(
+            "assistant",
+            "Wait.",
+            "Hm",
+            (ToolCall("weather", {"x": 1}, "a"), ToolCall("lamp", {}, "b")),
+        ),
+        Message("tool", "12C", tool_name="weather", tool_call_id="a"),
+        Message("tool", "on", tool_name="lamp", tool_call_id="b"),
+        Message("assistant", "", "So", (ToolCall("lamp", {}, "c"),)),
+    )
+
+
+def test_what_we_said_can_be_sent_back_as_it_came(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
+    output = ask(client, tools=[TOOL]).get_json()["output"]
+    ask(client, tools=[TOOL], input=[{"role": "user", "content": "Hi"}, *output])
+
+    assert said(engine).messages[1:] == (Message("assistant", "Wait.", "Need", (PARIS,)),)
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered"),
+    [
+        ("auto", ["weather", "lamp"]),
+        ("required", ["weather", "lamp"]),
+        ("none", []),
+        ({"type": "function", "name": "lamp"}, ["lamp"]),
+    ],
+)
+def test_the_choice_of_tools(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+) -> None:
+    tools = [TOOL, {"type": "web_search"}, {"type": "function", "name": "lamp", "parameters": None}]
+    ask(client, tools=tools, tool_choice=choice)
+
+    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+
+
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({"reasoning": {"effort": "none"}}, False),
+        ({"reasoning": {"effort": "minimal"}}, True),
+        ({"reasoning": {"summary": "auto"}}, None),
+        ({"reasoning": None}, None),
+    ],
+)
+def test_the_effort_to_reason(
+    client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
+) -> None:
+    ask(client, **fields)
+
+    assert said(engine).think is think
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted"),
+    [
+        ({"type": "json_object"}, "json"),
+        ({"type": "json_schema", "schema": {"type": "array"}}, {"type": "array"}),
+        ({"type": "text"}, None),
+        ({}, None),
+    ],
+)
+def test_the_form_of_the_answer(
+    client: FlaskClient, engine: FakeEngine, form: dict[str, Any], wanted: Any
+) -> None:
+    ask(client, text={"format": form})
+
+    assert said(engine).format == wanted
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": [fields]}]}
+
+
+GO = "json: cannot unmarshal"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "EOF"),
+        (b"{", 400, "unexpected EOF"),
+        (b"[]", 400, f"{GO} array into Go value of type openai.ResponsesRequest"),
+        ({"input": ""}, 400, "input must not be empty"),
+        ({"input": []}, 400, "input must not be empty"),
+        (
+            {"input": 7},
+            400,
+            f"input must be a string or array: {GO} number into Go value of type []json.RawMessage",
+        ),
+        (
+            {"input": ["Hi"]},
+            400,
+            f"input[0]: {GO} string into Go value of type openai.ResponsesInputItem",
+        ),
+        ({"input": [{"type": "video"}]}, 400, 'input[0]: unknown input item type: "video"'),
+        ({"input": [{}]}, 400, "input[0]: input item missing required 'type' field"),
+        (part(type="video"), 400, "input[0]: content[0]: unknown content type: video"),
+        (part(type="input_file"), 400, "input[0]: file inputs are not currently supported"),
+        (part(type="input_image", file_id="f"), 400, f'"{MODEL}" does not support images'),
+        (
+            part(type="input_image", image_url="data:image/png;base64,iVBORw0KGgo="),
+            400,
+            f'"{MODEL}" does not support images',
+        ),
+        (
+            part(type="input_image", image_url="http://x/y"),
+            400,
+            "input[0]: image URLs are not currently supported, please use base64 encoded data "
+            "instead",
+        ),
+        (
+            {"input": [{"type": "function_call", "name": "a", "arguments": "[]"}]},
+            400,
+            "input[0]: failed to parse function call arguments: the arguments are no object",
+        ),
+        (
+            {"input": [{"type": "function_call_output", "output": {}}]},
+            400,
+            f"input[0]: output must be a string or array: {GO} object into Go value of type "
+            "[]json.RawMessage",
+        ),
+        (
+            {"stream": "yes"},
+            400,
+            f"{GO} string into Go struct field ResponsesRequest.stream of type bool",
+        ),
+        (
+            {"previous_response_id": "resp_1"},
+            400,
+            "previous_response_id is not supported, for nothing is stored here; send the whole "
+            "conversation as input",
+        ),
+        (
+            {"conversation": {"id": "conv_1"}},
+            400,
+            "conversation is not supported, for nothing is stored here; send the whole "
+            "conversation as input",
+        ),
+        ({"model": ""}, 400, "model is required"),
+        ({"model": "nope"}, 404, "model 'nope' not found"),
+        (
+            {"reasoning": {"effort": "banana"}},
+            400,
+            'invalid reasoning value: "banana" (must be "minimal", "low", "medium", "high", '
+            '"xhigh", "ultra", "max", or "none")',
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_an_envelope(
+    client: FlaskClient, body: Any, status: int, words: str
+) -> None:
+    raw = isinstance(body, bytes)
+    reply = client.post(ROUTE, data=body) if raw else ask(client, **body)
+
+    assert reply.status_code == status
+    kind = {400: "invalid_request_error", 404: "not_found_error"}[status]
+    assert reply.get_json() == {
+        "error": {"message": words, "type": kind, "param": None, "code": None}
+    }
+
+
+def test_a_model_without_tools_or_thinking_refuses_them(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.the_card = CARD
+
+    tools, thinking = ask(client, tools=[TOOL]), ask(client, reasoning={"effort": "low"})
+    assert tools.get_json()["error"]["message"].endswith("does not support tools")
+    assert thinking.get_json()["error"]["message"] == f'"{MODEL}" does not support thinking'
+    assert ask(client, tools=[{"type": "web_search"}]).status_code == 200
+
+
+def test_errors_of_the_engine_keep_their_status(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.refusal = Busy("full")
+    reply = ask(client, stream=True)
+
+    assert reply.status_code == 503
+    assert "maximum pending requests exceeded" in reply.get_json()["error"]["message"]
+
+
+def test_other_methods_and_what_is_stored_are_not_there(client: FlaskClient) -> None:
+    assert client.get(ROUTE).data == b"405 method not allowed"
+    assert client.head(ROUTE).headers["Allow"] == "POST"
+    assert client.get(f"{ROUTE}/resp_1").data == b"404 page not found"
