@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Warmer:
-    """One thread, which looks at what was asked once it is answered, and costs no request anything.
+    """One thread, which looks at what was asked once it is answered.  A request that comes while it
+    reads must wait for the rest of that, for nothing stops a reset of the vendor's program.
 
     `prompts` makes prompts as the model knows them.
     """
@@ -58,6 +59,8 @@ class Warmer:
 
     def answered(self, request: ChatRequest) -> None:
         """The cache has been used for it."""
+        if not self._thread.is_alive():  # nobody would look, and prompts are not ours to keep
+            return
         with self._changed:
             self._answered.append(request)
             self._quiet_since = self._clock()
@@ -79,6 +82,9 @@ class Warmer:
                     due = math.inf  # until somebody asks again
             except ProxyError as error:  # nobody waits for this
                 log.info("no beginning was kept warm: %s", error.message)
+                due = math.inf
+            except Exception:  # without this thread nothing would be kept warm ever again
+                log.exception("keeping a beginning warm failed")
                 due = math.inf
             with self._changed:
                 if not (self._answered or self._stopped):

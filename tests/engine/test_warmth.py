@@ -9,6 +9,7 @@ import pytest
 from axproxy.fitting import Prompt
 from axproxy.kv_cache import Held, Mark, Segment
 from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.prompts import Prompts
 from axproxy.warmth import Warmth, WarmthPolicy
 from tests.engine.test_vendor_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, spell
@@ -85,3 +86,39 @@ def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
         "<|im_end|>\n<|im_start|>user\noff<|im_end|>\n<|im_start|>assistant\n"
     )
     assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 3}
+
+
+def test_what_is_not_to_be_kept_warm_is_not_kept_at_all() -> None:
+    bench = Bench(Card([spell("Hello")]))
+    bench.events(ChatRequest((Message("user", "my secret"),)))
+
+    assert not bench.engine._warmer._answered  # its thread was never started
+
+
+def test_the_keeper_of_warmth_outlives_a_mistake() -> None:
+    bench = Bench(Card([spell("Hello")]))
+    warmer = bench.engine._warmer
+    mistakes = [TypeError("what?")]
+    remembered: list[ChatRequest] = []
+
+    def remember(request: ChatRequest) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        remembered.append(request)
+
+    warmer._remember = remember  # type: ignore[method-assign]  # it stumbles once
+    warmer.start()
+    try:
+        bench.events()
+        eventually(lambda: not mistakes)
+        bench.events()
+        eventually(lambda: remembered)
+    finally:
+        warmer.stop()
+
+
+def test_a_template_without_control_tokens_has_no_beginning_that_is_known() -> None:
+    card = Card(template="[INST] {{ messages[0].content }} {{ messages[1].content }} [/INST]")
+    prompts = Prompts(card, card.info())
+
+    assert prompts.beginning(ChatRequest((Message("system", "x"), Message("user", "y")))) is None
