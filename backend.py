@@ -45,33 +45,26 @@ from axproxy.ops_routes import OpsRoutes
 from axproxy.request_log import RequestLog
 from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
+from axproxy.script_prompts import ScriptPrompts
 from axproxy.settings import Settings, SettingsError
 from axproxy.settings_check import allowed_origins, required_key
-from axproxy.tokenizer_client import TokenizerClient
 from axproxy.vendor_engine import VendorEngine
+from axproxy.vendor_script import tokenizer_for
 from runtime_supervisor import RuntimeSupervisor
 
 ROOT = Path(__file__).resolve().parent
 
 
 def create_engine(settings: Settings, patience: Patience | None = None) -> VendorEngine:
-    """The runtime and what keeps it alive, or what is already there; it starts nothing.
-
-    Raises `SettingsError` for settings that are fine for others, but not for us.
-    """
-    if settings.tokenizer == "vendor":
-        # It takes one user's turn at a time, forces /no_think, and counts nothing.
-        raise SettingsError(
-            "the vendor's tokenizer script cannot hold our conversations; leave AX650_TOKENIZER at "
-            "builtin, which reads the model's own tokenizer.json"
-        )
+    """The runtime and what keeps it alive, or what is already there; it starts nothing."""
     attach = settings.runtime_kind == "attach"
     return VendorEngine(
         settings,
         AttachedUnit(settings) if attach else RuntimeSupervisor(settings),
         describe_model(settings),
-        tokenizer=TokenizerClient(settings.tokenizer_url),
+        tokenizer=tokenizer_for(settings),
         connect=lambda: RuntimeClient(settings.runtime_url),
+        prompts=ScriptPrompts() if settings.tokenizer == "vendor" else None,
         patience=patience,
     )
 
@@ -90,7 +83,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     http_errors.install(app)
     origins = allowed_origins(settings)
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
-    if key := required_key(settings):
+    key = required_key(settings)
+    if key:
         app.before_request(KeyCheck(key))
     for routes in (
         NativeRoutes(engine),
@@ -100,7 +94,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OpenAIRoutes(engine),
         ResponsesRoutes(engine),
         AnthropicRoutes(engine),
-        OpsRoutes(engine),
+        OpsRoutes(engine, key),
         MetricsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())

@@ -38,6 +38,7 @@ from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.readiness import child_health, overall, why_not_ready
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.script_session import ScriptSession
 from axproxy.settings import Settings, SettingsError
 from axproxy.states import HAS_PROCESS, State
 from axproxy.unit import Tell
@@ -65,6 +66,7 @@ class RuntimeSupervisor:
         tokenizer, runtime = specs or (tokenizer_spec(settings), self._recipe.spec())
         self._tokenizer = Child(tokenizer, clock, log)
         self._runtime = Child(runtime, clock, log)
+        self._session = ScriptSession() if settings.tokenizer == "vendor" else None
         self._only_one = OnlyOne(settings.runtime_port)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._changed = threading.Condition()  # guards all orders below
@@ -238,12 +240,12 @@ class RuntimeSupervisor:
         if revive:
             self._tokenizer.revive()
             self._runtime.revive()
-        needed = wanted or self._runtime.state in HAS_PROCESS  # a run asks it to the end
-        self._tokenizer.tick(may_start=wanted, may_stay=needed)
+        lives = self._runtime.state in HAS_PROCESS  # and asks the tokenizer to the end
+        over = self._session is not None and self._session.over(*self._snapshot)
+        self._tokenizer.tick(may_start=wanted, may_stay=(wanted or lives) and not over)
         tokenizer_ready = self._tokenizer.state is State.READY
-        # Ours is stateless, so the runtime outlives it; the vendor's script forgets the session
-        # that the runtime holds, which would abort it at the next request.
-        forgiving = self._settings.tokenizer == "builtin"
+        # Ours is stateless; without a session of the vendor's the next request aborts the runtime.
+        forgiving = self._session is None or not lives
         self._runtime.tick(
             may_start=resident and tokenizer_ready,
             may_stay=resident and (tokenizer_ready or forgiving),

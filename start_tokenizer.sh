@@ -37,6 +37,8 @@ vendor)
         if [[ -f $folder/qwen3_tokenizer_uid.py ]]; then
             # The script looks for its vocabularies in the working directory.
             cd -- "$folder"
+            # It prints what people write, and fails where it cannot; nor is anything to be fetched.
+            export PYTHONIOENCODING=utf-8:backslashreplace HF_HUB_OFFLINE=1
             exec "$python" -u qwen3_tokenizer_uid.py --host 127.0.0.1 --port "$port" "$@"
         fi
     done

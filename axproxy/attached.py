@@ -18,8 +18,8 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Tell
+from axproxy.vendor_script import tokenizer_for
 
 log = logging.getLogger("attached")
 
@@ -72,7 +72,7 @@ class AttachedUnit:
             return self.interruption() or Unavailable("the service is being stopped; try later")
         if not self._tokenizer_answers:
             return Unavailable(
-                f"our tokenizer does not answer on {self._settings.tokenizer_url}; "
+                f"the tokenizer does not answer on {self._settings.tokenizer_url}; "
                 "start it with ./start_tokenizer.sh before the runtime"
             )
         if not self._runtime_answers:
@@ -143,7 +143,7 @@ class AttachedUnit:
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
-        self._tokenizer_answers = TokenizerClient(self._settings.tokenizer_url).answers()
+        self._tokenizer_answers = tokenizer_for(self._settings).answers()
         if self._runtime_answers:
             self._card.end_load()
         elif before[0]:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
-import requests
-
 from axproxy import ports
 from axproxy.axcl_smi import AxclSmi, device_indices
 from axproxy.axcl_smi_table import NoTable
@@ -32,7 +30,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.vendor_script import tokenizer_for
 from axproxy.watch import NotYet, Useless, Watch
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
@@ -71,35 +69,26 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
-    client = TokenizerClient(settings.tokenizer_url, timeout=5.0)
+    # The vendor's script answers one call at a time, and some take it seconds.
+    client = tokenizer_for(settings, timeout=5.0 if settings.tokenizer == "vendor" else 2.0)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
     command, environ = _tokenizer_command(settings), child_environment()
-    vendor = settings.tokenizer == "vendor"
 
     def check(_: object = None) -> None:
-        if not (_vendors_script_answers(settings.tokenizer_url) if vendor else client.answers()):
+        if not client.answers():
             raise NotYet("its probe is not answered")
 
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Watch(check, check, pause=0.05),
+        # One that hangs takes the runtime with it as soon as that has waited for ten seconds.
+        watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
         hindrance=lambda: sentence(held(Scene(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
-
-
-def _vendors_script_answers(url: str) -> bool:
-    """`GET /` is its only call without side effects: `/get_uid` loads two more tokenizers."""
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return "error" in session.get(url + "/", timeout=5.0).json()
-        except requests.RequestException:
-            return False
 
 
 def _tokenizer_command(settings: Settings) -> list[str]:

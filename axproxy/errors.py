@@ -95,6 +95,10 @@ class RuntimeMisbehaved(RuntimeFault):
     """The runtime answered something that its protocol does not know."""
 
 
+class SessionLost(RuntimeMisbehaved):
+    """The vendor's tokenizer script makes no text of tokens any more; only a new session helps."""
+
+
 class CardFailed(RuntimeFault):
     """The card did not compute what it was asked to, so the answer means nothing."""
 

@@ -11,10 +11,12 @@ from axproxy.messages import Message
 
 @dataclass(frozen=True)
 class Prompt:
-    """Text for the runtime, and its length in tokens."""
+    """Text for the runtime, and its length in tokens.  `system` is what the vendor's tokenizer
+    script is told before it; with our own tokenizer that is in the text."""
 
     text: str
     tokens: int
+    system: str = ""
 
 
 def fit(

@@ -30,6 +30,7 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.untraced import Suspicion
 from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
@@ -44,6 +45,7 @@ class Patience:
     stall: float = 60.0  # for a token; reading the prompt comes on top
     stop: float = 10.0  # for the runtime to become idle after a stop
     settle: float = 1.0  # for an accepted run to show that it has begun
+    words: float = 10.0  # for text from the vendor's script, once the log tells of a token
     heartbeat: float = 10.0  # proxies and impatient clients hang up on a stream that says nothing
 
 
@@ -84,6 +86,7 @@ class Generation:
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
         self._bad_polls = 0  # in a row
+        self._suspicion = None if tokenizer.traces else Suspicion(self._log, self._patience.words)
         self._continued: Continuation | None = None
         self.outcome: Outcome | None = None
         self.held: Held | None = None  # what the cache holds, where that is known
@@ -116,6 +119,7 @@ class Generation:
                 raise ClientGone
             if problem := self._interrupted():
                 raise problem
+            self._suspect()
             now = self._clock()
             if pieces:
                 first = first if answer.tokens else now
@@ -189,7 +193,7 @@ class Generation:
         else:
             self._continued = None
             text = prompt.text
-            self._waiting.until_accepted(self._runtime.reset)
+            self._waiting.until_accepted(lambda: self._runtime.reset(system=prompt.system))
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         resets = 0 if self._continued else 1
         reader = RunReader(before, sha256, self._patience.settle, resets)
@@ -246,6 +250,10 @@ class Generation:
         reader = self._reader
         if reader and (reader.traced or reader.ended):
             self._log.check(logged)
+
+    def _suspect(self) -> None:
+        if self._suspicion and self._reader:
+            self._suspicion.check(self._reader, self._clock())
 
     def _explain_missing_end(self, reader: RunReader) -> None:
         """Every run ends with one call for all its tokens, but for a refused prompt, whose error

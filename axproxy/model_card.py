@@ -52,7 +52,10 @@ def _family(name: str, compiled: ModelFolder | None) -> str:
 
 
 def _capabilities(settings: Settings) -> tuple[str, ...]:
-    """Of the model whose tokenizer we start; what somebody else has started may be any."""
+    """Of the model whose tokenizer we start; what somebody else has started may be any, and the
+    vendor's script knows neither tools nor thinking."""
+    if settings.tokenizer == "vendor":
+        return (COMPLETION,)
     if settings.model_path:
         return capabilities_in(settings.model_path)
     return (COMPLETION,) if settings.runtime_kind == "attach" else capabilities_in(SMALL)

@@ -83,6 +83,11 @@ class RunReader:
         return self.traced and self.final_call_seen and not self.ended
 
     @property
+    def wordless(self) -> bool:
+        """Nothing has been read that shows what it says."""
+        return not (self.have or self._polled)
+
+    @property
     def mark(self) -> Mark | None:
         """Where the trace stands after a run that was seen whole, and left text that is exact."""
         whole = self.traced and self.ended and self.final_call_seen and self.faithful

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
 from axproxy import thinking, tool_calls
 from axproxy.chat_template import ChatTemplate
@@ -13,9 +13,40 @@ from axproxy.errors import PromptTooLong
 from axproxy.fitting import Prompt, fit
 from axproxy.json_form import instructed
 from axproxy.messages import ChatRequest, Message
+from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
 
 _QUESTION = "a-question-that-nobody-asked"
+
+
+class PromptMaker(Protocol):
+    """Makes prompts of requests, for one model and its tokenizer."""
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Ids that end an answer, for no control token belongs in one."""
+
+    @property
+    def turn_ends(self) -> tuple[str, ...]:
+        """Texts of control tokens, which nothing that a client writes can contain."""
+
+    def fitted(self, request: ChatRequest, window: Window) -> Prompt:
+        """The request's prompt, short enough for the runtime to read or to refuse.  Raises
+        `PromptTooLong`, `ClientError` and `TokenizerGone`."""
+
+    def beginning(self, request: ChatRequest) -> Prompt | None:
+        """What the prompts of requests like this one begin with, whatever is asked; `None` where
+        that is nothing, or not known."""
+
+
+def with_form(request: ChatRequest, fitted: Callable[[Sequence[Message]], Prompt]) -> Prompt:
+    """What `fitted` makes of the request's messages, after the form of the answer was put in."""
+    if request.format is None or request.raw:
+        return fitted(request.messages)
+    try:
+        return fitted(instructed(request.messages, request.format))
+    except (PromptTooLong, RecursionError):  # no schema is worth the question
+        return fitted(instructed(request.messages, "json"))
 
 
 class Prompts:
@@ -40,18 +71,14 @@ class Prompts:
         self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})
         self.turn_ends = (info.eos_token, *(token.text for token in special))
 
-    def fitted(self, request: ChatRequest, limit: int) -> Prompt:
-        """The request's prompt in at most `limit` tokens.
+    def fitted(self, request: ChatRequest, window: Window) -> Prompt:
+        """The request's prompt in no more tokens than fit an empty cache.
 
         Raises `PromptTooLong`, `ClientError` for a conversation the model's template refuses, and
         `TokenizerGone`.
         """
-        if request.format is None or request.raw:
-            return self._fitted(request, request.messages, limit)
-        try:
-            return self._fitted(request, instructed(request.messages, request.format), limit)
-        except (PromptTooLong, RecursionError):  # no schema is worth the question
-            return self._fitted(request, instructed(request.messages, "json"), limit)
+        limit = window.prefill_limit
+        return with_form(request, lambda messages: self._fitted(request, messages, limit))
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
         """What the prompts of requests like this one begin with, whatever is asked: the system's

@@ -15,6 +15,8 @@ from axproxy.dead_card import DEAD
 from axproxy.errors import CardFailed
 
 _FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
+# Then it goes on with the prompt that it had before, whosever that was (observed on the binary).
+_MISREAD = re.compile(r"\]: encode failed")
 _SPEED = re.compile(r"\]: hit eos,avg (\d{1,9}\.\d{1,6}) token/s")
 
 
@@ -42,6 +44,7 @@ class RunLog:
         self._running = False
         self._firsts: list[float] = []
         self._speeds: list[float] = []
+        self._misreads = 0
 
     def feed(self, line: str) -> None:
         """One complete line; streamed text has no line ends, so anything may stand in mid-line."""
@@ -51,6 +54,7 @@ class RunLog:
             self.logged += 1
         self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(said)]
         self._speeds += [float(found) for found in _SPEED.findall(said)]
+        self._misreads += len(_MISREAD.findall(said))
 
     def begin(self, prompt: str) -> None:
         """A run is about to be asked for; the program will print its prompt."""
@@ -59,7 +63,7 @@ class RunLog:
         self._prompt = plain(prompt)
         self._texts = []
         self._running = True
-        self._firsts, self._speeds = [], []
+        self._firsts, self._speeds, self._misreads = [], [], 0
 
     def heard(self, text: str) -> None:
         """The program has sampled, and will print, this text."""
@@ -99,6 +103,10 @@ class RunLog:
         """The same while nobody but us has ever asked anything: then every sign is its own."""
         self.trouble = self._sign if self.logged else None
         return self.trouble is not None
+
+    def misread(self) -> bool:
+        """Whether the tokenizer did not read the latest prompt to the program."""
+        return self._misreads > self._count(_MISREAD)
 
     def times(self) -> RunTimes:
         """Of the latest run, as far as they have come.

@@ -90,13 +90,17 @@ class RuntimeClient:
     def close(self) -> None:
         self._session.close()
 
-    def reset(self, beginning: str = "") -> bool:
-        """Empties the KV cache, and fills it with the `beginning` of prompts to come; queued, not
-        done, when this returns.  False while it is busy."""
-        # What is sent goes on to the tokenizer; the MARK tells it that this is not the system
+    def reset(self, beginning: str = "", *, system: str = "") -> bool:
+        """Empties the KV cache, and fills it; queued, not done, when this returns.  False while it
+        is busy.
+
+        `beginning` is what prompts to come begin with, as our own tokenizer takes it; `system` is
+        for the vendor's script, which makes a system's turn of it, or uses one that is built in.
+        """
+        # What is sent goes on to the tokenizer; the MARK tells ours that this is not the system
         # prompt which the program brings along.
-        body = {"system_prompt": MARK + beginning} if beginning else {}
-        return self._accepted("/api/reset", body)
+        words = MARK + beginning if beginning else system
+        return self._accepted("/api/reset", {"system_prompt": words} if words else {})
 
     def generate(self, prompt: str, sampling: Sampling) -> bool:
         """Queues a run on the present cache.  False while it is busy."""

@@ -14,6 +14,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerClient
+from axproxy.vendor_script import tokenizer_for
 
 
 class SelfTestFailed(Exception):
@@ -29,7 +30,7 @@ def self_test(
     Nobody else may use the runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once
     `cancelled()` is true.
     """
-    tokenizer = TokenizerClient(settings.tokenizer_url)
+    tokenizer = tokenizer_for(settings)
     runtime = RuntimeClient(settings.runtime_url)
     try:
         generation = Generation(
@@ -60,4 +61,4 @@ def _greeting(settings: Settings, tokenizer: TokenizerClient, window: Window) ->
     if settings.tokenizer == "vendor":  # its script makes a user's turn of any text by itself
         return Prompt("Hi", tokens=16)
     request = ChatRequest((Message("user", "Hi"),))
-    return Prompts(tokenizer, tokenizer.info()).fitted(request, window.prefill_limit)
+    return Prompts(tokenizer, tokenizer.info()).fitted(request, window)

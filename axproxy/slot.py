@@ -16,13 +16,14 @@ from axproxy.errors import (
     RuntimeGone,
     RuntimeMisbehaved,
     RuntimeStalled,
+    SessionLost,
 )
 from axproxy.fitting import Prompt
 from axproxy.generation import PREFILL_PACE, Generation, Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
-from axproxy.prompts import Prompts
+from axproxy.prompts import PromptMaker
 from axproxy.runtime_client import RuntimeClient
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Unit
@@ -70,7 +71,7 @@ class Slot:
         self.hits = 0
         self.misses = 0
 
-    def run(self, task: Task, prompts: Prompts) -> Generator[str | Outcome, None, None]:
+    def run(self, task: Task, prompts: PromptMaker) -> Generator[str | Outcome, None, None]:
         """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
 
         What fails before the first text is tried once more, for nobody can tell the difference;
@@ -125,7 +126,7 @@ class Slot:
     def _attempt(
         self,
         task: Task,
-        prompts: Prompts,
+        prompts: PromptMaker,
         texts_of: Callable[[Generation], Generator[str, None, None]],
     ) -> Generator[str | Outcome, None, None]:
         pid, runs = self._unit.runtime_pid(), self._unit.run_log()
@@ -149,7 +150,7 @@ class Slot:
         except CardFailed as error:
             self._unit.report_wedged(pid, error.message)
             raise
-        except RuntimeStalled as error:
+        except (RuntimeStalled, SessionLost) as error:
             if self._unit.report_wedged(pid, error.message):
                 generation.abandon()  # it would not hear a stop either
             raise
@@ -164,7 +165,7 @@ class Slot:
         self.misses += not generation.continued
         yield generation.outcome.refined(runs.times())
 
-    def _continuation(self, prompt: Prompt, prompts: Prompts) -> Continuation | None:
+    def _continuation(self, prompt: Prompt, prompts: PromptMaker) -> Continuation | None:
         """How to go on from what the cache holds, if that is where the prompt begins."""
         held = self._held
         rest = held.rest_of(prompt.text, prompts.turn_ends) if held else None

@@ -76,6 +76,8 @@ class TokenizerClient:
     TokenizerGone when there is no sensible answer.  Safe to use from several threads.
     """
 
+    traces = True  # it can tell what the runtime is doing
+
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout

@@ -17,14 +17,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
+from axproxy.errors import (
+    Busy,
+    ClientError,
+    ClientGone,
+    GaveUp,
+    ProxyError,
+    Starting,
+    TokenizerGone,
+    Unloaded,
+)
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
 from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
-from axproxy.prompts import Prompts
+from axproxy.prompts import PromptMaker, Prompts
 from axproxy.reading import Reader
 from axproxy.request_size import check_size
 from axproxy.residency import Residency
@@ -48,8 +57,8 @@ class _Job:
 
 
 class VendorEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all.  `patience` is by default
-    what `settings` ask for."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `prompts` are by default
+    what the tokenizer says of its model, `patience` what `settings` ask for."""
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class VendorEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
+        prompts: PromptMaker | None = None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +82,7 @@ class VendorEngine:
         self._slot = Slot(unit, tokenizer, connect, self._patience)
         self._residency = Residency(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self._prompts: Prompts | None = None
+        self._prompts = prompts
         self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
 
     def start(self, tell: Tell = lambda _problem: None) -> None:
@@ -104,7 +114,10 @@ class VendorEngine:
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
-        prompt = None if problem else self._fitted(request)
+        try:
+            prompt = None if problem else self._fitted(request)
+        except TokenizerGone:  # it is back before long; the request waits for that in its turn
+            prompt = None
         return self._events(_Job(request, prompt, gone, asked))
 
     def card(self) -> ModelCard:
@@ -134,6 +147,22 @@ class VendorEngine:
     def unload(self) -> None:
         self._residency.expire()
 
+    def restart(self) -> None:
+        if self._settings.runtime_kind == "attach":
+            raise ClientError(
+                "the runtime is attached and not ours to restart; do so where it was started",
+                status=409,
+            )
+        problem = self._unit.not_ready()
+        if problem is None:
+            log.warning("an operator has the runtime restarted")
+            self._unit.report_wedged(self._unit.runtime_pid(), "an operator asked for a restart")
+        elif isinstance(problem, GaveUp | Unloaded):
+            log.warning("an operator has the runtime started")
+            self._unit.revive()
+        elif not isinstance(problem, Starting):
+            raise problem
+
     def health(self) -> dict[str, Any]:
         queue = {"waiting": self._turnstile.waiting, "answering": self._turnstile.busy}
         return {
@@ -144,14 +173,14 @@ class VendorEngine:
             "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
         }
 
-    def _known_prompts(self) -> Prompts:
+    def _known_prompts(self) -> PromptMaker:
         # Two threads may both build one at first; either will do.
         if self._prompts is None:
             self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
         return self._prompts
 
     def _fitted(self, request: ChatRequest) -> Prompt:
-        return self._known_prompts().fitted(request, self._unit.window().prefill_limit)
+        return self._known_prompts().fitted(request, self._unit.window())
 
     def _have_loaded(self, gone: Gone) -> None:
         """Waits for a load, and begins one if the model was unloaded; raises what else stands in
@@ -160,6 +189,23 @@ class VendorEngine:
         if isinstance(problem, Unloaded):
             self._unit.revive()
         if problem:
+            self._unit.wait_ready(gone, RESTART_HOLD)
+        self._await_tokenizer(gone)
+
+    def _await_tokenizer(self, gone: Gone) -> None:
+        # The runtime dies of a question that its tokenizer does not answer, and whoever looks after
+        # the tokenizer may not have noticed yet.
+        deadline = self._clock() + RESTART_HOLD
+        while True:
+            try:
+                self._tokenizer.count("")
+                return
+            except TokenizerGone:
+                if self._clock() > deadline:
+                    raise
+            if gone():
+                raise ClientGone
+            time.sleep(0.05)
             self._unit.wait_ready(gone, RESTART_HOLD)
 
     def _keep(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
-from axproxy.prompts import Prompts
+from axproxy.prompts import PromptMaker
 from axproxy.slot import Slot
 from axproxy.turnstile import Turnstile
 from axproxy.unit import Unit
@@ -33,7 +33,7 @@ class Warmer:
         turnstile: Turnstile,
         unit: Unit,
         *,
-        prompts: Callable[[], Prompts],
+        prompts: Callable[[], PromptMaker],
         policy: WarmthPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -62,6 +62,7 @@ class Card:
     now: float = 100.0
 
     def __post_init__(self) -> None:
+        self.traces = True  # as our tokenizer's client says
         self.trace_of_runs = RunTrace(LetterStream)
         self.epoch = "first"
         self.tokenizer_down = False
@@ -173,8 +174,8 @@ class Card:
         if not self.alive:
             raise RuntimeGone("refused")
 
-    def reset(self, beginning: str = "") -> bool:
-        return self._accept(("reset", beginning))
+    def reset(self, beginning: str = "", *, system: str = "") -> bool:
+        return self._accept(("reset", beginning or system))
 
     def generate(self, prompt: str, sampling: object) -> bool:
         accepted = self._accept(("run", prompt))

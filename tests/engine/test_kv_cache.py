@@ -133,7 +133,7 @@ class Talk:
         return "".join(texts)
 
     def rendered(self, request: ChatRequest) -> Prompt:
-        return self.prompts.fitted(request, WINDOW.prefill_limit)
+        return self.prompts.fitted(request, WINDOW)
 
 
 def user(text: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from axproxy.messages import ChatRequest
 from axproxy.prompts import Prompts
 from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
+from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_folder import SMALL
@@ -46,7 +47,7 @@ class PromptingEngine(FakeEngine):
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         check_size(request)
-        prompt = PROMPTS.fitted(request, 500)
+        prompt = PROMPTS.fitted(request, Window(context=1023, prefill_limit=500))
         assert "\0" not in prompt.text
         prompt.text.encode()
         json.dumps(sampling_keys(request.sampling), allow_nan=False)

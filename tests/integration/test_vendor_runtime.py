@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.model_folders import published_model, sparse
-from tests.service import ROOT, Start, run
+from tests.service import ROOT, Service, Start, run
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -20,6 +21,8 @@ WRAPPER = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.flags"; pwd > "$0.cwd"
 exec {python} {mock} --port {port} --load-seconds 0.1 --tokens-per-second 300 "$@"
 """
+
+MODEL = "qwen3-0.6b-ax650"
 
 # A wrapper is no program of the vendor's, and there is no card where tests run.
 NO_CARD = "binary,pcie,driver,device-node,kernel-log,card,device-id,cmm"
@@ -89,17 +92,77 @@ def test_the_pair_with_the_vendors_tokenizer_script_is_supervised_as_one(
     assert supervisor.stop() == 0
 
 
-def test_the_service_refuses_the_vendors_script_in_one_sentence(model: Path) -> None:
-    result = run(
-        sys.executable,
-        str(ROOT / "backend.py"),
-        AX650_TOKENIZER="vendor",
+@pytest.fixture
+def scripted(model: Path, start_service: Start, tmp_path: Path) -> Service:
+    """The whole service on the vendor's tokenizer script."""
+    shutil.copy(Path(__file__).with_name("vendor_tokenizer.py"), model / "qwen3_tokenizer_uid.py")
+    binary = tmp_path / "main_api_axcl_aarch64"
+    binary.touch(mode=0o755)
+    service = start_service(
+        wait=False,
         AX650_MODEL_PATH=str(model),
+        AX650_RUNTIME_BIN=str(binary),
+        AX650_TOKENIZER="vendor",
+        AX650_PREFLIGHT_SKIP=NO_CARD,
+        AX650_AXCL_SMI=str(tmp_path / "no-such-axcl-smi"),
+    )
+    mock = ROOT / "mock_main_api.py"
+    binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
+    eventually(service.ready, seconds=40)
+    return service
+
+
+def chat(service: Service, *turns: tuple[str, str], **more: object) -> dict[str, Any]:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    body = {"model": MODEL, "messages": messages, "stream": False, **more}
+    answer: dict[str, Any] = service.post("/api/chat", body).json()
+    return answer
+
+
+def test_conversations_go_through_the_vendors_script(scripted: Service, model: Path) -> None:
+    assert scripted.health()["backend_type"] == "vendor"
+    shown = scripted.post("/api/show", {"model": MODEL}).json()
+    assert shown["capabilities"] == ["completion"]
+    first = chat(scripted, ("system", "Be brief."), ("user", "Hi <|im_end|> you\ufffd"))
+    assert first["done_reason"] == "stop"
+    assert first["message"]["content"].endswith("You said: Hi < |im_end|> you")
+    asked = (model / "seen").read_text()
+    assert asked == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\nHi < |im_end|> you/no_think<|im_end|>\n<|im_start|>assistant\n"
     )
 
-    assert result.returncode == 2
-    assert "leave AX650_TOKENIZER at builtin" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    chat(scripted, ("user", "u1"), ("assistant", "a1"), ("user", "u2"))
+    assert (model / "seen").read_text() == (
+        "<|im_start|>system\nYou are Qwen.<|im_end|>\n<|im_start|>user\nu1<|im_end|>\n"
+        "<|im_start|>assistant\na1<|im_end|>\n"
+        "<|im_start|>user\nu2/no_think<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+    assert "does not support thinking" in chat(scripted, ("user", "x"), think=True)["error"]
+    too_long = chat(scripted, ("user", "why? " * 600))
+    assert "longer than the context length" in too_long["error"]
+    raw = {"model": MODEL, "prompt": "x", "raw": True}
+    assert "no raw mode" in scripted.post("/api/generate", raw).json()["error"]
+    once_more = scripted.post("/api/generate", {"model": MODEL, "prompt": "p", "stream": False})
+    assert once_more.json()["response"].endswith("You said: p")
+    assert scripted.stop() == 0
+
+
+def test_what_goes_wrong_in_the_script_costs_a_request_nothing_but_time(scripted: Service) -> None:
+    before = scripted.pids()
+    assert "my secret" in chat(scripted, ("user", "my secret"))["message"]["content"]
+    # Here the runtime goes on with the prompt before.
+    stumbled = chat(scripted, ("user", "stumble once"))
+    assert stumbled["message"]["content"].endswith("You said: stumble once")
+    assert "could not read the prompt" in scripted.log.read_text()
+    assert scripted.pids() == before
+
+    spoilt = chat(scripted, ("user", "leave half a character"))
+    assert spoilt["message"]["content"].endswith("You said: leave half a character")
+    assert "makes no text of tokens any more" in scripted.log.read_text()
+    assert not set(before) & set(scripted.pids())
+    assert scripted.stop() == 0
 
 
 def test_a_card_that_cannot_start_never_becomes_the_simulator(

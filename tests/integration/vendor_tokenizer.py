@@ -1,6 +1,7 @@
-"""The manners of the vendor's tokenizer script, with a byte for a token: one session per process.
+"""The manners of the vendor's tokenizer script, with a byte for a token: a session per runtime.
 
-A uid that it has not given out is answered with an error, status 200, as the vendor's does.
+A uid that it has not given out is answered with an error, status 200, as the vendor's does.  What
+the model would see is noted in the file `seen`.  Two texts set off its weaknesses, once each.
 """
 
 from __future__ import annotations
@@ -9,9 +10,50 @@ import argparse
 import json
 import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-UIDS: set[str] = set()
+OPENING = "<|im_start|>assistant\n"
+
+
+def once(what: str) -> bool:
+    """Also over restarts."""
+    mark = Path(f"{what}.happened")
+    happened = mark.exists()
+    mark.touch()
+    return not happened
+
+
+class Session:
+    def __init__(self) -> None:
+        self.text = ""  # what the runtime has, or has been given, of the conversation
+        self.undecoded = b""
+
+    def reset(self, system: str) -> list[int]:
+        self.text = f"<|im_start|>system\n{system}<|im_end|>\n"
+        return list(self.text.encode())
+
+    def encode(self, prompt: str, last_reply: str) -> list[int]:
+        if last_reply:
+            self.text += f"{OPENING}{last_reply}<|im_end|>\n"  # of the conversation before, even
+        if "half a character" in prompt and once("half"):
+            self.undecoded += "é".encode()[:1]
+        new = f"<|im_start|>user\n{prompt}/no_think<|im_end|>\n{OPENING}"
+        system = self.text.partition("<|im_end|>\n")[0]
+        Path("seen").write_text(f"{system}<|im_end|>\n{new}")
+        self.text += new
+        return list(new.encode())
+
+    def decode(self, ids: list[int]) -> str:
+        self.undecoded += bytes(ids)
+        text = self.undecoded.decode(errors="replace")
+        if "\ufffd" in text:  # half a character, it thinks, and waits for the rest
+            return ""
+        self.undecoded = b""
+        return text
+
+
+SESSIONS: dict[str, Session] = {}
 
 
 class Script(BaseHTTPRequestHandler):
@@ -19,25 +61,30 @@ class Script(BaseHTTPRequestHandler):
         path = urlsplit(self.path)
         uid = parse_qs(path.query).get("uid", [""])[0]
         if path.path == "/get_uid":
-            UIDS.add(given := str(uuid.uuid4()))
+            SESSIONS[given := str(uuid.uuid4())] = Session()
             self.say({"uid": given})
         elif path.path in ("/bos_id", "/eos_id"):
             key = path.path[1:]
-            self.say({key: 256} if uid in UIDS else {"error": "Invalid uid"})
+            self.say({key: 256} if uid in SESSIONS else {"error": "Invalid uid"})
         else:
             self.say({"error": "Invalid GET endpoint"})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked.get("uid") not in UIDS:
+        session = SESSIONS.get(asked.get("uid"))
+        if session is None:
             self.say({"error": "Invalid uid"})
         elif self.path == "/decode":
-            self.say({"text": bytes(asked["token_ids"]).decode(errors="replace")})
+            self.say({"text": session.decode(asked["token_ids"])})
         elif self.path == "/encode":
-            ids = list(asked["text"].encode())
+            if "stumble" in asked["text"] and once("stumble"):
+                self.send_response(200)  # an exception after the status line
+                self.end_headers()
+                return
+            ids = session.encode(asked["text"], asked.get("last_reply", ""))
             self.say({"token_ids": ids, "diff": ids})
         elif self.path == "/reset":
-            self.say({"token_ids": list(asked.get("system_prompt", "You are Qwen.").encode())})
+            self.say({"token_ids": session.reset(asked.get("system_prompt", "You are Qwen."))})
         else:
             self.say({"error": "Invalid POST endpoint"})
 

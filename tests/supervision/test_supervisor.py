@@ -131,6 +131,24 @@ def test_the_vendors_tokenizer_takes_the_runtime_with_it(make: Make) -> None:
     assert supervisor.snapshot()[1].last_exit == "killed by SIGINT"
 
 
+def test_each_runtime_gets_a_vendors_script_of_its_own(make: Make) -> None:
+    supervisor = make(AX650_TOKENIZER="vendor")
+    supervisor.wait_ready(lambda: False)
+    tokenizer, runtime = pids(supervisor)
+    supervisor.report_wedged(runtime, "it says nothing")
+
+    eventually(lambda: supervisor.not_ready() is None)
+    assert pids(supervisor)[0] not in (tokenizer, None)
+    assert pids(supervisor)[1] not in (runtime, None)
+
+
+def test_a_new_script_for_each_runtime_does_not_make_up_for_its_deaths(make: Make) -> None:
+    supervisor = make(runtime=spec("runtime", DIES), AX650_TOKENIZER="vendor")
+
+    eventually(lambda: isinstance(supervisor.not_ready(), GaveUp))
+    assert supervisor.snapshot()[1].restarts == 2
+
+
 def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) -> None:
     supervisor = make(runtime=spec("runtime", DIES))
 

@@ -74,6 +74,10 @@ def test_what_the_mock_can_do_is_what_the_small_tokenizer_can() -> None:
     assert describe_model(Settings(runtime="attach")).capabilities == ("completion",)
 
 
+def test_with_the_vendors_tokenizer_script_a_model_completes_and_no_more() -> None:
+    assert describe_model(Settings(tokenizer="vendor")).capabilities == ("completion",)
+
+
 def test_the_digest_is_64_hexadecimal_digits_that_stay(folder: Path) -> None:
     settings = Settings(model_path=folder)
     digest = describe_model(settings).digest

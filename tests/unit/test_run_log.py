@@ -131,3 +131,21 @@ def test_before_anybody_else_has_asked_every_sign_counts() -> None:
 
     assert log.proves_alone()
     assert log.trouble == "AX_ENGINE_Execute"
+
+
+MISREAD = "\x1b[1;30;31m[E][                          Encode][ 820]: encode failed\x1b[0m\n"
+
+
+@pytest.mark.parametrize("prompt", ["why?", f"what is this? {MISREAD}"])
+def test_a_prompt_that_the_tokenizer_did_not_read_shows(prompt: str) -> None:
+    log = RunLog()
+    log.begin(prompt)
+    printed(log, echo(prompt))
+    assert not log.misread()
+    printed(log, MISREAD, TTFT)
+    assert log.misread()
+    log.end(whole=False)
+
+    log.begin("and now?")
+    printed(log, echo("and now?"), TTFT)
+    assert not log.misread()

@@ -192,6 +192,14 @@ def test_a_reset_leaves_the_system_prompt_to_the_template(
     assert json.loads(body_of(vendor)) == {}
 
 
+def test_a_reset_carries_the_systems_words_for_the_vendors_script(
+    vendor: responses.RequestsMock, client: RuntimeClient
+) -> None:
+    vendor.post(f"{URL}/api/reset", json={"status": "ok"})
+    assert client.reset(system="Be brief.") is True
+    assert json.loads(vendor.calls[0].request.body or "") == {"system_prompt": "Be brief."}
+
+
 def test_a_prompt_goes_out_with_all_its_sampling_keys(
     vendor: responses.RequestsMock, client: RuntimeClient
 ) -> None:
