@@ -2,7 +2,10 @@
 
 python backend.py          from anywhere; becomes gunicorn
 python backend.py doctor   looks whether the card's program could be started, and says what helps
-gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
+gunicorn backend:app     in this folder, where it finds gunicorn.conf.py by itself
+
+Options are gunicorn's own: gunicorn --help.  Settings are environment variables: docs/settings.md.
+ this folder, where it finds gunicorn.conf.py by itself
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ if __name__ == "__main__":
     from axproxy import launch
 
     # Before the imports below, which take half a second: gunicorn makes them again.
-    sys.exit(launch.main(sys.argv[1:]))
+    sys.exit(launch.main(sys.argv[1:], __doc__))
 
 from flask import Flask
 from gunicorn.errors import AppImportError

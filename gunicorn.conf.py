@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gunicorn.arbiter import Arbiter
 
 from axproxy.descriptors import room_for_connections
+from axproxy.doors_taken import why_not_listen
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
@@ -43,7 +44,9 @@ ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
-bind = [f"{_host}:{port}" for port in {_settings.port, _settings.ollama_port} if port]
+_doors = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: "AX650_PORT"}
+_doors.pop(0, None)
+bind = [f"{_host}:{port}" for port in _doors]
 
 # A second worker would be a second supervisor fighting over one card; a recycled one would take
 # the loaded model with it.
@@ -59,7 +62,17 @@ graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
 control_socket_disable = True
 proc_name = "ax650"
-loglevel = _settings.log_level
+# At debug it would print a hundred settings of its own, and each request once more.
+loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
+
+
+def on_starting(server):
+    # gunicorn would say ten times that a connection is in use, and not by whom.
+    if server.cfg.bind != bind:
+        return  # somebody knows better, with -b
+    if why_not := why_not_listen(_settings.host, _doors, patience=2):
+        print(f"backend: {why_not}", file=sys.stderr)
+        sys.exit(1)
 
 
 def when_ready(server):

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from axproxy.own_python import use_own_python
+from axproxy.own_python import no_arguments, use_own_python
 
 if __name__ == "__main__":
+    no_arguments(__doc__)
     use_own_python()
 
 from axproxy.child import Child, ChildSpec, Status
@@ -81,8 +82,7 @@ class RuntimeSupervisor:
     # Orders, from any thread.
 
     def start(self, tell: Tell = lambda _problem: None) -> None:
-        """Begins to keep the children up; `tell` gets `not_ready` after every completed look at
-        them.  Raises `AlreadySupervised`."""
+        """Keeps both up; `tell` gets `not_ready` after each look.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
         self._tell = tell
         if self._settings.runtime_kind == "mock":
@@ -270,6 +270,9 @@ def _leaving() -> ProxyError:
 
 
 def main() -> int:
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: leave.set())
     try:
         settings = Settings.from_env(os.environ)
         if settings.runtime_kind == "attach":
@@ -280,9 +283,6 @@ def main() -> int:
     except (SettingsError, AlreadySupervised) as error:
         print(f"runtime_supervisor: {error}", file=sys.stderr)
         return 2
-    leave = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: leave.set())
     ready = False
     while not leave.wait(TICK):
         problem = supervisor.not_ready()

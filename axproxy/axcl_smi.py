@@ -119,8 +119,10 @@ class AxclSmi:
         self._stuck = None
         program = self.program
         if program is None:
-            where = self._configured or f"PATH and {INSTALLED}"
-            return NoTable("missing", f"no program axcl-smi in {where}")
+            where = (
+                f"at {self._configured}" if self._configured else f"on the PATH or at {INSTALLED}"
+            )
+            return NoTable("missing", f"there is no program axcl-smi {where}")
         try:
             asked = subprocess.Popen(
                 [str(program)],  # no -d: its meaning has changed, and it renumbers the cards
@@ -190,5 +192,4 @@ def device_indices(device: str, said: Table | NoTable) -> str:
         return device
     if isinstance(said, Table):
         return str(said.cards[0].index)
-    log.warning("axcl-smi shows no card (%s); trying card 0", said.said or said.why)
     return "0"

@@ -69,8 +69,10 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
-    # The vendor's script answers one call at a time, and some take it seconds.
-    client = tokenizer_for(settings, timeout=5.0 if settings.tokenizer == "vendor" else 2.0)
+    # One that hangs takes the runtime with it as soon as that has waited for ten seconds.  The
+    # vendor's script answers one question at a time, and one of them takes it seconds.
+    ours = settings.tokenizer == "builtin"
+    client = tokenizer_for(settings, timeout=2.0 if ours else 5.0)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
     command, environ = _tokenizer_command(settings), child_environment()
 
@@ -81,8 +83,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        # One that hangs takes the runtime with it as soon as that has waited for ten seconds.
-        watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0),
+        watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
         hindrance=lambda: sentence(held(Scene(settings, family=None), port)),
@@ -247,7 +248,14 @@ class RuntimeRecipe:
     def _ladder(self) -> tuple[tuple[Signals, float], ...]:
         if self._mock:
             return MOCK_LADDER if self.log.serving else MOCK_LADDER_LOADING
-        return VENDOR_LADDER if self.log.serving else VENDOR_LADDER_LOADING
+        if self.log.serving:
+            return VENDOR_LADDER
+        log.warning(
+            "the model is still loading, and killing it now can wedge the card until it has been "
+            "without power; its load is waited for, up to %g s",
+            VENDOR_LADDER_LOADING[0][1],
+        )
+        return VENDOR_LADDER_LOADING
 
     def _stop_answer(self) -> None:
         # The program leaves only when its answer is complete, which may take minutes; after a

@@ -30,7 +30,7 @@ def ladder(number: int = 0) -> str:
     """What to try, mildest first; `number` is what `axcl-smi -d` calls the card."""
     return (
         "try each once, mildest first: stop every program that uses the card and wait 15 s; "
-        f"echo y | /usr/bin/axcl/axcl-smi reboot -d {number}; sudo reboot; "
+        f"echo y | sudo /usr/bin/axcl/axcl-smi reboot -d {number}; sudo reboot; "
         "power off at the wall, for a reboot does not cut the card's power"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +14,23 @@ from axproxy.settings_check import allowed_origins, required_key
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], manual: str = "") -> int:
     """The status to exit with; with good settings it does not return.
 
     There is one server to reason about, and its signals are ours.
     """
-    if arguments[:1] == ["doctor"]:
+    word = arguments[0] if arguments else ""
+    if word == "doctor":
         from axproxy.preflight import doctor  # noqa: PLC0415 - the service need not wait for it
 
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no trouble
         return doctor.main(arguments[1:])
+    if word in ("-h", "--help"):
+        print(manual.strip())
+        return 0
+    if word and not word.startswith("-"):
+        print(f"backend: there is no {word}; try python backend.py --help", file=sys.stderr)
+        return 2
     try:
         settings = Settings.from_env(os.environ)
         required_key(settings)

@@ -24,7 +24,10 @@ def configure_logging(settings: Settings) -> None:
         try:
             settings.log_file.open("a").close()
         except OSError as error:
-            raise SettingsError(f"AX650_LOG_FILE cannot be written: {error}") from error
+            raise SettingsError(
+                f"AX650_LOG_FILE cannot be written: {settings.log_file}: {error.strerror}; make "
+                "its folder, or let this user write there"
+            ) from error
     logging.config.dictConfig(
         {
             "version": 1,

@@ -25,3 +25,17 @@ def use_own_python() -> None:
         file=sys.stderr,
     )
     sys.exit(2)
+
+
+def no_arguments(manual: str | None) -> None:
+    """For a door that takes none: shows the manual for `--help`, refuses anything else."""
+    if not sys.argv[1:]:
+        return
+    if sys.argv[1] in ("-h", "--help"):
+        print(manual)
+        sys.exit(0)
+    name = Path(sys.argv[0]).name
+    print(
+        f"{Path(name).stem}: there is no {sys.argv[1]}; try python {name} --help", file=sys.stderr
+    )
+    sys.exit(2)

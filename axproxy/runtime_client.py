@@ -10,6 +10,7 @@ import requests
 
 from axproxy.control_tokens import MARK
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
+from axproxy.loopback import Loopback
 from axproxy.messages import Sampling
 
 # The text that stands for "context full", with the vendor's own unexpanded %d; status 200.
@@ -81,14 +82,12 @@ class RuntimeClient:
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self._url = url
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy variable must not catch loopback calls
         # The server has eight threads and keeps one per open connection: eight idle ones block
         # everybody (observed on the binary), so none stays open.
-        self._session.headers["Connection"] = "close"
+        self._loopback = Loopback(url, {"Connection": "close"})
 
     def close(self) -> None:
-        self._session.close()
+        self._loopback.close()
 
     def reset(self, beginning: str = "", *, system: str = "") -> bool:
         """Empties the KV cache, and fills it; queued, not done, when this returns.  False while it
@@ -147,9 +146,7 @@ class RuntimeClient:
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 0.0
     ) -> requests.Response:
         try:
-            return self._session.request(
-                method, self._url + path, json=body, timeout=timeout or self._timeout
-            )
+            return self._loopback.call(method, path, json=body, timeout=timeout or self._timeout)
         except requests.Timeout as error:
             raise RuntimeStalled(
                 f"the runtime on {self._url} does not answer; if that lasts it is restarted"

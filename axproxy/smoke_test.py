@@ -36,7 +36,9 @@ class SmokeTestFailed(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Start the whole stack and ask it one question.")
+    parser = argparse.ArgumentParser(
+        prog="run_integration.sh", description="Start the whole stack and ask it one question."
+    )
     parser.add_argument("--serve", action="store_true", help="keep it up until Ctrl-C")
     parser.add_argument("--question", default=QUESTION, help="what to ask (default: %(default)s)")
     arguments = parser.parse_args()
@@ -57,7 +59,11 @@ def main() -> int:
     if settings.api_key:
         HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
     if found := holders(settings.port):
-        print(f"run_integration: port {settings.port} is held by {found[0]}", file=sys.stderr)
+        print(
+            f"run_integration: port {settings.port} is held by {found[0]}; stop that, or choose "
+            "another port with AX650_PORT",
+            file=sys.stderr,
+        )
         return 2
     service = subprocess.Popen(command, env=environ, process_group=0)
     family: list[psutil.Process] = []

@@ -11,6 +11,7 @@ import requests
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import TokenizerGone
+from axproxy.loopback import Loopback
 
 SERVER = "axproxy tokenizer"  # what our own server answers to the probe
 
@@ -157,13 +158,8 @@ class TokenizerClient:
         self, method: str, path: str, patience: float, what: Mapping[str, Any]
     ) -> requests.Response:
         def ask() -> requests.Response:
-            return self._session().request(
-                method,
-                self._url + path,
-                timeout=(self._timeout, self._timeout + patience),
-                allow_redirects=False,
-                **what,
-            )
+            timeout = (self._timeout, self._timeout + patience)
+            return self._connection().call(method, path, timeout=timeout, **what)
 
         try:
             return ask()
@@ -172,13 +168,12 @@ class TokenizerClient:
             # a dead server refuses the second call as well.
             return ask()
 
-    def _session(self) -> requests.Session:
-        # One per thread: a session is not safe to share, and each keeps one connection open.
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.trust_env = False  # no proxy of the environment's between us and the loopback
-        return session
+    def _connection(self) -> Loopback:
+        # One per thread, kept open.
+        connection: Loopback | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = Loopback(self._url)
+        return connection
 
     def _strange(self) -> TokenizerGone:
         return TokenizerGone(

@@ -24,11 +24,13 @@ class Ticket:
 
 
 class Turnstile:
+    """Each place in the line is an event of its own, so that only the one who may go wakes up."""
+
     def __init__(self, places: int) -> None:
         self._places = places  # for waiting, beside the one who is served
-        self._line: deque[object] = deque()
+        self._line: deque[threading.Event] = deque()
         self._busy = False
-        self._moved = threading.Condition()  # guards _line and _busy
+        self._lock = threading.Lock()  # guards _line and _busy
 
     @property
     def waiting(self) -> int:
@@ -45,42 +47,44 @@ class Turnstile:
         """
         if ticket := self.admit_at_once():
             return ticket
-        place = object()
-        with self._moved:
+        place = threading.Event()
+        with self._lock:
             if len(self._line) >= self._places:
                 raise Busy("server busy, please try again.  maximum pending requests exceeded")
             self._line.append(place)
+            self._call_first()  # whoever was served may have left since
         try:
             self._wait(place, gone)
         except BaseException:  # whatever ends the wait, the place must not stay taken
-            with self._moved:
+            with self._lock:
                 self._line.remove(place)
-                self._moved.notify_all()  # whoever is first now may be able to go
+                self._call_first()  # it may have been called already
             raise
         return Ticket(self)
 
     def admit_at_once(self) -> Ticket | None:
         """`None` when somebody is served or waits."""
-        with self._moved:
+        with self._lock:
             if self._busy or self._line:
                 return None
             self._busy = True
             return Ticket(self)
 
-    def _wait(self, place: object, gone: Callable[[], bool]) -> None:
+    def release(self) -> None:
+        with self._lock:
+            self._busy = False
+            self._call_first()
+
+    def _wait(self, place: threading.Event, gone: Callable[[], bool]) -> None:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
-            with self._moved:
-                if self._moved.wait_for(lambda: self._is_first(place), LOOK_UP):
-                    self._line.popleft()
+            if place.wait(LOOK_UP):
+                with self._lock:
+                    self._line.popleft()  # ours: only the first is called, while nobody is served
                     self._busy = True
                     return
 
-    def _is_first(self, place: object) -> bool:
-        return not self._busy and self._line[0] is place
-
-    def release(self) -> None:
-        with self._moved:
-            self._busy = False
-            self._moved.notify_all()
+    def _call_first(self) -> None:
+        if self._line and not self._busy:
+            self._line[0].set()

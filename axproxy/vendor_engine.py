@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -89,6 +89,7 @@ class VendorEngine:
         """`tell` is the unit's."""
         self._unit.start(tell)
         self._keeper.start()
+        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
         if self._settings.warm_prompt == "on":
             self._warmer.start()
 
@@ -96,6 +97,8 @@ class VendorEngine:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
         self._unit.leave()
         deadline = self._clock() + grace
+        if self._turnstile.busy:
+            log.info("leaving; the running answer may go on for %g s", grace)
         while self._turnstile.busy and self._clock() < deadline:
             time.sleep(0.05)
         self.stop()
@@ -178,6 +181,13 @@ class VendorEngine:
         if self._prompts is None:
             self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
         return self._prompts
+
+    def _prepare(self) -> None:
+        """Reads the model's template before the first request needs it; ends when that is done, or
+        when the unit will not become ready."""
+        with suppress(ProxyError):
+            self._unit.wait_ready(lambda: False)
+            self._known_prompts()
 
     def _fitted(self, request: ChatRequest) -> Prompt:
         return self._known_prompts().fitted(request, self._unit.window())

@@ -19,6 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import requests
@@ -29,6 +30,9 @@ from tests.service import Service
 CLIENTS = 6
 MARK = re.compile(r"m\d{7}m")
 MOCK = "--load-seconds 0.1 --tokens-per-second 400 --prefill-tokens-per-second 8000"
+PROGRAMS = ("runtime", "tokenizer")
+DEATHS_IN_A_ROW = 4
+SETTLED = 125.0  # seconds after which the supervisor forgives them
 ROUTES = ("/api/chat", "/api/generate", "/generate")
 
 # What one side may have more at the end than after the first tenth of the requests.
@@ -153,7 +157,8 @@ def _fault(marker: str, expected: str, text: str, ending: str) -> str | None:
 
 
 class Killer:
-    """Kills the runtime or the tokenizer every so often, once all is well again."""
+    """Kills the runtime or the tokenizer every so often, once all is well again; but not so often
+    that they would be given up, or waited for longer than requests are held."""
 
     def __init__(self, service: Service, pause: float, seed: int) -> None:
         self.killed: collections.Counter[str] = collections.Counter()
@@ -162,15 +167,23 @@ class Killer:
         self._pause = pause
         self._chance = random.Random(seed)  # noqa: S311 - no secrets
         self._over = threading.Event()
+        self._forgiven = dict.fromkeys(PROGRAMS, 0)  # restarts that do not count any more
 
     def stop(self) -> None:
         self._over.set()
 
+    def _bears_one_more(self, name: str, health: dict[str, Any]) -> bool:
+        told = health[name]
+        if told["state"] == "ready" and time.time() - told["since"] > SETTLED:
+            self._forgiven[name] = told["restarts"]
+        return bool(told["restarts"] - self._forgiven[name] < DEATHS_IN_A_ROW)
+
     def run(self) -> None:
         while not self._over.wait(self._chance.uniform(0.5, 1.5) * self._pause):
-            name = self._chance.choice(("runtime", "tokenizer"))
-            pid = self._service.health()[name]["pid"]
-            if pid is None:
+            name = self._chance.choice(PROGRAMS)
+            health = self._service.health()
+            pid = health[name]["pid"]
+            if pid is None or not all([self._bears_one_more(which, health) for which in PROGRAMS]):
                 continue
             began = time.monotonic()
             try:

@@ -115,5 +115,5 @@ def main(arguments: Sequence[str]) -> int:
     if len(findings) == 1 and service is None and settings.runtime == "auto":
         print(_SIMULATOR)
     warned = sum(finding.verdict == "warn" for finding in findings)
-    print(f"{len(failed)} failed, {warned} to think about, of {len(findings)} findings")
+    print(f"{len(failed)} failed, {warned} to think about, {len(findings)} looked at")
     return 1 if failed else 0

@@ -25,6 +25,7 @@ from axproxy.errors import (
     RuntimeGone,
     RuntimeStalled,
     Starting,
+    TokenizerGone,
     Unavailable,
     Unloaded,
 )
@@ -351,6 +352,76 @@ def test_load_revives_what_was_given_up_and_waits() -> None:
     assert bench.unit.calls == ["revive", "wait"]
 
 
+def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
+    bench = Bench()
+    bench.engine.restart()
+
+    assert bench.unit.wedged == ["an operator asked for a restart"]
+    assert bench.unit.calls == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "calls"),
+    [
+        (GaveUp("mend it"), ["revive"]),
+        (Unloaded("not on the card"), ["revive"]),
+        (Starting("it loads"), []),
+        (Restarting("it is started again"), []),
+    ],
+)
+def test_a_restart_starts_what_is_not_being_started(problem: ProxyError, calls: list[str]) -> None:
+    bench = Bench()
+    bench.unit.problem = problem
+    bench.engine.restart()
+
+    assert bench.unit.calls == calls
+    assert bench.unit.wedged == []
+
+
+def test_a_restart_says_why_there_can_be_none() -> None:
+    bench = Bench()
+    bench.unit.problem = Unavailable("the service is being stopped")
+    with pytest.raises(Unavailable):
+        bench.engine.restart()
+    with pytest.raises(ProxyError, match="not ours to restart") as told:
+        Bench(AX650_RUNTIME="attach").engine.restart()
+    assert told.value.status_hint == 409
+
+
+def test_a_request_waits_for_a_tokenizer_that_is_away_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    away = iter([True, True, True])
+
+    def count(text: str) -> int:
+        if next(away, False):
+            raise TokenizerGone("refused")
+        return len(text)
+
+    monkeypatch.setattr(bench.card, "count", count)
+
+    assert bench.events()[-1].reason == "stop"
+    assert len(bench.card.prompts) == 1  # nothing was asked of the runtime, which would die of it
+
+
+def test_a_request_does_not_wait_for_ever_for_the_tokenizer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+
+    def count(_text: str) -> int:
+        raise TokenizerGone("refused")
+
+    monkeypatch.setattr(bench.card, "count", count)
+    monkeypatch.setattr("axproxy.vendor_engine.RESTART_HOLD", 0.1)
+
+    with pytest.raises(TokenizerGone):
+        bench.events()
+    assert bench.card.prompts == []
+    assert not bench.engine.health()["queue"]["answering"]
+
+
 def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
     bench = Bench()
     bench.unit.problem = Unloaded("not on the card")
@@ -416,7 +487,8 @@ def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
     bench.engine.start()
     bench.engine.leave(grace=0.2)
 
-    assert bench.unit.calls == ["start", "leave", "stop"]
+    orders = [call for call in bench.unit.calls if call != "wait"]
+    assert orders == ["start", "leave", "stop"]
 
 
 def test_the_card_tells_the_window_that_the_runtime_logged() -> None:

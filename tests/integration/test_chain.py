@@ -321,6 +321,28 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_started(
+    door: str,
+) -> None:
+    shown = run(sys.executable, str(ROOT / door), "--help")
+    refused = run(sys.executable, str(ROOT / door), "doctorr")
+
+    assert shown.returncode == 0
+    assert f"python {door}" in shown.stdout
+    assert refused.returncode == 2
+    assert "there is no doctorr; try python" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_the_doctors_output_may_be_cut_short() -> None:
+    doctor = f"{sys.executable} {ROOT / 'backend.py'} doctor --json | head -n 1"
+    result = run("sh", "-c", doctor, AX650_MODEL_PATH="/nowhere")
+
+    assert result.stdout == "{\n"
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
 def test_any_python_opens_the_doors_of_a_checkout_that_has_been_set_up(
     door: str, tmp_path: Path
 ) -> None:

@@ -97,11 +97,16 @@ def test_settings_only_ever_make_a_logged_window_smaller(
     assert window(settings(**environ), logged) == expected
 
 
-def test_the_card_gets_more_patience_while_it_is_loading(tmp_path: Path) -> None:
+def test_the_card_gets_more_patience_while_it_is_loading_and_whoever_waits_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
     loading = recipe.spec().stop_ladder()
+    assert "its load is waited for, up to 150 s" in caplog.text
+    caplog.clear()
     recipe.log.serving = True
     serving = recipe.spec().stop_ladder()
+    assert not caplog.text
 
     assert loading[0][0] is serving[0][0] is signal.SIGINT
     assert loading[0][1] > 133  # the longest published load, of a 4B model on a Pi 5
