@@ -134,8 +134,11 @@ class AttachedUnit:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._pause):
-            self._look()
-            self._tell(self.not_ready())
+            try:
+                self._look()
+                self._tell(self.not_ready())
+            except Exception:  # without this thread nobody would look ever again
+                log.exception("a look at the two programs failed")
 
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)

@@ -147,10 +147,12 @@ class AxclSmi:
         if asked.stdout is None:
             return b""
         fd, output, deadline = asked.stdout.fileno(), b"", time.monotonic() + self._patience
+        readable = select.poll()  # select() stops at descriptor 1023, and clients may hold more
+        readable.register(fd, select.POLLIN)
         while not self._closed and time.monotonic() < deadline and len(output) < _MOST_OUTPUT:
             ended = asked.poll() is not None
             # A helper that it has left behind may keep the pipe open for ever.
-            if select.select([fd], [], [], 0 if ended else 0.05)[0]:
+            if readable.poll(0 if ended else 50):
                 piece = os.read(fd, 65_536)
                 output += piece
                 if not piece and ended:

@@ -122,12 +122,16 @@ class CardMonitor:
         return [card for card in found if card]
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._wake.wait(pause) or not self._leaving:
+        while not self._leaving:
+            try:
+                if reading := self.smi.look(max_age=CADENCE_RELEASE / 2):
+                    self._take(reading)
+                pause = self._pause_after(reading)
+            except Exception:  # without this thread the card would not be shown ever again
+                log.exception("the card could not be looked at")
+                pause = self._cadence
+            self._wake.wait(pause)
             self._wake.clear()
-            if reading := self.smi.look(max_age=CADENCE_RELEASE / 2):
-                self._take(reading)
-            pause = self._pause_after(reading)
 
     def _pause_after(self, reading: Reading | None) -> float:
         release = self._release

@@ -245,10 +245,11 @@ class Child:
     def _enter_stopping(self) -> None:
         if self._watch:
             self._watch.cancel()
-        self.spec.before_stop()
+        # First of all: were the rest to fail, the next tick must find the mildest signal here.
         self._ladder = (*self.spec.stop_ladder(), LAST_RUNG)
         self._rung = -1
         self._rung_ends = self._signal_again = self._clock()
+        self.spec.before_stop()
         self._climb()
 
     def _climb(self) -> None:

@@ -109,7 +109,7 @@ class RuntimeRecipe:
         self._mock = settings.runtime_kind == "mock"
         self._pid = 0
         self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
-        self._logged: Window | None = None  # by an earlier run; the model has not changed since
+        self._logged: Window | None = None  # by an earlier run, most likely of the same model
         self._chunk: int | None = None  # as the model's folder tells it
         inspection = Inspection(checks_for(settings.runtime_kind))
         self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
@@ -119,10 +119,10 @@ class RuntimeRecipe:
         )
 
     def window(self) -> Window:
-        return window(self._settings, self._logged or self.log.window, self._chunk)
+        return window(self._settings, self.log.window or self._logged, self._chunk)
 
     def known_window(self) -> Window | None:
-        return self.window() if self._logged or self.log.window else None
+        return self.window() if self.log.window or self._logged else None
 
     def spec(self) -> ChildSpec:
         return ChildSpec(
@@ -263,6 +263,10 @@ class RuntimeRecipe:
         # has begun is lost.  So until it is idle, within reason.
         self.interrupted = True
         if not self.log.serving:
+            return
+        if found := ports.strangers(self._settings.runtime_port, self._pid):
+            # The vendor's server shares its port with another copy: the answer might be theirs.
+            log.info("no answer is stopped, for %s is on the same port", found[0])
             return
         client = RuntimeClient(self._settings.runtime_url, timeout=1.0)
         deadline = self._clock() + STOP_ANSWER_PATIENCE

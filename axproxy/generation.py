@@ -195,7 +195,8 @@ class Generation:
             text = prompt.text
             self._waiting.until_accepted(lambda: self._runtime.reset(system=prompt.system))
         sha256 = hashlib.sha256(text.encode()).hexdigest()
-        reader = RunReader(before, sha256, self._patience.settle)
+        resets = 0 if self._continued else 1
+        reader = RunReader(before, sha256, self._patience.settle, resets)
         self._log.begin(text)
 
         def ask() -> bool:

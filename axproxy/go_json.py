@@ -14,13 +14,13 @@ from typing import Any
 from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
 from axproxy.go_syntax import complaint
+from axproxy.json_depth import too_deep
 
 MISSING_BODY = "missing request body"
 
 _BLANKS = " \t\r\n"
 _LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
 _LONGEST_SCAN = 256 * 1024  # bytes; finding Go's words takes about a microsecond for each
-_DEEPEST = 100  # arrays and objects inside each other; whoever handles the value may recurse
 _MOST_ELEMENTS = 200_000  # 4 MiB of "[],[]," would be a hundred as Python's objects
 _TOO_DEEP = "exceeded max depth"  # Go's words, at 10000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -53,22 +53,9 @@ def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     except ValueError as error:
         says = complaint(body) if len(body) <= _LONGEST_SCAN else None
         raise ClientError(says or f"invalid JSON: {error}") from error
-    _check_depth(value)
+    if too_deep(value):
+        raise ClientError(_TOO_DEEP)
     return value
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        containers = [item for item in level if isinstance(item, dict | list)]
-        if not containers:
-            return
-        level = [
-            item
-            for container in containers
-            for item in (container.values() if isinstance(container, dict) else container)
-        ]
-    raise ClientError(_TOO_DEEP)
 
 
 def compact(value: Any) -> bytes:

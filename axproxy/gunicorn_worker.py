@@ -101,10 +101,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
             self._lobby.refuse(connection, door.BUSY)
             return
         connection.holds_place = not quick
-        self._answering += connection.holds_place
         connection.hand_over()
         pool = self._quick if quick else self.tpool
-        future = pool.submit(self.handle, connection)
+        future = pool.submit(self.handle, connection)  # fails where no thread can be had
+        self._answering += connection.holds_place
         future.add_done_callback(
             lambda done: self.method_queue.defer(self.finish_request, connection, done)
         )

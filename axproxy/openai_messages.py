@@ -11,6 +11,7 @@ from typing import Any
 from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
 from axproxy.go_json import Fields, well_formed, well_formed_throughout
+from axproxy.json_depth import too_deep
 from axproxy.messages import Message, ToolCall
 
 _GO_TYPES = {bool: "bool", int: "float64", float: "float64", dict: "map[string]interface {}"}
@@ -92,7 +93,7 @@ def _tool_call(call: Fields) -> ToolCall:
         arguments = json.loads(text or "{}") if isinstance(text, str | None) else text
     except (ValueError, RecursionError) as error:
         raise ClientError("invalid tool call arguments") from error
-    if not isinstance(arguments, dict):
+    if not isinstance(arguments, dict) or too_deep(arguments):
         raise ClientError("invalid tool call arguments")
     named = well_formed(name) if isinstance(name, str) else ""
     return ToolCall(named, well_formed_throughout(arguments), call.string("id"))

@@ -47,12 +47,15 @@ class PollReader:
 
 class RunReader:
     """Reads one run.  `trace` is the last one from before the run was asked for, or `None` where
-    there is no trace to read; `prompt_sha256` tells our run from a stranger's.
+    there is no trace to read; `prompt_sha256` tells our run from a stranger's, and `resets`, how
+    many of our own came between, whether it begins on the cache that we mean.
 
     Raises `RuntimeMisbehaved` and `PromptTooLong` from both feeds.
     """
 
-    def __init__(self, trace: Trace | None, prompt_sha256: str, settle: float = 1.0) -> None:
+    def __init__(
+        self, trace: Trace | None, prompt_sha256: str, settle: float = 1.0, resets: int = 0
+    ) -> None:
         self.traced = trace is not None
         self._epoch = trace.epoch if trace else ""
         self.run = trace.run + 1 if trace else 0
@@ -65,7 +68,7 @@ class RunReader:
         self.have = 0  # tokens handed on
         self.text = ""  # of those tokens
         self.faithful = False  # it is all that they stand for
-        self.resets = 0
+        self._resets = trace.resets + resets if trace else 0
         self.final_call_seen = False
         self.ended = False
 
@@ -88,7 +91,7 @@ class RunReader:
     def mark(self) -> Mark | None:
         """Where the trace stands after a run that was seen whole, and left text that is exact."""
         whole = self.traced and self.ended and self.final_call_seen and self.faithful
-        return Mark(self._epoch, self.resets, self.run) if whole else None
+        return Mark(self._epoch, self._resets, self.run) if whole else None
 
     def lose_trace(self) -> None:
         """The tokenizer was restarted; the polls must do for the rest."""
@@ -101,13 +104,15 @@ class RunReader:
             return []
         if trace.run < self.run:
             return []
-        if trace.run > self.run or trace.prompt_sha256 != self._prompt_sha256:
+        # A reset that was said yes to is dropped where somebody's chat comes first (observed).
+        ours = trace.run == self.run and trace.prompt_sha256 == self._prompt_sha256
+        if not ours or (trace.resets != self._resets and not self._began):
             raise RuntimeMisbehaved(
                 "another program is using the runtime's port; it must be left to this service"
             )
         self._began = True
         self.final_call_seen = trace.complete or trace.undecided
-        self.faithful, self.resets = trace.faithful, trace.resets
+        self.faithful = trace.faithful
         new = trace.tokens[self.have - trace.have :]
         text = "".join(token.text for token in new)
         self.have += len(new)

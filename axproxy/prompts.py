@@ -91,7 +91,7 @@ class Prompts:
         turns = (*before, Message("user", _QUESTION))
         text, _, _ = self._template.render(turns, self._variables(request)).partition(_QUESTION)
         # The question's own turn stays out: its first token is where the rest of a prompt begins.
-        text = text[: max(text.rfind(end) for end in self.turn_ends)]
+        text = text[: max(0, *(text.rfind(end) for end in self.turn_ends))]
         return Prompt(text, self._tokenizer.count(text)) if text else None
 
     def _variables(self, request: ChatRequest) -> dict[str, Any]:

@@ -92,3 +92,6 @@ def _lines(events: Iterator[Event], encoder: Encoder) -> Iterator[bytes]:
         yield encoder.failure(error)
     except ClientGone:
         log.info("the client left in the middle of its answer")
+    except Exception:  # whatever broke, the status is out and the client still waits for an end
+        log.exception("an answer broke off")
+        yield encoder.failure(ProxyError("internal error; see the service's log"))

@@ -41,7 +41,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer_client import TokenizerClient
-from axproxy.turnstile import Turnstile
+from axproxy.turnstile import LOOK_UP, Turnstile
 from axproxy.unit import Tell, Unit
 from axproxy.warmer import Warmer
 
@@ -223,8 +223,9 @@ class VendorEngine:
         while self._residency.wait_expired():
             try:
                 ticket = self._turnstile.admit(lambda: False)
-            except Busy:
-                continue  # somebody came in the very moment; they will set a new time
+            except Busy:  # no place in the line: a request came just now, or a prompt is warmed
+                time.sleep(LOOK_UP)
+                continue
             try:
                 if self._residency.seconds_left <= 0:
                     log.info("unloading the model: nobody has asked for it in its keep_alive")

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class Warmer:
-    """One thread, which looks at what was asked once it is answered, and costs no request anything.
+    """One thread, which looks at what was asked once it is answered.  A request that comes while it
+    reads must wait for the rest of that, for nothing stops a reset of the vendor's program.
 
     `prompts` makes prompts as the model knows them.
     """
@@ -45,6 +46,7 @@ class Warmer:
         self._changed = threading.Condition()  # guards all below
         self._answered: deque[ChatRequest] = deque(maxlen=8)
         self._quiet_since = math.inf
+        self._talking = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="warmer", daemon=True)
 
@@ -58,9 +60,14 @@ class Warmer:
 
     def answered(self, request: ChatRequest) -> None:
         """The cache has been used for it."""
+        if not self._thread.is_alive():  # nobody would look, and prompts are not ours to keep
+            return
         with self._changed:
             self._answered.append(request)
             self._quiet_since = self._clock()
+            # People take longer to answer than we are quiet, and each turn would begin anew.
+            answers = (turn.role == "assistant" for turn in request.messages)
+            self._talking = any(answers) or bool(request.context)
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -68,17 +75,21 @@ class Warmer:
             with self._changed:
                 if self._stopped:
                     return
-                requests, quiet_since = list(self._answered), self._quiet_since
+                requests, talking = list(self._answered), self._talking
+                quiet_since = self._quiet_since
                 self._answered.clear()
             try:
                 for request in requests:
                     self._remember(request)
-                due = self._warmth.due(self._slot.held, quiet_since)
+                due = self._warmth.due(self._slot.held, quiet_since, talking)
                 if due <= self._clock():
                     self._warm_up()
                     due = math.inf  # until somebody asks again
             except ProxyError as error:  # nobody waits for this
                 log.info("no beginning was kept warm: %s", error.message)
+                due = math.inf
+            except Exception:  # without this thread nothing would be kept warm ever again
+                log.exception("keeping a beginning warm failed")
                 due = math.inf
             with self._changed:
                 if not (self._answered or self._stopped):
@@ -88,8 +99,8 @@ class Warmer:
     def _remember(self, request: ChatRequest) -> None:
         beginning = self._prompts().beginning(request)
         window = self._unit.window()
-        if beginning and beginning.tokens <= window.prefill_limit - 2 * window.prefill_chunk:
-            self._warmth.used(beginning)
+        fits = beginning and beginning.tokens <= window.prefill_limit - 2 * window.prefill_chunk
+        self._warmth.used(beginning if fits else None)
 
     def _warm_up(self) -> None:
         favourite = self._warmth.favourite()

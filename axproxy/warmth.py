@@ -24,7 +24,7 @@ class WarmthPolicy:
     least_tokens: int = 256  # two chunks; a shorter prompt is read in no time
     least_uses: int = 2
     after_others: float = 2.0  # of quiet, once somebody else has used the cache
-    after_its_own: float = 300.0  # of quiet, for a conversation may go on where it was
+    after_talk: float = 300.0  # of quiet, for a conversation may go on where it was
 
 
 class Warmth:
@@ -32,29 +32,30 @@ class Warmth:
 
     def __init__(self, policy: WarmthPolicy) -> None:
         self._policy = policy
-        self._recent: deque[Prompt] = deque(maxlen=REMEMBERED)
+        self._recent: deque[Prompt | None] = deque(maxlen=REMEMBERED)
 
-    def used(self, beginning: Prompt) -> None:
-        """A request began with it."""
+    def used(self, beginning: Prompt | None) -> None:
+        """A request began with it; `None` for one whose beginning cannot be kept."""
         self._recent.append(beginning)
 
     def favourite(self) -> Prompt | None:
         """The beginning that has been used most, if it is worth the effort."""
-        worthy = [one for one in self._recent if one.tokens >= self._policy.least_tokens]
+        least = self._policy.least_tokens
+        worthy = [one for one in self._recent if one and one.tokens >= least]
         for beginning, uses in Counter(worthy).most_common(1):
             if uses >= self._policy.least_uses:
                 return beginning
         return None
 
-    def due(self, held: Held | None, quiet_since: float) -> float:
+    def due(self, held: Held | None, quiet_since: float, talking: bool = False) -> float:
         """When to warm the cache that holds `held`, on the clock of `quiet_since`; never is
-        `math.inf`."""
+        `math.inf`.  `talking` says that somebody is in the middle of a conversation."""
         favourite = self.favourite()
         if favourite is None:
             return math.inf
         text = "".join(segment.text for segment in held.segments) if held else ""
         if text == favourite.text:
             return math.inf
-        its_own = text.startswith(favourite.text)
-        pause = self._policy.after_its_own if its_own else self._policy.after_others
+        leave_alone = talking or text.startswith(favourite.text)
+        pause = self._policy.after_talk if leave_alone else self._policy.after_others
         return quiet_since + pause

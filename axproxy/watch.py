@@ -5,10 +5,13 @@ It runs in a thread of its own, because asking can block and the supervisor's ti
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 MISSES_ALLOWED = 3
+
+log = logging.getLogger(__name__)
 
 
 class NotYet(Exception):
@@ -24,7 +27,7 @@ class Watch:
 
     `check_ready` is given a function that says whether the answer has stopped to matter.  Both are
     called from the watch's thread only: every `pause` seconds while waiting for readiness, every
-    `heartbeat` afterwards, when `MISSES_ALLOWED` in a row may raise `NotYet`.
+    `heartbeat` afterwards, when fewer than `MISSES_ALLOWED` in a row may raise `NotYet`.
     """
 
     def __init__(
@@ -54,8 +57,7 @@ class Watch:
                 if self._cancelled.is_set():
                     return
                 try:
-                    self._check_ready(self._cancelled.is_set)
-                    self.ready = True
+                    self.ready = self._answered(lambda: self._check_ready(self._cancelled.is_set))
                 except NotYet:
                     self._cancelled.wait(self._pause)
             self._keep_asking()
@@ -66,9 +68,21 @@ class Watch:
         misses = 0
         while not self._cancelled.wait(self._heartbeat):
             try:
-                self._check_alive()
-                misses = 0
+                if self._answered(self._check_alive):
+                    misses = 0
             except NotYet as miss:
                 misses += 1
                 if misses >= MISSES_ALLOWED:
                     raise Useless(f"it has stopped answering ({miss})") from miss
+
+    def _answered(self, question: Callable[[], None]) -> bool:
+        """False when the question itself failed, which says nothing about the process."""
+        try:
+            question()
+        except (NotYet, Useless):
+            raise
+        except Exception:  # without this thread nobody would ask ever again
+            log.exception("a question to a process failed and is put again")
+            self._cancelled.wait(self._heartbeat)
+            return False
+        return True

@@ -9,6 +9,9 @@ from hypothesis import settings
 from tests.service import Service, Start
 from tests.waiting import eventually
 
+# By default hypothesis fails an example that takes 0.2 s, which a busy machine makes of any.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 # `pytest --hypothesis-profile=hostile` feeds the entrances forty times as much as usual.
 settings.register_profile("hostile", max_examples=4000, deadline=2000)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -202,6 +203,69 @@ def test_a_new_tokenizer_makes_a_reset() -> None:
 
     assert talk.card.seen[1] == talk.wanted
     assert talk.slot.hits == 0
+
+
+class Meddled(Card):
+    """A stranger on the port does `mischief` just before a run of ours is accepted, once."""
+
+    mischief: Callable[[], object] | None = None
+
+    def generate(self, prompt: str, sampling: object) -> bool:
+        mischief, self.mischief = self.mischief, None
+        if mischief:
+            mischief()
+        return super().generate(prompt, sampling)
+
+
+def test_a_cache_that_a_stranger_empties_at_the_last_moment_is_not_gone_on_from() -> None:
+    card = Meddled([spell("Hello"), spell("Well")])
+    talk = Talk(card)
+    talk.ask(user("Hi"))
+
+    def empty() -> None:
+        card.reset()
+        card.advance(1)
+
+    card.mischief = empty
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert card.seen[-1] == talk.wanted
+    assert talk.slot.hits == 0
+
+
+def test_a_reset_of_ours_that_gets_lost_is_noticed() -> None:
+    card = Meddled([spell("Hello"), spell("Well")])
+    talk = Talk(card)
+    talk.ask(user("Secret"))
+
+    def lose_reset() -> None:  # as the vendor's program does when a chat comes first
+        card.advance(1)
+        card.cache = card.seen[0]
+        card.trace_of_runs._resets -= 1
+
+    card.mischief = lose_reset
+    assert talk.ask(user("Hi")) == "Well"
+
+    assert card.seen[-1] == talk.wanted
+
+
+def test_a_reset_between_the_end_of_an_answer_and_our_last_look_is_noticed() -> None:
+    card = Card([spell("Hello"), spell("Well")])
+    talk = Talk(card)
+    trace = card.trace
+
+    def emptied_after_the_answer(*args: Any, **kwargs: Any) -> Any:
+        if card.idle and card.seen and card.cache:
+            card.reset()
+            card.advance(1)
+        return trace(*args, **kwargs)
+
+    card.trace = emptied_after_the_answer  # type: ignore[method-assign]  # a stranger, this once
+    talk.ask(user("Hi"))
+    card.trace = trace  # type: ignore[method-assign]  # and the stranger is gone
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert card.seen[-1] == talk.wanted
 
 
 def test_half_a_character_in_the_cache_is_no_text() -> None:

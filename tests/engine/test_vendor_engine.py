@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -517,3 +519,27 @@ def test_a_context_that_leaves_no_room_is_forgotten() -> None:
 
 def test_nobody_gets_a_context_who_did_not_ask() -> None:
     assert Bench().events()[-1].context == ()
+
+
+def test_the_keeper_waits_patiently_where_the_line_has_no_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(AX650_MAX_QUEUE="0", AX650_KEEP_ALIVE="0")
+    ticket = bench.engine._turnstile.admit_at_once()
+    assert ticket
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        ticket.give_back()  # whoever warmed a prompt has done so
+
+    its_time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    monkeypatch.setattr("axproxy.vendor_engine.time", its_time)
+    bench.engine.load(lambda: False)
+    bench.engine.start()
+    try:
+        eventually(lambda: "unload" in bench.unit.calls)
+    finally:
+        bench.engine.stop()
+
+    assert pauses == [0.25]

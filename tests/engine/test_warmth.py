@@ -9,6 +9,7 @@ import pytest
 from axproxy.fitting import Prompt
 from axproxy.kv_cache import Held, Mark, Segment
 from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.prompts import Prompts
 from axproxy.warmth import Warmth, WarmthPolicy
 from tests.engine.test_vendor_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, spell
@@ -24,7 +25,7 @@ def holding(text: str) -> Held:
     return Held((Segment(text),), 1, Mark("first", 1, 1))
 
 
-def after(*used: Prompt) -> Warmth:
+def after(*used: Prompt | None) -> Warmth:
     warmth = Warmth(POLICY)
     for beginning in used:
         warmth.used(beginning)
@@ -40,10 +41,11 @@ def after(*used: Prompt) -> Warmth:
         ((SHORT, SHORT, SHORT), None),  # read in no time
         ((HOUSE, TITLES, TITLES, HOUSE, HOUSE), HOUSE),
         ((HOUSE, HOUSE, *[TITLES] * 32), TITLES),  # what was is forgotten
+        ((HOUSE, HOUSE, *[None] * 31), None),  # also where nobody else has a system prompt
     ],
 )
 def test_the_favourite_is_what_was_used_most_of_late(
-    used: tuple[Prompt, ...], favourite: Prompt | None
+    used: tuple[Prompt | None, ...], favourite: Prompt | None
 ) -> None:
     assert after(*used).favourite() == favourite
 
@@ -53,7 +55,7 @@ def test_the_favourite_is_what_was_used_most_of_late(
     [
         (None, 100 + POLICY.after_others),
         (holding("<system>Give it a title</system>"), 100 + POLICY.after_others),
-        (holding(HOUSE.text + "</system><user>Hi</user>"), 100 + POLICY.after_its_own),
+        (holding(HOUSE.text + "</system><user>Hi</user>"), 100 + POLICY.after_talk),
         (holding(HOUSE.text), math.inf),
     ],
 )
@@ -62,6 +64,30 @@ def test_a_conversation_is_left_alone_for_longer_than_a_strangers(
 ) -> None:
     assert after(HOUSE, HOUSE).due(held, quiet_since=100) == due
     assert after(HOUSE).due(held, quiet_since=100) == math.inf
+
+
+def test_a_strangers_conversation_is_not_displaced_between_two_of_its_turns() -> None:
+    theirs = holding("<user>Hi</user>Hello")
+    assert after(HOUSE, HOUSE).due(theirs, 100, talking=True) == 100 + POLICY.after_talk
+
+
+def test_somebody_who_sends_a_history_is_in_a_conversation() -> None:
+    bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
+    policy = WarmthPolicy(least_tokens=5, least_uses=1, after_others=0.0)
+    warmer = bench.engine._warmer
+    warmer._warmth = Warmth(policy)
+    bench.unit.chunk = 8
+    warmer.start()
+    try:
+        bench.events(ChatRequest((Message("system", "lamps"), Message("user", "on"))))
+        turns = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "And?"))
+        bench.events(ChatRequest(turns))
+        eventually(lambda: not warmer._answered)
+        bench.events(ChatRequest((*turns, Message("assistant", "Hello"), Message("user", "So?"))))
+    finally:
+        warmer.stop()
+
+    assert bench.card.prompts[-1].startswith("<|im_end|>\n<|im_start|>user\nSo?")
 
 
 def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
@@ -85,3 +111,39 @@ def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
         "<|im_end|>\n<|im_start|>user\noff<|im_end|>\n<|im_start|>assistant\n"
     )
     assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 3}
+
+
+def test_what_is_not_to_be_kept_warm_is_not_kept_at_all() -> None:
+    bench = Bench(Card([spell("Hello")]))
+    bench.events(ChatRequest((Message("user", "my secret"),)))
+
+    assert not bench.engine._warmer._answered  # its thread was never started
+
+
+def test_the_keeper_of_warmth_outlives_a_mistake() -> None:
+    bench = Bench(Card([spell("Hello")]))
+    warmer = bench.engine._warmer
+    mistakes = [TypeError("what?")]
+    remembered: list[ChatRequest] = []
+
+    def remember(request: ChatRequest) -> None:
+        if mistakes:
+            raise mistakes.pop()
+        remembered.append(request)
+
+    warmer._remember = remember  # type: ignore[method-assign]  # it stumbles once
+    warmer.start()
+    try:
+        bench.events()
+        eventually(lambda: not mistakes)
+        bench.events()
+        eventually(lambda: remembered)
+    finally:
+        warmer.stop()
+
+
+def test_a_template_without_control_tokens_has_no_beginning_that_is_known() -> None:
+    card = Card(template="[INST] {{ messages[0].content }} {{ messages[1].content }} [/INST]")
+    prompts = Prompts(card, card.info())
+
+    assert prompts.beginning(ChatRequest((Message("system", "x"), Message("user", "y")))) is None

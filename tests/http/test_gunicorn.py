@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 
 from axproxy.engine import Gone
 from axproxy.errors import ClientGone
+from axproxy.gunicorn_worker import Worker
+from axproxy.http_arrival import Label
 from axproxy.http_requests import LARGEST_BODY
 from axproxy.messages import ChatRequest, Event, Text
 from axproxy.settings import Settings
@@ -22,6 +25,23 @@ from backend import create_app
 from tests.fakes import FakeAnswer, FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class NoMoreThreads:
+    def submit(self, *_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_request_that_gets_no_thread_gives_its_place_back() -> None:
+    worker = Worker.__new__(Worker)  # gunicorn's own beginnings need an arbiter
+    worker._answering, worker.tpool = 0, NoMoreThreads()
+    worker._quick, worker.cfg = worker.tpool, SimpleNamespace(threads=1)
+    arrival = SimpleNamespace(label=Label("POST", "/api/chat"))
+    connection = SimpleNamespace(arrival=arrival, hand_over=lambda: None)
+
+    for _ in range(2):  # refused as busy, the second time, if the first one kept its place
+        with pytest.raises(RuntimeError, match="new thread"):
+            worker._admit(connection)
 
 
 class PatientEngine(FakeEngine):

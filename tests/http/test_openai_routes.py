@@ -30,6 +30,7 @@ ASKED = [{"role": "user", "content": "Hi"}]
 USED = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
+DEEP = '{"a":' + "[" * 700 + "]" * 700 + "}"
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 
 
@@ -337,6 +338,11 @@ PICTURE = "data:image/png;base64,iVBORw0KGgo="
         ),
         (
             {"messages": [{"tool_calls": [{"function": {"name": "a", "arguments": "{"}}]}]},
+            400,
+            "invalid tool call arguments",
+        ),
+        (  # in a string of its own, where the look at the body's depth does not reach
+            {"messages": [{"tool_calls": [{"function": {"name": "a", "arguments": DEEP}}]}]},
             400,
             "invalid tool call arguments",
         ),

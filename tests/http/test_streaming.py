@@ -53,6 +53,19 @@ def test_an_error_after_the_first_event_is_the_last_line(
 
 
 @every_route
+def test_a_mistake_of_ours_ends_a_stream_in_order_and_without_a_traceback(
+    client: FlaskClient, engine: FakeEngine, path: str, body: dict[str, object]
+) -> None:
+    engine.script = [Text("Hel"), RecursionError("maximum recursion depth exceeded")]
+    reply = client.post(path, json={**body, "stream": True}, buffered=True)
+
+    assert json.loads(reply.data.splitlines()[-1]) == {
+        "error": "internal error; see the service's log"
+    }
+    assert engine.answers[0].closed
+
+
+@every_route
 def test_without_streaming_an_error_has_its_status_at_any_time(
     client: FlaskClient, engine: FakeEngine, path: str, body: dict[str, object]
 ) -> None:

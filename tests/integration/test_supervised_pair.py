@@ -182,6 +182,20 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     assert supervisor.runtime_pid()
 
 
+def test_one_look_that_fails_does_not_end_the_looking() -> None:
+    attached = AttachedUnit(configured(), pause=0.01)
+    told: list[object] = []
+
+    def tell(problem: object) -> None:
+        told.append(problem)
+        if len(told) == 2:
+            raise OSError("too many open files")
+
+    attached.start(tell)
+    eventually(lambda: len(told) > 3)
+    attached.stop()
+
+
 def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
     attached = AttachedUnit(configured(), pause=0.05)
     attached.start()

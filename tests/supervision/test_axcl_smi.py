@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -34,6 +35,18 @@ def test_it_is_asked_for_its_summary_and_for_nothing_else(tmp_path: Path) -> Non
     assert isinstance(said, Table)
     assert said.cards[0].cmm_free_mb == 7022
     assert calls(tmp_path) == ["[] stdin=False tty=False"]  # no option, no terminal
+
+
+def test_a_thousand_open_connections_do_not_hide_the_card(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert isinstance(look(AxclSmi(fake.install(tmp_path))), Table)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_reading_is_remembered_for_a_few_seconds(tmp_path: Path) -> None:

@@ -111,6 +111,26 @@ def test_one_that_was_never_started_knows_nothing_and_hinders_nothing() -> None:
     monitor.stop()
 
 
+def test_one_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    smi = AxclSmi(Path("/no/such/axcl-smi"))
+    failures = [ValueError("filedescriptor out of range in select()")]
+    look = smi.look
+
+    def looked(max_age: float) -> Reading | None:
+        if failures:
+            raise failures.pop()
+        return look(max_age)
+
+    monkeypatch.setattr(smi, "look", looked)
+    monitor = CardMonitor(smi, cadence=0.01)
+    monitor.start()
+    eventually(lambda: smi.last)
+    monitor.stop()
+
+    assert not failures
+    assert not monitor._thread.is_alive()
+
+
 def test_the_card_must_be_seen_free_before_the_next_start(
     watch: Watch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -63,6 +63,7 @@ class World:
         self.spawn_error: OSError | None = None
         self.progress: object = 0
         self.stopped_answers = 0
+        self.fails_before_stop = False
         self.hopeless: dict[int, str] = {}
         spec = ChildSpec(
             name="runtime",
@@ -90,6 +91,8 @@ class World:
 
     def _before_stop(self) -> None:
         self.stopped_answers += 1
+        if self.fails_before_stop:
+            raise OSError("too many open files")
 
     def tick(self, seconds: float = 0.25, may_start: bool = True, may_stay: bool = True) -> State:
         self.clock.now += seconds
@@ -129,6 +132,17 @@ def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
     world.hindrance = None
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 0
+
+
+def test_a_stop_that_stumbles_still_begins_with_the_mildest_signal() -> None:
+    world = World()
+    world.bring_up()
+    world.fails_before_stop = True
+    with pytest.raises(OSError, match="too many open files"):
+        world.tick(may_stay=False)
+    assert world.tick(may_stay=False) is State.STOPPING
+
+    assert world.processes[0].signals == [signal.SIGINT]
 
 
 def test_while_nobody_knows_what_is_in_the_way_it_waits_without_a_word() -> None:

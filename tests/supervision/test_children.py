@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -134,6 +137,42 @@ def test_a_held_port_is_named_before_anything_is_started() -> None:
         assert f"port {port} is held by" in hindrance
         assert "AX650_TOKENIZER_PORT" in hindrance
     assert spec.hindrance() is None
+
+
+def test_the_window_of_the_program_that_runs_counts() -> None:
+    recipe = RuntimeRecipe(settings(AX650_MOCK_ARGS=""))
+    recipe._logged = LOGGED  # by a model that has been replaced since
+    for line in ("max_token_len : 1023", "prefill_max_token_num : 896"):
+        recipe.log.feed(f"[I][                            Init][ 1]: {line}")
+    assert recipe.window() == LOGGED  # it is loading: nothing better is known
+    recipe.log.feed("Server running on port 8000...")
+
+    assert recipe.window() == Window(1023, 896, 128)
+
+
+def test_a_strangers_answer_on_a_shared_port_is_not_stopped() -> None:
+    asked: list[str] = []
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+        def log_message(self, *_: object) -> None: ...
+
+    ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+            threading.Thread(target=stranger.serve_forever, args=(0.01,)).start()
+            recipe = RuntimeRecipe(settings(AX650_RUNTIME_PORT=str(stranger.server_port)))
+            recipe._pid = ours.pid
+            recipe.log.feed("Server running on port 8000...")
+            recipe.spec().before_stop()
+            stranger.shutdown()
+    finally:
+        ours.kill()
+        ours.wait()
+
+    assert asked == []
 
 
 class AnsweringClient:

@@ -27,6 +27,27 @@ def test_ready_once_the_check_returns() -> None:
     assert len(asked) == 3
 
 
+def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
+    failures = iter([OSError("too many open files"), TypeError("what?")])
+    asked: list[int] = []
+
+    def check(_cancelled: object) -> None:
+        if error := next(failures, None):
+            raise error
+
+    def alive() -> None:
+        asked.append(1)
+        if len(asked) < 5:
+            raise KeyError("gone")
+        raise Useless("it is dead")
+
+    watch = Watch(check, alive, pause=0.001, heartbeat=0.001)
+
+    assert eventually(lambda: watch.useless) == "it is dead"
+    assert watch.ready
+    assert len(asked) == 5
+
+
 def test_a_finding_is_kept_for_the_supervisor() -> None:
     def check(_cancelled: object) -> None:
         raise Useless("the self-test failed")

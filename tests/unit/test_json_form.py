@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axproxy.json_depth import DEEPEST
 from axproxy.json_form import corrected, instructed, judge
 from axproxy.messages import Message
 
@@ -89,6 +90,13 @@ def test_an_answer_of_brackets_takes_no_time(answer: str) -> None:
     begun = time.monotonic()
     assert judge("json", answer).problem
     assert time.monotonic() - begun < 3
+
+
+def test_brackets_within_brackets_are_never_too_much_for_us() -> None:
+    # Whatever the depth at which Python gives up, somebody's step comes just after it.
+    for depth in range(1, 1200):
+        answer = '{"a":' + "[" * depth + "]" * depth + "}"
+        assert (judge("json", answer).problem is None) is (depth < DEEPEST)
 
 
 def test_the_form_is_told_in_the_systems_words() -> None:
