@@ -83,7 +83,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     http_errors.install(app)
     origins = allowed_origins(settings)
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
-    if key := required_key(settings):
+    key = required_key(settings)
+    if key:
         app.before_request(KeyCheck(key))
     for routes in (
         NativeRoutes(engine),
@@ -93,7 +94,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         OpenAIRoutes(engine),
         ResponsesRoutes(engine),
         AnthropicRoutes(engine),
-        OpsRoutes(engine),
+        OpsRoutes(engine, key),
         MetricsRoutes(engine),
     ):
         app.register_blueprint(routes.blueprint())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from axmock.console import Console
 from axmock.death import CppException, prepare_to_crash, terminate
-from axmock.engine import Engine
+from axmock.engine import Engine, Mischief
 from axmock.kv_cache import KvCache, Shape
 from axmock.model import Misfortune, Model
 from axmock.options import Options, UsageError, device_ids, parse, usage
@@ -48,6 +48,7 @@ class Program:
             self.console,
             pace=Pace(options.tokens_per_second, options.prefill_tokens_per_second),
             misfortune=Misfortune(
+                spared=options.spare_answers,
                 crash_after=options.crash_after_tokens,
                 hang_after=options.hang_after_tokens,
                 lose_card_after=options.lose_card_after_tokens,
@@ -57,9 +58,15 @@ class Program:
         file = None if options.reply_file is None else Path(options.reply_file)
         brain = Brain(options.reply, file)
         self.engine = Engine(
-            model, self.link, self.console, brain, stick_running=options.stick_running
+            model,
+            self.link,
+            self.console,
+            brain,
+            mischief=Mischief(options.spare_answers, options.stick_running, options.full_context),
         )
-        trouble = PollTrouble(options.fail_polls, options.garbage_polls, options.bad_utf8)
+        trouble = PollTrouble(
+            options.spare_answers, options.fail_polls, options.garbage_polls, options.bad_utf8
+        )
         self.server = Server(Routes(self.engine, self.sampling, self.console, trouble).table())
 
     def run(self) -> int:

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from axmock.console import Console, c_string
 from axmock.death import CppException, segfault, terminate
@@ -19,6 +20,15 @@ from axmock.reply import Brain
 from axmock.tokenizer_link import TokenizerLink
 
 CONTEXT_FULL = "error: SetKVCache failed: %d,the context may be full,please reset"
+
+
+@dataclass(frozen=True)
+class Mischief:
+    """What the engine does wrong with every answer but the first `spared` ones."""
+
+    spared: int = 0
+    stick_running: bool = False  # the flag stays set for ever
+    full_context: bool = False  # the prompt is refused
 
 
 class Engine:
@@ -31,13 +41,14 @@ class Engine:
         console: Console,
         brain: Brain,
         *,
-        stick_running: bool,
+        mischief: Mischief,
     ) -> None:
         self._model = model
         self._link = link
         self._console = console
         self._brain = brain
-        self._stick_running = stick_running
+        self._mischief = mischief
+        self._answers = 0
         self.running = False
         self._texts: deque[str] = deque()
         self._texts_lock = threading.Lock()  # guards _texts, except where the vendor forgot
@@ -94,7 +105,9 @@ class Engine:
             self._model.look_up(new)
             self._embedded = (prompt, len(new))
         fate = self._admit(len(new or []))
-        if fate is None:
+        self._answers += 1
+        naughty = self._answers > self._mischief.spared
+        if fate is None or (naughty and self._mischief.full_context):
             self.running = False
             self._texts.append(CONTEXT_FULL)  # after the flag and without the lock
             return CONTEXT_FULL
@@ -105,7 +118,7 @@ class Engine:
         remaining = self._model.kv.settle()
         cached = self._model.kv.cached
         self._console.info("GetKVCache", 583, f"precompute_len:{cached}, remaining:{remaining}")
-        self.running = self._stick_running
+        self.running = naughty and self._mischief.stick_running
         return self._last_reply
 
     def _reset(self, system_prompt: str) -> None:

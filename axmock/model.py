@@ -22,8 +22,12 @@ Callback = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Misfortune:
-    """What goes wrong after so many tokens of an answer; None is never."""
+    """What goes wrong after so many tokens of an answer; None is never.
 
+    The first `spared` answers go well.
+    """
+
+    spared: int = 0
     crash_after: int | None = None
     hang_after: int | None = None
     lose_card_after: int | None = None
@@ -49,6 +53,7 @@ class Model:
         self._misfortune = misfortune
         self._known_ids = known_ids
         self._stop = threading.Event()
+        self._answers = 0
 
     def stop(self) -> None:
         """Ask the current run to end; forgotten when the next run begins."""
@@ -76,6 +81,7 @@ class Model:
         three tokens.  Without `out` a progress bar is drawn instead, as /api/chat does.
         """
         self._stop.clear()
+        self._answers += 1
         chunks = Chunks.of(new, self.kv.shape.chunk)
         summary = f"input token num : {new}, prefill_split_num : {len(chunks.sizes)}"
         self._console.info("Run", 855, summary)
@@ -166,13 +172,19 @@ class Model:
 
     def _card_is_lost(self, sampled: int) -> bool:
         limit = self._misfortune.lose_card_after
-        if limit is None or sampled < limit:
+        if limit is None or sampled < limit or self._spared:
             return False
         for _ in range(self.kv.shape.layers + 1):
             self._console.error("inference", 526, "AX_ENGINE_Execute")
         return True
 
+    @property
+    def _spared(self) -> bool:
+        return self._answers <= self._misfortune.spared
+
     def _suffer(self, sampled: int) -> None:
+        if self._spared:
+            return
         if sampled == self._misfortune.crash_after:
             segfault()
         if sampled == self._misfortune.hang_after:

@@ -95,6 +95,10 @@ class Options:
     )
     fail_polls: int = _flag("vice: the first N polls of each answer get a 500", 0)
     garbage_polls: int = _flag("vice: the next N polls of each answer get half a JSON text", 0)
+    full_context: bool = _flag(
+        "vice: every prompt is refused as if the context were full", default=False, bare=True
+    )
+    spare_answers: int = _flag("the first N answers are spared all vices of answers and polls", 0)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,26 @@ from flask import Response, request
 
 from axproxy.errors import ProxyError
 from axproxy.http_errors import proxy_error
+from axproxy.local_hosts import is_loopback
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
 _WRONG = (
     "the key is missing or wrong; send it as Authorization: Bearer and the key, or as X-Api-Key"
 )
+
+
+def check_operator(key: str | None) -> None:
+    """Raises `ProxyError` unless the request may change what everybody uses: `KeyCheck` has let it
+    pass, or without a key it comes from this machine."""
+    if key:
+        return
+    address = (request.remote_addr or "").removeprefix("::ffff:")  # IPv4 on an IPv6 socket
+    # What a proxy on this machine passes on comes from anywhere.
+    forwarded = {"Forwarded", "X-Forwarded-For"} & set(request.headers.keys())
+    if forwarded or not is_loopback(address):
+        raise ProxyError(
+            "only this machine may do that; ask there, or set AX650_API_KEY and send it", status=403
+        )
 
 
 class KeyCheck:

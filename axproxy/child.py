@@ -6,6 +6,7 @@ A child belongs to the supervisor's thread; everybody else reads the `Status` it
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -130,6 +131,8 @@ class Child:
         old, self.state = self.state, advance(self.state, event)
         if self.state is State.STARTING and old is not State.STOPPED:
             self._restarts += 1
+        if old is State.FAILED and (self._revive or event is Event.STOP):
+            self._deaths = 0
         if self.state is not old:
             self.since = self._clock()
             self._log.info(
@@ -153,7 +156,8 @@ class Child:
             return self._event_in_backoff(may_start)
         if self._useless:
             return Event.RETRY
-        called_for = self._revive if self.state is State.FAILED else may_start
+        due = self._revive or (may_start and self._clock() >= self._alarm)
+        called_for = due if self.state is State.FAILED else may_start
         return Event.START if called_for and self._clear_to_start() else None
 
     def _event_in_backoff(self, may_start: bool) -> Event | None:
@@ -267,10 +271,12 @@ class Child:
         self._alarm = self._clock() + (self.spec.policy.delay(self._deaths) or 0.0)
 
     def _enter_failed(self) -> None:
-        why = self.spec.hopeless(self._deaths) or f"the last: {self._note}"
+        hopeless, again = self.spec.hopeless(self._deaths), self.spec.policy.retried_after
+        why = hopeless or f"the last: {self._note}"
         self._note = f"given up after {self._deaths} deaths in a row; {why}"
         self._log.error("%s: %s", self.spec.name, self._note)
-        self._deaths = 0
+        # Its deaths stand, so that one more ends the trial; only an operator forgives them.
+        self._alarm = math.inf if hopeless else self._clock() + again
 
     def _enter_stopped(self) -> None:
         self._revive = False

@@ -69,7 +69,8 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
-    client = tokenizer_for(settings, timeout=5.0)
+    # The vendor's script answers one call at a time, and some take it seconds.
+    client = tokenizer_for(settings, timeout=5.0 if settings.tokenizer == "vendor" else 2.0)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
     command, environ = _tokenizer_command(settings), child_environment()
 
@@ -80,7 +81,8 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Watch(check, check, pause=0.05),
+        # One that hangs takes the runtime with it as soon as that has waited for ten seconds.
+        watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0),
         stop_ladder=lambda: ((SIGTERM, 3.0),),
         start_timeout=60.0,
         hindrance=lambda: sentence(held(Scene(settings, family=None), port)),

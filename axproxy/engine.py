@@ -84,5 +84,12 @@ class Engine(Protocol):
     def unload(self) -> None:
         """Frees the card once the running answer and those waiting have ended; returns at once."""
 
+    def restart(self) -> None:
+        """Starts the runtime again, or for the first time after it was given up or unloaded;
+        returns at once.  A running answer is broken off.
+
+        Raises `ProxyError` where no restart can be had.
+        """
+
     def health(self) -> dict[str, Any]:
         """The body of `GET /health`, from memory."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from axproxy.access import check_operator
 from axproxy.engine import Engine
 from axproxy.http_errors import json_response
 
 
 class OpsRoutes:
-    def __init__(self, engine: Engine) -> None:
+    """`key` is the one that every request has to carry, `None` where there is none."""
+
+    def __init__(self, engine: Engine, key: str | None = None) -> None:
         self._engine = engine
+        self._key = key
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("ops", __name__)
         routes.get("/health")(self.health)
         routes.get("/ready")(self.ready)
+        routes.post("/restart")(self.restart)
         return routes
 
     def health(self) -> Response:
@@ -29,3 +34,9 @@ class OpsRoutes:
             return json_response({"ready": True})
         body = {"ready": False, "error": problem.message}
         return json_response(body, 503, problem.retry_after)
+
+    def restart(self) -> Response:
+        """An operator's order, accepted; /ready tells when it is carried out."""
+        check_operator(self._key)
+        self._engine.restart()
+        return json_response({"status": "restarting"}, 202)

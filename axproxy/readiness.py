@@ -14,7 +14,8 @@ def why_not_ready(
 ) -> ProxyError | None:
     """`None` when both are ready; else the error that a client gets, with when to come back."""
     if tokenizer.state is not State.READY:
-        if runtime.state is State.READY and tokenizer.state is not State.FAILED:
+        soon_back = tokenizer.state is not State.FAILED and not tokenizer.hindrance
+        if runtime.state is State.READY and soon_back:
             return Restarting("the tokenizer is being restarted; try again in a moment", 2)
         return _of("tokenizer", tokenizer, "is starting")
     if runtime.state is State.READY:

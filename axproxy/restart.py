@@ -8,12 +8,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class RestartPolicy:
     """Delays double from `first_delay` to `longest_delay` seconds; after `attempts` restarts in a
-    row the child is given up.  One that stayed ready for `settled_after` seconds is forgiven."""
+    row the child is given up.  One that stayed ready for `settled_after` seconds is forgiven; one
+    that was given up is tried once more every `retried_after` seconds, for what broke it may have
+    been somebody else's and over."""
 
     attempts: int = 8
     first_delay: float = 1.0
     longest_delay: float = 60.0
     settled_after: float = 120.0
+    retried_after: float = 3600.0
 
     def delay(self, deaths: int) -> float | None:
         """Seconds to wait after the `deaths`-th death in a row; `None` means give up."""

@@ -17,7 +17,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axproxy.engine import Answer, Gone, Loaded, ModelCard
-from axproxy.errors import Busy, ProxyError, Starting, TokenizerGone, Unloaded
+from axproxy.errors import (
+    Busy,
+    ClientError,
+    ClientGone,
+    GaveUp,
+    ProxyError,
+    Starting,
+    TokenizerGone,
+    Unloaded,
+)
 from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
@@ -105,7 +114,10 @@ class VendorEngine:
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
-        prompt = None if problem else self._fitted(request)
+        try:
+            prompt = None if problem else self._fitted(request)
+        except TokenizerGone:  # it is back before long; the request waits for that in its turn
+            prompt = None
         return self._events(_Job(request, prompt, gone, asked))
 
     def card(self) -> ModelCard:
@@ -135,6 +147,22 @@ class VendorEngine:
     def unload(self) -> None:
         self._residency.expire()
 
+    def restart(self) -> None:
+        if self._settings.runtime_kind == "attach":
+            raise ClientError(
+                "the runtime is attached and not ours to restart; do so where it was started",
+                status=409,
+            )
+        problem = self._unit.not_ready()
+        if problem is None:
+            log.warning("an operator has the runtime restarted")
+            self._unit.report_wedged(self._unit.runtime_pid(), "an operator asked for a restart")
+        elif isinstance(problem, GaveUp | Unloaded):
+            log.warning("an operator has the runtime started")
+            self._unit.revive()
+        elif not isinstance(problem, Starting):
+            raise problem
+
     def health(self) -> dict[str, Any]:
         queue = {"waiting": self._turnstile.waiting, "answering": self._turnstile.busy}
         return {
@@ -161,6 +189,23 @@ class VendorEngine:
         if isinstance(problem, Unloaded):
             self._unit.revive()
         if problem:
+            self._unit.wait_ready(gone, RESTART_HOLD)
+        self._await_tokenizer(gone)
+
+    def _await_tokenizer(self, gone: Gone) -> None:
+        # The runtime dies of a question that its tokenizer does not answer, and whoever looks after
+        # the tokenizer may not have noticed yet.
+        deadline = self._clock() + RESTART_HOLD
+        while True:
+            try:
+                self._tokenizer.count("")
+                return
+            except TokenizerGone:
+                if self._clock() > deadline:
+                    raise
+            if gone():
+                raise ClientGone
+            time.sleep(0.05)
             self._unit.wait_ready(gone, RESTART_HOLD)
 
     def _keep(self) -> None:

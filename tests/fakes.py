@@ -72,6 +72,7 @@ class FakeEngine:
     answers: list[FakeAnswer] = field(default_factory=list)
     loads: list[float | None] = field(default_factory=list)  # each with its `keep_alive`
     unloads: int = 0
+    restarts: int = 0
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         self.history.append(request)
@@ -96,6 +97,11 @@ class FakeEngine:
     def load(self, gone: Gone, keep_alive: float | None = None) -> None:
         self.loads.append(keep_alive)
         self.gones.append(gone)
+        if self.refusal:
+            raise self.refusal
+
+    def restart(self) -> None:
+        self.restarts += 1
         if self.refusal:
             raise self.refusal
 

@@ -34,6 +34,7 @@ def test_watchdogs_need_no_key(locked: FlaskClient, path: str) -> None:
         ("POST", "/api/chat", 403),
         ("POST", "/generate", 401),
         ("POST", "/load", 401),
+        ("POST", "/restart", 401),
         ("GET", "/nowhere", 401),
         ("POST", "/v1/chat/completions", 401),
         ("POST", "/v1/messages", 401),
@@ -104,8 +105,39 @@ def test_no_get_changes_anything(client: FlaskClient, engine: FakeEngine) -> Non
     rules = [rule for rule in client.application.url_map.iter_rules() if "GET" in rule.methods]
     for rule in rules:
         client.get(re.sub("<[^>]*>", "qwen3:0.6b", rule.rule)).close()
-    for path in ("/generate?prompt=Hi", "/load", "/api/chat", "/api/generate", "/api/pull"):
+    for path in ("/generate?prompt=Hi", "/load", "/restart", "/api/chat", "/api/pull"):
         assert client.get(path).status_code == 405
 
     assert len(rules) >= 8
-    assert (engine.history, engine.loads, engine.unloads) == ([], [], 0)
+    assert (engine.history, engine.loads, engine.unloads, engine.restarts) == ([], [], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        ("127.0.0.1", {}, 202),
+        ("::1", {}, 202),
+        ("::ffff:127.0.0.1", {}, 202),
+        ("192.168.1.7", {}, 403),
+        ("::ffff:192.168.1.7", {}, 403),
+        ("127.0.0.1", {"X-Forwarded-For": "192.168.1.7"}, 403),
+        ("127.0.0.1", {"Origin": "http://evil.example"}, 403),
+    ],
+)
+def test_without_a_key_only_this_machine_may_have_the_runtime_restarted(
+    client: FlaskClient, engine: FakeEngine, address: str, headers: dict[str, str], status: int
+) -> None:
+    reply = client.post("/restart", headers=headers, environ_base={"REMOTE_ADDR": address})
+
+    assert reply.status_code == status
+    assert engine.restarts == (status == 202)
+
+
+def test_with_the_key_the_runtime_may_be_restarted_from_anywhere() -> None:
+    engine = FakeEngine()
+    client = create_app(Settings(host="0.0.0.0", api_key=KEY), engine).test_client()
+    headers = {"Authorization": f"Bearer {KEY}"}
+    reply = client.post("/restart", headers=headers, environ_base={"REMOTE_ADDR": "10.0.0.9"})
+
+    assert (reply.status_code, reply.get_json()) == (202, {"status": "restarting"})
+    assert engine.restarts == 1

@@ -206,27 +206,6 @@ def test_a_conversation_goes_on_from_what_the_card_has_in_its_cache(start_servic
 # --- bad luck
 
 
-def test_a_runtime_killed_in_mid_stream_ends_the_stream_with_an_error(
-    start_service: Start,
-) -> None:
-    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 20")
-    before = service.pids()
-    reply = service.post("/api/chat", chat(QUESTION), stream=True)
-    incoming = reply.iter_lines()
-    next(incoming)
-    os.kill(before[1], signal.SIGKILL)
-    last = json.loads(list(incoming)[-1])
-
-    assert "SIGKILL" in last["error"]
-    assert "done" not in last
-    assert service.post("/generate", {"prompt": "hi"}).status_code == 200  # held, then answered
-    after = service.pids()
-    assert after[0] == before[0]
-    assert after[1] != before[1]
-    assert service.health()["runtime"]["restarts"] == 1
-    service.stop()
-
-
 def test_while_loading_the_percentage_is_told_and_requests_wait(start_service: Start) -> None:
     service = start_service(wait=False, AX650_MOCK_ARGS="--load-seconds 3")
     eventually(service.listening)
@@ -240,31 +219,6 @@ def test_while_loading_the_percentage_is_told_and_requests_wait(start_service: S
     assert reply.json()["done_reason"] == "stop"
     assert reply.json()["load_duration"] > 1e8
     service.stop()
-
-
-def test_a_killed_worker_leaves_no_orphans_and_the_next_one_takes_over(
-    start_service: Start,
-) -> None:
-    service = start_service()
-    before = service.pids()
-    worker = psutil.Process(before[1]).ppid()
-    os.kill(worker, signal.SIGKILL)
-
-    eventually(lambda: not any(map(psutil.pid_exists, before)))
-    eventually(service.ready, seconds=30)
-    assert set(service.pids()).isdisjoint(before)
-    service.stop()
-
-
-def test_a_killed_master_takes_everything_with_it(start_service: Start) -> None:
-    service = start_service()
-    family = service.family()
-    assert len(family) >= 3
-    service.process.kill()
-    service.process.wait()
-
-    _gone, alive = psutil.wait_procs(family, timeout=15)
-    assert not alive
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -289,20 +243,6 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_still_ends_in_order(
     _gone, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     assert "runtime: stopping -> stopped" in service.log.read_text()
-
-
-def test_a_stream_that_is_open_when_we_must_leave_ends_with_an_error(
-    start_service: Start,
-) -> None:
-    service = start_service(AX650_MOCK_ARGS="--load-seconds 0.1 --tokens-per-second 5")
-    reply = service.post("/api/chat", chat(QUESTION * 5), stream=True)
-    incoming = reply.iter_lines()
-    next(incoming)
-    service.process.send_signal(signal.SIGTERM)
-    last = json.loads(list(incoming)[-1])
-
-    assert "being stopped" in last["error"]
-    assert service.process.wait(30) == 0
 
 
 def test_a_foreign_program_on_the_runtimes_port_is_named(start_service: Start) -> None:

@@ -76,7 +76,7 @@ def test_usage_has_a_line_for_each_flag_and_a_sentence_for_each_vice() -> None:
 
     assert "      --axmodel_num                  num of axmodel(for template) (int [=22])\n" in text
     vices = [line for line in text.splitlines() if " vice: " in line]
-    assert len(vices) == 12
+    assert len(vices) == 13
     assert all(len(line.partition(" vice: ")[2].split()) >= 4 for line in vices)
 
 

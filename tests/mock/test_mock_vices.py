@@ -130,3 +130,20 @@ def test_failing_and_garbled_polls_come_first_in_each_answer(start: Start) -> No
             assert int(raw.split()[1]) == status
             assert not raw.endswith(b"}")
         assert runtime.settle() == "abc"
+
+
+def test_full_context_refuses_every_prompt(start: Start) -> None:
+    runtime = start("--full-context", "--spare-answers", "1", "--reply", "abc")
+
+    assert runtime.answer("x") == "abc"
+    assert runtime.answer("x").startswith("error: SetKVCache failed: %d,")
+    assert runtime.answer("x").startswith("error: SetKVCache failed: %d,")
+
+
+def test_spared_answers_go_well(start: Start) -> None:
+    flags = ["--crash-after-tokens", "1", "--bad-utf8", "--fail-polls", "3", "--stick-running"]
+    runtime = start(*flags, "--spare-answers", "2", "--reply", "abc")
+
+    assert [runtime.answer("x") for _ in range(2)] == ["abc"] * 2
+    runtime.generate("x")
+    assert runtime.exit_status() == -11

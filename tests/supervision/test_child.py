@@ -190,7 +190,7 @@ def test_backoff_to_failed_after_too_many_deaths_in_a_row() -> None:
     assert world.child.state is State.FAILED
     assert len(world.processes) == 4
     assert "4 deaths" in world.child.status().note
-    assert world.tick(10_000) is State.FAILED
+    assert world.tick(1000) is State.FAILED
 
 
 def test_failed_to_starting_by_an_operator_only() -> None:
@@ -203,6 +203,46 @@ def test_failed_to_starting_by_an_operator_only() -> None:
     world.child.revive()
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 1
+
+
+def give_up(world: World) -> None:
+    while world.tick() is not State.FAILED:
+        if world.processes[-1].status is None:
+            world.processes[-1].status = -11
+
+
+def test_what_was_given_up_is_tried_once_an_hour() -> None:
+    world = World(attempts=2, first_delay=1)
+    give_up(world)
+    for trial in range(3):
+        assert len(world.processes) == 3 + trial
+        assert world.tick(3590) is State.FAILED
+        assert world.tick(20, may_start=False) is State.FAILED  # what it needs is not there
+        assert world.tick() is State.STARTING
+        give_up(world)  # at its first death
+
+
+def test_a_trial_that_lives_is_forgiven_everything() -> None:
+    world = World(attempts=2, first_delay=1, settled_after=60)
+    give_up(world)
+    world.tick(3600)
+    world.watches[-1].ready = True
+    assert world.tick() is State.READY
+    world.tick(61)
+    for _ in range(2):
+        world.processes[-1].status = -11
+        assert world.tick() is State.BACKOFF
+        world.bring_up()
+
+
+def test_an_operator_gives_all_attempts_again() -> None:
+    world = World(attempts=2, first_delay=1)
+    give_up(world)
+    world.child.revive()
+    assert world.tick() is State.STARTING
+    give_up(world)
+
+    assert len(world.processes) == 6
 
 
 def test_a_long_life_forgives_earlier_deaths() -> None:
@@ -377,5 +417,6 @@ def test_what_another_start_cannot_help_is_not_started_again(
     note = world.child.status().note
     assert note == "given up after 2 deaths in a row; the card is dead; power off at the wall"
     assert note in caplog.text
+    assert world.tick(1e9) is State.FAILED  # no trial: that would be a card's third death
     world.child.revive()
     assert world.tick() is State.STARTING  # but an operator may have mended it

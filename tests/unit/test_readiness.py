@@ -55,6 +55,14 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the tokenizer is starting; try again in a moment",
         5,
     ),
+    "a stranger has taken the tokenizer's port under a running model": (
+        replace(child(State.BACKOFF), hindrance="port 12345 is held by nc (pid 7)"),
+        READY,
+        100,
+        Unavailable,
+        "the tokenizer cannot start: port 12345 is held by nc (pid 7)",
+        30,
+    ),
     "the tokenizer is being restarted under a running model": (
         STARTING,
         READY,

@@ -1,0 +1,105 @@
+"""Measures what the service adds to the runtime, on this machine, with the simulator for a card.
+
+Starts everything itself on free ports of the loopback, and ends it again, Ctrl-C included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.conversation import conversation
+from benchmarks.drive import Broken
+from benchmarks.growths import growth_figures
+from benchmarks.machine import looked_at_again, this_machine
+from benchmarks.overheads import overhead_rows, start_rows
+from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.report import Report, write_block
+from benchmarks.stack import ENDINGS, Started
+from benchmarks.table import Curve, Row
+
+IMPATIENCE = 1.0  # seconds between two presses of Ctrl-C that mean one
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when every budget is kept, 1 when one is not, 2 when it could not be measured."""
+    arguments = _parser().parse_args(argv)
+    leave = _Leave()
+    for number in ENDINGS:
+        signal.signal(number, leave)
+    plan = QUICK if arguments.quick else FULL
+    begun = time.monotonic()
+    rows: list[Row] = []
+    curves: list[Curve] = []
+    try:
+        machine = this_machine(plan.rest_seconds)
+        print(f"measuring on {machine}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="ax650-benchmark-") as scratch:
+            for figure in _figures(plan, Path(scratch), growth=not arguments.no_growth):
+                name = figure.what if isinstance(figure, Row) else figure.name
+                print(f"  {time.monotonic() - begun:4.0f} s  {name}", file=sys.stderr, flush=True)
+                if isinstance(figure, Row):
+                    rows.append(figure)
+                else:
+                    curves.append(figure)
+    except (Broken, OSError, AssertionError) as error:  # the last: something never happened
+        print(f"benchmark: cannot be measured: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
+        print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
+        return 130
+    seconds = time.monotonic() - begun
+    name = "quick" if arguments.quick else "full"
+    report = Report(
+        looked_at_again(machine, plan.rest_seconds), name, seconds, tuple(rows), tuple(curves)
+    )
+    print(report.markdown())
+    if arguments.out:
+        arguments.out.write_text(report.to_json(), encoding="utf-8")
+    if arguments.markdown:
+        write_block(report, arguments.markdown)
+    return int(any("over" in row.verdict for row in rows))
+
+
+def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve]:
+    starts: list[Started] = []
+    yield from overhead_rows(plan, scratch, starts)
+    yield from conversation(plan, scratch, starts)
+    if growth:
+        yield from growth_figures(plan, scratch, starts)
+    yield from start_rows(starts)
+
+
+class _Leave:
+    """Interrupts once.  A second press in the same moment must not disturb the cleaning up; a later
+    one counts again, for an exception may get lost in a destructor."""
+
+    def __init__(self) -> None:
+        self._heard = float("-inf")
+
+    def __call__(self, *_: object) -> None:
+        last, self._heard = self._heard, time.monotonic()
+        if self._heard - last > IMPATIENCE:
+            raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="try everything in a few seconds")
+    parser.add_argument("--no-growth", action="store_true", help="leave the growth curves out")
+    parser.add_argument("--out", type=Path, help="write the figures to this file, as JSON")
+    parser.add_argument(
+        "--markdown", type=Path, help="write the tables into this document, between its marks"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """One speed of the simulated card.  Many short answers say more about the service than a few
+    long ones, but a slow card has time for a few pieces only."""
+
+    tokens_per_second: int
+    tokens: int  # of the answer to a client that is alone
+    repeats: int
+    crowd_tokens: int  # of each answer where `Plan.crowd` clients ask at once
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of everything; lengths in tokens."""
+
+    paces: tuple[Pace, ...]
+    cpu_pace: int  # tokens per second at which processor time per token is counted
+    crowd: int  # clients at once
+    crowd_repeats: int  # runs of the direct driver to compare with
+    large_vocabulary: int
+    rest_seconds: float  # for looks at what else, or nothing, goes on
+    health_samples: int
+    turns: int
+    growth_repeats: int
+    prompts: tuple[int, ...]
+    histories: tuple[int, ...]  # messages
+    waiting: tuple[int, ...]  # clients
+    waiting_seconds: float
+    vocabularies: tuple[int, ...]
+
+
+FULL = Plan(
+    paces=(Pace(10, 21, 6, 6), Pace(50, 99, 8, 15), Pace(200, 60, 30, 30)),
+    cpu_pace=50,
+    crowd=64,
+    crowd_repeats=8,
+    large_vocabulary=150_000,
+    rest_seconds=2.0,
+    health_samples=400,
+    turns=10,
+    growth_repeats=7,
+    prompts=(64, 256, 1024, 4096, 16_000),
+    histories=(1, 9, 33, 129, 513),
+    waiting=(1, 4, 16, 64, 250, 1000),
+    waiting_seconds=4.0,
+    vocabularies=(5_000, 20_000, 50_000, 100_000, 150_000),
+)
+
+# Shows that everything works; its figures mean little.
+QUICK = Plan(
+    paces=(Pace(200, 9, 2, 6),),
+    cpu_pace=200,
+    crowd=4,
+    crowd_repeats=2,
+    large_vocabulary=10_000,
+    rest_seconds=0.2,
+    health_samples=20,
+    turns=3,
+    growth_repeats=1,
+    prompts=(64, 256),
+    histories=(1, 9),
+    waiting=(1, 8),
+    waiting_seconds=0.2,
+    vocabularies=(5_000, 10_000),
+)

@@ -1,0 +1,46 @@
+"""A tokenizer with as many tokens as wanted; made up, for its size is what matters."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from axproxy.tokenizer_folder import SMALL
+
+LONGEST = 16  # characters of a token
+SEED = 650
+
+
+def write_folder(folder: Path, tokens: int) -> Path:
+    """A tokenizer.json with about `tokens` tokens in `folder`, beside the small one's settings.
+
+    It is the small tokenizer with further merges of two known tokens each, picked at random but
+    always the same ones; the average token grows to the length that real vocabularies have.
+    """
+    content = json.loads((SMALL / "tokenizer.json").read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(
+        json.dumps(_grown(content, tokens), ensure_ascii=False), encoding="utf-8"
+    )
+    config = (SMALL / "tokenizer_config.json").read_text(encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
+    return folder
+
+
+def _grown(content: dict[str, Any], tokens: int) -> dict[str, Any]:
+    chance = random.Random(SEED)  # noqa: S311 - the same vocabulary each time, no secret
+    model = content["model"]
+    vocab: dict[str, int] = model["vocab"]
+    added = content["added_tokens"]
+    spellings = list(vocab)
+    while len(spellings) + len(added) < tokens:
+        left, right = chance.choice(spellings), chance.choice(spellings)
+        if len(left + right) <= LONGEST and left + right not in vocab:
+            vocab[left + right] = len(spellings)
+            spellings.append(left + right)
+            model["merges"].append(f"{left} {right}")
+    for number, token in enumerate(added):
+        token["id"] = len(spellings) + number
+    return content
