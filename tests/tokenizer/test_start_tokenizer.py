@@ -123,17 +123,22 @@ def test_the_script_uses_the_models_own_tokenizer(pieces_folder: Path, tmp_path:
 def test_the_script_can_start_the_vendors(tmp_path: Path, place: str) -> None:
     (tmp_path / "model").mkdir()
     script = tmp_path / place / "qwen3_tokenizer_uid.py"
-    script.write_text("import os, sys; print(os.getpid(), os.getcwd(), *sys.argv[1:])")
+    # The real one prints every prompt; where that fails, the runtime answers an earlier prompt.
+    script.write_text(
+        "import os, sys; print('\\u8bf7\\ud800'); print(os.getpid(), os.getcwd(), *sys.argv[1:])"
+    )
     with running(
         SCRIPT,
         cwd=tmp_path,
         AX650_TOKENIZER="vendor",
         AX650_TOKENIZER_PORT="4711",
         AX650_MODEL_PATH="model",
+        PYTHONUTF8="0",
+        LC_ALL="en_US.ISO-8859-1",
     ) as process:
         said, _ = process.communicate(timeout=20)
         folder = (tmp_path / place).resolve()
-        assert said == f"{process.pid} {folder} --host 127.0.0.1 --port 4711\n"
+        assert said == f"请\\ud800\n{process.pid} {folder} --host 127.0.0.1 --port 4711\n"
 
 
 @pytest.mark.parametrize(
