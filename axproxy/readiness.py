@@ -48,6 +48,8 @@ def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:
         return "unloaded"
     if State.FAILED in states:
         return "failed"
+    if tokenizer.hindrance or runtime.hindrance:
+        return "blocked"
     if states == {State.READY}:
         return "ok"
     if State.STOPPING in states:

@@ -38,6 +38,13 @@ class RunTally:
         self._held: tuple[int, ...] = ()
         self._rest_seen = False
         self._complete = False
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """If the run is over, somebody has stopped it: the last ids were sampled and never sent on
+        (observed on the vendor's binary).  A stop right behind a group of three leaves no sign."""
+        return self._stopped or (not self._complete and self._may_be_all())
 
     @property
     def ids(self) -> Sequence[int]:
@@ -98,6 +105,7 @@ class RunTally:
         self._held = ()
 
     def _ended(self, ids: Sequence[int]) -> Call:
+        self._stopped = list(ids) != [*self._gathered, *self._held]
         self._gathered = list(ids)
         self._held = ()
         self._complete = True

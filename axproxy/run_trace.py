@@ -81,7 +81,7 @@ class RunTrace:
         A reader who already has the first `have` tokens of `run` gets only the later ones, unless
         another run has begun.  `dangling` is U+FFFD when an answer that is (or, undecided, may be)
         complete ends within a character; the pieces and it join to the whole text.  `faithful` says
-        that this text is all that the ids stand for.
+        that this text is all that the ids stand for, and that nobody has stopped the run.
         """
         with self._changed:
             # "Not", rather than "above": a version of our predecessor must not put a reader off.
@@ -99,7 +99,7 @@ class RunTrace:
                 # There may be pieces of ids that are still undecided.
                 "tokens": list(zip(sampled[known:], self._pieces[known:], strict=False)),
                 "dangling": self._dangling,
-                "faithful": self._faithful and not self._dangling,
+                "faithful": self._faithful and not (self._dangling or self._tally.stopped),
                 "complete": self._tally.complete,
                 "undecided": self._tally.undecided,
             }

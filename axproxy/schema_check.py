@@ -58,7 +58,8 @@ def _of_one_draft(schema: Any) -> Any:
     """The schema where no part names a draft of its own, for which the library would take its own
     validator, without our bounds."""
     if isinstance(schema, dict):
-        return {key: _of_one_draft(part) for key, part in schema.items() if key != "$schema"}
+        drafts = {key for key, part in schema.items() if key == "$schema" and isinstance(part, str)}
+        return {key: _of_one_draft(part) for key, part in schema.items() if key not in drafts}
     return [_of_one_draft(part) for part in schema] if isinstance(schema, list) else schema
 
 

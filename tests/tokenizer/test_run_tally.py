@@ -31,6 +31,7 @@ def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped
     assert list(tally.ids) == ids
     ambiguous = len(ids) == 3 or (stopped and len(ids) < 3)
     assert (tally.complete, tally.undecided) == (not ambiguous, ambiguous)
+    assert tally.stopped == (stopped and len(ids) % 3 != 0)
 
 
 @settings(deadline=None)

@@ -177,6 +177,7 @@ def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime:
         (READY, child(State.STARTING, restarts=1), "restarting"),
         (child(State.STARTING, restarts=1), READY, "restarting"),
         (READY, child(State.STOPPING), "stopping"),
+        (READY, replace(child(State.STOPPED), hindrance="no card"), "blocked"),
         (READY, GIVEN_UP, "failed"),
         (GIVEN_UP, READY, "failed"),
         (child(State.BACKOFF), GIVEN_UP, "failed"),

@@ -150,3 +150,10 @@ def test_a_schema_nested_without_end_says_nothing() -> None:
     finally:
         while deep:  # Python would take its ring of brackets down in one deep dive
             deep = deep["not"]
+
+
+def test_a_property_may_be_called_like_a_draft() -> None:
+    schema = {"properties": {"$schema": {"type": "string"}}, "additionalProperties": False}
+
+    assert complaint(schema, {"$schema": "mine"}) is None
+    assert complaint(schema, {"other": 1}) is not None
