@@ -44,7 +44,7 @@ VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
 VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
 STOP_ANSWER_PATIENCE = 3.0  # seconds
 LOG_PATIENCE = 1.0  # seconds
-MOCK_LADDER = ((SIGINT, 5.0), (SIGTERM, 2.0))
+MOCK_LADDER = ((SIGINT, 2.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
         watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
-        stop_ladder=lambda: ((SIGTERM, 3.0),),
+        stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
         start_timeout=60.0,
         hindrance=lambda: sentence(held(Scene(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.

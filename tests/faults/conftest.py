@@ -13,13 +13,13 @@ from tests.waiting import eventually
 
 Whole = Callable[[Service, float], float]
 
-# Quick to load; slow enough to be caught in the middle of a prompt or of an answer.
-MOCK = "--load-seconds 0.1 --tokens-per-second 100 --prefill-tokens-per-second 250"
+# Quick to load; slow enough to be caught in the middle of an answer.
+MOCK = "--load-seconds 0.1 --tokens-per-second 100 --prefill-tokens-per-second 2000"
 
 
 @pytest.fixture
 def start(start_service: Start) -> Iterator[Start]:
-    """Starts services that end with the test."""
+    """Starts services that are told to leave when the test ends; they are gone with the session."""
     started: list[Service] = []
 
     def begin(vices: str = "", **how: object) -> Service:
@@ -29,7 +29,8 @@ def start(start_service: Start) -> Iterator[Start]:
 
     yield begin
     for service in started:
-        service.stop()
+        if service.process.poll() is None:
+            service.process.terminate()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-LONG = "all of this again " * 60
+LONG = "all of this again " * 40
 
 
 def worker_of(service: Service) -> int:

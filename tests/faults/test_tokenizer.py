@@ -27,7 +27,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-LONG = "all of this again " * 60
+LONG = "all of this again " * 40
 
 
 def tokenizer_of(service: Service) -> dict[str, Any]:
