@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
 import sys
 import threading
 import time
@@ -26,21 +24,20 @@ from axproxy.child import Child, ChildSpec, Status
 from axproxy.children import RuntimeRecipe, tokenizer_spec
 from axproxy.errors import (
     ClientGone,
-    GaveUp,
     ProxyError,
     Restarting,
     Starting,
     Unavailable,
     Unloaded,
 )
+from axproxy.foreground import keep_up
 from axproxy.host import host_health
-from axproxy.logs import configure_logging
-from axproxy.only_one import AlreadySupervised, OnlyOne
+from axproxy.only_one import OnlyOne
 from axproxy.readiness import child_health, overall, why_not_ready
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.script_session import ScriptSession
-from axproxy.settings import Settings, SettingsError
+from axproxy.settings import Settings
 from axproxy.states import HAS_PROCESS, State
 from axproxy.unit import Tell
 
@@ -225,6 +222,7 @@ class RuntimeSupervisor:
                 self._tell(self.not_ready())
             except Exception:  # whatever it is: this thread's end would be the children's, too
                 log.exception("the supervisor stumbled and goes on")
+                time.sleep(1.0)  # it may stumble again, and the log is not endless
             states = {status.state for status in self._snapshot}
             with self._changed:
                 if not self._wanted and states <= {State.STOPPED}:
@@ -269,32 +267,5 @@ def _leaving() -> ProxyError:
     return Unavailable("the service is being stopped; try again when it is back")
 
 
-def main() -> int:
-    leave = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: leave.set())
-    try:
-        settings = Settings.from_env(os.environ)
-        if settings.runtime_kind == "attach":
-            raise SettingsError("AX650_RUNTIME=attach leaves nothing to supervise; unset it")
-        configure_logging(settings)
-        supervisor = RuntimeSupervisor(settings)
-        supervisor.start()
-    except (SettingsError, AlreadySupervised) as error:
-        print(f"runtime_supervisor: {error}", file=sys.stderr)
-        return 2
-    ready = False
-    while not leave.wait(TICK):
-        problem = supervisor.not_ready()
-        if isinstance(problem, GaveUp):
-            print(f"runtime_supervisor: {problem}", file=sys.stderr)
-            break
-        if problem is None and not ready:
-            log.info("ready on %s", settings.runtime_url)
-        ready = problem is None
-    supervisor.stop()
-    return 0 if leave.is_set() else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep_up(RuntimeSupervisor))

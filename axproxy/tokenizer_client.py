@@ -51,8 +51,8 @@ class Trace:
     number `have` on; `reset_tokens` is what the last reset left in the cache.  With `undecided`,
     they are the whole answer if the runtime is idle; if it is not, the next call tells.  `dangling`
     is U+FFFD when the whole answer ends within a character; `faithful`: the text is all that the
-    tokens stand for, and nobody has stopped the run.  `prompt_sha256` is that of the prompt's UTF-8,
-    empty when its /encode was not seen or broken.
+    tokens stand for, and nobody has stopped the run.  `prompt_sha256` is that of the prompt's
+    UTF-8, empty when its /encode was not seen or broken.
     """
 
     epoch: str

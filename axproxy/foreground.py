@@ -1,0 +1,56 @@
+"""The two programs in the foreground of a terminal, without the service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from axproxy.errors import GaveUp, ProxyError
+from axproxy.logs import configure_logging
+from axproxy.only_one import AlreadySupervised
+from axproxy.settings import Settings, SettingsError
+
+LOOK = 0.25  # seconds
+
+log = logging.getLogger("supervisor")
+
+
+class Supervisor(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def not_ready(self) -> ProxyError | None: ...
+
+
+def keep_up(make: Callable[[Settings], Supervisor]) -> int:
+    """Until a signal comes or they are given up; the status to exit with."""
+    leave = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: leave.set())
+    try:
+        settings = Settings.from_env(os.environ)
+        if settings.runtime_kind == "attach":
+            raise SettingsError("AX650_RUNTIME=attach leaves nothing to supervise; unset it")
+        configure_logging(settings)
+        supervisor = make(settings)
+        supervisor.start()
+    except (SettingsError, AlreadySupervised) as error:
+        print(f"runtime_supervisor: {error}", file=sys.stderr)
+        return 2
+    ready = False
+    while not leave.wait(LOOK):
+        problem = supervisor.not_ready()
+        if isinstance(problem, GaveUp):
+            print(f"runtime_supervisor: {problem}", file=sys.stderr)
+            break
+        if problem is None and not ready:
+            log.info("ready on %s", settings.runtime_url)
+        ready = problem is None
+    supervisor.stop()
+    return 0 if leave.is_set() else 1
