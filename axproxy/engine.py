@@ -75,7 +75,8 @@ class Engine(Protocol):
         """Whether the model is on the card now; answers at once, whatever the engine does."""
 
     def load(self, gone: Gone, keep_alive: float | None = None) -> None:
-        """Returns once the model is loaded, starting it again if it was given up or unloaded.
+        """Returns once the model is loaded, again if it was unloaded; what was given up is for an
+        operator to `restart`.
 
         `keep_alive` is as in a request.  Raises `ProxyError` when it cannot be loaded,
         `ClientGone` when nobody waits any more.

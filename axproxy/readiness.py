@@ -26,7 +26,7 @@ def why_not_ready(
 
 def _of(name: str, status: Status, doing: str) -> ProxyError:
     if status.state is State.FAILED:
-        return GaveUp(f"the {name} was {status.note}; mend that, then POST /load")
+        return GaveUp(f"the {name} was {status.note}; mend that, then POST /restart")
     if status.hindrance:
         return Unavailable(f"the {name} cannot start: {status.hindrance}", retry_after=30)
     if status.state is State.BACKOFF:

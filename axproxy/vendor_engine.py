@@ -142,8 +142,7 @@ class VendorEngine:
     def load(self, gone: Gone, keep_alive: float | None = None) -> None:
         self._residency.begin()
         try:
-            self._unit.revive()
-            self._unit.wait_ready(gone)
+            self._have_loaded(gone, math.inf)
         finally:
             self._residency.end(keep_alive)
 
@@ -192,14 +191,14 @@ class VendorEngine:
     def _fitted(self, request: ChatRequest) -> Prompt:
         return self._known_prompts().fitted(request, self._unit.window())
 
-    def _have_loaded(self, gone: Gone) -> None:
+    def _have_loaded(self, gone: Gone, hold: float = RESTART_HOLD) -> None:
         """Waits for a load, and begins one if the model was unloaded; raises what else stands in
         the way."""
         problem = self._unit.not_ready()
         if isinstance(problem, Unloaded):
             self._unit.revive()
         if problem:
-            self._unit.wait_ready(gone, RESTART_HOLD)
+            self._unit.wait_ready(gone, hold)
         self._await_tokenizer(gone)
 
     def _await_tokenizer(self, gone: Gone) -> None:

@@ -227,7 +227,7 @@ def test_a_restart_that_takes_too_long_is_told() -> None:
 
 def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
     bench = Bench()
-    bench.unit.problem = GaveUp("mend it, then POST /load")
+    bench.unit.problem = GaveUp("mend it, then POST /restart")
 
     with pytest.raises(GaveUp):
         bench.engine.answer(asking("why?"), lambda: False)
@@ -345,11 +345,22 @@ def test_an_answer_cut_by_our_own_stop_is_an_error() -> None:
         list(answer)
 
 
-def test_load_revives_what_was_given_up_and_waits() -> None:
+def test_load_brings_an_unloaded_model_back_but_not_what_was_given_up() -> None:
     bench = Bench()
-    bench.engine.load(lambda: False)
+    bench.unit.problem = Unloaded("not on the card")
 
-    assert bench.unit.calls == ["revive", "wait"]
+    def loads(_gone: object, _hold: float) -> None:
+        bench.unit.problem = None
+
+    bench.unit.wait_ready = loads
+    bench.engine.load(lambda: False)
+    assert bench.unit.calls == ["revive"]
+
+    bench = Bench()
+    bench.unit.problem = GaveUp("mend it, then POST /restart")
+    with pytest.raises(GaveUp):
+        bench.engine.load(lambda: False)
+    assert "revive" not in bench.unit.calls
 
 
 def test_a_restart_recycles_a_runtime_that_is_ready() -> None:

@@ -199,6 +199,7 @@ def test_a_running_flag_that_never_falls_has_the_runtime_replaced(
     assert Asked(service, "The last good one.").answered_whole()
     began = time.monotonic()
     stuck = Asked(service, "Hello?")
+    eventually(lambda: stuck.text)
     queued = Asked(service, "I wait.")
 
     assert "try again" in str(stuck.ended().error)

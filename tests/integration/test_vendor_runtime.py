@@ -230,7 +230,7 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
         **{name: value for name, value in service.environ.items() if name.startswith("AX650_")},
     )
     assert doctor.returncode == 1
-    assert f"the service runs at {service.base}: loading, vendor" in doctor.stdout
+    assert f"the service runs at {service.base}: blocked, vendor" in doctor.stdout
     assert f"-> cd {model} && git lfs pull" in doctor.stdout
     assert "ok    ports" in doctor.stdout  # the service's tokenizer is no stranger to it
 

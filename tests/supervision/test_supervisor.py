@@ -154,7 +154,7 @@ def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) 
 
     problem = eventually(lambda: isinstance(p := supervisor.not_ready(), GaveUp) and p)
     assert "no card" in problem.message
-    assert "POST /load" in problem.message
+    assert "POST /restart" in problem.message
     with pytest.raises(GaveUp):
         supervisor.wait_ready(lambda: False)
 

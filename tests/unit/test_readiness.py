@@ -85,7 +85,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         None,
         GaveUp,
         "the runtime was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /load",
+        "mend that, then POST /restart",
         None,
     ),
     "the tokenizer was given up before the model was loaded": (
@@ -94,7 +94,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         None,
         GaveUp,
         "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /load",
+        "mend that, then POST /restart",
         None,
     ),
     "the tokenizer was given up under a running model": (
@@ -103,7 +103,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         100,
         GaveUp,
         "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /load",
+        "mend that, then POST /restart",
         None,
     ),
     "somebody holds the port": (
