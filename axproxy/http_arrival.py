@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
 LARGEST_HEAD = 64 * 1024  # bytes; what browsers send with all their cookies is a quarter of it
 
 _LONGEST_CHUNK_LINE = 1024  # bytes

@@ -45,6 +45,8 @@ from axproxy.turnstile import LOOK_UP, Turnstile
 from axproxy.unit import Tell, Unit
 from axproxy.warmer import Warmer
 
+FRESH = 0.1  # seconds for which a tokenizer that has just answered counts as being there
+
 log = logging.getLogger(__name__)
 
 
@@ -199,7 +201,6 @@ class VendorEngine:
             self._unit.revive()
         if problem:
             self._unit.wait_ready(gone, hold)
-        self._await_tokenizer(gone)
 
     def _await_tokenizer(self, gone: Gone) -> None:
         # The runtime dies of a question that its tokenizer does not answer, and whoever looks after
@@ -239,6 +240,8 @@ class VendorEngine:
             ticket = self._turnstile.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
+                if job.prompt is None or self._clock() - job.asked > FRESH:
+                    self._await_tokenizer(job.gone)
                 admitted = self._clock()
                 with closing(self._answered(job, admitted)) as events:
                     for event in events:
