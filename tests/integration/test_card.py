@@ -110,13 +110,14 @@ def given_up(supervisor: RuntimeSupervisor) -> str:
 def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
     begin: Begin,
 ) -> None:
-    supervisor = begin(**mock("--lose-card-after-tokens 6 --context 600 --prefill-limit 512"))
+    lost = "--lose-card-after-tokens 6 --spare-answers 1"  # the self-test's
+    supervisor = begin(**mock(f"{lost} --context 600 --prefill-limit 512"))
     supervisor.wait_ready(lambda: False)
     pid = supervisor.runtime_pid()
     with pytest.raises(CardFailed, match=r"the card failed while answering \(AX_ENGINE_Execute\)"):
         answer(supervisor)
 
-    eventually(lambda: supervisor.runtime_pid() not in (pid, None), 20)
+    eventually(lambda: supervisor.runtime_pid() not in (pid, None), 40)
     supervisor.wait_ready(lambda: False)
     assert supervisor.snapshot()[1].restarts == 1
     with pytest.raises(CardFailed):  # a short answer is no better

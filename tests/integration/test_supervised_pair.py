@@ -118,14 +118,15 @@ def test_a_deaf_runtime_is_still_ended(begin: Begin) -> None:
 
 
 def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
-    settings, supervisor = begin(f"{QUICK} --hang-after-tokens 6", AX650_STALL_TIMEOUT="3")
+    hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's
+    settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="3")
     supervisor.wait_ready(lambda: False)
     pid = supervisor.runtime_pid()
     answer = engine(settings, supervisor).answer(WHY, lambda: False)
     with pytest.raises(Exception, match="no token for 3 s"):
         list(answer)
 
-    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid, 60)
+    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid, 40)
 
 
 def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
