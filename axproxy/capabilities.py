@@ -14,6 +14,23 @@ from axproxy.go_json import quoted
 from axproxy.model_names import full_name, require
 
 
+def require_all(
+    card: ModelCard,
+    asked_as: str,
+    *,
+    think: bool | None,
+    tools: Sequence[object],
+    media: Sequence[str],
+) -> None:
+    """That the model is here, and can do what a conversation asks of it."""
+    require(asked_as, card.name)
+    if think:
+        require_thinking(card, asked_as)
+    if tools:
+        require_tools(card)
+    refuse_media(media, asked_as)
+
+
 def require_thinking(card: ModelCard, asked_as: str) -> None:
     if "thinking" not in card.capabilities:
         raise _lacks(asked_as, "thinking")

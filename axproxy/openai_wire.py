@@ -9,10 +9,8 @@ from typing import Any, Literal, NoReturn
 from axproxy.capabilities import (
     refuse_embedding,
     refuse_insert,
-    refuse_media,
+    require_all,
     require_for_embedding,
-    require_thinking,
-    require_tools,
 )
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError
@@ -50,13 +48,8 @@ def parse_chat(body: bytes, card: ModelCard) -> Completion:
     think = _think(fields)
 
     model = fields.string("model")
-    require(model, card.name)
-    if think:
-        require_thinking(card, model)
-    if tools:
-        require_tools(card)
+    require_all(card, model, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
-    refuse_media(conversation.media, model)
     request = ChatRequest(
         conversation.messages,
         model,

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from axproxy.capabilities import refuse_media, require_thinking, require_tools
+from axproxy.capabilities import require_all
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError
 from axproxy.go_json import Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
-from axproxy.model_names import require
 from axproxy.ollama_options import parse_options
 from axproxy.openai_wire import EMPTY, think_of
 from axproxy.responses_input import read_input
@@ -49,13 +48,8 @@ def parse(body: bytes, card: ModelCard) -> Wish:
         raise ClientError("input must not be empty")
 
     model = fields.string("model")
-    require(model, card.name)
-    if think:
-        require_thinking(card, model)
-    if tools:
-        require_tools(card)
+    require_all(card, model, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
-    refuse_media(conversation.media, model)
     request = ChatRequest(
         conversation.messages,
         model,
