@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -34,12 +35,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class Growth:
-    """How a cost y grows with a size x: the straight line `base + slope * x` that fits best."""
+    """How a cost grows with a size."""
 
-    base: float
-    slope: float
     ratio: float  # of the cost at the greatest size to the cost at the smallest
-    exponent: float  # of the size, in what the cost gains beyond `floor`
+    exponent: float  # of the size, where the cost climbs most steeply
 
     @property
     def verdict(self) -> str:
@@ -57,35 +56,16 @@ LINEAR = 1.25  # an exponent; measurements of a straight line scatter a little a
 def growth(points: Sequence[tuple[float, float]]) -> Growth:
     """The growth through points (size, cost), with at least two sizes, all above 0.
 
-    The exponent compares the slope of the last stretch with the slope of the whole: a cost that
-    grows ever faster climbs most at its end.  Raises `ValueError` for fewer sizes.
+    Between two neighbouring sizes, a cost that doubles where the size does has the exponent 1, and
+    one that grows fourfold has 2.  Raises `ValueError` for fewer sizes.
     """
-    ordered = sorted(points)
-    (x0, y0), (xn, yn) = ordered[0], ordered[-1]
-    if x0 <= 0 or x0 == xn:
+    ordered = sorted((size, max(cost, 1e-9)) for size, cost in points)
+    (smallest, first), (greatest, last) = ordered[0], ordered[-1]
+    if smallest <= 0 or smallest == greatest:
         raise ValueError("growth needs two sizes, above 0")
-    mean_x = sum(x for x, _ in ordered) / len(ordered)
-    mean_y = sum(y for _, y in ordered) / len(ordered)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in ordered) / sum(
-        (x - mean_x) ** 2 for x, _ in ordered
+    steepest = max(
+        math.log(cost / cost_before) / math.log(size / size_before)
+        for (size_before, cost_before), (size, cost) in pairwise(ordered)
+        if size > size_before
     )
-    return Growth(mean_y - slope * mean_x, slope, yn / max(y0, 1e-9), _exponent(ordered))
-
-
-def _exponent(ordered: Sequence[tuple[float, float]]) -> float:
-    """The power p of the curve `base + c * x**p` that goes through the first point, the last one
-    and the one nearest to the middle of the sizes' logarithms; 0 for a cost that does not rise."""
-    (x0, y0), (xn, yn) = ordered[0], ordered[-1]
-    if yn <= y0:
-        return 0.0
-    between = ordered[1:-1]
-    if not between:
-        return 1.0
-    xm, ym = min(between, key=lambda point: abs(math.log(point[0] ** 2 / (x0 * xn))))
-    share = (ym - y0) / (yn - y0)
-    low, high = 0.01, 8.0
-    for _ in range(60):  # (xm**p - x0**p) / (xn**p - x0**p) falls as p rises
-        p = (low + high) / 2
-        here = ((xm / xn) ** p - (x0 / xn) ** p) / (1 - (x0 / xn) ** p)
-        low, high = (p, high) if here > share else (low, p)
-    return (low + high) / 2
+    return Growth(last / first, steepest)

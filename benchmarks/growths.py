@@ -109,7 +109,8 @@ def _lateness(answered: socket.socket, until: float) -> float:
 
 
 def _vocabularies(plan: Plan, folder: Path) -> Iterator[Row | Curve]:
-    found = [_of_vocabulary(folder, tokens) for tokens in plan.vocabularies]
+    repeats = plan.start_repeats
+    found = [_of_vocabulary(folder, tokens, repeats) for tokens in plan.vocabularies]
     largest = found[-1]
     what = f"resident: tokenizer, {largest.size / 1000:.0f} k vocabulary"
     yield Row(what, "MB", (Limit(largest.memory, 150),), "a made-up vocabulary")
@@ -134,16 +135,22 @@ class _Vocabulary:
     decode: float  # milliseconds
 
 
-def _of_vocabulary(folder: Path, tokens: int) -> _Vocabulary:
+def _of_vocabulary(folder: Path, tokens: int, repeats: int) -> _Vocabulary:
     made = write_folder(folder / f"vocabulary-{tokens}", tokens)
-    with lone_tokenizer(made) as (process, port, ready):
+    starts = [_start_seconds(made) for _ in range(repeats)]
+    with lone_tokenizer(made) as (process, port, _):
         client = TokenizerClient(f"http://127.0.0.1:{port}")
         size = client.info().vocab_size
         text = "the sun rises over a small house near the river " * 100
         call = {"uid": "benchmark", "token_ids": client.tokenize(text)[:300]}
         count = _milliseconds(lambda: client.count(text))
         decode = _milliseconds(lambda: drive.call(port, "POST", "/decode", call))
-        return _Vocabulary(size, ready, resident_mb(process), count, decode)
+        return _Vocabulary(size, percentile(starts, 0.5), resident_mb(process), count, decode)
+
+
+def _start_seconds(folder: Path) -> float:
+    with lone_tokenizer(folder) as (_process, _port, ready):
+        return ready
 
 
 def _milliseconds(action: Callable[[], object], repeats: int = 15) -> float:

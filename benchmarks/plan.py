@@ -29,6 +29,7 @@ class Plan:
     health_samples: int
     turns: int
     growth_repeats: int
+    start_repeats: int  # of a tokenizer
     prompts: tuple[int, ...]
     histories: tuple[int, ...]  # messages
     waiting: tuple[int, ...]  # clients
@@ -46,6 +47,7 @@ FULL = Plan(
     health_samples=400,
     turns=10,
     growth_repeats=7,
+    start_repeats=5,
     prompts=(64, 256, 1024, 4096, 16_000),
     histories=(1, 9, 33, 129, 513),
     waiting=(1, 4, 16, 64, 250, 1000),
@@ -64,6 +66,7 @@ QUICK = Plan(
     health_samples=20,
     turns=3,
     growth_repeats=1,
+    start_repeats=1,
     prompts=(64, 256),
     histories=(1, 9),
     waiting=(1, 8),
