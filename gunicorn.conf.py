@@ -18,7 +18,7 @@ from gunicorn.arbiter import Arbiter
 from axproxy.descriptors import room_for_connections
 from axproxy.doors_taken import why_not_listen
 from axproxy.logs import configure_logging
-from axproxy.only_one import AlreadySupervised
+from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.settings import Settings, SettingsError
 from axproxy.systemd_notify import Notifier
 from axproxy.systemd_report import Report
@@ -67,12 +67,26 @@ loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 
 
 def on_starting(server):
+    if _settings.runtime_kind != "attach":
+        refuse_to_be_the_second()
     # gunicorn would say ten times that a connection is in use, and not by whom.
     if server.cfg.bind != bind:
         return  # somebody knows better, with -b
     if why_not := why_not_listen(_settings.host, _doors, patience=2):
         print(f"backend: {why_not}", file=sys.stderr)
         sys.exit(1)
+
+
+def refuse_to_be_the_second():
+    # The worker is the one that must hold the name; but when it leaves, gunicorn adds that our
+    # application could not be loaded, and that is not the trouble.
+    rehearsal = OnlyOne(_settings.runtime_port)
+    try:
+        rehearsal.acquire()
+    except AlreadySupervised as error:
+        print(f"backend: {error}", file=sys.stderr)
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+    rehearsal.release()
 
 
 def when_ready(server):

@@ -19,6 +19,8 @@ model=${AX650_MODEL_PATH:-}
 python=python3
 if [[ -x $root/.venv/bin/python ]]; then
     python=$root/.venv/bin/python
+elif ! python3 -c 'import tokenizers' 2>/dev/null; then
+    refuse "what it needs is not installed; run ./run_integration.sh once"
 fi
 
 case ${AX650_TOKENIZER:-builtin} in

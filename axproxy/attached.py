@@ -115,13 +115,16 @@ class AttachedUnit:
         """Nothing here was given up, for nothing was started."""
 
     def health(self) -> dict[str, Any]:
+        problem = self.not_ready()
+
         def child(answers: bool) -> dict[str, Any]:
             state = "ready" if answers else "stopped"
-            unknown = dict.fromkeys(("pid", "restarts", "last_exit", "note"))
-            return {"state": state, "since": round(self._since, 3), **unknown}
+            unknown = dict.fromkeys(("pid", "restarts", "last_exit"))
+            note = None if answers or problem is None else str(problem)
+            return {"state": state, "since": round(self._since, 3), **unknown, "note": note}
 
         return {
-            "status": "ok" if self.not_ready() is None else "loading",
+            "status": "ok" if problem is None else "loading",
             "backend_type": "attach",
             "model_loaded": self._runtime_answers,
             "context_length": self.window().context,

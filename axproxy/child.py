@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from axproxy.exits import describe_exit
+from axproxy.exits import describe_exit, telling_line
 from axproxy.process import Process
 from axproxy.restart import RestartPolicy
 from axproxy.states import HAS_PROCESS, Event, State, advance
@@ -217,8 +217,8 @@ class Child:
         if self.state is not State.STOPPING:
             # Later on prompts and answers are among its lines, and those are nobody else's.
             loading = self._process if self.state is State.STARTING else None
-            words = loading.last_words() if loading else []
-            self._note = self._last_exit + (f"; last line: {words[-1]}" if words else "")
+            said = telling_line(loading.last_words()) if loading else ""
+            self._note = self._last_exit + (f"; it said: {said}" if said else "")
         self._drop_process()
 
     def _drop_process(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 _ABORTED = "the tokenizer's answer lacked something, a layer file or an option is bad"
 _CRASHED = "the tokenizer was unreachable, or a prompt was too long for the model"
@@ -43,3 +44,15 @@ def describe_runtime_exit(status: int) -> str:
     """The same with what it usually means for the vendor's program."""
     meaning = _RUNTIME.get(status)
     return describe_exit(status) + (f" ({meaning})" if meaning else "")
+
+
+def telling_line(lines: Sequence[str]) -> str:
+    """The one of a program's last lines that says why it ended.
+
+    That is the last, unless it is a manual: the vendor's program complains of its command line
+    first, and then explains all of its options (observed on the binary).
+    """
+    for complaint, first, second in zip(lines, lines[1:], lines[2:], strict=False):
+        if first.startswith("usage: ") and second == "options:":
+            return complaint
+    return lines[-1] if lines else ""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
 VENV = Path(__file__).resolve().parent.parent / ".venv"
+
+
+def end_quietly_by_ctrl_c() -> None:
+    """Until the program has handlers of its own: a traceback of half its imports helps nobody."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def use_own_python() -> None:
@@ -15,10 +22,11 @@ def use_own_python() -> None:
 
     Ends the process with status 2 and a sentence where there is no such python either.
     """
+    end_quietly_by_ctrl_c()
     if importlib.util.find_spec("flask") and importlib.util.find_spec("gunicorn"):
         return
     python = VENV / "bin" / "python"
-    if python.exists() and Path(sys.prefix) != VENV:
+    if os.access(python, os.X_OK) and Path(sys.prefix) != VENV:
         os.execv(python, [str(python), *sys.argv])  # noqa: S606 - no shell, and our own file
     print(
         f"{Path(sys.argv[0]).stem}: what it needs is not installed; run ./run_integration.sh once",

@@ -79,7 +79,7 @@ class RealProcess:
 
     def last_words(self) -> list[str]:
         self._tail.join(timeout=0.5)
-        return self._tail.last_lines(20)
+        return self._tail.last_lines(100)  # a manual of options has dozens
 
 
 def die_with_parent(log: logging.Logger) -> list[str]:

@@ -18,6 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from axproxy.own_python import end_quietly_by_ctrl_c
+
+if __name__ == "__main__":
+    end_quietly_by_ctrl_c()
+
 import psutil
 import requests
 
@@ -52,10 +57,9 @@ def main() -> int:
     except SettingsError as error:
         print(f"run_integration: {error}", file=sys.stderr)
         return 2
-    if settings.runtime_kind == "mock":
-        print("** No card is configured: the SIMULATOR answers, not a model. **")
-        print("** Set AX650_MODEL_PATH to a model's folder to use the card.  **")
-    command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
+    warn_of_the_simulator(settings)
+    if not arguments.serve:  # what is printed below tells all that a good run has to tell
+        environ.setdefault("AX650_LOG_LEVEL", "warning")
     if settings.api_key:
         HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
     if found := holders(settings.port):
@@ -65,28 +69,45 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    return try_out(settings, environ, arguments.question, arguments.serve)
+
+
+def try_out(settings: Settings, environ: Mapping[str, str], question: str, serving: bool) -> int:
+    """The whole life of one service; the status to exit with."""
+    command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
     service = subprocess.Popen(command, env=environ, process_group=0)
-    family: list[psutil.Process] = []
+    family: set[psutil.Process] = set()
+    failed, status = "", 0
     try:
         base = settings.own_url
         wait_until_ready(service, base)
-        family = psutil.Process(service.pid).children(recursive=True)
-        ask(base, settings.model, arguments.question)
-        if arguments.serve:
+        family |= family_of(service)
+        ask(base, settings.model, question)
+        if serving:
             serve(service, base, settings)
     except SmokeTestFailed as failure:
-        print(f"run_integration: {failure}", file=sys.stderr)
-        return 1
+        failed = str(failure)
     except KeyboardInterrupt:
         print()
-        return 0 if arguments.serve else 130
+        status = 0 if serving else 130
     finally:
+        family |= family_of(service)
         stop(service, family)
     if left := [process for process in family if process.is_running()]:
-        print(f"run_integration: still running: {left}", file=sys.stderr)
+        failed = f"{failed}; still running: {left}".removeprefix("; ")
+    if failed:  # last of all, or the service's farewell would bury it
+        print(f"run_integration: {failed}", file=sys.stderr)
         return 1
     print("stopped; no process is left behind")
-    return 0
+    return status
+
+
+def warn_of_the_simulator(settings: Settings) -> None:
+    if settings.runtime == "mock":
+        print("** AX650_RUNTIME=mock: the SIMULATOR answers, not a model. **")
+    elif settings.runtime_kind == "mock":
+        print("** No card is configured: the SIMULATOR answers, not a model. **")
+        print("** Set AX650_MODEL_PATH to a model's folder to use the card.  **")
 
 
 def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
@@ -151,14 +172,15 @@ def ask(base: str, model: str, question: str) -> None:
             final = json.loads(line)
             if "error" in final:
                 raise SmokeTestFailed(final["error"])
-            print(final["message"]["content"], end="", flush=True)
+            # The service logs the request as soon as this line is out: not in the same row.
+            print(final["message"]["content"], end="\n" if final["done"] else "", flush=True)
     if not final.get("done"):
         raise SmokeTestFailed("the answer broke off")
     tokens, seconds = final["eval_count"], final["eval_duration"] / 1e9
     speed = f"{tokens / seconds:.1f} tokens/s" if seconds else "at once"
     first = final["prompt_eval_duration"] / 1e9
     print(
-        f"\n\n{final['prompt_eval_count']} prompt tokens, first text after {first:.2f} s, "
+        f"\n{final['prompt_eval_count']} prompt tokens, first text after {first:.2f} s, "
         f"{tokens} tokens, {speed}"
     )
 
@@ -171,7 +193,15 @@ def serve(service: subprocess.Popen[bytes], base: str, settings: Settings) -> No
         raise SmokeTestFailed(f"the service has ended with status {status}")
 
 
-def stop(service: subprocess.Popen[bytes], family: list[psutil.Process]) -> None:
+def family_of(service: subprocess.Popen[bytes]) -> set[psutil.Process]:
+    """All that it has started and is there now; nothing once it has ended."""
+    try:
+        return set(psutil.Process(service.pid).children(recursive=True))
+    except psutil.Error:
+        return set()
+
+
+def stop(service: subprocess.Popen[bytes], family: set[psutil.Process]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave orphans
         signal.signal(number, signal.SIG_IGN)
     if service.poll() is None:

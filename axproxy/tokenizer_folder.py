@@ -39,6 +39,10 @@ def find_folder(model_path: Path) -> Path:
     it is named after (`qwen3_tokenizer_uid.py`) or that the model's name contains is the right
     one.  Raises TokenizerFolderError when there is none, or no telling which.
     """
+    if not model_path.is_dir():
+        raise TokenizerFolderError(
+            f"{model_path} is not a folder; set AX650_MODEL_PATH to the model's"
+        )
     if stated := _stated_folder(model_path):
         return stated
     if (model_path / VOCABULARY).is_file():
@@ -52,13 +56,15 @@ def find_folder(model_path: Path) -> Path:
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             names = " and ".join(folder.name for _, folder in ranked[:2])
             raise TokenizerFolderError(
-                f"{place} has several tokenizers ({names}); say which one with --folder"
+                f"{place} has several tokenizers ({names}); say which one with `tokenizer` in "
+                "ax650.toml"
             )
         if ranked:
             return ranked[0][1]
     raise TokenizerFolderError(
         f"no {VOCABULARY} in or beside {model_path}; "
-        f"put the one from the model's Hugging Face page there, or name its folder with --folder"
+        "put the one from the model's Hugging Face page there, or name its folder with `tokenizer` "
+        "in ax650.toml"
     )
 
 

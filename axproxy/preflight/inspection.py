@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 
+from axproxy.preflight.causes import told_once
 from axproxy.preflight.checks import Check
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import Scene
@@ -38,7 +39,7 @@ class Inspection:
             if len(left_out) < len(check.names):
                 found = self._within_patience(check, scene)
                 findings += [finding for finding in found if finding.name not in skipped]
-        return findings
+        return told_once(findings)
 
     def _within_patience(self, check: Check, scene: Scene) -> list[Finding]:
         found: list[Finding] = []

@@ -266,8 +266,8 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
     second = start_service(wait=False, AX650_RUNTIME_PORT=str(shared.runtime_port))
 
     assert second.process.wait(40) != 0
-    assert "backend: another supervisor looks after port" in second.log.read_text()
-    assert "Traceback" not in second.log.read_text()
+    last = second.log.read_text().splitlines()[-1]  # nothing of gunicorn's comes after it
+    assert last.startswith("backend: another supervisor looks after port")
 
 
 def test_clients_that_keep_their_side_open_stall_nobody(shared: Service) -> None:
@@ -367,6 +367,18 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
     eventually(lambda: "Ctrl-C stops it" in service.log.read_text(), seconds=20)
 
     assert service.stop(signal.SIGINT) == 0
+    assert service.log.read_text().endswith("stopped; no process is left behind\n")
+
+
+def test_what_is_wrong_is_the_smoke_tests_last_line(start_service: Start) -> None:
+    smoke_test = [sys.executable, "-m", "axproxy.smoke_test"]
+    vice = "--tokens-per-secnd 5"
+    service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=vice)
+
+    assert service.process.wait(40) == 1
+    last = service.log.read_text().splitlines()[-1]
+    assert last.startswith("run_integration: exited with status 1")
+    assert last.endswith("it said: undefined option: --tokens-per-secnd")
 
 
 def test_importing_the_backend_starts_nothing() -> None:

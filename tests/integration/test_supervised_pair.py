@@ -203,6 +203,7 @@ def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
 
     with pytest.raises(Unavailable, match="start_tokenizer.sh"):
         attached.wait_ready(lambda: False)
+    assert "start_tokenizer.sh" in attached.health()["tokenizer"]["note"]
     attached.stop()
 
 
@@ -263,6 +264,7 @@ def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
     assert "SIMULATOR" in said
     assert "You said: Are you there?" in said
     assert "tokens/s" in said
+    assert " INFO " not in said  # the service's log is for those who serve
     assert said.endswith("stopped; no process is left behind\n")
 
 

@@ -39,10 +39,10 @@ def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: s
         ("shifted", ("ok", "ok", "ok")),
         ("old", ("ok", "ok", "ok")),
         ("silent", ("warn", "ok", "warn")),
-        ("garbage", ("warn", "warn", "warn")),
-        ("driverless", ("fail", "warn", "warn")),
-        ("cardless", ("fail", "warn", "warn")),
-        ("dead", ("fail", "warn", "warn")),
+        ("garbage", ("warn", "skip", "skip")),
+        ("driverless", ("fail", "skip", "skip")),
+        ("cardless", ("fail", "skip", "skip")),
+        ("dead", ("fail", "skip", "skip")),
     ],
 )
 def test_one_reading_gives_three_findings(

@@ -49,6 +49,35 @@ def test_one_of_several_findings_of_a_check_can_be_left_out(pi: Machine) -> None
     assert findings == [Finding("cmm", "skip", "left out by AX650_PREFLIGHT_SKIP"), card]
 
 
+CAUSES = {
+    # what fails: what is told as such
+    ("pcie", "driver", "device-node", "card"): {"pcie", "driver"},
+    ("pcie", "card"): {"pcie"},
+    ("driver", "device-node", "card"): {"driver"},
+    ("device-node",): {"device-node"},
+    ("card",): {"card"},
+}
+
+
+@pytest.mark.parametrize("broken", CAUSES)
+def test_a_trouble_is_told_once_and_what_follows_from_it_says_where_to_look(
+    pi: Machine, broken: tuple[str, ...]
+) -> None:
+    found = Inspection([check(name, Finding(name, "fail", "gone", "x")) for name in broken])
+    findings = found.run(pi.scene())
+
+    assert {finding.name for finding in findings if finding.verdict == "fail"} == CAUSES[broken]
+    for finding in findings:
+        assert finding.seen.startswith("gone")
+        assert (finding.verdict == "skip") == ("; see " in finding.seen)
+
+
+def test_a_cause_that_is_left_out_explains_nothing(pi: Machine) -> None:
+    dead = Finding("card", "fail", "it does not answer", "reboot")
+    checks = [check("pcie", Finding("pcie", "fail", "gone")), check("card", dead)]
+    assert dead in Inspection(checks).run(pi.scene(AX650_PREFLIGHT_SKIP="pcie"))
+
+
 def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
     pi: Machine, stuck: threading.Event
 ) -> None:

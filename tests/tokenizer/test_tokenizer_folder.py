@@ -61,13 +61,19 @@ def test_the_tokenizer_is_found(tmp_path: Path, name: str) -> None:
 
 
 def test_a_model_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
     with pytest.raises(TokenizerFolderError, match="put the one from the model's Hugging Face"):
+        find_folder(tmp_path / "model")
+
+
+def test_a_model_that_is_not_there_is_not_blamed_on_its_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerFolderError, match="is not a folder; set AX650_MODEL_PATH"):
         find_folder(tmp_path / "model")
 
 
 def test_two_tokenizers_that_fit_alike_are_not_guessed_between(tmp_path: Path) -> None:
     make(tmp_path / "model" / "a_tokenizer", tmp_path / "model" / "b_tokenizer")
-    with pytest.raises(TokenizerFolderError, match="--folder"):
+    with pytest.raises(TokenizerFolderError, match=r"`tokenizer` in ax650\.toml"):
         find_folder(tmp_path / "model")
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from axproxy.exits import describe_exit, describe_runtime_exit
+from axproxy.exits import describe_exit, describe_runtime_exit, telling_line
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,23 @@ def test_the_status_is_the_one_that_popen_gives() -> None:
     program = f"import os; os.kill(os.getpid(), {signal.SIGABRT})"
     ended = subprocess.run([sys.executable, "-c", program], check=False)
     assert describe_exit(ended.returncode) == "killed by SIGABRT"
+
+
+@pytest.mark.parametrize(
+    ("lines", "telling"),
+    [
+        ([], ""),
+        (["loading", "lLaMa.Init failed"], "lLaMa.Init failed"),
+        (["undefined option: --x", "usage: main [options] ... ", "options:", "  -?"], "undefined"),
+        (
+            ["usage: main [options] ... ", "options:", "  -?"],
+            "  -?",
+        ),  # the complaint is out of sight
+        (["usage: tokenizer [-h]", "tokenizer: error: bad port"], "tokenizer: error: bad port"),
+    ],
+)
+def test_a_manual_of_options_does_not_bury_the_complaint_above_it(
+    lines: list[str], telling: str
+) -> None:
+    assert telling_line(lines).startswith(telling)
+    assert bool(telling_line(lines)) == bool(lines)
