@@ -20,7 +20,6 @@ class Turns:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.media: list[str] = []
-        self._tools: dict[str, str] = {}  # the names of those that were called, by the call's id
 
     def add_system(self, system: Any) -> None:
         """The `system` of a request: text, or blocks of it."""
@@ -72,15 +71,13 @@ class Turns:
             if not value:
                 raise ClientError(f"tool_use block missing required '{what}' field")
         arguments = block.mapping("input", "api.ToolCallFunctionArguments")
-        self._tools[id_] = name
         return ToolCall(name, well_formed_throughout(arguments), id_)
 
     def _result(self, block: Fields) -> Message:
-        id_ = block.string("tool_use_id")
         text = self._text(block.anything("content"))
         if block.boolean("is_error"):
             text = text or "error"  # silence would look like success
-        return Message("tool", text, tool_name=self._tools.get(id_, ""), tool_call_id=id_)
+        return Message("tool", text, tool_call_id=block.string("tool_use_id"))
 
     def _text(self, content: Any) -> str:
         match content:

@@ -9,20 +9,19 @@ from axproxy.anthropic_messages import Turns
 from axproxy.capabilities import refuse_media, require_tools
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
 from axproxy.model_names import require
 from axproxy.ollama_options import parse_options
-from axproxy.tool_offers import Tool, function, only
+from axproxy.tool_offers import Tool, functions, only
 
-_EMPTY = "EOF"
 _NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 def parse(body: bytes, card: ModelCard) -> ChatRequest:
     """What `POST /v1/messages` asks.  Raises `ClientError`."""
-    fields = Fields.read("MessagesRequest", body, "anthropic", _EMPTY)
+    fields = Fields.read("MessagesRequest", body, "anthropic", EOF)
     stream, model = fields.boolean("stream"), fields.string("model")
     most, options = fields.integer("max_tokens"), _options(fields)
     messages = fields.objects("messages", "anthropic.MessageParam")
@@ -80,14 +79,9 @@ def _think(fields: Fields, config: Fields) -> bool | None:
 
 
 def _tools(fields: Fields) -> tuple[Tool, ...]:
-    """The tools on offer: all, none, or the one that `tool_choice` names.  Anthropic's own have a
-    type and no schema; the model could not know how to call them, so it does not hear of them."""
-    tools = []
-    for tool in fields.objects("tools", "anthropic.Tool"):
-        named, about = tool.string("name"), tool.string("description")
-        parameters = tool.mapping("input_schema")
-        if tool.string("type") in ("", "custom"):
-            tools.append(function(named, about, parameters))
+    """The tools on offer: all, none, or the one that `tool_choice` names."""
+    described = fields.objects("tools", "anthropic.Tool")
+    tools = functions(described, types=("", "custom"), schema="input_schema")
     match fields.mapping("tool_choice", "anthropic.ToolChoice"):
         case {"type": "none"}:
             return ()

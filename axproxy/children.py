@@ -114,9 +114,8 @@ class RuntimeRecipe:
         inspection = Inspection(checks_for(settings.runtime_kind))
         self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
         self.log = RuntimeLog()
-        self.interrupted = (
-            False  # we have told it to stop, so what it says is not all it had to say
-        )
+        # We have told it to stop, so what it says is not all that it had to say.
+        self.interrupted = False
 
     def window(self) -> Window:
         return window(self._settings, self.log.window or self._logged, self._chunk)

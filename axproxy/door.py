@@ -15,29 +15,30 @@ from axproxy.media_types import JSON
 from axproxy.ollama_errors import QUEUE_FULL
 from axproxy.request_log import HEADER, id_for, say_done, working_for
 
-
-def _refused(status: int, message: str, retry_after: int | None = None) -> ProxyError:
-    refusal = ProxyError(message, retry_after)
-    refusal.status_hint = status
-    return refusal
-
-
-HEAD_TOO_LARGE = _refused(431, "the request's headers are too large; send fewer or shorter ones")
-TOO_SLOW = _refused(408, "the request did not arrive in time; send it again, all at once")
-TOO_MANY = _refused(503, "too many connections are open; try again in a moment", retry_after=1)
+HEAD_TOO_LARGE = ProxyError(
+    "the request's headers are too large; send fewer or shorter ones", status=431
+)
+TOO_SLOW = ProxyError("the request did not arrive in time; send it again, all at once", status=408)
+TOO_MANY = ProxyError(
+    "too many connections are open; try again in a moment", retry_after=1, status=503
+)
 BUSY = Busy(QUEUE_FULL)
-OUR_FAULT = _refused(500, "internal error; see the service's log")
+OUR_FAULT = ProxyError("internal error; see the service's log", status=500)
 
-_NOT_HTTP = _refused(400, "this is not a well-formed HTTP/1.1 request; check the client")
+_NOT_HTTP = ProxyError("this is not a well-formed HTTP/1.1 request; check the client", status=400)
 _MALFORMED: dict[type[Exception], ProxyError] = {
-    http.LimitRequestLine: _refused(414, "the address is too long; send what it says as JSON"),
-    http.LimitRequestHeaders: HEAD_TOO_LARGE,
-    http.UnsupportedTransferCoding: _refused(
-        501, "of the transfer codings only chunked is known; send a Content-Length instead"
+    http.LimitRequestLine: ProxyError(
+        "the address is too long; send what it says as JSON", status=414
     ),
-    http.ExpectationFailed: _refused(417, "nothing but 100-continue can be expected; leave it out"),
-    http.InvalidHTTPVersion: _refused(
-        505, "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them"
+    http.LimitRequestHeaders: HEAD_TOO_LARGE,
+    http.UnsupportedTransferCoding: ProxyError(
+        "of the transfer codings only chunked is known; send a Content-Length instead", status=501
+    ),
+    http.ExpectationFailed: ProxyError(
+        "nothing but 100-continue can be expected; leave it out", status=417
+    ),
+    http.InvalidHTTPVersion: ProxyError(
+        "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them", status=505
     ),
 }
 

@@ -22,16 +22,15 @@ _ANTHROPIC_TYPES = {
 
 def error_body(path: str, error: ProxyError) -> tuple[dict[str, Any], int]:
     """The body and the status for an error of a request to `path`."""
-    if path.startswith("/api/"):
+    if path.startswith(("/api/", "/v1/")):
         error = told(error)
-    elif path == _MESSAGES:
-        error = told(error)
-        named = {"request_id": f"req_{secrets.token_hex(12)}"}
-        return anthropic_body(error) | named, error.status_hint
+    if path == _MESSAGES:
+        body = anthropic_body(error) | {"request_id": f"req_{secrets.token_hex(12)}"}
     elif path.startswith("/v1/"):
-        error = told(error)
-        return openai_body(error), error.status_hint
-    return {"error": error.message}, error.status_hint
+        body = openai_body(error)
+    else:
+        body = {"error": error.message}
+    return body, error.status_hint
 
 
 def openai_body(error: ProxyError) -> dict[str, Any]:

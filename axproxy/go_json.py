@@ -17,6 +17,7 @@ from axproxy.go_syntax import complaint
 from axproxy.json_depth import too_deep
 
 MISSING_BODY = "missing request body"
+EOF = "EOF"  # the same to the routes under /v1, where Ollama passes Go's own word on
 
 _BLANKS = " \t\r\n"
 _LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
@@ -31,6 +32,15 @@ _KINDS = {
     bool: "bool",
     int: "number",
     float: "number",
+    type(None): "null",
+}
+_GO_TYPES = {
+    dict: "map[string]interface {}",
+    list: "[]interface {}",
+    str: "string",
+    bool: "bool",
+    int: "float64",
+    float: "float64",
 }
 
 
@@ -90,6 +100,16 @@ def kind(value: Any) -> str:
     return _KINDS[type(value)]
 
 
+def go_type(value: Any) -> str:
+    """What Go calls this value where it may be of any type."""
+    return _GO_TYPES[type(value)]
+
+
+def unfit(value: Any, wanted: str) -> str:
+    """Go's words for a value that cannot become the type `wanted`."""
+    return f"json: cannot unmarshal {kind(value)} into Go value of type {wanted}"
+
+
 def _whole(digits: str) -> int:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else _beyond(digits)
 
@@ -132,9 +152,7 @@ class Fields:
         where there is none."""
         value = first_value(body, when_empty)
         if value is not None and not isinstance(value, dict):
-            raise ClientError(
-                f"json: cannot unmarshal {kind(value)} into Go value of type {package}.{struct}"
-            )
+            raise ClientError(unfit(value, f"{package}.{struct}"))
         return cls(struct, value or {})
 
     def string(self, name: str) -> str:

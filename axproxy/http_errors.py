@@ -17,7 +17,6 @@ from axproxy.media_types import JSON
 
 log = logging.getLogger(__name__)
 
-
 _PLAIN = {404: "404 page not found", 405: "405 method not allowed"}  # Ollama's own words
 
 

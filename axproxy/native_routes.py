@@ -9,6 +9,7 @@ from axproxy.client_socket import gone_check
 from axproxy.engine import Engine
 from axproxy.http_errors import json_response
 from axproxy.http_requests import read_body
+from axproxy.native_replies import NativeReplies
 from axproxy.streaming import respond
 
 
@@ -25,7 +26,7 @@ class NativeRoutes:
     def generate(self) -> Response:
         wish = native_wire.parse_generate(read_body(), self._engine.card().name)
         answer = self._engine.answer(wish, gone_check(request.environ))
-        return respond(answer, native_wire.Replies(), wish.stream)
+        return respond(answer, NativeReplies(), wish.stream)
 
     def load(self) -> Response:
         card = self._engine.card()

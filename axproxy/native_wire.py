@@ -1,4 +1,4 @@
-"""Our own small API: one prompt in, one text out."""
+"""Requests of our own small API: from bytes to what every API means."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from axproxy.engine import ModelCard
-from axproxy.errors import ClientError, ProxyError
-from axproxy.go_json import compact, first_value, well_formed
-from axproxy.media_types import NDJSON
-from axproxy.messages import (
-    ChatRequest,
-    Event,
-    Finished,
-    Limits,
-    Message,
-    Reply,
-    Sampling,
-    Text,
-    Usage,
-)
+from axproxy.errors import ClientError
+from axproxy.go_json import first_value, well_formed
+from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.model_names import require
 
 
@@ -147,51 +136,3 @@ def _same_folder(given: str, resident: str | None) -> bool:
     if resident is None or "\0" in given or len(given) > _LONGEST_PATH:
         return False
     return os.path.realpath(given) == os.path.realpath(resident)
-
-
-class Replies:
-    """The lines of one answer of `POST /generate`, whose requests leave no room for thinking or
-    tools."""
-
-    stream_type = NDJSON
-
-    def line(self, event: Event) -> bytes:
-        match event:
-            case Finished():
-                return compact({"text": "", "done": True, **_ending(event)}) + b"\n"
-            case Text():
-                return compact({"text": event.text}) + b"\n"
-            case _:
-                raise TypeError(f"nobody asked for {type(event).__name__}")
-
-    def whole(self, reply: Reply) -> bytes:
-        return compact({"text": reply.text, **_ending(reply.finished)})
-
-    def failure(self, error: ProxyError) -> bytes:
-        return compact({"error": error.message}) + b"\n"
-
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return error
-
-
-def _ending(finished: Finished) -> dict[str, Any]:
-    usage = finished.usage
-    return {
-        "finish_reason": finished.reason,
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        },
-        "timings": _timings(usage),
-    }
-
-
-def _timings(usage: Usage) -> dict[str, float]:
-    seconds = {
-        "total_ms": usage.total,
-        "load_ms": usage.load,
-        "prompt_eval_ms": usage.prompt_eval,
-        "eval_ms": usage.eval,
-    }
-    return {name: round(value * 1000, 3) for name, value in seconds.items()}

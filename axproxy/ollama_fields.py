@@ -7,12 +7,11 @@ from typing import Any
 
 from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, compact, quoted, well_formed
+from axproxy.go_json import Fields, compact, go_type, quoted, well_formed
 from axproxy.json_form import Form
 
 _LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
-_GO_TYPES = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
 _LONGEST = 2**63 / 1e9  # seconds; Go counts nanoseconds in 64 bits
 
 
@@ -32,7 +31,7 @@ def keep_alive(value: Any) -> float | None:
         case None:
             return None
         case bool() | list() | dict():
-            raise ClientError(f"Unsupported type: '{_GO_TYPES[type(value)]}'")
+            raise ClientError(f"Unsupported type: '{go_type(value)}'")
         case str():
             seconds = _duration(well_formed(value))
         case _:

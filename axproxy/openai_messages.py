@@ -10,11 +10,10 @@ from typing import Any
 
 from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
-from axproxy.go_json import Fields, well_formed, well_formed_throughout
+from axproxy.go_json import Fields, go_type, well_formed, well_formed_throughout
 from axproxy.json_depth import too_deep
 from axproxy.messages import Message, ToolCall
 
-_GO_TYPES = {bool: "bool", int: "float64", float: "float64", dict: "map[string]interface {}"}
 _IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
 _BETWEEN_PARTS = "\n\n"
 
@@ -30,21 +29,18 @@ class Conversation:
 def read_conversation(turns: Sequence[Fields]) -> Conversation:
     """Raises `ClientError` in Ollama's words."""
     media: list[str] = []
-    tools: dict[str, str] = {}  # the names of those that were called, by the call's id
     messages = []
     for turn in turns:
-        calls = tuple(_tool_call(call) for call in turn.objects("tool_calls", "openai.ToolCall"))
-        tools.update((call.id, call.name) for call in calls)
-        call_id = turn.string("tool_call_id")
+        calls = turn.objects("tool_calls", "openai.ToolCall")
         role = turn.string("role").lower()
         messages.append(
             Message(
                 role="system" if role == "developer" else role,
                 content=_content(turn.anything("content"), media),
                 thinking=turn.string("reasoning") or turn.string("reasoning_content"),
-                tool_calls=calls,
-                tool_name=turn.string("name") or tools.get(call_id, "") if role == "tool" else "",
-                tool_call_id=call_id,
+                tool_calls=tuple(_tool_call(call) for call in calls),
+                tool_name=turn.string("name") if role == "tool" else "",
+                tool_call_id=turn.string("tool_call_id"),
             )
         )
     return Conversation(tuple(messages), tuple(media))
@@ -59,7 +55,7 @@ def _content(value: Any, media: list[str]) -> str:
         case list():
             parts = [_part(part, media) for part in value]
             return _BETWEEN_PARTS.join(part for part in parts if part)
-    raise ClientError(f"invalid message content type: {_GO_TYPES[type(value)]}")
+    raise ClientError(f"invalid message content type: {go_type(value)}")
 
 
 def _part(part: Any, media: list[str]) -> str:

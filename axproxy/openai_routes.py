@@ -59,9 +59,7 @@ class OpenAIRoutes:
         wire.find_model(name, card)
         return json_response(model_object(card, called=name))
 
-    def _answer(
-        self, wish: wire.Completion, prefix: str, replies: Callable[[Head], Encoder]
-    ) -> Response:
+    def _answer(self, wish: wire.Wish, prefix: str, replies: Callable[[Head], Encoder]) -> Response:
         head = Head(
             f"{prefix}-{self._number()}",
             int(self._now().timestamp()),

@@ -14,28 +14,27 @@ from axproxy.capabilities import (
 )
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, quoted, well_formed_throughout
+from axproxy.go_json import EOF, Fields, quoted, well_formed_throughout
 from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import require, require_for_details
 from axproxy.ollama_options import parse_options
 from axproxy.openai_messages import read_conversation
 from axproxy.tool_offers import only
 
-EMPTY = "EOF"
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 
 
 @dataclass(frozen=True)
-class Completion:
+class Wish:
     """What is asked of the model, and whether a stream shall end with the usage."""
 
     request: ChatRequest
     include_usage: bool
 
 
-def parse_chat(body: bytes, card: ModelCard) -> Completion:
+def parse_chat(body: bytes, card: ModelCard) -> Wish:
     """What `POST /v1/chat/completions` asks.  Raises `ClientError`."""
-    fields = Fields.read("ChatCompletionRequest", body, "openai", EMPTY)
+    fields = Fields.read("ChatCompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
     options = _options(fields)
     if (newer := fields.integer("max_completion_tokens")) > 0:
@@ -60,13 +59,13 @@ def parse_chat(body: bytes, card: ModelCard) -> Completion:
         think=think,
         format=_format(fields.mapping("response_format", "openai.ResponseFormat")),
     )
-    return Completion(request, include_usage)
+    return Wish(request, include_usage)
 
 
-def parse_completion(body: bytes, card: ModelCard) -> Completion:
+def parse_completion(body: bytes, card: ModelCard) -> Wish:
     """What `POST /v1/completions` asks: a conversation of one user's turn, for the model's template
     applies here, too.  Its answer has no place for thinking.  Raises `ClientError`."""
-    fields = Fields.read("CompletionRequest", body, "openai", EMPTY)
+    fields = Fields.read("CompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
     options = _options(fields)
     prompt, suffix = fields.string("prompt"), fields.string("suffix")
@@ -81,7 +80,7 @@ def parse_completion(body: bytes, card: ModelCard) -> Completion:
         raise ClientError("prompt must not be empty")
     turns = (Message("user", prompt),)
     request = ChatRequest(turns, model, sampling, limits, stream=stream, think=False)
-    return Completion(request, include_usage)
+    return Wish(request, include_usage)
 
 
 def find_model(name: str, card: ModelCard) -> None:
@@ -90,7 +89,7 @@ def find_model(name: str, card: ModelCard) -> None:
 
 
 def refuse_embeddings(body: bytes, card: ModelCard) -> NoReturn:
-    fields = Fields.read("EmbedRequest", body, "openai", EMPTY)
+    fields = Fields.read("EmbedRequest", body, "openai", EOF)
     if fields.anything("input") in (None, "", []):
         raise ClientError("invalid input")
     model = fields.string("model")

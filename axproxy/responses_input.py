@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, kind, quoted, well_formed, well_formed_throughout
+from axproxy.go_json import Fields, quoted, unfit, well_formed, well_formed_throughout
 from axproxy.messages import Message, ToolCall
 from axproxy.openai_messages import Conversation, check_image
 from axproxy.tool_calls import arguments_of
 
-_OF_OTHERS = (
-    "web_search_call",
-)  # OpenAI's own tools leave these; the answer tells what they found
+# OpenAI's own tools leave these; the answer tells what they found.
+_OF_OTHERS = ("web_search_call",)
+_ARRAY = "[]json.RawMessage"
 
 
 def read_input(value: Any, instructions: str) -> Conversation:
@@ -33,7 +33,7 @@ def read_input(value: Any, instructions: str) -> Conversation:
                 except ClientError as error:
                     raise ClientError(f"input[{at}]: {error.message}") from error
         case _:
-            raise ClientError(f"input must be a string or array: {_no_array(value)}")
+            raise ClientError(f"input must be a string or array: {unfit(value, _ARRAY)}")
     return Conversation(tuple(turns.messages), tuple(turns.media))
 
 
@@ -44,11 +44,10 @@ class _Turns:
         self.messages: list[Message] = []
         self.media: list[str] = []
         self._thought = ""  # belongs to the assistant's next turn
-        self._tools: dict[str, str] = {}  # the names of those that were called, by the call's id
 
     def add(self, item: Any) -> None:
         if not isinstance(item, dict):
-            raise ClientError(_no_struct(item, "ResponsesInputItem"))
+            raise ClientError(unfit(item, "openai.ResponsesInputItem"))
         fields = Fields("ResponsesInputItem", item)
         type_, role = fields.string("type"), fields.string("role").lower()
         match type_ or ("message" if role else ""):
@@ -77,7 +76,6 @@ class _Turns:
             raise ClientError(f"failed to parse function call arguments: {error}") from error
         named = fields.string("name")
         call = ToolCall(named, well_formed_throughout(arguments), fields.string("call_id"))
-        self._tools[call.id] = call.name
         if not self.messages or self.messages[-1].role != "assistant":
             self.messages.append(Message("assistant", ""))
         turn = self.messages.pop()
@@ -87,8 +85,7 @@ class _Turns:
     def _add_result(self, fields: Fields) -> None:
         id_ = fields.string("call_id")
         text = self._text("output", fields.anything("output"))
-        name = self._tools.get(id_, "")
-        self.messages.append(Message("tool", text, tool_name=name, tool_call_id=id_))
+        self.messages.append(Message("tool", text, tool_call_id=id_))
 
     def _take_thought(self) -> str:
         thought, self._thought = self._thought, ""
@@ -102,11 +99,11 @@ class _Turns:
                 return well_formed(value)
             case list():
                 return "".join(self._part(f"{name}[{at}]", part) for at, part in enumerate(value))
-        raise ClientError(f"{name} must be a string or array: {_no_array(value)}")
+        raise ClientError(f"{name} must be a string or array: {unfit(value, _ARRAY)}")
 
     def _part(self, place: str, part: Any) -> str:
         if not isinstance(part, dict):
-            raise ClientError(f"{place}: {_no_struct(part, 'ResponsesContent')}")
+            raise ClientError(f"{place}: {unfit(part, 'openai.ResponsesContent')}")
         fields = Fields("ResponsesContent", part)
         match fields.string("type"):
             case "input_text" | "output_text":
@@ -126,12 +123,3 @@ def _thought(fields: Fields) -> str:
     """Our own replies say it twice; a client may have kept either."""
     summary = fields.objects("summary", "openai.ResponsesReasoningSummary")
     return fields.string("encrypted_content") or "".join(part.string("text") for part in summary)
-
-
-def _no_array(value: Any) -> str:
-    return f"json: cannot unmarshal {kind(value)} into Go value of type []json.RawMessage"
-
-
-def _no_struct(value: Any, struct: str) -> str:
-    found = "null" if value is None else kind(value)
-    return f"json: cannot unmarshal {found} into Go value of type openai.{struct}"

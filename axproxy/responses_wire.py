@@ -10,12 +10,12 @@ from typing import Any, Literal
 from axproxy.capabilities import require_all
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
 from axproxy.ollama_options import parse_options
-from axproxy.openai_wire import EMPTY, think_of
+from axproxy.openai_wire import think_of
 from axproxy.responses_input import read_input
-from axproxy.tool_offers import Tool, function, only
+from axproxy.tool_offers import Tool, functions, only
 
 _STORED = ("previous_response_id", "conversation")
 
@@ -30,7 +30,7 @@ class Wish:
 
 def parse(body: bytes, card: ModelCard) -> Wish:
     """What `POST /v1/responses` asks.  Raises `ClientError`."""
-    fields = Fields.read("ResponsesRequest", body, "openai", EMPTY)
+    fields = Fields.read("ResponsesRequest", body, "openai", EOF)
     stream = fields.boolean("stream")
     _refuse_what_is_stored(fields)
     conversation = read_input(fields.anything("input"), fields.string("instructions"))
@@ -73,14 +73,9 @@ def _refuse_what_is_stored(fields: Fields) -> None:
 
 
 def _tools(fields: Fields) -> tuple[Tool, ...]:
-    """The functions on offer: all, none, or the one that `tool_choice` names.  Nobody here could
-    run OpenAI's own tools, so the model does not hear of them."""
-    tools = []
-    for tool in fields.objects("tools", "openai.ResponsesTool"):
-        named, about = tool.string("name"), tool.string("description")
-        parameters = tool.mapping("parameters")
-        if tool.string("type") == "function":
-            tools.append(function(named, about, parameters))
+    """The functions on offer: all, none, or the one that `tool_choice` names."""
+    described = fields.objects("tools", "openai.ResponsesTool")
+    tools = functions(described, types=("function",), schema="parameters")
     match fields.anything("tool_choice"):
         case "none":
             return ()

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from axproxy.go_json import well_formed_throughout
+from axproxy.go_json import Fields, well_formed_throughout
 
 Tool = Mapping[str, Any]
 
 
-def function(name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
-    """A function; what is empty is left out."""
-    told = {"name": name, "description": description, "parameters": parameters}
-    known = {key: value for key, value in told.items() if value}
-    return {"type": "function", "function": well_formed_throughout(known)}
+def functions(tools: Iterable[Fields], *, types: Collection[str], schema: str) -> list[Tool]:
+    """Those of the flat `tools` that have one of the `types`; `schema` is the field with their
+    parameters.  The others are run by OpenAI or Anthropic; nobody here could run them, so the model
+    does not hear of them.  Raises `ClientError`."""
+    offered: list[Tool] = []
+    for tool in tools:
+        told = {
+            "name": tool.string("name"),
+            "description": tool.string("description"),
+            "parameters": tool.mapping(schema),
+        }
+        if tool.string("type") in types:
+            known = {key: value for key, value in told.items() if value}
+            offered.append({"type": "function", "function": well_formed_throughout(known)})
+    return offered
 
 
 def only(tools: Iterable[Any], name: str) -> tuple[Tool, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from axproxy.messages import Message, ToolCall
@@ -13,29 +13,37 @@ def with_results_linked(messages: Sequence[Message]) -> Iterator[Message]:
 
     Templates such as Qwen's show results without names, so they come in the order of their calls.
     """
+    earlier: dict[str, ToolCall] = {}  # by id
     calls: list[ToolCall] = []
     results: list[Message] = []
     for turn in messages:
         if turn.role == "tool":
             results.append(turn)
             continue
-        yield from _linked(calls, results)
+        yield from _linked(calls, results, earlier)
+        earlier.update((call.id, call) for call in calls if call.id)
         calls, results = list(turn.tool_calls), []
         yield turn
-    yield from _linked(calls, results)
+    yield from _linked(calls, results, earlier)
 
 
-def _linked(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[Message]:
-    """The results that follow the turn with these calls."""
+def _linked(
+    calls: Sequence[ToolCall], results: Sequence[Message], earlier: Mapping[str, ToolCall]
+) -> list[Message]:
+    """The results that follow the turn with these calls; late ones answer an earlier turn's."""
     place = {call.id: at for at, call in enumerate(calls) if call.id}
     by_id = {place[turn.tool_call_id] for turn in results if turn.tool_call_id in place}
     open_calls = (at for at in range(len(calls)) if at not in by_id)
     answered: list[tuple[int, Message]] = []
     for turn in results:
         at = place.get(turn.tool_call_id)
-        answered.append((next(open_calls, len(calls)) if at is None else at, turn))
+        if at is None:
+            late = turn.tool_call_id in earlier
+            at = len(calls) if late else next(open_calls, len(calls))
+        call = calls[at] if at < len(calls) else earlier.get(turn.tool_call_id)
+        answered.append((at, _named(turn, call) if call else turn))
     answered.sort(key=lambda pair: pair[0])
-    return [_named(turn, calls[at]) if at < len(calls) else turn for at, turn in answered]
+    return [turn for _, turn in answered]
 
 
 def _named(result: Message, call: ToolCall) -> Message:

@@ -287,9 +287,9 @@ def test_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
                 ToolCall("lamp", {}, "c"),
             ),
         ),
-        Message("tool", "12C", tool_name="weather", tool_call_id="a"),
-        Message("tool", "no bulb", tool_name="lamp", tool_call_id="b"),
-        Message("tool", "error", tool_name="lamp", tool_call_id="c"),
+        Message("tool", "12C", tool_call_id="a"),
+        Message("tool", "no bulb", tool_call_id="b"),
+        Message("tool", "error", tool_call_id="c"),
         Message("user", "So?"),
     )
 

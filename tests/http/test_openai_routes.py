@@ -211,7 +211,7 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
                 thinking="Hm",
                 tool_calls=(ToolCall("weather", {"city": "Oslo"}, "a"),),
             ),
-            Message("tool", "12C", tool_name="weather", tool_call_id="a"),
+            Message("tool", "12C", tool_call_id="a"),
         ),
         model=MODEL,
         sampling=Sampling(temperature=0.25, top_p=0.5),

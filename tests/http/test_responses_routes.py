@@ -387,8 +387,8 @@ def test_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
             "Hm",
             (ToolCall("weather", {"x": 1}, "a"), ToolCall("lamp", {}, "b")),
         ),
-        Message("tool", "12C", tool_name="weather", tool_call_id="a"),
-        Message("tool", "on", tool_name="lamp", tool_call_id="b"),
+        Message("tool", "12C", tool_call_id="a"),
+        Message("tool", "on", tool_call_id="b"),
         Message("assistant", "", "So", (ToolCall("lamp", {}, "c"),)),
     )
 

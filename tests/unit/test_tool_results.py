@@ -37,6 +37,10 @@ HISTORIES = {
     ),
     "no call before": ([result("a")], [("a", "", "")]),
     "somebody spoke between": ([ASK, Message("user", "x"), result("a")], [("a", "", "")]),
+    "a late one, by id": (
+        [ASK, Message("user", "x"), NO_IDS, result("late", id_="2"), result("b")],
+        [("b", "f", ""), ("late", "g", "2")],
+    ),
     "two rounds": (
         [ASK, result("a"), NO_IDS, result("b")],
         [("a", "f", "1"), ("b", "f", "")],
