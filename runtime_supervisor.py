@@ -193,8 +193,10 @@ class RuntimeSupervisor:
     def health(self) -> dict[str, Any]:
         tokenizer, runtime = self._snapshot
         now, wall = self._clock(), time.time()
+        # Before the first signal an answer is stopped, for which the snapshot can be seconds late.
+        condemned = self._wedged is not None
         return {
-            "status": overall(tokenizer, runtime, self._resident),
+            "status": "stopping" if condemned else overall(tokenizer, runtime, self._resident),
             "backend_type": self._settings.runtime_kind,
             "model_loaded": runtime.state is State.READY,
             "context_length": known.context if (known := self.known_window()) else None,

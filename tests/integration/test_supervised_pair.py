@@ -244,6 +244,15 @@ def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
     assert "/dev/axcl_host" in problem.message
 
 
+def test_a_runtime_that_was_found_useless_is_not_called_well_any_more(begin: Begin) -> None:
+    _, supervisor = begin()
+    supervisor.wait_ready(lambda: False)
+    assert supervisor.health()["status"] == "ok"
+
+    supervisor.report_wedged(supervisor.runtime_pid(), "it is of no use")
+    assert supervisor.health()["status"] != "ok"
+
+
 def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
