@@ -1,7 +1,7 @@
 """The service: what it is made of, and how it is started.
 
-python backend.py          from anywhere; becomes gunicorn
-python backend.py doctor   looks whether the card's program could be started, and says what helps
+python3 backend.py         from anywhere; becomes gunicorn
+python3 backend.py doctor  looks whether the card's program could be started, and says what helps
 gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
 
 Options are gunicorn's own: gunicorn --help.  Settings are environment variables: docs/settings.md.

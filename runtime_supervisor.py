@@ -1,6 +1,6 @@
 """The two children as one unit: the tokenizer, then the runtime that cannot live without it.
 
-python runtime_supervisor.py     keeps them up in the foreground until Ctrl-C
+python3 runtime_supervisor.py    keeps them up in the foreground until Ctrl-C
 """
 
 from __future__ import annotations

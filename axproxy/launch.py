@@ -29,7 +29,7 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
         print(manual.strip())
         return 0
     if word and not word.startswith("-"):
-        print(f"backend: there is no {word}; try python backend.py --help", file=sys.stderr)
+        print(f"backend: there is no {word}; try python3 backend.py --help", file=sys.stderr)
         return 2
     try:
         settings = Settings.from_env(os.environ)

@@ -44,6 +44,6 @@ def no_arguments(manual: str | None) -> None:
         sys.exit(0)
     name = Path(sys.argv[0]).name
     print(
-        f"{Path(name).stem}: there is no {sys.argv[1]}; try python {name} --help", file=sys.stderr
+        f"{Path(name).stem}: there is no {sys.argv[1]}; try python3 {name} --help", file=sys.stderr
     )
     sys.exit(2)
