@@ -328,7 +328,7 @@ def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_star
     refused = run(sys.executable, str(ROOT / door), "doctorr")
 
     assert shown.returncode == 0
-    assert f"python {door}" in shown.stdout
+    assert f"python3 {door}" in shown.stdout
     assert refused.returncode == 2
     assert "there is no doctorr; try python" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
