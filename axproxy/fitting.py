@@ -38,11 +38,11 @@ def fit(
     shortest = prompt(messages)
     if shortest.tokens <= limit:
         return shortest
-    endings = _endings(messages)
-    best, low, high = None, 0, len(endings) - 1
+    starts = _starts(messages)
+    best, low, high = None, 0, len(starts) - 1
     while low <= high:
         middle = (low + high) // 2
-        shortest = prompt(endings[middle])
+        shortest = prompt(_ending(messages, starts[middle]))
         if shortest.tokens <= limit:
             best, high = shortest, middle - 1
         else:
@@ -55,16 +55,17 @@ def fit(
     )
 
 
-def _endings(messages: Sequence[Message]) -> list[list[Message]]:
-    """The conversation with ever more of its oldest turns gone, the whole one left out.
+def _starts(messages: Sequence[Message]) -> list[int]:
+    """Where the conversation can begin, ever later, with its oldest turns gone.
 
-    Each begins with a user's turn where it can, for many templates insist on that; but a tool's
-    result never stands alone, for without its question there is nothing to answer.
+    Each is a user's turn where it can be, for many templates insist on that; but a tool's result
+    never stands alone, for without its question there is nothing to answer.
     """
     turns = [at for at, turn in enumerate(messages) if turn.role != "system"]
     alone = [at for at in turns[-1:] if messages[at].role != "tool"]
-    starts = [at for at in turns[1:] if messages[at].role == "user" or at in alone]
-    return [
-        [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]
-        for start in starts
-    ]
+    return [at for at in turns[1:] if messages[at].role == "user" or at in alone]
+
+
+def _ending(messages: Sequence[Message], start: int) -> list[Message]:
+    """From `start` on, with all that the system says."""
+    return [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]

@@ -18,7 +18,7 @@ from axproxy.tokenizer_client import TokenizerClient
 from tests.service import ROOT, Service
 from tests.waiting import eventually
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 START = 60.0  # seconds for a start, of which a slow machine needs ten
 
 
@@ -155,7 +155,7 @@ def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Neither Ctrl-C nor SIGTERM has an effect meanwhile."""
+    """None of the `ENDINGS` has an effect meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
