@@ -56,7 +56,7 @@ def _too_long(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve
     with Stack(folder, tokens_per_second=FAST) as stack:
         starts.append(stack.started)
         stack.will_answer(stack.text_of(GROUP))
-        what = "the same, most of it too old to fit"
+        what = "time to first text by history that is too long"
         yield _by_history(what, stack, plan.long_histories, plan.growth_repeats)
 
 

@@ -60,7 +60,7 @@ FULL = Plan(
 # Shows that everything works; its figures mean little.
 QUICK = Plan(
     name="quick",
-    paces=(Pace(200, 9, 2, 6),),
+    paces=(Pace(200, 30, 2, 15),),
     cpu_pace=200,
     crowd=4,
     crowd_repeats=2,
