@@ -106,7 +106,7 @@ def test_what_we_have_started_is_no_noise_and_the_rest_is(monkeypatch: pytest.Mo
             resource.getrusage(resource.RUSAGE_CHILDREN),
         )
         used = sum(each.ru_utime + each.ru_stime for each in ours)
-        return SimpleNamespace(user=used + noise, nice=0, system=0, irq=0, softirq=0, steal=0)
+        return SimpleNamespace(user=used + noise, nice=0, system=0, steal=0)
 
     monkeypatch.setattr(psutil, "cpu_times", all_of_it)
     neighbours, begun = Neighbours(), time.monotonic()
