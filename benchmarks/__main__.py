@@ -6,6 +6,7 @@ Starts everything itself on free ports of the loopback, and ends it again, Ctrl-
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         for number in ENDINGS:
             signal.signal(number, signal.SIG_IGN)
-        print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
-        return 130
+        print("benchmark: interrupted; everything it started has ended", file=sys.stderr, flush=True)
+        # An orderly end would wait for any lock that the interruption has left taken in a library.
+        os._exit(130)
     print(report.markdown())
     if arguments.out:
         arguments.out.write_text(report.to_json(), encoding="utf-8")
