@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         for number in ENDINGS:
             signal.signal(number, signal.SIG_IGN)
-        print("benchmark: interrupted; everything it started has ended", file=sys.stderr, flush=True)
+        print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
         # An orderly end would wait for any lock that the interruption has left taken in a library.
         os._exit(130)
     print(report.markdown())
