@@ -332,6 +332,16 @@ def test_the_whole_prompt_counts_whatever_the_cache_has() -> None:
     assert talk.outcome.prompt_tokens == len(talk.wanted)
 
 
+def test_an_answer_on_a_filled_cache_ends_where_the_program_would_end_it() -> None:
+    talk = Talk(Card([spell("Hello"), spell("x" * 3000)]))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.slot.hits == 1
+    assert talk.outcome.reason == "length"
+    assert talk.outcome.completion_tokens == WINDOW.context - len(talk.card.seen[1]) + 1
+
+
 def test_what_died_before_it_said_anything_is_tried_once_more() -> None:
     talk = Talk(Card([spell("Hello")], dies_at_token=0))
     with pytest.raises(ProxyError, match="it died"):
