@@ -17,6 +17,7 @@ from gunicorn.arbiter import Arbiter
 
 from axproxy.descriptors import room_for_connections
 from axproxy.doors_taken import why_not_listen
+from axproxy.heap import keep_one_arena
 from axproxy.logs import configure_logging
 from axproxy.only_one import AlreadySupervised, OnlyOne
 from axproxy.settings import Settings, SettingsError
@@ -101,6 +102,10 @@ def when_ready(server):
         server.signal(number, frame)
 
     signal.signal(signal.SIGTERM, leave_once)
+
+
+def post_fork(_server, _worker):
+    keep_one_arena()  # before the first of its many threads
 
 
 def post_worker_init(worker):

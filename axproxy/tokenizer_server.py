@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -17,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from axproxy.heap import give_back
 from axproxy.text_tokenizer import TextTokenizer, Untokenizable
 from axproxy.tokenizer_answers import Answer, BadCall, TokenizerAnswers
 from axproxy.tokenizer_folder import SMALL, TokenizerFolderError, find_folder
@@ -137,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokenizer = TextTokenizer.load(folder)
     except TokenizerFolderError as error:
         return _refuse(str(error))
-    _give_back_memory()
+    give_back()
     try:
         server = TokenizerServer((arguments.host, arguments.port), tokenizer)
     except (OSError, OverflowError) as error:
@@ -166,13 +165,6 @@ def _folder(arguments: argparse.Namespace) -> Path:
     if arguments.folder is not None:
         return Path(arguments.folder)
     return SMALL if arguments.model_path is None else find_folder(Path(arguments.model_path))
-
-
-def _give_back_memory() -> None:
-    # Reading a vocabulary of 150 000 tokens leaves as much free memory behind as it needs itself;
-    # glibc keeps that unless told, other C libraries have no such call.
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _parser() -> argparse.ArgumentParser:
