@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,12 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         service = Service(environ, log, command, folder)
         started.append(service)
         if wait:
-            eventually(service.ready, seconds=30)
+            eventually(service.ready)
         return service
 
     yield start
-    for service in started:
-        service.stop()
+    with ThreadPoolExecutor(8) as pool:  # one after the other they would take minutes
+        list(pool.map(Service.stop, started))
 
 
 @pytest.fixture(scope="session")
