@@ -5,16 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.service import Service, Start
 from tests.waiting import eventually
 
-# By default hypothesis fails an example that takes 0.2 s, which a busy machine makes of any.
-settings.register_profile("patient", deadline=None)
+# By default hypothesis fails an example that takes 0.2 s, or some seconds to make up, which a busy
+# machine makes of any.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 # `pytest --hypothesis-profile=hostile` feeds the entrances forty times as much as usual.
-settings.register_profile("hostile", max_examples=4000, deadline=2000)
+settings.register_profile("hostile", max_examples=4000, deadline=20_000)
 
 
 @pytest.fixture(scope="session")

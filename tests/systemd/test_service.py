@@ -18,8 +18,6 @@ from tests.supervision.test_supervisor import spec
 from tests.systemd.listener import Listener
 from tests.waiting import eventually
 
-SLOW_LOAD = "--load-seconds 3"
-
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[Listener]:
@@ -31,15 +29,16 @@ def environ(systemd: Listener) -> dict[str, str]:
     return {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "120000000"}
 
 
-def started(start_service: Start, systemd: Listener) -> Service:
-    return start_service(wait=False, AX650_MOCK_ARGS=SLOW_LOAD, **environ(systemd))
+def started(start_service: Start, systemd: Listener, load_seconds: int) -> Service:
+    mock = f"--load-seconds {load_seconds}"
+    return start_service(wait=False, AX650_MOCK_ARGS=mock, **environ(systemd))
 
 
 @pytest.mark.integration
 def test_ready_is_said_when_the_model_answers_and_the_percentage_before(
     start_service: Start, systemd: Listener
 ) -> None:
-    service = started(start_service, systemd)
+    service = started(start_service, systemd, 3)
     heard: list[dict[str, str]] = []
 
     def ready() -> bool:
@@ -68,7 +67,7 @@ def test_ready_is_said_when_the_model_answers_and_the_percentage_before(
 def test_a_stop_during_the_load_is_announced_and_ready_is_never_said(
     start_service: Start, systemd: Listener
 ) -> None:
-    service = started(start_service, systemd)
+    service = started(start_service, systemd, 120)
     eventually(service.listening)
     assert service.stop() == 0
 
