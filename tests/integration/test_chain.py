@@ -334,6 +334,13 @@ def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_star
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+def test_nobody_need_read_the_help(door: str) -> None:
+    result = run("sh", "-c", f"{sys.executable} {ROOT / door} --help | true")
+
+    assert result.stderr == ""
+
+
 def test_the_doctors_output_may_be_cut_short() -> None:
     doctor = f"{sys.executable} {ROOT / 'backend.py'} doctor --json | head -n 1"
     result = run("sh", "-c", doctor, AX650_MODEL_PATH="/nowhere")
