@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -159,6 +161,32 @@ def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
     modes = {path: path.stat().st_mode for path in (scratch.app / "axproxy").rglob("*")}
     assert modes
     assert not [path for path, mode in modes.items() if not mode & 0o004]
+
+
+def test_a_checkout_that_compiles_meanwhile_is_installed_all_the_same(
+    scratch: Scratch, tmp_path: Path
+) -> None:
+    scratch.checkout = Path(shutil.copytree(scratch.checkout, tmp_path / "checkout"))
+    caches = scratch.checkout / "axproxy" / "__pycache__"
+    caches.mkdir()
+    over = threading.Event()
+
+    def compiles() -> None:  # as Python does: under a passing name first
+        for number in itertools.cycle(range(100)):
+            if over.is_set():
+                return
+            (caches / f"m{number}.pyc.4711").touch()
+            (caches / f"m{number}.pyc.4711").rename(caches / f"m{number}.pyc")
+
+    compiling = threading.Thread(target=compiles)
+    compiling.start()
+    try:
+        succeeds(scratch.install())
+    finally:
+        over.set()
+        compiling.join()
+
+    assert not (scratch.app / "axproxy" / "__pycache__" / "m0.pyc").exists()
 
 
 @pytest.mark.parametrize("version", ["254", "257.9-1~deb13u1"])
