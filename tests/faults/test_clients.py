@@ -75,7 +75,7 @@ def test_a_client_that_leaves_its_answer_gives_the_card_to_the_next(
     service: Service, stream: bool, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as client:
-        client.sendall(asks("Tell me more. " * 5, stream=stream, max_tokens=2000))
+        client.sendall(asks("Tell me more. " * 60, stream=stream, max_tokens=2000))
         eventually(lambda: queue(service)[0])
         if stream:
             assert client.recv(4096)
@@ -101,7 +101,7 @@ def test_a_client_that_leaves_the_line_is_not_waited_for(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as first:
-        first.sendall(asks("Tell me more. " * 20, stream=True, max_tokens=2000))
+        first.sendall(asks("Tell me more. " * 100, stream=True, max_tokens=2000))
         eventually(lambda: queue(service) == (True, 0))
         with connect(service) as second:
             second.sendall(asks())

@@ -79,7 +79,7 @@ def test_told_to_leave_the_running_answer_is_finished_and_the_others_are_sent_aw
     start: Start,
 ) -> None:
     service = start()
-    asked = Asked(service, "Say this again. " * 10)
+    asked = Asked(service, "Say this again. " * 60)
     eventually(lambda: asked.text)
     queued = [Asked(service, f"I am number {number}.") for number in range(2)]
     eventually(lambda: service.health()["queue"]["waiting"] == 2)

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-LONG = "all of this again " * 40  # two seconds to repeat
+LONG = "all of this again " * 80  # four seconds to repeat
 
 
 def kill_runtime(service: Service) -> float:

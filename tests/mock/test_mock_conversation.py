@@ -79,7 +79,7 @@ def test_done_comes_only_after_the_decode_of_the_whole_answer(
 def test_while_something_runs_generate_reset_and_chat_are_refused(
     start: Start, tokenizer: ByteTokenizer
 ) -> None:
-    runtime = start("--reply", ALPHABET, "--tokens-per-second", "40")
+    runtime = start("--reply", ALPHABET * 4, "--tokens-per-second", "40")
     runtime.generate("x")
     eventually(lambda: tokenizer.runs() >= 1, "the run")
     busy = (400, {"error": "llm is running"})
@@ -87,7 +87,7 @@ def test_while_something_runs_generate_reset_and_chat_are_refused(
     assert runtime.json("POST", "/api/generate", {"prompt": "y", "temperature": 2}) == busy
     assert runtime.json("POST", "/api/reset", {}) == busy
     assert runtime.json("POST", "/api/chat", {"messages": []}) == busy
-    assert runtime.settle() == ALPHABET
+    assert runtime.settle() == ALPHABET * 4
     assert "temperature: 2" not in runtime.output.text
 
 
