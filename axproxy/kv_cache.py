@@ -95,6 +95,14 @@ class Continuation:
         room = (window.prefill_limit - self.held.tokens) // window.prefill_chunk
         return 2 <= self.rest.tokens <= room * window.prefill_chunk
 
+    def leaves_room(self, window: Window, prompt: Prompt, max_tokens: int | None) -> bool:
+        """Whether the answer may be as long as it was asked to be, or else about as long as after a
+        reset with `prompt`: thinking that the template leaves out is still in the cache, and
+        reading the prompt anew takes far less time than an answer that was cut."""
+        whole = window.room_for_answer(prompt.tokens)
+        least = max_tokens if max_tokens is not None and max_tokens <= whole else whole * 3 // 4
+        return window.room_for_answer(self.tokens) >= least
+
 
 def held_after(sent: Prompt | Continuation, reply: str, reply_tokens: int, mark: Mark) -> Held:
     """The cache after `reply` has ended by itself."""

@@ -10,7 +10,7 @@ from axproxy import thinking, tool_calls
 from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
 from axproxy.errors import PromptTooLong
-from axproxy.fitting import Prompt, fit
+from axproxy.fitting import Prompt, fit, steady
 from axproxy.json_form import instructed
 from axproxy.messages import ChatRequest, Message
 from axproxy.runtime_log import Window
@@ -77,8 +77,7 @@ class Prompts:
         Raises `PromptTooLong`, `ClientError` for a conversation the model's template refuses, and
         `TokenizerGone`.
         """
-        limit = window.prefill_limit
-        return with_form(request, lambda messages: self._fitted(request, messages, limit))
+        return with_form(request, lambda messages: self._fitted(request, messages, window))
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
         """What the prompts of requests like this one begin with, whatever is asked: the system's
@@ -98,8 +97,8 @@ class Prompts:
         # Templates ask whether there are tools at all: an empty list would still begin a section.
         return {"tools": request.tools or None, "enable_thinking": bool(request.think)}
 
-    def _fitted(self, request: ChatRequest, messages: Sequence[Message], limit: int) -> Prompt:
-        variables = self._variables(request)
+    def _fitted(self, request: ChatRequest, messages: Sequence[Message], window: Window) -> Prompt:
+        variables, limit = self._variables(request), window.prefill_limit
 
         def render(messages: Sequence[Message]) -> str:
             if request.raw:
@@ -115,7 +114,7 @@ class Prompts:
             prompt = self._after_context(request.context, messages, variables, limit)
             if prompt:
                 return prompt
-        return fit(messages, limit, render, count)
+        return fit(messages, limit, render, count, lambda tokens: steady(tokens, window))
 
     def _after_context(
         self,

@@ -106,7 +106,7 @@ class RunLog:
 
     def misread(self) -> bool:
         """Whether the tokenizer did not read the latest prompt to the program."""
-        return self._misreads > self._count(_MISREAD)
+        return self._misreads > 0 and self._misreads > self._count(_MISREAD)
 
     def times(self) -> RunTimes:
         """Of the latest run, as far as they have come.

@@ -81,7 +81,7 @@ class Slot:
 
         def watched(generation: Generation) -> Generator[str, None, None]:
             nonlocal begun
-            continuation = self._continuation(task.prompt, prompts)
+            continuation = self._continuation(task, prompts)
             for text in generation.run(task.prompt, task.sampling, task.limits, continuation):
                 begun = begun or text != ""
                 yield text
@@ -165,14 +165,17 @@ class Slot:
         self.misses += not generation.continued
         yield generation.outcome.refined(runs.times())
 
-    def _continuation(self, prompt: Prompt, prompts: PromptMaker) -> Continuation | None:
-        """How to go on from what the cache holds, if that is where the prompt begins."""
+    def _continuation(self, task: Task, prompts: PromptMaker) -> Continuation | None:
+        """How to go on from what the cache holds, if that is where the prompt begins and there is
+        room for what comes after it."""
         held = self._held
-        rest = held.rest_of(prompt.text, prompts.turn_ends) if held else None
+        rest = held.rest_of(task.prompt.text, prompts.turn_ends) if held else None
         if held is None or rest is None:
             return None
-        continuation = Continuation(held, Prompt(rest, self._tokenizer.count(rest)))
-        return continuation if continuation.fits(self._unit.window()) else None
+        window = self._unit.window()
+        found = Continuation(held, Prompt(rest, self._tokenizer.count(rest)))
+        roomy = found.leaves_room(window, task.prompt, task.limits.max_tokens)
+        return found if roomy and found.fits(window) else None
 
     def _death(self, pid: int | None) -> ProxyError:
         return self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid))

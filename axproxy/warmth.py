@@ -15,6 +15,7 @@ from axproxy.fitting import Prompt
 from axproxy.kv_cache import Held
 
 REMEMBERED = 32  # requests
+FADING = 0.8  # of a use's weight with each request after it: a prompt with a date is new every day
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Warmth:
         self._recent.append(beginning)
 
     def favourite(self) -> Prompt | None:
-        """The beginning that has been used most, if it is worth the effort."""
-        least = self._policy.least_tokens
-        worthy = [one for one in self._recent if one and one.tokens >= least]
-        for beginning, uses in Counter(worthy).most_common(1):
-            if uses >= self._policy.least_uses:
-                return beginning
-        return None
+        """The beginning that has been used most of late, if it is worth the effort."""
+        uses: Counter[Prompt] = Counter()
+        weights: dict[Prompt, float] = {}
+        for age, one in enumerate(reversed(self._recent)):
+            if one and one.tokens >= self._policy.least_tokens:
+                uses[one] += 1
+                weights[one] = weights.get(one, 0.0) + FADING**age
+        habits = [one for one in uses if uses[one] >= self._policy.least_uses]
+        return max(habits, key=weights.__getitem__, default=None)
 
     def due(self, held: Held | None, quiet_since: float, talking: bool = False) -> float:
         """When to warm the cache that holds `held`, on the clock of `quiet_since`; never is

@@ -6,22 +6,24 @@ Starts everything itself on free ports of the loopback, and ends it again, Ctrl-
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.conversation import conversation
 from benchmarks.drive import Broken
 from benchmarks.growths import growth_figures
-from benchmarks.machine import looked_at_again, this_machine
+from benchmarks.machine import Neighbours, this_machine
 from benchmarks.overheads import overhead_rows, start_rows
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.report import Report, write_block
 from benchmarks.stack import ENDINGS, Started
-from benchmarks.table import Curve, Row
+from benchmarks.table import Curve, Row, with_block
 
 IMPATIENCE = 1.0  # seconds between two presses of Ctrl-C that mean one
 
@@ -31,22 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     leave = _Leave()
     for number in ENDINGS:
-        signal.signal(number, leave)
-    plan = QUICK if arguments.quick else FULL
-    begun = time.monotonic()
-    rows: list[Row] = []
-    curves: list[Curve] = []
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, leave)
     try:
-        machine = this_machine(plan.rest_seconds)
-        print(f"measuring on {machine}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="ax650-benchmark-") as scratch:
-            for figure in _figures(plan, Path(scratch), growth=not arguments.no_growth):
-                name = figure.what if isinstance(figure, Row) else figure.name
-                print(f"  {time.monotonic() - begun:4.0f} s  {name}", file=sys.stderr, flush=True)
-                if isinstance(figure, Row):
-                    rows.append(figure)
-                else:
-                    curves.append(figure)
+        report = _measured(QUICK if arguments.quick else FULL, growth=not arguments.no_growth)
     except (Broken, OSError, AssertionError) as error:  # the last: something never happened
         print(f"benchmark: cannot be measured: {error}", file=sys.stderr)
         return 2
@@ -54,18 +44,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in ENDINGS:
             signal.signal(number, signal.SIG_IGN)
         print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
-        return 130
-    seconds = time.monotonic() - begun
-    name = "quick" if arguments.quick else "full"
-    report = Report(
-        looked_at_again(machine, plan.rest_seconds), name, seconds, tuple(rows), tuple(curves)
-    )
+        # An orderly end would wait for any lock that the interruption has left taken in a library.
+        os._exit(130)
     print(report.markdown())
     if arguments.out:
         arguments.out.write_text(report.to_json(), encoding="utf-8")
     if arguments.markdown:
         write_block(report, arguments.markdown)
-    return int(any("over" in row.verdict for row in rows))
+    return int(any("over" in row.verdict for row in report.rows))
+
+
+def _measured(plan: Plan, *, growth: bool) -> Report:
+    begun = time.monotonic()
+    rows: list[Row] = []
+    curves: list[Curve] = []
+    machine = this_machine(plan.rest_seconds)
+    neighbours = Neighbours()
+    print(f"measuring on {machine}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="ax650-benchmark-") as scratch:
+        for figure in _figures(plan, Path(scratch), growth=growth):
+            name = figure.what if isinstance(figure, Row) else figure.name
+            print(f"  {time.monotonic() - begun:4.0f} s  {name}", file=sys.stderr, flush=True)
+            if isinstance(figure, Row):
+                rows.append(figure)
+            else:
+                curves.append(figure)
+    machine = replace(machine, busy=max(machine.busy, neighbours.busy()))
+    return Report(machine, plan.name, time.monotonic() - begun, tuple(rows), tuple(curves))
 
 
 def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve]:
@@ -94,11 +99,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="try everything in a few seconds")
     parser.add_argument("--no-growth", action="store_true", help="leave the growth curves out")
-    parser.add_argument("--out", type=Path, help="write the figures to this file, as JSON")
+    parser.add_argument("--out", type=_writable, help="write the figures to this file, as JSON")
     parser.add_argument(
-        "--markdown", type=Path, help="write the tables into this document, between its marks"
+        "--markdown", type=_document, help="write the tables into this document, between its marks"
     )
     return parser
+
+
+def _writable(name: str) -> Path:
+    """Tried now rather than after minutes of measuring."""
+    path = Path(name)
+    new = not path.exists()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot be written: {error}") from error
+    if new:
+        path.unlink()
+    return path
+
+
+def _document(name: str) -> Path:
+    try:
+        with_block(Path(name).read_text(encoding="utf-8"), "")
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return _writable(name)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def curve(name: str, size: str, cost: str, points: Sequence[tuple[float, float]]
 def growth_figures(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Row | Curve]:
     """Every curve, and the row about the large vocabulary; appends to `starts`."""
     yield from _prompts(plan, folder, starts)
+    yield from _too_long(plan, folder, starts)
     yield from _waiting(plan, folder, starts)
     yield from _vocabularies(plan, folder)
 
@@ -45,15 +46,26 @@ def _prompts(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]
         def by_length(tokens: int, number: int) -> float:
             return _first_text(stack, [stack.text_of(tokens, number)])
 
-        def by_messages(messages: int, number: int) -> float:
-            said = [stack.text_of(10, number + each) for each in range(messages)]
-            return _first_text(stack, said)
-
         repeats = plan.growth_repeats
         points = _medians(plan.prompts, repeats, by_length)
         yield curve("time to first text by prompt", "tokens of the prompt", "ms", points)
-        points = _medians(plan.histories, repeats, by_messages)
-        yield curve("time to first text by history", "messages of 10 tokens", "ms", points)
+        yield _by_history("time to first text by history", stack, plan.histories, repeats)
+
+
+def _too_long(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]:
+    with Stack(folder, tokens_per_second=FAST) as stack:
+        starts.append(stack.started)
+        stack.will_answer(stack.text_of(GROUP))
+        what = "time to first text by history that is too long"
+        yield _by_history(what, stack, plan.long_histories, plan.growth_repeats)
+
+
+def _by_history(name: str, stack: Stack, sizes: tuple[int, ...], repeats: int) -> Curve:
+    def cost(messages: int, number: int) -> float:
+        said = [stack.text_of(10, number + each) for each in range(messages)]
+        return _first_text(stack, said)
+
+    return curve(name, "messages of 10 tokens", "ms", _medians(sizes, repeats, cost))
 
 
 def _first_text(stack: Stack, said: list[str]) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ BUSY = 0.2  # of all cores; figures that were taken beside so much other work ar
 
 @dataclass(frozen=True)
 class Machine:
-    """`busy` is the share of all cores that other programs used just before or just after."""
+    """`busy` is the share of all cores that other programs used just before or meanwhile."""
 
     name: str
     cores: int
@@ -50,9 +51,26 @@ def this_machine(look: float) -> Machine:
     )
 
 
-def looked_at_again(machine: Machine, look: float) -> Machine:
-    """The same machine, as busy as it was then or is now, whichever is more."""
-    return replace(machine, busy=max(machine.busy, psutil.cpu_percent(look) / 100))
+class Neighbours:
+    """The other programs on this machine, from now on."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._used = _seconds_of_others()
+
+    def busy(self) -> float:
+        """The share of all cores that they have used.  All that we have started must have ended,
+        for only then is it known what was ours."""
+        used = _seconds_of_others() - self._used
+        return max(used, 0.0) / (time.monotonic() - self._begun) / (os.cpu_count() or 1)
+
+
+def _seconds_of_others() -> float:
+    """Of processor time, since the machine was started; what a hypervisor took is theirs, too, and
+    interrupts are nobody's, for most of them are our own connections."""
+    all_of_it, ours = psutil.cpu_times(), os.times()
+    used = all_of_it.user + all_of_it.nice + all_of_it.system + all_of_it.steal
+    return float(used) - sum(ours[:4])
 
 
 def _board() -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import Report
+from benchmarks.report import Report, read_report
 
 COLUMNS = 3
 
@@ -48,7 +48,15 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     results, folder = map(Path, arguments)
     picture = folder / "growth.png"
-    draw(Report.from_json(results.read_text(encoding="utf-8")), picture)
+    try:
+        draw(read_report(results), picture)
+    except ImportError:
+        command = f"{sys.executable} -m pip install -r benchmarks/requirements.txt"
+        print(f"plots: matplotlib is missing; mend it with: {command}", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"plots: {error}", file=sys.stderr)
+        return 2
     print(picture)
     return 0
 

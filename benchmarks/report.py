@@ -80,6 +80,14 @@ def _curve(value: dict[str, Any]) -> Curve:
     return Curve(value["name"], value["size"], value["cost"], points, value["verdict"])
 
 
+def read_report(results: Path) -> Report:
+    """Raises `OSError`, and `ValueError` for a file that no benchmark has written."""
+    try:
+        return Report.from_json(results.read_text(encoding="utf-8"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{results} holds no figures; run {COMMAND} --out {results}") from error
+
+
 def write_block(report: Report, document: Path) -> None:
     """Raises `ValueError` for a document without the marks."""
     text = with_block(document.read_text(encoding="utf-8"), report.markdown())
@@ -91,7 +99,11 @@ def main(arguments: Sequence[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     results, document = map(Path, arguments)
-    write_block(Report.from_json(results.read_text(encoding="utf-8")), document)
+    try:
+        write_block(read_report(results), document)
+    except (OSError, ValueError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -18,7 +18,7 @@ from axproxy.tokenizer_client import TokenizerClient
 from tests.service import ROOT, Service
 from tests.waiting import eventually
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 START = 60.0  # seconds for a start, of which a slow machine needs ten
 
 
@@ -108,7 +108,7 @@ class Stack:
 
     def stop(self) -> None:
         """Returns when every process is gone.  Ctrl-C has to wait for that."""
-        with _deaf():
+        with deaf():
             family = _family(self.service.process.pid)
             try:
                 self.service.stop()
@@ -154,17 +154,23 @@ def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Neither Ctrl-C nor SIGTERM has an effect meanwhile."""
+def deaf() -> Iterator[None]:
+    """None of the `ENDINGS` has an effect meanwhile; the first of them has it afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
+    heard: list[int] = []
+    before = {
+        number: signal.signal(number, lambda heard_now, _: heard.append(heard_now))
+        for number in ENDINGS
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _family(pid: int) -> Sequence[psutil.Process]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from benchmarks.machine import Machine
+from benchmarks import plots
+from benchmarks.machine import Machine, Neighbours
 from benchmarks.report import Report, main
 from benchmarks.table import BEGIN, END, Curve, Limit, Row, budget_table, fact, with_block
 
@@ -72,3 +81,39 @@ def test_a_document_without_the_marks_is_left_alone(text: str) -> None:
 def test_the_page_about_performance_has_the_marks() -> None:
     page = Path(__file__).parents[2] / "docs" / "performance.md"
     assert "first text" in with_block(page.read_text(), REPORT.markdown())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"rows": 1}'])
+@pytest.mark.parametrize("reader", [main, plots.main], ids=["report", "plots"])
+def test_what_no_benchmark_has_written_is_told_in_a_sentence(
+    reader: Callable[[list[str]], int],
+    text: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = tmp_path / "results.json"
+    results.write_text(text)
+    assert reader([str(results), str(tmp_path)]) == 2
+    assert "results.json holds no figures; run python -m benchmarks" in capsys.readouterr().err
+
+
+def test_what_we_have_started_is_no_noise_and_the_rest_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = 0.0
+
+    def all_of_it() -> SimpleNamespace:
+        ours = (
+            resource.getrusage(resource.RUSAGE_SELF),
+            resource.getrusage(resource.RUSAGE_CHILDREN),
+        )
+        used = sum(each.ru_utime + each.ru_stime for each in ours)
+        return SimpleNamespace(user=used + noise, nice=0, system=0, steal=0)
+
+    monkeypatch.setattr(psutil, "cpu_times", all_of_it)
+    neighbours, begun = Neighbours(), time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True
+    )
+    cores = os.cpu_count() or 1
+    assert neighbours.busy() * cores * (time.monotonic() - begun) < 0.1
+    noise = 5.0
+    assert 4.5 < neighbours.busy() * cores * (time.monotonic() - begun) < 5.5

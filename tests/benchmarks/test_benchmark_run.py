@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from axproxy.text_tokenizer import TextTokenizer
+from benchmarks.__main__ import main
+from benchmarks.footprint import cpu_seconds
+from benchmarks.stack import deaf
 from benchmarks.vocabulary import write_folder
 from tests.service import ROOT
 from tests.waiting import eventually
@@ -57,11 +61,47 @@ def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: P
     assert list(scratch.iterdir()) == []
 
 
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# No marks\n")
+    for arguments, complaint in {
+        ("--out", str(tmp_path / "nowhere" / "results.json")): "cannot be written",
+        ("--out", str(tmp_path)): "cannot be written",
+        ("--markdown", str(page)): "no block between",
+        ("--markdown", str(tmp_path / "none.md")): "No such file",
+    }.items():
+        with pytest.raises(SystemExit) as refusal:
+            main(arguments)
+        assert refusal.value.code == 2
+        assert complaint in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_end_is_put_off_while_a_service_is_stopped_and_then_comes() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    stopped = []
+
+    def stop() -> None:
+        with deaf():
+            signal.raise_signal(signal.SIGINT)
+            stopped.append(True)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped
+
+
 def pressed(process: subprocess.Popen[str]) -> str:
-    """Ctrl-C by an impatient person; what the program then says.  It is pressed again if nothing
-    comes of it, for an interruption that falls into a destructor is lost."""
+    """Ctrl-C by an impatient person whose terminal closes; what the program then says.  It is
+    pressed again if nothing comes of it, for an interruption that falls into a destructor is
+    lost."""
     for _ in range(10):
-        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
         try:
             return process.communicate(timeout=4)[1]
@@ -90,3 +130,11 @@ def test_a_made_up_vocabulary_has_the_size_that_was_asked_for(tmp_path: Path) ->
     text = "Why is the sky blue? 你好 🙂"
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.encode("<|im_end|>") == [tokenizer.eos_id]
+
+
+def test_processor_time_is_finer_than_a_tick_of_the_kernels_table() -> None:
+    me = psutil.Process()
+    before, since = cpu_seconds(me), time.process_time()
+    while time.process_time() - since < 0.003:
+        pass
+    assert 0.003 <= cpu_seconds(me) - before < 1

@@ -86,6 +86,28 @@ def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits
     assert Continuation(before, Prompt("y", new)).fits(WINDOW) is fits
 
 
+@pytest.mark.parametrize(
+    ("cached", "prompt", "asked_for", "enough"),
+    [
+        (500, 520, None, True),
+        (540, 520, None, True),  # blocks that forbid to think
+        (1010, 520, None, True),
+        (1050, 520, None, False),  # of 2040 tokens more than a quarter would be lost
+        (1050, 520, 100, True),
+        (1010, 520, 1530, True),
+        (1010, 520, 1531, False),
+        (1010, 520, 5000, True),  # that would not fit an empty cache either
+        (1900, 520, 5000, False),
+        (1900, 1920, None, True),
+    ],
+)
+def test_thinking_that_is_still_in_the_cache_does_not_cut_the_next_answer(
+    cached: int, prompt: int, asked_for: int | None, enough: bool
+) -> None:
+    found = Continuation(Held((Segment("x"),), cached, MARK), Prompt("y", 20))
+    assert found.leaves_room(WINDOW, Prompt("z", prompt), asked_for) is enough
+
+
 class OneCard:
     """A unit whose runtime is the card; `wait_ready` brings it back."""
 
@@ -163,6 +185,30 @@ def test_the_tenth_turn_is_as_short_as_the_second() -> None:
 
     assert talk.card.prompts[1:] == [NEXT] * 9
     assert talk.card.seen[-1] == talk.wanted
+
+
+def test_long_thoughts_are_read_out_of_the_cache_by_a_reset() -> None:
+    thought = f"<think>\n{'Hm. ' * 200}</think>\n\n"
+    talk = Talk(Card([spell(thought + "Hello")], template=FORGETFUL))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+    assert (talk.slot.hits, talk.card.seen[1]) == (0, talk.wanted)
+
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"), limits=Limits(max_tokens=1500))
+    assert talk.slot.hits == 1  # there is room for all that may be said
+
+
+def test_a_conversation_longer_than_the_window_still_goes_on_from_the_cache() -> None:
+    talk = Talk(Card([spell("word " * 12)]))
+    history: list[tuple[str, str]] = []
+    for number in range(60):
+        history.append(user(f"And number {number}?"))
+        history.append(said(talk.ask(*history)))
+        assert talk.card.seen[-1] == talk.wanted
+
+    assert not talk.wanted.startswith("<|im_start|>user\nAnd number 0?")
+    assert talk.slot.misses < 12
 
 
 def test_another_conversation_begins_with_a_reset() -> None:
@@ -284,6 +330,16 @@ def test_the_whole_prompt_counts_whatever_the_cache_has() -> None:
 
     assert talk.slot.hits == 1
     assert talk.outcome.prompt_tokens == len(talk.wanted)
+
+
+def test_an_answer_on_a_filled_cache_ends_where_the_program_would_end_it() -> None:
+    talk = Talk(Card([spell("Hello"), spell("x" * 3000)]))
+    talk.ask(user("Hi"))
+    talk.ask(user("Hi"), said("Hello"), user("And?"))
+
+    assert talk.slot.hits == 1
+    assert talk.outcome.reason == "length"
+    assert talk.outcome.completion_tokens == WINDOW.context - len(talk.card.seen[1]) + 1
 
 
 def test_what_died_before_it_said_anything_is_tried_once_more() -> None:

@@ -41,6 +41,8 @@ def after(*used: Prompt | None) -> Warmth:
         ((SHORT, SHORT, SHORT), None),  # read in no time
         ((HOUSE, TITLES, TITLES, HOUSE, HOUSE), HOUSE),
         ((HOUSE, HOUSE, *[TITLES] * 32), TITLES),  # what was is forgotten
+        ((*[HOUSE] * 16, TITLES, TITLES), HOUSE),
+        ((*[HOUSE] * 16, *[TITLES] * 4), TITLES),  # soon, for it may be the new day's
         ((HOUSE, HOUSE, *[None] * 31), None),  # also where nobody else has a system prompt
     ],
 )

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
-from axproxy.fitting import Prompt, fit
+from axproxy.fitting import Prompt, fit, steady
 from axproxy.messages import Message
+from axproxy.runtime_log import Window
 
 
 def talk(*turns: str) -> list[Message]:
@@ -110,3 +111,34 @@ def test_a_long_conversation_is_counted_only_a_few_times() -> None:
 
     assert fit(messages, 10, render, count_and_note).tokens == 10
     assert len(counted) <= 12
+
+
+WINDOW = Window(context=511, prefill_limit=300, prefill_chunk=20)
+
+
+@given(st.integers(281, 5000))
+def test_a_conversation_is_cut_by_whole_thirds_of_the_window(tokens: int) -> None:
+    cut = steady(tokens, WINDOW)
+
+    assert (tokens - cut) % 100 == 0
+    # Less than a chunk from the limit the program would not take another turn.
+    assert 180 < cut <= 280
+
+
+def test_as_a_conversation_grows_its_prompt_begins_anew_only_now_and_then() -> None:
+    messages, beginnings = talk("s:rules"), []
+    for number in range(200):
+        messages += talk(f"u:question{number} " + "word " * 4, "a:" + "word " * 5)
+        asked = [*messages, Message("user", "next")]
+        text = fit(asked, 300, render, count, lambda tokens: steady(tokens, WINDOW)).text
+        beginnings.append(text.split()[1])
+
+    assert len(set(beginnings)) < len(beginnings) / 9
+    assert beginnings == sorted(beginnings, key=lambda name: int(name.removeprefix("u:question")))
+
+
+def test_a_turn_as_long_as_the_window_is_not_refused_for_the_next_ones_sake() -> None:
+    messages = talk("u:one", "a:two", "u:" + "word " * 290)
+    fitted = fit(messages, 290, render, count, lambda tokens: steady(tokens, WINDOW))
+
+    assert fitted.tokens == 290
