@@ -75,8 +75,9 @@ copy_program() {
     say "copying the program to $app"
     run mkdir -p "$app"
     (cd "$app" 2>/dev/null && run rm -rf "${program[@]}") || true
-    run cp -r "${program[@]/#/$here/}" "$app"
-    run find "$app" -name __pycache__ -not -path '*/.venv/*' -prune -exec rm -rf {} +
+    cd "$here"
+    # Without the caches: their files come and go while something runs in the checkout.
+    run find "${program[@]}" -name __pycache__ -prune -o -type f -exec cp --parents -t "$app" {} +
     # A checkout with a strict umask would lock the service's user out.
     run find "$app" -not -path '*/.venv/*' -exec chmod a+rX,go-w {} +
 }

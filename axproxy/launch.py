@@ -20,10 +20,11 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
     There is one server to reason about, and its signals are ours.
     """
     word = arguments[0] if arguments else ""
+    if word in ("doctor", "-h", "--help"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no trouble
     if word == "doctor":
         from axproxy.preflight import doctor  # noqa: PLC0415 - the service need not wait for it
 
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no trouble
         return doctor.main(arguments[1:])
     if word in ("-h", "--help"):
         print(manual.strip())

@@ -40,6 +40,7 @@ def no_arguments(manual: str | None) -> None:
     if not sys.argv[1:]:
         return
     if sys.argv[1] in ("-h", "--help"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` is no trouble
         print(manual)
         sys.exit(0)
     name = Path(sys.argv[0]).name

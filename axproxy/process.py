@@ -78,7 +78,7 @@ class RealProcess:
             return
 
     def last_words(self) -> list[str]:
-        self._tail.join(timeout=0.5)
+        self._tail.join(timeout=2.0)
         return self._tail.last_lines(100)  # a manual of options has dozens
 
 

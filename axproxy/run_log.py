@@ -112,13 +112,15 @@ class RunLog:
         """Of the latest run, as far as they have come.
 
         The first token's time is printed after the prompt and before the answer, the speed last.
+        More speeds than the texts and one run explain are late ones of the run before; then nobody
+        knows which is which.
         """
         firsts, speeds = self._firsts, self._speeds
         prompts = len(_FIRST_TOKEN.findall(self._prompt))
         fakes = self._count(_SPEED)
         return RunTimes(
             firsts[prompts] if len(firsts) > prompts else None,
-            speeds[fakes] if len(speeds) > fakes else None,
+            speeds[fakes] if len(speeds) == fakes + 1 else None,
         )
 
     def _count(self, pattern: re.Pattern[str]) -> int:

@@ -45,7 +45,7 @@ class Asked:
         """Until it is over, at most so long."""
         self._thread.join(seconds)
 
-    def ended(self, seconds: float = 60.0) -> Asked:
+    def ended(self, seconds: float = 120.0) -> Asked:
         """Itself, once it is over."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"no end within {seconds} s of {self.prompt!r}"
@@ -61,7 +61,7 @@ class Asked:
             http.trust_env = False
             url = f"{self._service.base}/api/generate"
             try:
-                with http.post(url, json=self._body, stream=True, timeout=90) as reply:
+                with http.post(url, json=self._body, stream=True, timeout=120) as reply:
                     self.status = reply.status_code
                     self.retry_after = reply.headers.get("Retry-After")
                     for line in reply.iter_lines():

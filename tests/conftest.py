@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.service import Service, Start
 from tests.waiting import eventually
 
-# By default hypothesis fails an example that takes 0.2 s, which a busy machine makes of any.
-settings.register_profile("patient", deadline=None)
+# By default hypothesis fails an example that takes 0.2 s, or some seconds to make up, which a busy
+# machine makes of any.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 # `pytest --hypothesis-profile=hostile` feeds the entrances forty times as much as usual.
-settings.register_profile("hostile", max_examples=4000, deadline=2000)
+settings.register_profile("hostile", max_examples=4000, deadline=20_000)
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +34,12 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         service = Service(environ, log, command, folder)
         started.append(service)
         if wait:
-            eventually(service.ready, seconds=30)
+            eventually(service.ready)
         return service
 
     yield start
-    for service in started:
-        service.stop()
+    with ThreadPoolExecutor(8) as pool:  # one after the other they would take minutes
+        list(pool.map(Service.stop, started))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import requests
 
-from axproxy.ports import free_port
+from tests.ports import own_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,9 +33,9 @@ class Service:
         command: list[str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.port = free_port()
-        self.runtime_port = free_port()
-        self.tokenizer_port = free_port()
+        self.port = own_port()
+        self.runtime_port = own_port()
+        self.tokenizer_port = own_port()
         self.base = f"http://127.0.0.1:{self.port}"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AX650_", "OLLAMA_"))}
         ports = {
@@ -57,10 +57,10 @@ class Service:
             )
 
     def get(self, path: str, **how: Any) -> requests.Response:
-        return HTTP.get(self.base + path, timeout=30, **how)
+        return HTTP.get(self.base + path, timeout=120, **how)
 
     def post(self, path: str, body: Any, **how: Any) -> requests.Response:
-        return HTTP.post(self.base + path, json=body, timeout=30, **how)
+        return HTTP.post(self.base + path, json=body, timeout=120, **how)
 
     def health(self) -> dict[str, Any]:
         body: dict[str, Any] = self.get("/health").json()
@@ -88,7 +88,7 @@ class Service:
         family = self.family() if self.process.poll() is None else []
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(60)
+        status = self.process.wait(120)
         eventually(lambda: not [process for process in family if process.is_running()])
         return status
 
@@ -103,7 +103,7 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env={**clean, **environ},
         cwd="/",
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 

@@ -9,8 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], seconds: float = 10.0) -> T:
-    """The condition's first true value; fails the test when there is none in time."""
+def eventually(condition: Callable[[], T], seconds: float = 60.0) -> T:
+    """The condition's first true value; fails the test when there is none in time.
+
+    The time is there to end a test that would never end; a slow and crowded machine has enough.
+    """
     deadline = time.monotonic() + seconds
     pause = 0.005
     while not (value := condition()):

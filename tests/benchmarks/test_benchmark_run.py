@@ -43,7 +43,7 @@ def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: P
     scratch.mkdir()
     out = tmp_path / "results.json"
     with begun(scratch, "--out", str(out)) as process:
-        said, complaints = process.communicate(timeout=55)
+        said, complaints = process.communicate(timeout=240)
 
     assert process.returncode in (0, 1), complaints  # 1: a busy machine keeps no budget
     results = json.loads(out.read_text())
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_what_it_has_started_whatever_comes_after_it(tmp_path: Path)
     with begun(tmp_path) as process:
         benchmark = psutil.Process(process.pid)
         # The service and the two that it has started.
-        eventually(lambda: len(benchmark.children(recursive=True)) >= 4, 30)
+        eventually(lambda: len(benchmark.children(recursive=True)) >= 4)
         family = benchmark.children(recursive=True)
         complaints = pressed(process)
 

@@ -28,7 +28,7 @@ def run_js() -> RunJs:
         pytest.skip("there is no node, or no npm, on the PATH")
     if not (JS / "node_modules" / "ollama").is_dir():
         try:
-            subprocess.run([npm, *INSTALL], cwd=JS, check=True, capture_output=True, timeout=45)
+            subprocess.run([npm, *INSTALL], cwd=JS, check=True, capture_output=True, timeout=120)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"npm could not install the client: {error}; {error.stderr!r}")
 
@@ -36,7 +36,7 @@ def run_js() -> RunJs:
         environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
         command = [node, str(JS / "scenarios.mjs"), service.base, scenario]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=40, check=False, env=environ
+            command, capture_output=True, text=True, timeout=120, check=False, env=environ
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

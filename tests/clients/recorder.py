@@ -35,7 +35,7 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 
 def ask(port: int, request: Request) -> Answer:
     """The service's answer to a request of a transcript."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(
             request.method, request.path, request.body.encode() or None, dict(request.headers)
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 def record(title: str, command: list[str], port: int) -> None:
     """The command's last word is a script, which gets a URL and names the transcript."""
     proxy = RecordingProxy(port)
-    subprocess.run([*command, proxy.base], check=True, timeout=300)
+    subprocess.run([*command, proxy.base], check=True, timeout=1200)
     proxy.shutdown()
     once = [exchange for exchange, _ in groupby(proxy.exchanges)]
     (FOLDER / f"{Path(command[-1]).stem}.txt").write_text(render(title, once))
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         service = Service({}, Path(folder) / "log")
         try:
-            eventually(service.ready, seconds=30)
+            eventually(service.ready)
             if arguments == ["--again"]:
                 record_again(service.port)
             else:

@@ -45,7 +45,7 @@ def asked(text: str = QUESTION, **fields: Any) -> dict[str, Any]:
 def client_of(base: str, key: str = "x") -> anthropic.Anthropic:
     web = httpx.Client(trust_env=False)
     return anthropic.Anthropic(
-        base_url=base, api_key=key, timeout=30, max_retries=0, http_client=web
+        base_url=base, api_key=key, timeout=120, max_retries=0, http_client=web
     )
 
 
@@ -89,13 +89,14 @@ def test_a_stop_sequence_ends_the_answer(client: anthropic.Anthropic, model: Scr
 
 
 def test_an_answer_streams(client: anthropic.Anthropic, model: Scripted) -> None:
-    model.says("It rains in Paris, and in Oslo the sun shines.")
+    told = "It rains in Paris, and in Oslo the sun shines. " * 10
+    model.says(told)
     with client.messages.stream(**asked(thinking=NO_THINKING)) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
 
     assert len(pieces) > 3
-    assert "".join(pieces) == text_of(final) == "It rains in Paris, and in Oslo the sun shines."
+    assert "".join(pieces) == text_of(final) == told
     assert final.stop_reason == "end_turn"
     assert final.usage.output_tokens >= len(pieces)
 
@@ -103,7 +104,9 @@ def test_an_answer_streams(client: anthropic.Anthropic, model: Scripted) -> None
 def test_thinking_text_and_calls_stream_as_blocks(
     client: anthropic.Anthropic, model: Scripted
 ) -> None:
-    model.says(f"{THOUGHT}One moment.\n{tool_call('Paris')}\n{tool_call('Oslo')}")
+    thought = "I need the weather.\n" * 20
+    calls = f"{tool_call('Paris')}\n{tool_call('Oslo')}"
+    model.says(f"<think>\n{thought}</think>\n\nOne moment.\n{calls}")
     with client.messages.stream(**asked(tools=[TOOL])) as stream:
         thoughts = [event.thinking for event in stream if event.type == "thinking"]
         final = stream.get_final_message()
@@ -114,7 +117,7 @@ def test_thinking_text_and_calls_stream_as_blocks(
     assert isinstance(first, ToolUseBlock)
     assert isinstance(second, ToolUseBlock)
     assert len(thoughts) > 1
-    assert "".join(thoughts) == thinking.thinking == "I need the weather.\n"
+    assert "".join(thoughts) == thinking.thinking == thought
     assert text.text == "One moment."
     assert (first.input, second.input) == ({"city": "Paris"}, {"city": "Oslo"})
     assert first.id != second.id

@@ -22,8 +22,8 @@ QUESTION = "Why is the sky blue?"
 ASKED = [{"role": "user", "content": QUESTION}]
 ANSWER = f"I am a simulated model, no card is involved. You said: {QUESTION}"
 CHUNK = 128  # tokens; the program reads a prompt in whole chunks, and ours has one
-PREFILL = 1.2  # seconds
-CLIENT = {"trust_env": False, "timeout": 0.8}  # seconds of silence that they bear
+PREFILL = 2.4  # seconds
+CLIENT = {"trust_env": False, "timeout": 1.6}  # seconds of silence that they bear
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_they_are_there_and_hold_nothing(slow: Service) -> None:
 def test_without_them_the_same_clients_would_hang_up(slow: Service) -> None:
     with ollama.Client(host=slow.base, **CLIENT) as client, pytest.raises(httpx.ReadTimeout):
         client.chat("mock", ASKED)  # in one piece, so nothing comes before its end
-    eventually(lambda: not slow.health()["queue"]["answering"], seconds=10)
+    eventually(lambda: not slow.health()["queue"]["answering"])
 
 
 def test_ollama_python(slow: Service) -> None:

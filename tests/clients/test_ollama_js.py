@@ -42,4 +42,4 @@ def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
 
 def test_an_abort_frees_the_card(shared: Service, run_js: RunJs) -> None:
     assert run_js(shared, "abort") == {"error": "AbortError"}
-    eventually(lambda: not shared.health()["queue"]["answering"], seconds=5)
+    eventually(lambda: not shared.health()["queue"]["answering"])

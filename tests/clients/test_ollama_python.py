@@ -18,7 +18,7 @@ ASKED = [{"role": "user", "content": QUESTION}]
 
 
 def client_of(service: Service) -> ollama.Client:
-    return ollama.Client(host=service.base, timeout=30, trust_env=False)
+    return ollama.Client(host=service.base, timeout=120, trust_env=False)
 
 
 @pytest.fixture
@@ -71,10 +71,11 @@ def test_a_context_goes_on_where_an_answer_ended(client: ollama.Client) -> None:
 
 
 def test_a_chat_that_streams(client: ollama.Client) -> None:
-    *chunks, last = client.chat("mock", ASKED, stream=True, tools=[])
+    asked = [{"role": "user", "content": QUESTION * 20}]
+    *chunks, last = client.chat("mock", asked, stream=True, tools=[])
 
     assert len(chunks) > 3
-    assert QUESTION in "".join(chunk.message.content or "" for chunk in chunks)
+    assert QUESTION * 20 in "".join(chunk.message.content or "" for chunk in chunks)
     assert (last.done, last.message.content) == (True, "")
 
 

@@ -66,7 +66,7 @@ def says(scripted: tuple[Service, Script]) -> Script:
 
 @pytest.fixture
 def client(scripted: tuple[Service, Script]) -> Iterator[ollama.Client]:
-    with ollama.Client(host=scripted[0].base, timeout=30, trust_env=False) as client:
+    with ollama.Client(host=scripted[0].base, timeout=120, trust_env=False) as client:
         yield client
 
 
@@ -83,12 +83,13 @@ def test_reasoning_is_apart_from_the_answer(client: ollama.Client, says: Script)
 
 
 def test_reasoning_streams_before_the_answer(client: ollama.Client, says: Script) -> None:
-    says(f"{THOUGHT}It rains.")
+    thought = "I need the weather.\n" * 20
+    says(f"<think>\n{thought}</think>\n\nIt rains.")
     chunks = [chunk.message for chunk in client.chat("mock", ASKED, stream=True)]
     kinds = ["thinking" if chunk.thinking else "content" for chunk in chunks]
     assert kinds == sorted(kinds, reverse=True)
     assert kinds.count("thinking") > 1
-    assert "".join(chunk.thinking or "" for chunk in chunks) == "I need the weather.\n"
+    assert "".join(chunk.thinking or "" for chunk in chunks) == thought
     assert "".join(chunk.content or "" for chunk in chunks) == "It rains."
 
 
@@ -122,14 +123,15 @@ def test_tools_are_called_and_their_results_reach_the_model(
 def test_calls_stream_whole_and_text_before_them_at_once(
     client: ollama.Client, says: Script
 ) -> None:
-    says(f"One moment, please.\n{call('Paris')}\n{call('Oslo')}")
+    talk = "One moment, please. " * 20 + "So."
+    says(f"{talk}\n{call('Paris')}\n{call('Oslo')}")
     chunks = list(client.chat("mock", ASKED, tools=[weather], think=False, stream=True))
     called = [at for at, chunk in enumerate(chunks) if chunk.message.tool_calls]
     said = [at for at, chunk in enumerate(chunks) if chunk.message.content]
     assert len(called) == 2
     assert len(said) > 1
     assert said[-1] < called[0]
-    assert "".join(chunks[at].message.content or "" for at in said) == "One moment, please."
+    assert "".join(chunks[at].message.content or "" for at in said) == talk
     assert (chunks[-1].done, chunks[-1].done_reason) == (True, "stop")
 
 

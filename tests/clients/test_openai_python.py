@@ -18,7 +18,7 @@ QUESTION = "Why is the sky blue?"
 def client_of(service: Service, key: str = "ollama") -> openai.OpenAI:
     web = httpx.Client(trust_env=False)
     return openai.OpenAI(
-        base_url=f"{service.base}/v1", api_key=key, timeout=30, max_retries=0, http_client=web
+        base_url=f"{service.base}/v1", api_key=key, timeout=120, max_retries=0, http_client=web
     )
 
 
@@ -57,7 +57,7 @@ def test_a_chat_in_one_piece(client: openai.OpenAI) -> None:
 def test_a_chat_that_streams_with_its_usage(client: openai.OpenAI) -> None:
     *chunks, usage = client.chat.completions.create(
         model="mock",
-        messages=[{"role": "user", "content": QUESTION}],
+        messages=[{"role": "user", "content": QUESTION * 20}],
         reasoning_effort="none",
         stream=True,
         stream_options={"include_usage": True},
@@ -65,7 +65,7 @@ def test_a_chat_that_streams_with_its_usage(client: openai.OpenAI) -> None:
 
     texts = [chunk.choices[0].delta.content or "" for chunk in chunks]
     assert len(texts) > 3
-    assert QUESTION in "".join(texts)
+    assert QUESTION * 20 in "".join(texts)
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert (usage.choices, bool(usage.usage)) == ([], True)

@@ -39,7 +39,7 @@ class Pet(pydantic.BaseModel):
 def client_of(base: str) -> openai.OpenAI:
     web = httpx.Client(trust_env=False)
     return openai.OpenAI(
-        base_url=f"{base}/v1", api_key="x", timeout=30, max_retries=0, http_client=web
+        base_url=f"{base}/v1", api_key="x", timeout=120, max_retries=0, http_client=web
     )
 
 
@@ -77,7 +77,8 @@ def test_a_limit_is_met_to_the_token(client: openai.OpenAI, model: Scripted) -> 
 
 
 def test_an_answer_streams(client: openai.OpenAI, model: Scripted) -> None:
-    model.says("It rains in Paris, and in Oslo the sun shines.")
+    told = "It rains in Paris, and in Oslo the sun shines. " * 10
+    model.says(told)
     events = list(
         client.responses.create(
             model="mock", input=QUESTION, stream=True, reasoning={"effort": "none"}
@@ -86,7 +87,7 @@ def test_an_answer_streams(client: openai.OpenAI, model: Scripted) -> None:
 
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert len(deltas) > 3
-    assert "".join(deltas) == "It rains in Paris, and in Oslo the sun shines."
+    assert "".join(deltas) == told
     assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
     assert [event.sequence_number for event in events] == list(range(len(events)))
 

@@ -282,7 +282,7 @@ def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
     with pytest.raises(Busy, match="maximum pending requests"):
         bench.events(asking("3"))
     list(first)
-    waiting.join(10)
+    waiting.join(60)
     assert second[-1].reason == "stop"
     assert len(bench.card.prompts) == 2
 

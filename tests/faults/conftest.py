@@ -39,7 +39,7 @@ def whole_again(request: pytest.FixtureRequest) -> Whole:
     took; FAULT_FIGURES names a file that collects this for docs/reliability.md."""
 
     def wait(service: Service, began: float) -> float:
-        eventually(service.ready, seconds=60)
+        eventually(service.ready)
         assert Asked(service, "And now?").answered_whole()
         took = time.monotonic() - began
         if path := os.environ.get("FAULT_FIGURES"):

@@ -48,7 +48,7 @@ def asks(prompt: str = "Hi", **more: object) -> bytes:
 
 def connect(service: Service, *, small_window: bool = False) -> socket.socket:
     client = socket.socket()
-    client.settimeout(30)
+    client.settimeout(120)
     if small_window:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", service.port))
@@ -75,7 +75,7 @@ def test_a_client_that_leaves_its_answer_gives_the_card_to_the_next(
     service: Service, stream: bool, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as client:
-        client.sendall(asks("Tell me more. " * 5, stream=stream, max_tokens=2000))
+        client.sendall(asks("Tell me more. " * 60, stream=stream, max_tokens=2000))
         eventually(lambda: queue(service)[0])
         if stream:
             assert client.recv(4096)
@@ -101,7 +101,7 @@ def test_a_client_that_leaves_the_line_is_not_waited_for(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as first:
-        first.sendall(asks("Tell me more. " * 20, stream=True, max_tokens=2000))
+        first.sendall(asks("Tell me more. " * 100, stream=True, max_tokens=2000))
         eventually(lambda: queue(service) == (True, 0))
         with connect(service) as second:
             second.sendall(asks())
@@ -170,7 +170,7 @@ def test_a_request_that_drips_in_is_told_so_when_its_time_is_over(service: Servi
                 client.send(b"A")
             return bool(reply)
 
-        eventually(dripped, seconds=20)
+        eventually(dripped)
 
     assert reply.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert json.loads(reply.partition(b"\r\n\r\n")[2]) == {
@@ -202,7 +202,7 @@ def test_a_burst_of_a_thousand_clients_gets_answers_and_clean_refusals(
         return await asyncio.gather(*(ask() for _ in range(1000)))
 
     began = time.monotonic()
-    replies = asyncio.run(asyncio.wait_for(burst(), 50))
+    replies = asyncio.run(asyncio.wait_for(burst(), 200))
     figures("all of them", began)
 
     counts = collections.Counter(status for status, _ in replies)

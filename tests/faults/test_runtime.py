@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-LONG = "all of this again " * 40  # two seconds to repeat
+LONG = "all of this again " * 80  # four seconds to repeat
 
 
 def kill_runtime(service: Service) -> float:
@@ -120,30 +120,30 @@ def test_a_runtime_that_leaves_before_it_is_ready_is_explained_and_tried_again(
     start: Start, vice: str, words: str
 ) -> None:
     service = start(vice, wait=False)
-    eventually(service.listening, 20)
-    eventually(lambda: words in str(runtime_of(service)["last_exit"]), 20)
+    eventually(service.listening)
+    eventually(lambda: words in str(runtime_of(service)["last_exit"]))
     refused = service.get("/ready")
 
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) >= 1
     assert not service.health()["model_loaded"]
-    eventually(lambda: runtime_of(service)["restarts"], 20)
+    eventually(lambda: runtime_of(service)["restarts"])
 
 
 def test_a_runtime_that_never_gets_on_with_its_load_is_started_again(start: Start) -> None:
     service = start("--load-seconds 9000", wait=False, AX650_START_TIMEOUT="1")
-    eventually(service.listening, 20)
+    eventually(service.listening)
 
-    eventually(lambda: "no progress for 1 s" in str(runtime_of(service)["note"]), 20)
+    eventually(lambda: "no progress for 1 s" in str(runtime_of(service)["note"]))
     assert service.get("/ready").status_code == 503
-    eventually(lambda: runtime_of(service)["restarts"], 20)
+    eventually(lambda: runtime_of(service)["restarts"])
 
 
 def test_a_runtime_whose_answers_cannot_be_fetched_is_never_called_ready(start: Start) -> None:
     service = start("--fail-polls 100000", wait=False)
-    eventually(service.listening, 20)
+    eventually(service.listening)
 
-    eventually(lambda: "the self-test failed" in str(runtime_of(service)["note"]), 20)
+    eventually(lambda: "the self-test failed" in str(runtime_of(service)["note"]))
     assert "status 500" in str(runtime_of(service)["note"])
     assert service.get("/ready").status_code == 503
 
@@ -176,13 +176,13 @@ def test_a_runtime_that_refuses_all_polls_is_replaced(start: Start, whole_again:
 def test_a_runtime_that_hangs_in_mid_answer_is_replaced_and_the_others_are_answered(
     start: Start, whole_again: Whole
 ) -> None:
-    service = start("--hang-after-tokens 40", AX650_STALL_TIMEOUT="2")
+    service = start("--hang-after-tokens 40", AX650_STALL_TIMEOUT="5")
     asked = Asked(service, "Say a lot. " * 10)
     eventually(lambda: asked.text)
     queued = Asked(service, "Be brief.", num_predict=5)
     began = time.monotonic()
 
-    assert "no token for 2 s" in str(asked.ended().error)
+    assert "no token for " in str(asked.ended().error)
     assert not asked.complete
     eventually(lambda: service.health()["status"] in ("stopping", "restarting"))
     assert queued.ended().complete
@@ -194,7 +194,7 @@ def test_a_runtime_that_hangs_in_mid_answer_is_replaced_and_the_others_are_answe
 def test_a_running_flag_that_never_falls_has_the_runtime_replaced(
     start: Start, whole_again: Whole
 ) -> None:
-    service = start("--stick-running --spare-answers 3", AX650_STALL_TIMEOUT="2")
+    service = start("--stick-running --spare-answers 3", AX650_STALL_TIMEOUT="5")
     assert Asked(service, "A good one.").answered_whole()
     assert Asked(service, "The last good one.").answered_whole()
     began = time.monotonic()

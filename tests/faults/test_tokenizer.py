@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import requests
 
-from axproxy.ports import free_port
 from axproxy.tokenizer_client import TokenizerClient
 from tests.asking import PREFACE, Asked
 from tests.faults.conftest import Whole
+from tests.ports import own_port
 from tests.service import QUICK_MOCK, ROOT, Service, Start
 from tests.waiting import eventually
 
@@ -102,7 +102,7 @@ def test_a_stranger_on_the_port_of_a_dead_tokenizer_is_named_and_never_asked(
 ) -> None:
     service = start()
     tokenizer, runtime = service.pids()
-    with Spoiler(free_port(), target=None) as stranger:
+    with Spoiler(own_port(), target=None) as stranger:
         os.kill(tokenizer, signal.SIGSTOP)  # it cannot answer, and nobody looks for a moment
         os.kill(tokenizer, signal.SIGKILL)
         stranger.take(service.tokenizer_port)
@@ -182,10 +182,10 @@ class Spoiler:
 @pytest.fixture
 def spoilt(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, Spoiler]]:
     """A service on programs that were started by hand, with a spoiler in front of the tokenizer."""
-    tokenizer, runtime = free_port(), free_port()
+    tokenizer, runtime = own_port(), own_port()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((tmp_path / "programs").open("w"))
-        spoiler = stack.enter_context(Spoiler(free_port(), target=tokenizer))
+        spoiler = stack.enter_context(Spoiler(own_port(), target=tokenizer))
 
         def run(*words: str) -> None:
             command = [sys.executable, *words]
@@ -194,7 +194,7 @@ def spoilt(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, Spoi
             stack.callback(program.kill)
 
         run("-m", "axproxy.tokenizer_server", "--port", str(tokenizer))
-        eventually(TokenizerClient(f"http://127.0.0.1:{tokenizer}").answers, 30)
+        eventually(TokenizerClient(f"http://127.0.0.1:{tokenizer}").answers)
         url = f"http://127.0.0.1:{spoiler.port}"
         mock = [*QUICK_MOCK.split(), "--port", str(runtime), "--url_tokenizer_model", url]
         run("mock_main_api.py", *mock)
@@ -237,7 +237,7 @@ def test_text_that_the_tokenizer_loses_makes_an_error_and_not_a_hole(
     assert asked.error
     assert not asked.complete
     spoiler.wrong.clear()
-    eventually(lambda: Asked(service, "Hello again?").answered_whole(), 30)
+    eventually(lambda: Asked(service, "Hello again?").answered_whole())
 
 
 @pytest.mark.parametrize("path", ["/trace", "/count"])

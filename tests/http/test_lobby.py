@@ -35,7 +35,7 @@ class House:
 
     def visitor(self, says: bytes = b"") -> tuple[socket.socket, Connection]:
         address = self._listener.getsockname()
-        client = self._stack.enter_context(socket.create_connection(address, timeout=5))
+        client = self._stack.enter_context(socket.create_connection(address, timeout=60))
         accepted, peer = self._listener.accept()
         connection = Connection(Config(), self._stack.enter_context(accepted), peer, address)
         self.lobby.wait_for_request(connection, FIRST_BYTE)

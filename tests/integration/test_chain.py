@@ -17,7 +17,7 @@ import psutil
 import pytest
 import requests
 
-from axproxy.ports import free_port
+from tests.ports import own_port
 from tests.service import ROOT, Service, Start, run
 from tests.waiting import eventually
 
@@ -48,7 +48,7 @@ def test_generate_answers_a_plain_curl_without_a_content_type(shared: Service) -
 
 
 def test_generate_streams_lines(shared: Service) -> None:
-    reply = shared.post("/generate", {"prompt": QUESTION, "stream": True}, stream=True)
+    reply = shared.post("/generate", {"prompt": QUESTION * 20, "stream": True}, stream=True)
     *texts, last = lines(reply)
 
     assert len(texts) > 1
@@ -66,7 +66,7 @@ def test_the_model_hears_the_last_message_word_for_word(shared: Service) -> None
 
 
 def test_chat_streams_as_the_model_answers(shared: Service) -> None:
-    reply = shared.post("/api/chat", chat(QUESTION), stream=True)
+    reply = shared.post("/api/chat", chat(QUESTION * 20), stream=True)
     assert reply.headers["Content-Type"] == "application/x-ndjson"
     *texts, last = lines(reply)
 
@@ -158,7 +158,7 @@ def test_a_long_conversation_is_cut_at_its_beginning(shared: Service) -> None:
 def half_asked(service: Service, body: dict, path: str = "/api/chat") -> socket.socket:
     data = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-    client = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=60)
     client.sendall(head.encode() + data)
     return client
 
@@ -167,18 +167,21 @@ def queue(service: Service) -> dict:
     return service.health()["queue"]
 
 
-def test_a_client_that_leaves_frees_the_engine_within_two_seconds(start_service: Start) -> None:
-    slow = "--load-seconds 0.1 --tokens-per-second 4 --prefill-tokens-per-second 130"
+def test_a_client_that_leaves_frees_the_engine_long_before_its_answer_would_be_over(
+    start_service: Start,
+) -> None:
+    slow = "--load-seconds 0.1 --tokens-per-second 1 --prefill-tokens-per-second 130"
     service = start_service(AX650_MOCK_ARGS=slow)
+    question = QUESTION * 20  # repeated in two minutes
     for stream in (True, False):
-        client = half_asked(service, chat(QUESTION, stream=stream))
+        client = half_asked(service, chat(question, stream=stream))
         eventually(lambda: queue(service)["answering"])
-        waiting = half_asked(service, chat(QUESTION))
+        waiting = half_asked(service, chat(question))
         eventually(lambda: queue(service)["waiting"] == 1)
         waiting.close()
-        eventually(lambda: queue(service)["waiting"] == 0, seconds=2)
+        eventually(lambda: queue(service)["waiting"] == 0)
         client.close()
-        eventually(lambda: not queue(service)["answering"], seconds=2)
+        eventually(lambda: not queue(service)["answering"])
     assert service.stop() == 0
 
 
@@ -238,9 +241,9 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_still_ends_in_order(
     service = start_service()
     family = service.family()
     os.killpg(service.process.pid, signal.SIGINT)  # what a terminal does
-    service.process.wait(30)
+    service.process.wait(120)
 
-    _gone, alive = psutil.wait_procs(family, timeout=10)
+    _gone, alive = psutil.wait_procs(family, timeout=120)
     assert not alive
     assert "runtime: stopping -> stopped" in service.log.read_text()
 
@@ -256,7 +259,7 @@ def test_a_foreign_program_on_the_runtimes_port_is_named(start_service: Start) -
         refused = service.post("/generate", {"prompt": "hi"})
         assert refused.status_code == 503
         assert port in refused.json()["error"]
-    eventually(service.ready, seconds=20)
+    eventually(service.ready)
     service.stop()
 
 
@@ -265,7 +268,7 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
 ) -> None:
     second = start_service(wait=False, AX650_RUNTIME_PORT=str(shared.runtime_port))
 
-    assert second.process.wait(40) != 0
+    assert second.process.wait(120) != 0
     last = second.log.read_text().splitlines()[-1]  # nothing of gunicorn's comes after it
     assert last.startswith("backend: another supervisor looks after port")
 
@@ -273,12 +276,12 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
 def test_clients_that_keep_their_side_open_stall_nobody(shared: Service) -> None:
     clients = []
     for request in (b"GET /health HTTP/1.0\r\n\r\n", b"garbage\r\n\r\n") * 5:
-        clients.append(socket.create_connection(("127.0.0.1", shared.port), timeout=5))
+        clients.append(socket.create_connection(("127.0.0.1", shared.port), timeout=60))
         clients[-1].sendall(request)
         assert clients[-1].recv(1)
     began = time.monotonic()
     assert shared.get("/health").status_code == 200
-    assert time.monotonic() - began < 1.5  # gunicorn alone: two seconds for each of them
+    assert time.monotonic() - began < 15  # gunicorn alone: two seconds for each of them
     for client in clients:
         client.close()
 
@@ -334,6 +337,13 @@ def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_star
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+def test_nobody_need_read_the_help(door: str) -> None:
+    result = run("sh", "-c", f"{sys.executable} {ROOT / door} --help | true")
+
+    assert result.stderr == ""
+
+
 def test_the_doctors_output_may_be_cut_short() -> None:
     doctor = f"{sys.executable} {ROOT / 'backend.py'} doctor --json | head -n 1"
     result = run("sh", "-c", doctor, AX650_MODEL_PATH="/nowhere")
@@ -364,7 +374,7 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
 ) -> None:
     smoke_test = f"trap '' INT; exec {sys.executable} -m axproxy.smoke_test --serve"
     service = start_service(command=["sh", "-c", smoke_test], folder=ROOT)
-    eventually(lambda: "Ctrl-C stops it" in service.log.read_text(), seconds=20)
+    eventually(lambda: "Ctrl-C stops it" in service.log.read_text())
 
     assert service.stop(signal.SIGINT) == 0
     assert service.log.read_text().endswith("stopped; no process is left behind\n")
@@ -375,7 +385,7 @@ def test_what_is_wrong_is_the_smoke_tests_last_line(start_service: Start) -> Non
     vice = "--tokens-per-secnd 5"
     service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=vice)
 
-    assert service.process.wait(40) == 1
+    assert service.process.wait(120) == 1
     last = service.log.read_text().splitlines()[-1]
     assert last.startswith("run_integration: exited with status 1")
     assert last.endswith("it said: undefined option: --tokens-per-secnd")
@@ -398,7 +408,7 @@ def test_gunicorn_from_a_checkout_works_too(start_service: Start) -> None:
 
 def test_gunicorn_without_our_settings_says_how_to_give_it_them(tmp_path: Path) -> None:
     gunicorn = [sys.executable, "-m", "gunicorn", "--chdir", str(ROOT), "backend:app"]
-    result = run(*gunicorn, "-b", f"127.0.0.1:{free_port()}")
+    result = run(*gunicorn, "-b", f"127.0.0.1:{own_port()}")
 
     assert result.returncode != 0
     assert f"add -c {ROOT}/gunicorn.conf.py" in result.stderr
@@ -426,5 +436,5 @@ def test_a_service_listens_long_before_its_model_is_loaded(start_service: Start)
     service = start_service(wait=False, AX650_MOCK_ARGS="--load-seconds 60")
     eventually(service.listening)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     service.stop()

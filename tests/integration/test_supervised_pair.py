@@ -16,7 +16,6 @@ from axproxy.attached import AttachedUnit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.model_card import describe_model
-from axproxy.ports import free_port
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.self_test import SelfTestFailed, self_test
@@ -25,6 +24,7 @@ from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Unit
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
+from tests.ports import own_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -37,8 +37,8 @@ Begin = Callable[..., tuple[Settings, RuntimeSupervisor]]
 
 def configured(mock_args: str = QUICK, **more: str) -> Settings:
     ports = {
-        "AX650_RUNTIME_PORT": str(free_port()),
-        "AX650_TOKENIZER_PORT": str(free_port()),
+        "AX650_RUNTIME_PORT": str(own_port()),
+        "AX650_TOKENIZER_PORT": str(own_port()),
     }
     return Settings.from_env({"AX650_MOCK_ARGS": mock_args, **ports, **more})
 
@@ -93,9 +93,7 @@ def test_a_runtime_that_serves_but_does_not_answer_never_becomes_ready(begin: Be
 def test_a_fatal_line_in_the_log_is_the_reason_that_is_told(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --exit-during-load=255")
 
-    status = eventually(
-        lambda: (status := supervisor.snapshot()[1]).last_exit and status, seconds=20
-    )
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
     assert "exited with status 255 (its start-up failed" in status.last_exit
     assert "failed" in status.note
 
@@ -103,9 +101,7 @@ def test_a_fatal_line_in_the_log_is_the_reason_that_is_told(begin: Begin) -> Non
 def test_a_program_that_says_running_and_leaves_is_not_ready(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --refuse-port")
 
-    status = eventually(
-        lambda: (status := supervisor.snapshot()[1]).last_exit and status, seconds=20
-    )
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
     assert "exited with status 0 (it was interrupted, or its port was taken)" in status.last_exit
 
 
@@ -119,14 +115,14 @@ def test_a_deaf_runtime_is_still_ended(begin: Begin) -> None:
 
 def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
     hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's
-    settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="3")
+    settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="5")
     supervisor.wait_ready(lambda: False)
     pid = supervisor.runtime_pid()
     answer = engine(settings, supervisor).answer(WHY, lambda: False)
-    with pytest.raises(Exception, match="no token for 3 s"):
+    with pytest.raises(Exception, match=r"no token for \d+ s"):
         list(answer)
 
-    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid, 40)
+    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid)
 
 
 def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
@@ -151,7 +147,7 @@ def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, vic
             "",
             "I am a simulated model, no card is involved. You said: Why is the sky blue?",
         )
-    eventually(lambda: supervisor.not_ready() is None, 20)
+    eventually(lambda: supervisor.not_ready() is None)
 
 
 def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
@@ -170,7 +166,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     os.kill(pids[1] or 0, signal.SIGKILL)
     problem = eventually(attached.not_ready)
     assert isinstance(problem, Starting)
-    eventually(lambda: attached.not_ready() is None, 20)
+    eventually(lambda: attached.not_ready() is None)
     os.kill(pids[0] or 0, signal.SIGKILL)
     eventually(lambda: isinstance(attached.not_ready(), Unavailable) or not attached.not_ready())
     attached.report_wedged(None, "nothing is ours.")
@@ -225,8 +221,10 @@ def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin
     tokenizer = supervisor.snapshot()[0].pid
     threading.Thread(target=card._keep, daemon=True).start()
     for _ in range(2):
-        assert list(card.answer(WHY, lambda: False))[-1].reason == "stop"
-        assert card.loaded()
+        answer = card.answer(WHY, lambda: False)
+        *_, (finished, loaded) = ((event, card.loaded()) for event in answer)
+        assert finished.reason == "stop"
+        assert loaded
         eventually(lambda: supervisor.runtime_pid() is None)
         assert card.loaded() is None
         assert card.not_ready() is None
@@ -237,7 +235,7 @@ def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin
 
 def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --exit-during-load=11")
-    eventually(lambda: supervisor.snapshot()[1].last_exit, 20)
+    eventually(lambda: supervisor.snapshot()[1].last_exit)
 
     problem = supervisor.not_ready()
     assert isinstance(problem, Starting | GaveUp)
@@ -258,7 +256,7 @@ def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
 ) -> None:
     ports = ("AX650_PORT", "AX650_RUNTIME_PORT", "AX650_TOKENIZER_PORT")
     for variable in ports:
-        monkeypatch.setenv(variable, str(free_port()))
+        monkeypatch.setenv(variable, str(own_port()))
     monkeypatch.setenv("AX650_MOCK_ARGS", QUICK)
     monkeypatch.setattr(sys, "argv", ["smoke_test", "--question", "Are you there?"])
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -49,7 +49,7 @@ def test_the_program_is_launched_with_the_flags_of_its_model_folder(
     )
     mock = ROOT / "mock_main_api.py"
     binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
-    eventually(service.ready, seconds=40)
+    eventually(service.ready)
 
     health = service.health()
     assert health["backend_type"] == "vendor"
@@ -82,10 +82,10 @@ def test_the_pair_with_the_vendors_tokenizer_script_is_supervised_as_one(
     def times(line: str) -> int:
         return supervisor.log.read_text().count(line)
 
-    eventually(lambda: times("ready on"), seconds=30)
+    eventually(lambda: times("ready on"))
     (tokenizer,) = [p for p in supervisor.family() if "qwen3_tokenizer_uid.py" in p.cmdline()]
     tokenizer.kill()
-    eventually(lambda: times("ready on") == 2, seconds=30)
+    eventually(lambda: times("ready on") == 2)
 
     assert times("tokenizer: ready -> backoff") == 1
     assert times("runtime: ready -> stopping (stop)") == 1  # it held a session that is gone
@@ -108,7 +108,7 @@ def scripted(model: Path, start_service: Start, tmp_path: Path) -> Service:
     )
     mock = ROOT / "mock_main_api.py"
     binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
-    eventually(service.ready, seconds=40)
+    eventually(service.ready)
     return service
 
 
@@ -208,9 +208,7 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
     binary.write_text(WRAPPER.format(python=sys.executable, mock=mock, port=service.runtime_port))
     sentence = f"{layer} is a git-LFS pointer, not the file itself; cd {model} && git lfs pull"
 
-    eventually(
-        lambda: service.listening() and service.health()["runtime"]["note"] == sentence, seconds=40
-    )
+    eventually(lambda: service.listening() and service.health()["runtime"]["note"] == sentence)
     refused = service.get("/ready")
     assert refused.status_code == 503
     assert sentence in refused.json()["error"]
@@ -235,7 +233,7 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
     assert "ok    ports" in doctor.stdout  # the service's tokenizer is no stranger to it
 
     sparse(layer, 4096)
-    eventually(service.ready, seconds=40)
+    eventually(service.ready)
     log = service.log.read_text()
     assert log.count(f"cannot start: {sentence}") == 1
     assert {finding["verdict"] for finding in service.health()["preflight"]} <= {

@@ -60,7 +60,7 @@ def test_seven_silent_connections_block_nobody(runtime: Runtime) -> None:
     for connection in silent:
         connection.close()
 
-    assert took < 2
+    assert took < 4  # or it would be five
 
 
 def test_a_pipelined_request_is_dropped(runtime: Runtime) -> None:

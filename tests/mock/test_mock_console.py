@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator
 
@@ -69,6 +70,7 @@ def test_an_unread_pipe_blocks_everybody_who_logs(pipe: Pipe) -> None:
     big = threading.Thread(target=out.write, args=("x" * (1 << 20),))
     small = threading.Thread(target=out.write, args=("y",))
     big.start()
+    assert select.select([pipe.reader], [], [], 60)[0]  # it has begun, so it is its turn
     small.start()
     small.join(0.1)
     blocked = small.is_alive()

@@ -26,7 +26,7 @@ def test_sigint_when_idle_exits_0_and_says_so(start: Start) -> None:
 def test_sigint_during_an_answer_closes_the_port_and_finishes_the_answer(
     start: Start, tokenizer: ByteTokenizer
 ) -> None:
-    runtime = start("--reply", "y" * 100, "--tokens-per-second", "100")
+    runtime = start("--reply", "y" * 100, "--tokens-per-second", "25")
     runtime.generate("x")
     eventually(lambda: tokenizer.requests("/decode"), "some text")
     runtime.signal(signal.SIGINT)
@@ -66,7 +66,7 @@ def test_sigint_during_a_chat_answers_it_first(start: Start, tokenizer: ByteToke
 
 
 def test_sigint_during_the_load_is_ignored_for_good(start: Start) -> None:
-    runtime = start("--load-seconds", "0.6", ready=False)
+    runtime = start("--load-seconds", "3", ready=False)
     eventually(lambda: "axmodel ok" in runtime.output.text, "the first layer")
     runtime.signal(signal.SIGINT)
     runtime.ready()

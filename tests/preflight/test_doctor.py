@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from axproxy.only_one import OnlyOne, is_held
-from axproxy.ports import Holder, free_port
+from axproxy.ports import Holder
 from axproxy.preflight.doctor import examine, main, render, scene_beside, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.settings import Settings
+from tests.ports import own_port
 from tests.preflight.machine import CARD, Machine
 
 HEALTH: dict[str, Any] = {
@@ -42,7 +43,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [name for name in os.environ if name.startswith(("AX650_", "OLLAMA_"))]:
         monkeypatch.delenv(variable)
     for variable in ("AX650_PORT", "AX650_RUNTIME_PORT", "AX650_TOKENIZER_PORT"):
-        monkeypatch.setenv(variable, str(free_port()))
+        monkeypatch.setenv(variable, str(own_port()))
 
 
 def test_a_machine_with_a_card_is_examined_before_a_model_is_configured(pi: Machine) -> None:

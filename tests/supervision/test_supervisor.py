@@ -13,13 +13,13 @@ import pytest
 from axproxy.child import ChildSpec
 from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
 from axproxy.only_one import AlreadySupervised, OnlyOne
-from axproxy.ports import free_port
 from axproxy.process import RealProcess
 from axproxy.restart import RestartPolicy
 from axproxy.settings import Settings
 from axproxy.states import State
-from axproxy.watch import Watch
+from axproxy.watch import NotYet, Watch
 from runtime_supervisor import RuntimeSupervisor
+from tests.ports import own_port
 from tests.waiting import eventually
 
 IDLE = "import time; time.sleep(60)"
@@ -47,6 +47,15 @@ def spec(name: str, code: str = IDLE, check: Callable[[], None] | None = None) -
     )
 
 
+def dying() -> ChildSpec:
+    """A runtime that dies in its load, however late that is: it is never ready."""
+
+    def not_yet() -> None:
+        raise NotYet
+
+    return spec("runtime", DIES, not_yet)
+
+
 Make = Callable[..., RuntimeSupervisor]
 
 
@@ -57,7 +66,7 @@ def make() -> Iterator[Make]:
     def supervisor(
         tokenizer: ChildSpec | None = None, runtime: ChildSpec | None = None, **settings: str
     ) -> RuntimeSupervisor:
-        environ = {"AX650_RUNTIME_PORT": str(free_port()), **settings}
+        environ = {"AX650_RUNTIME_PORT": str(own_port()), **settings}
         specs = (tokenizer or spec("tokenizer"), runtime or spec("runtime"))
         made.append(RuntimeSupervisor(Settings.from_env(environ), specs))
         made[-1].start()
@@ -143,14 +152,14 @@ def test_each_runtime_gets_a_vendors_script_of_its_own(make: Make) -> None:
 
 
 def test_a_new_script_for_each_runtime_does_not_make_up_for_its_deaths(make: Make) -> None:
-    supervisor = make(runtime=spec("runtime", DIES), AX650_TOKENIZER="vendor")
+    supervisor = make(runtime=dying(), AX650_TOKENIZER="vendor")
 
     eventually(lambda: isinstance(supervisor.not_ready(), GaveUp))
     assert supervisor.snapshot()[1].restarts == 2
 
 
 def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) -> None:
-    supervisor = make(runtime=spec("runtime", DIES))
+    supervisor = make(runtime=dying())
 
     problem = eventually(lambda: isinstance(p := supervisor.not_ready(), GaveUp) and p)
     assert "no card" in problem.message
@@ -160,7 +169,7 @@ def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) 
 
 
 def test_an_operator_can_revive_what_was_given_up(make: Make) -> None:
-    supervisor = make(runtime=spec("runtime", DIES))
+    supervisor = make(runtime=dying())
     eventually(lambda: isinstance(supervisor.not_ready(), GaveUp))
     starts = supervisor.snapshot()[1].restarts
     supervisor.revive()
@@ -227,7 +236,7 @@ def test_why_gone_waits_until_it_is_known(make: Make) -> None:
 
 
 def test_there_is_one_supervisor_per_machine_and_port() -> None:
-    port = free_port()
+    port = own_port()
     first, second = OnlyOne(port), OnlyOne(port)
     first.acquire()
     with pytest.raises(AlreadySupervised, match=str(port)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,12 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Scratch:
-    """A root folder with everything that would need the network already there."""
+    """A root folder with everything that would need the network already there, to be installed to
+    from `checkout`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, checkout: Path) -> None:
         self.root = root
+        self.checkout = checkout
         self.app = root / "opt" / "ax650"
         self.settings = root / "etc" / "ax650.env"
         self.unit = root / "etc" / "systemd" / "system" / "ax650.service"
@@ -34,7 +38,7 @@ class Scratch:
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
-        seal = "".join(path.read_text() for path in sorted(ROOT.glob("requirements*.txt")))
+        seal = "".join(path.read_text() for path in sorted(self.checkout.glob("requirements*.txt")))
         (self.app / ".venv" / "installed-requirements").write_text(seal)
 
     def tool(self, name: str, script: str) -> None:
@@ -43,16 +47,16 @@ class Scratch:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def install(self, *words: str, script: Path = ROOT / "install.sh", **environ: str) -> Done:
+    def install(self, *words: str, **environ: str) -> Done:
         path = f"{self.tools}:{os.environ['PATH']}"
         return subprocess.run(
-            ["/bin/bash", str(script), *words],
+            ["/bin/bash", str(self.checkout / "install.sh"), *words],
             env={"PATH": path, "DESTDIR": str(self.root), **environ},
             cwd="/",
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
 
     def files(self) -> dict[str, bytes]:
@@ -64,17 +68,26 @@ class Scratch:
         }
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that stays as it is, whoever edits or runs the real one meanwhile."""
+    copy = tmp_path_factory.mktemp("checkout") / "checkout"
+    others = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks")
+    shutil.copytree(ROOT, copy, ignore=others)
+    return copy
+
+
 @pytest.fixture
-def scratch(tmp_path: Path) -> Scratch:
+def scratch(tmp_path: Path, checkout: Path) -> Scratch:
     """Before the first run."""
-    made = Scratch(tmp_path / "root")
+    made = Scratch(tmp_path / "root", checkout)
     made.furnish()
     return made
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    made = Scratch(tmp_path_factory.mktemp("installed") / "root")
+def template(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Scratch:
+    made = Scratch(tmp_path_factory.mktemp("installed") / "root", checkout)
     made.furnish()
     succeeds(made.install())
     return made
@@ -84,7 +97,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 def installed(template: Scratch, tmp_path: Path) -> Scratch:
     """After the first run."""
     shutil.copytree(template.root, tmp_path / "installed")
-    return Scratch(tmp_path / "installed")
+    return Scratch(tmp_path / "installed", template.checkout)
 
 
 def succeeds(done: Done) -> Done:
@@ -132,21 +145,48 @@ def test_an_update_replaces_what_is_old_and_removes_what_is_gone(installed: Scra
 
     assert "copying the program" in again.stdout
     assert not (installed.app / "axproxy" / "no_longer.py").exists()
-    assert (installed.app / "backend.py").read_text() == (ROOT / "backend.py").read_text()
+    assert (installed.app / "backend.py").read_text() == (
+        installed.checkout / "backend.py"
+    ).read_text()
 
 
 def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
-    scratch: Scratch, tmp_path_factory: pytest.TempPathFactory
+    scratch: Scratch, tmp_path: Path
 ) -> None:
-    checkout = tmp_path_factory.mktemp("strict") / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "tests", "node_modules"))
-    for path in checkout.rglob("*"):
+    scratch.checkout = Path(shutil.copytree(scratch.checkout, tmp_path / "checkout"))
+    for path in scratch.checkout.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
-    succeeds(scratch.install(script=checkout / "install.sh"))
+    succeeds(scratch.install())
 
     modes = {path: path.stat().st_mode for path in (scratch.app / "axproxy").rglob("*")}
     assert modes
     assert not [path for path, mode in modes.items() if not mode & 0o004]
+
+
+def test_a_checkout_that_compiles_meanwhile_is_installed_all_the_same(
+    scratch: Scratch, tmp_path: Path
+) -> None:
+    scratch.checkout = Path(shutil.copytree(scratch.checkout, tmp_path / "checkout"))
+    caches = scratch.checkout / "axproxy" / "__pycache__"
+    caches.mkdir()
+    over = threading.Event()
+
+    def compiles() -> None:  # as Python does: under a passing name first
+        for number in itertools.cycle(range(100)):
+            if over.is_set():
+                return
+            (caches / f"m{number}.pyc.4711").touch()
+            (caches / f"m{number}.pyc.4711").rename(caches / f"m{number}.pyc")
+
+    compiling = threading.Thread(target=compiles)
+    compiling.start()
+    try:
+        succeeds(scratch.install())
+    finally:
+        over.set()
+        compiling.join()
+
+    assert not (scratch.app / "axproxy" / "__pycache__" / "m0.pyc").exists()
 
 
 @pytest.mark.parametrize("version", ["254", "257.9-1~deb13u1"])
@@ -154,7 +194,10 @@ def test_a_newer_systemd_gets_growing_pauses(installed: Scratch, version: str) -
     installed.tool("systemctl", f"echo systemd {version}")
     succeeds(installed.install())
 
-    assert installed.backoff.read_text() == (ROOT / "deploy" / "backoff.conf").read_text()
+    assert (
+        installed.backoff.read_text()
+        == (installed.checkout / "deploy" / "backoff.conf").read_text()
+    )
 
 
 def test_uninstalling_takes_all_away_but_your_settings(installed: Scratch) -> None:
@@ -195,7 +238,7 @@ def test_without_root_it_says_what_to_type(scratch: Scratch, words: list[str]) -
     done = scratch.install(*words, DESTDIR="")
 
     assert done.returncode == 1
-    command = " ".join(["sudo", str(ROOT / "install.sh"), *words])
+    command = " ".join(["sudo", str(scratch.checkout / "install.sh"), *words])
     assert done.stderr == f"install: this needs root; run: {command}\n"
 
 

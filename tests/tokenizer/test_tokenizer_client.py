@@ -80,7 +80,7 @@ def test_a_connection_closed_while_idle_is_opened_again() -> None:
         server.start()
         client = TokenizerClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
         assert [client.count("x"), client.count("x")] == [3, 3]
-        server.join(10)
+        server.join(60)
 
 
 @responses.activate

@@ -124,16 +124,16 @@ def test_each_call_of_the_runtime_wakes_the_readers(
         began = time.monotonic()
         call.post(path, body)
         assert [reader.trace()["version"] for reader in readers] == [version + 1] * 3
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
 
 
 def test_a_reader_waits_no_longer_than_it_wants(call: Caller) -> None:
     began = time.monotonic()
     assert call.get("/trace?after=0&wait=0.2")["version"] == 0
-    assert 0.15 < time.monotonic() - began < 5
+    assert 0.15 < time.monotonic() - began < 15
 
 
 def test_a_version_of_another_process_does_not_put_a_reader_off(call: Caller) -> None:
     began = time.monotonic()
     assert call.get("/trace?after=57&wait=20")["version"] == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15

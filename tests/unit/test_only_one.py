@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from axproxy.only_one import AlreadySupervised, OnlyOne
-from axproxy.ports import free_port
+from tests.ports import own_port
 
 HOLD = """
 import sys
@@ -20,7 +20,7 @@ sys.stdin.read()
 
 
 def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
-    port = free_port()
+    port = own_port()
     first, second = OnlyOne(port), OnlyOne(port)
     first.acquire()
     try:
@@ -33,7 +33,7 @@ def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
 
 
 def test_another_port_has_its_own_supervisor() -> None:
-    first, second = OnlyOne(free_port()), OnlyOne(65536)
+    first, second = OnlyOne(own_port()), OnlyOne(own_port())
     first.acquire()
     second.acquire(patience=0)
     first.release()
@@ -41,7 +41,7 @@ def test_another_port_has_its_own_supervisor() -> None:
 
 
 def test_a_successor_waits_for_its_predecessor_to_leave() -> None:
-    port = free_port()
+    port = own_port()
     leaving = OnlyOne(port)
     leaving.acquire()
     leaves = threading.Timer(0.15, leaving.release)
@@ -53,7 +53,7 @@ def test_a_successor_waits_for_its_predecessor_to_leave() -> None:
 
 
 def test_letting_go_twice_is_safe() -> None:
-    only_one = OnlyOne(free_port())
+    only_one = OnlyOne(own_port())
     only_one.release()
     only_one.acquire()
     only_one.release()
@@ -61,7 +61,7 @@ def test_letting_go_twice_is_safe() -> None:
 
 
 def test_a_supervisor_that_is_killed_leaves_nothing_behind() -> None:
-    port = free_port()
+    port = own_port()
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:

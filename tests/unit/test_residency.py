@@ -64,8 +64,8 @@ def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
     assert not over.is_set()
     residency.end(None)
 
-    assert over.wait(5)
-    waiting.join(5)
+    assert over.wait(60)
+    waiting.join(60)
 
 
 def test_whoever_waits_is_woken_when_all_ends() -> None:
@@ -74,6 +74,6 @@ def test_whoever_waits_is_woken_when_all_ends() -> None:
     waiting = threading.Thread(target=lambda: answers.append(residency.wait_expired()))
     waiting.start()
     residency.stop()
-    waiting.join(5)
+    waiting.join(60)
 
     assert answers == [False]

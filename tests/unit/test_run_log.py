@@ -102,6 +102,16 @@ def test_times_are_known_as_far_as_they_have_come() -> None:
     assert log.times() == RunTimes()
 
 
+def test_a_speed_that_comes_late_is_not_taken_for_the_next_runs() -> None:
+    log = RunLog()
+    log.begin(SPEED)
+    log.end(whole=True)
+    log.begin(SPEED)
+    printed(log, SPEED)  # of the run before, by a reader that had no time
+    printed(log, echo(SPEED), TTFT, "Hello world.", SPEED)
+    assert log.times().speed is None
+
+
 def test_what_an_unread_end_of_an_answer_printed_is_forgiven() -> None:
     log = RunLog()
     log.begin("say it")

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
-from axproxy.ports import free_port
 from axproxy.runtime_client import NO_PENALTY, Poll, RuntimeClient, sampling_keys
+from tests.ports import own_port
 
 URL = "http://127.0.0.1:8000"
 BUSY = {"error": "llm is running"}
@@ -340,7 +340,7 @@ def test_a_proxy_in_the_environment_does_not_catch_the_loopback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{own_port()}")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with HTTPServer(("127.0.0.1", 0), Vendor) as server:
