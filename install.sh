@@ -7,7 +7,7 @@
 set -euo pipefail
 
 name=ax650
-root=${DESTDIR:-}
+root=${DESTDIR:+$(realpath -m -- "$DESTDIR")}
 app=$root/opt/$name
 settings=$root/etc/$name.env
 unit=$root/etc/systemd/system/$name.service
