@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -12,6 +13,7 @@ from axproxy.go_json import compact
 from axproxy.media_types import NDJSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
+from axproxy.stencil import HOLE, Stencil
 
 Clock = Callable[[], datetime]
 Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
@@ -38,11 +40,11 @@ class Replies:
         """One line of a stream."""
         match event:
             case Text():
-                return self._line(event.text)
+                return self._text.filled(stamp(self._now()), event.text)
             case Thinking():
-                return self._line("", event.text)
+                return self._thinking.filled(stamp(self._now()), event.text)
             case ToolCall():
-                return self._line("", "", (event,))
+                return self._object("", "", (event,), done=False) + b"\n"
             case Finished():
                 return self.whole(Reply("", "", (), event)) + b"\n"
 
@@ -70,15 +72,23 @@ class Replies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _line(self, text: str, thinking: str = "", calls: Sequence[ToolCall] = ()) -> bytes:
-        return self._object(text, thinking, calls, done=False) + b"\n"
+    @cached_property
+    def _text(self) -> Stencil:
+        return Stencil(self._fields(HOLE, self._put(HOLE, "", ()), done=False))
+
+    @cached_property
+    def _thinking(self) -> Stencil:
+        return Stencil(self._fields(HOLE, self._put("", HOLE, ()), done=False))
 
     def _object(
         self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any
     ) -> bytes:
         numbered = [_call(call, next(self._calls)) for call in calls]
         said = self._put(text, thinking, numbered)
-        return compact({"model": self._model, "created_at": stamp(self._now()), **said, **rest})
+        return compact(self._fields(stamp(self._now()), said, **rest))
+
+    def _fields(self, created_at: str, said: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
+        return {"model": self._model, "created_at": created_at, **said, **rest}
 
 
 def chat_replies(model: str, now: Clock) -> Replies:

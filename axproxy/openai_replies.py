@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from axproxy.go_json import compact
 from axproxy.media_types import SSE
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
+from axproxy.stencil import HOLE, Stencil
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_ollama"
@@ -44,8 +46,12 @@ class ChatReplies:
         match event:
             case Text(""):
                 return sse.SIGN_OF_LIFE
+            case Text() if self._begun:
+                return self._text.filled(event.text)
             case Text():
                 return self._delta(content=event.text)
+            case Thinking() if self._begun:
+                return self._reasoning.filled(event.text)
             case Thinking():
                 return self._delta(content="", reasoning=event.text)
             case ToolCall():
@@ -79,12 +85,23 @@ class ChatReplies:
             parts.append(sse.event(last))
         return b"".join((*parts, DONE))
 
+    @cached_property
+    def _text(self) -> Stencil:
+        return sse.stencil(self._chunk({"content": HOLE}))
+
+    @cached_property
+    def _reasoning(self) -> Stencil:
+        return sse.stencil(self._chunk({"content": "", "reasoning": HOLE}))
+
     def _delta(self, reason: str | None = None, **delta: Any) -> bytes:
         if not self._begun:
             self._begun = True
             delta = {"role": "assistant", "content": "", **delta}
+        return sse.event(self._chunk(delta, reason))
+
+    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        return sse.event(self._object("chat.completion.chunk", [choice]))
+        return self._object("chat.completion.chunk", [choice])
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         arguments = compact(call.arguments).decode()
@@ -112,7 +129,7 @@ class CompletionReplies:
             case Text(""):
                 return sse.SIGN_OF_LIFE
             case Text():
-                return self._chunk(event.text, None)
+                return self._text.filled(event.text)
             case Finished():
                 return self._ending(event)
         raise TypeError(f"nobody asked for {event}")
@@ -129,17 +146,21 @@ class CompletionReplies:
         return cut_short(error)
 
     def _ending(self, finished: Finished) -> bytes:
-        parts = [self._chunk("", finished.reason)]
+        parts = [sse.event(self._chunk("", finished.reason))]
         if self._head.include_usage:
             last = _object(self._head, "text_completion", [])
             parts.append(sse.event(last | {"usage": usage(finished.usage)}))
         return b"".join((*parts, DONE))
 
-    def _chunk(self, text: str, reason: str | None) -> bytes:
+    @cached_property
+    def _text(self) -> Stencil:
+        return sse.stencil(self._chunk(HOLE, None))
+
+    def _chunk(self, text: str, reason: str | None) -> dict[str, Any]:
         chunk = _object(self._head, "text_completion", [_text_choice(text, reason)])
         if self._head.include_usage:
             chunk["usage"] = dict.fromkeys(_COUNTS, 0)
-        return sse.event(chunk)
+        return chunk
 
 
 def model_object(card: ModelCard, called: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""JSON that is said again and again with other words in it: all but the words is encoded once."""
+
+from __future__ import annotations
+
+import secrets
+from itertools import chain
+from typing import Any
+
+from axproxy.go_json import compact
+
+HOLE = f"hole-{secrets.token_hex(16)}"  # nothing that a client writes can be this
+_HOLE = compact(HOLE)
+
+
+class Stencil:
+    """`value` with a `HOLE` for each string that varies, between `before` and `after`."""
+
+    def __init__(self, value: Any, *, before: bytes = b"", after: bytes = b"\n") -> None:
+        first, *rest = compact(value).split(_HOLE)
+        self._first = before + first
+        self._rest = rest
+        self._rest[-1] += after
+
+    def filled(self, *texts: str) -> bytes:
+        """With these in its holes.  Raises `ValueError` when there are not as many of them."""
+        pairs = zip(map(compact, texts), self._rest, strict=True)
+        return b"".join((self._first, *chain.from_iterable(pairs)))
