@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -14,6 +14,7 @@ from axproxy.go_json import compact
 from axproxy.media_types import SSE
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
+from axproxy.stencil import HOLE
 
 _BYTES_PER_TOKEN = 4  # Ollama's guess, too
 
@@ -37,12 +38,20 @@ class MessagesReplies:
         self._begun = False
         self._called = False
         self._indexes = count()
-        self._open: tuple[str, int] | None = None  # the block that grows: its type and its index
+        self._open: _Block | None = None
 
     def line(self, event: Event) -> bytes:
-        if event == Text(""):
-            return sse.SIGN_OF_LIFE
-        return b"".join(sse.event(told, told["type"]) for told in self._telling(event))
+        match event:
+            case Text(""):
+                return sse.SIGN_OF_LIFE
+            case Text():
+                return self._growing("text", event.text)
+            case Thinking():
+                return self._growing("thinking", event.text)
+            case ToolCall():
+                return _events(self._telling_of_call(event))
+            case Finished():
+                return _events(self._ending(event))
 
     def whole(self, reply: Reply) -> bytes:
         content: list[dict[str, Any]] = []
@@ -61,42 +70,44 @@ class MessagesReplies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _telling(self, event: Event) -> Iterator[dict[str, Any]]:
-        yield from self._beginning()
-        match event:
-            case Text():
-                yield from self._growing("text", event.text)
-            case Thinking():
-                yield from self._growing("thinking", event.text)
-            case ToolCall():
-                yield from self._end_open()
-                self._called = True
-                yield from _telling_of_call(next(self._indexes), event)
-            case Finished():
-                yield from self._end_open()
-                yield {
-                    "type": "message_delta",
-                    "delta": {"stop_reason": _reason(event, self._called)},
-                    "usage": _usage(event.usage),
-                }
-                yield {"type": "message_stop"}
-
     def _beginning(self) -> Iterator[dict[str, Any]]:
         if not self._begun:
             self._begun = True
             guess = {"input_tokens": self._head.input_tokens, "output_tokens": 0}
             yield {"type": "message_start", "message": self._message([], guess)}
 
-    def _growing(self, type_: str, piece: str) -> Iterator[dict[str, Any]]:
-        if not self._open or self._open[0] != type_:
-            yield from self._end_open()
-            self._open = type_, next(self._indexes)
-            yield _block_start(self._open[1], {"type": type_, type_: ""})
-        yield _block_delta(self._open[1], {"type": f"{type_}_delta", type_: piece})
+    def _growing(self, type_: str, piece: str) -> bytes:
+        block, before = self._open, b""
+        if block is None or block.type != type_:
+            block = _Block(type_, next(self._indexes))
+            before = _events(self._opening(block))
+        return before + block.more.filled(piece)
+
+    def _opening(self, block: _Block) -> Iterator[dict[str, Any]]:
+        yield from self._beginning()
+        yield from self._end_open()
+        self._open = block
+        yield _block_start(block.index, {"type": block.type, block.type: ""})
+
+    def _telling_of_call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
+        yield from self._beginning()
+        yield from self._end_open()
+        self._called = True
+        yield from _telling_of_call(next(self._indexes), call)
+
+    def _ending(self, finished: Finished) -> Iterator[dict[str, Any]]:
+        yield from self._beginning()
+        yield from self._end_open()
+        yield {
+            "type": "message_delta",
+            "delta": {"stop_reason": _reason(finished, self._called)},
+            "usage": _usage(finished.usage),
+        }
+        yield {"type": "message_stop"}
 
     def _end_open(self) -> Iterator[dict[str, Any]]:
         if self._open:
-            yield _block_stop(self._open[1])
+            yield _block_stop(self._open.index)
             self._open = None
 
     def _message(self, content: list[Any], usage: dict[str, int]) -> dict[str, Any]:
@@ -108,6 +119,19 @@ class MessagesReplies:
             "content": content,
             "usage": usage,
         }
+
+
+class _Block:
+    """A block of text or of thinking that grows; `more` tells of each piece."""
+
+    def __init__(self, type_: str, index: int) -> None:
+        self.type, self.index = type_, index
+        grown = _block_delta(index, {"type": f"{type_}_delta", type_: HOLE})
+        self.more = sse.stencil(grown, grown["type"])
+
+
+def _events(told: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(sse.event(each, each["type"]) for each in told)
 
 
 def guessed_tokens(request: ChatRequest) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from axproxy import sse
 from axproxy.go_json import compact
 from axproxy.messages import ToolCall
+from axproxy.stencil import HOLE, Stencil
 
 Told = tuple[str, dict[str, Any]]  # an event's type, and its other fields
 
@@ -50,14 +53,19 @@ class GrowingReasoning:
     def begin(self) -> Iterator[Told]:
         yield _added(self.at, {"id": self.id, "type": "reasoning", "summary": []})
 
-    def grow(self, piece: str) -> Iterator[Told]:
+    def grow(self, number: int, piece: str) -> bytes:
+        """The event that tells of it; `number` is the event's."""
         self._pieces.append(piece)
-        yield "response.reasoning_summary_text.delta", {**self._place(), "delta": piece}
+        return self._more.filled(number, piece)
 
     def end(self) -> Iterator[Told]:
         text = "".join(self._pieces)
         yield "response.reasoning_summary_text.done", {**self._place(), "text": text}
         yield _done(self.at, self.whole())
+
+    @cached_property
+    def _more(self) -> Stencil:
+        return _growth("response.reasoning_summary_text.delta", {**self._place(), "delta": HOLE})
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "summary_index": 0}
@@ -78,9 +86,10 @@ class GrowingMessage:
         yield _added(self.at, _message(self.id, "in_progress", []))
         yield "response.content_part.added", {**self._place(), "part": _text_part("")}
 
-    def grow(self, piece: str) -> Iterator[Told]:
+    def grow(self, number: int, piece: str) -> bytes:
+        """The event that tells of it; `number` is the event's."""
         self._pieces.append(piece)
-        yield "response.output_text.delta", {**self._place(), "delta": piece, "logprobs": []}
+        return self._more.filled(number, piece)
 
     def end(self) -> Iterator[Told]:
         text = "".join(self._pieces)
@@ -88,8 +97,17 @@ class GrowingMessage:
         yield "response.content_part.done", {**self._place(), "part": _text_part(text)}
         yield _done(self.at, self.whole())
 
+    @cached_property
+    def _more(self) -> Stencil:
+        grown = {**self._place(), "delta": HOLE, "logprobs": []}
+        return _growth("response.output_text.delta", grown)
+
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "content_index": 0}
+
+
+def _growth(kind: str, fields: dict[str, Any]) -> Stencil:
+    return sse.stencil({"type": kind, "sequence_number": HOLE, **fields}, kind)
 
 
 def _added(at: int, item: dict[str, Any]) -> Told:

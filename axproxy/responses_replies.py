@@ -56,9 +56,15 @@ class ResponsesReplies:
         self._growing: _Growing | None = None
 
     def line(self, event: Event) -> bytes:
-        if event == Text(""):
-            return sse.SIGN_OF_LIFE
-        return self._events(self._telling(event))
+        match event:
+            case Text(""):
+                return sse.SIGN_OF_LIFE
+            case Text() | Thinking():
+                return self._grown(type(event), event.text)
+            case ToolCall():
+                return self._events(self._telling_of_call(event))
+            case Finished():
+                return self._events(self._ending(event))
 
     def whole(self, reply: Reply) -> bytes:
         if reply.thinking:
@@ -75,24 +81,28 @@ class ResponsesReplies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _telling(self, event: Event) -> Iterator[Told]:
+    def _grown(self, kind: type, piece: str) -> bytes:
+        item, before = self._growing, b""
+        if item is None or not isinstance(item, _GROWING[kind]):
+            before = self._events(self._end_of_last())
+            item = self._growing = _GROWING[kind](self._id(kind), len(self._output))
+            before += self._events(item.begin())
+        return before + item.grow(next(self._sequence), piece)
+
+    def _telling_of_call(self, call: ToolCall) -> Iterator[Told]:
+        yield from self._end_of_last()
+        id_ = self._id(ToolCall)
+        yield from telling_of_call(id_, len(self._output), call)
+        self._output.append(call_item(id_, call))
+
+    def _ending(self, finished: Finished) -> Iterator[Told]:
+        yield from self._end_of_last()
+        yield "response.completed", {"response": self._completed(finished)}
+
+    def _end_of_last(self) -> Iterator[Told]:
+        """What comes before anything new."""
         yield from self._beginning()
-        match event:
-            case Text() | Thinking():
-                item, kind = self._growing, _GROWING[type(event)]
-                if item is None or not isinstance(item, kind):
-                    yield from self._end_growing()
-                    item = self._growing = kind(self._id(type(event)), len(self._output))
-                    yield from item.begin()
-                yield from item.grow(event.text)
-            case ToolCall():
-                yield from self._end_growing()
-                id_ = self._id(ToolCall)
-                yield from telling_of_call(id_, len(self._output), event)
-                self._output.append(call_item(id_, event))
-            case Finished():
-                yield from self._end_growing()
-                yield "response.completed", {"response": self._completed(event)}
+        yield from self._end_growing()
 
     def _beginning(self) -> Iterator[Told]:
         if not self._begun:

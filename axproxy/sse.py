@@ -12,10 +12,16 @@ SIGN_OF_LIFE = b": still working\n\n"  # a comment, which readers of such stream
 
 def event(body: Any, name: str = "") -> bytes:
     """One event whose data is `body` as JSON; without a name readers call it `message`."""
-    head = f"event: {name}\n".encode() if name else b""
-    return head + b"data: " + compact(body) + b"\n\n"
+    return _head(name) + compact(body) + _END
 
 
-def stencil(body: Any) -> Stencil:
-    """The same for an event without a name that is sent again and again."""
-    return Stencil(body, before=b"data: ", after=b"\n\n")
+def stencil(body: Any, name: str = "") -> Stencil:
+    """The same for an event that is sent again and again."""
+    return Stencil(body, before=_head(name), after=_END)
+
+
+_END = b"\n\n"
+
+
+def _head(name: str) -> bytes:
+    return (f"event: {name}\n" if name else "").encode() + b"data: "

@@ -1,4 +1,4 @@
-"""JSON that is said again and again with other words in it: all but the words is encoded once."""
+"""JSON that is said again and again with other words in it: all but those is encoded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOLE = compact(HOLE)
 
 
 class Stencil:
-    """`value` with a `HOLE` for each string that varies, between `before` and `after`."""
+    """`value` with a `HOLE` for each value in it that varies, between `before` and `after`."""
 
     def __init__(self, value: Any, *, before: bytes = b"", after: bytes = b"\n") -> None:
         first, *rest = compact(value).split(_HOLE)
@@ -21,7 +21,7 @@ class Stencil:
         self._rest = rest
         self._rest[-1] += after
 
-    def filled(self, *texts: str) -> bytes:
+    def filled(self, *values: Any) -> bytes:
         """With these in its holes.  Raises `ValueError` when there are not as many of them."""
-        pairs = zip(map(compact, texts), self._rest, strict=True)
+        pairs = zip(map(compact, values), self._rest, strict=True)
         return b"".join((self._first, *chain.from_iterable(pairs)))
