@@ -33,7 +33,7 @@ def check_ports(scene: Scene) -> list[Finding]:
     (observed on the vendor's binary)."""
     settings = scene.settings
     if settings.runtime_kind == "attach":
-        return [Finding("ports", "skip", "AX650_RUNTIME=attach uses whoever holds the ports")]
+        return _to_attach_to(scene)
     fixed = settings.runtime_kind == "vendor"
     wanted = [
         Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
@@ -49,15 +49,34 @@ def held(scene: Scene, port: Port) -> list[Finding]:
     try:
         holders = scene.strangers(port.number, scene.family)
     except (OSError, psutil.Error) as error:
-        return [
-            Finding(
-                "ports",
-                "fail",
-                f"cannot see who holds port {port.number} ({error})",
-                f"sudo ss -ltnp 'sport = :{port.number}'",
-            )
-        ]
+        return [_unseen(port.number, error)]
     return [_finding(scene, port, holder) for holder in holders]
+
+
+def _to_attach_to(scene: Scene) -> list[Finding]:
+    """What somebody else must have started, in the order in which it must be."""
+    settings = scene.settings
+    remedies = {
+        settings.tokenizer_port: "./start_tokenizer.sh",
+        settings.runtime_port: "start the runtime, or unset AX650_RUNTIME to have it started",
+    }
+    findings = []
+    for port, remedy in remedies.items():
+        try:
+            missing = not scene.strangers(port, scene.family)
+        except (OSError, psutil.Error) as error:
+            findings.append(_unseen(port, error))
+            continue
+        if missing:
+            seen = f"nobody holds port {port}, and AX650_RUNTIME=attach starts nothing"
+            findings.append(Finding("ports", "fail", seen, remedy))
+    numbers = " and ".join(map(str, remedies))
+    return findings or [Finding("ports", "ok", f"somebody holds ports {numbers} to attach to")]
+
+
+def _unseen(port: int, error: Exception) -> Finding:
+    seen = f"cannot see who holds port {port} ({error})"
+    return Finding("ports", "fail", seen, f"sudo ss -ltnp 'sport = :{port}'")
 
 
 def _finding(scene: Scene, port: Port, holder: Holder) -> Finding:

@@ -116,6 +116,26 @@ def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
     assert "cannot see who holds port 8000" in findings[0].seen
 
 
-def test_what_is_attached_to_may_hold_the_ports(pi: Machine) -> None:
-    pi.held[8000] = [Holder(os.getpid())]
-    assert look(pi, AX650_RUNTIME="attach").verdict == "skip"
+def test_what_is_attached_to_must_hold_the_ports(pi: Machine) -> None:
+    pi.held[8000] = pi.held[12345] = [Holder(os.getpid())]
+    finding = look(pi, AX650_RUNTIME="attach")
+    assert (finding.verdict, finding.seen) == (
+        "ok",
+        "somebody holds ports 12345 and 8000 to attach to",
+    )
+
+
+def test_who_has_nothing_to_attach_to_is_told_what_to_start(pi: Machine) -> None:
+    tokenizer, runtime = check_ports(pi.scene(AX650_RUNTIME="attach"))
+    assert tokenizer.verdict == runtime.verdict == "fail"
+    assert tokenizer.remedy == "./start_tokenizer.sh"
+    assert runtime.seen == "nobody holds port 8000, and AX650_RUNTIME=attach starts nothing"
+
+
+def test_ports_to_attach_to_that_cannot_be_seen_are_no_ports_to_attach_to(pi: Machine) -> None:
+    def hidden(_port: int, _family: int | None) -> list[Holder]:
+        raise psutil.AccessDenied
+
+    scene = pi.scene(AX650_RUNTIME="attach")
+    object.__setattr__(scene, "strangers", hidden)
+    assert [finding.verdict for finding in check_ports(scene)] == ["fail", "fail"]
