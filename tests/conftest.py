@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,15 @@ from hypothesis import HealthCheck, settings
 
 from tests.service import Service, Start
 from tests.waiting import eventually
+
+# A script's shell has what it starts in its background ignore these, and so would all that the
+# tests start, whose ends they are about.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # By default hypothesis fails an example that takes 0.2 s, or some seconds to make up, which a busy
 # machine makes of any.
