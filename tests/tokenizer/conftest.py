@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tokenizer_calls import Caller
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_folder import SMALL
 from axproxy.tokenizer_server import TokenizerServer
+from tests.tokenizer.tokenizer_calls import Caller
 
 
 @pytest.fixture(scope="session", name="small")

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tokenizer_calls import Caller
 
 from axproxy.tokenizer_folder import SMALL
+from tests.tokenizer.tokenizer_calls import Caller
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "start_tokenizer.sh")

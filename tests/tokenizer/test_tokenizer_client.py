@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 import responses
-from tokenizer_calls import Caller
 
 from axproxy.errors import TokenizerGone
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_client import Token, TokenizerClient
 from axproxy.tokenizer_server import TokenizerServer
+from tests.tokenizer.tokenizer_calls import Caller
 
 URL = "http://127.0.0.1:12345"
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizer_calls import Caller, sha256, vendor_run
 
 from axproxy.control_tokens import MARK
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_server import LONGEST_BODY, TokenizerServer
+from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
 
 
 def test_the_start_of_the_vendors_program_is_answered(call: Caller, small: TextTokenizer) -> None:

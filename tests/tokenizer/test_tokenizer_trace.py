@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer_calls import Caller, sha256, vendor_run
 
 from axproxy.text_tokenizer import TextTokenizer
 from axproxy.tokenizer_answers import TokenizerAnswers
 from axproxy.tokenizer_server import TokenizerServer
+from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
 
 
 def test_an_answer_is_streamed_in_whole_characters(call: Caller, small: TextTokenizer) -> None:
