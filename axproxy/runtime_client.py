@@ -10,7 +10,7 @@ import requests
 
 from axproxy.control_tokens import MARK
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
-from axproxy.loopback import Loopback
+from axproxy.local_http import Loopback
 from axproxy.messages import Sampling
 
 # The text that stands for "context full", with the vendor's own unexpanded %d; status 200.

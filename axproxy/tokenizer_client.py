@@ -11,7 +11,7 @@ import requests
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import TokenizerGone
-from axproxy.loopback import Loopback
+from axproxy.local_http import Loopback
 
 SERVER = "axproxy tokenizer"  # what our own server answers to the probe
 
