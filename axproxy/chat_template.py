@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from axproxy.control_tokens import Shield
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
-from axproxy.thinking import split_thinking
+from axproxy.output.thinking import split_thinking
 from axproxy.tool_results import with_results_linked
 
 # For models that bring no template: the form Qwen's and most models for these cards know.

@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from axproxy.errors import ProxyError
-from axproxy.json_form import Form, Verdict, corrected, judge
 from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
+from axproxy.output.json_format import Form, Verdict, corrected, judge
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from axproxy.errors import (
 )
 from axproxy.fitting import Prompt
 from axproxy.kv_cache import Continuation, Held, Mark, held_after
-from axproxy.limits import AnswerLimits, Piece
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
+from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.polling import PollPace, RunReader
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient

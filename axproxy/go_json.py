@@ -14,7 +14,7 @@ from typing import Any
 from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
 from axproxy.go_syntax import complaint
-from axproxy.json_depth import too_deep
+from axproxy.output.json_depth import too_deep
 
 MISSING_BODY = "missing request body"
 EOF = "EOF"  # the same to the routes under /v1, where Ollama passes Go's own word on

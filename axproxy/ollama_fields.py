@@ -8,7 +8,7 @@ from typing import Any
 from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError
 from axproxy.go_json import Fields, compact, go_type, quoted, well_formed
-from axproxy.json_form import Form
+from axproxy.output.json_format import Form
 
 _LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'

@@ -7,7 +7,7 @@ from typing import Any
 
 from axproxy.go_json import Fields
 from axproxy.messages import ToolCall
-from axproxy.tool_calls import arguments_of
+from axproxy.output.tool_calls import arguments_of
 
 _ARGUMENTS = "api.ToolCallFunctionArguments"
 

@@ -18,12 +18,12 @@ from axproxy.capabilities import (
 from axproxy.engine import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields
-from axproxy.json_form import Form
 from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import NoName, require, require_for_details
 from axproxy.ollama_fields import check_logprobs, form, keep_alive, think
 from axproxy.ollama_options import parse_options
 from axproxy.ollama_tools import parse_tool_calls, parse_tools
+from axproxy.output.json_format import Form
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 from axproxy.errors import ClientError
 from axproxy.go_base64 import corrupt_at
 from axproxy.go_json import Fields, go_type, well_formed, well_formed_throughout
-from axproxy.json_depth import too_deep
 from axproxy.messages import Message, ToolCall
+from axproxy.output.json_depth import too_deep
 
 _IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
 _BETWEEN_PARTS = "\n\n"

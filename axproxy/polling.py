@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from axproxy.errors import PromptTooLong, RuntimeMisbehaved
 from axproxy.kv_cache import Mark
-from axproxy.limits import Piece
+from axproxy.output.limits import Piece
 from axproxy.runtime_client import CONTEXT_FULL, Poll
 from axproxy.tokenizer_client import Trace
 

@@ -9,7 +9,7 @@ from axproxy.errors import ClientError
 from axproxy.go_json import Fields, quoted, unfit, well_formed, well_formed_throughout
 from axproxy.messages import Message, ToolCall
 from axproxy.openai_messages import Conversation, check_image
-from axproxy.tool_calls import arguments_of
+from axproxy.output.tool_calls import arguments_of
 
 # OpenAI's own tools leave these; the answer tells what they found.
 _OF_OTHERS = ("web_search_call",)

@@ -16,9 +16,9 @@ from axproxy.control_tokens import REPLACEMENT, clean
 from axproxy.errors import ClientError, PromptTooLong
 from axproxy.fitting import Prompt, fit
 from axproxy.messages import ChatRequest, Message
+from axproxy.output.thinking import split_thinking
 from axproxy.prompts import with_form
 from axproxy.runtime_log import Window
-from axproxy.thinking import split_thinking
 from axproxy.vendor_script import estimated_tokens
 
 # At least what the script puts around a text: marks of turns, /no_think, the assistant's beginning.

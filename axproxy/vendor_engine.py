@@ -33,8 +33,8 @@ from axproxy.generation import Patience
 from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
+from axproxy.output.reader import Reader
 from axproxy.prompts import PromptMaker, Prompts
-from axproxy.reading import Reader
 from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient

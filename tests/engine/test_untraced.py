@@ -14,7 +14,7 @@ from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.generation import Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.outcome import Outcome
-from axproxy.reading import Reader
+from axproxy.output.reader import Reader
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 from axproxy.script_prompts import ScriptPrompts

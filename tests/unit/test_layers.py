@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 DOORS = {"backend", "runtime_supervisor", "mock_main_api"}  # the root's modules
 PURE = [
     "axproxy.errors",
-    "axproxy.limits",
+    "axproxy.output.limits",
     "axproxy.messages",
     "axproxy.restart",
     "axproxy.settings",
     "axproxy.states",
-    "axproxy.thinking",
+    "axproxy.output.thinking",
     "axproxy.tool_results",
 ]
 DIALECTS = [

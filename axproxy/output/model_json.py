@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from axproxy.json_depth import too_deep
+from axproxy.output.json_depth import too_deep
 
 _BLANKS = " \t\r\n"
 _TOO_DEEP = "it is nested too deeply"

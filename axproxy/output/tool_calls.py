@@ -12,9 +12,9 @@ import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from axproxy import model_json
-from axproxy.limits import unfinished
 from axproxy.messages import Text, ToolCall
+from axproxy.output import model_json
+from axproxy.output.limits import unfinished
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.messages import Text, ToolCall
-from axproxy.tool_calls import ToolCallParser, arguments_of, new_call_id
+from axproxy.output.tool_calls import ToolCallParser, arguments_of, new_call_id
 
 Told = list[str | tuple[str, dict[str, Any]]]
 

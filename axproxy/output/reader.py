@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from axproxy import thinking
 from axproxy.control_tokens import MARK
 from axproxy.messages import Event, Text
-from axproxy.thinking import ThinkingParser
-from axproxy.tool_calls import ToolCallParser, new_call_id
+from axproxy.output import thinking
+from axproxy.output.thinking import ThinkingParser
+from axproxy.output.tool_calls import ToolCallParser, new_call_id
 
 
 class Reader:

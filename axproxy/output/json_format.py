@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
-from axproxy import model_json
 from axproxy.messages import Message
+from axproxy.output import model_json
 
 Form = Literal["json"] | Mapping[str, Any]
 
@@ -63,7 +63,7 @@ def corrected(messages: Sequence[Message], answer: str, problem: str) -> tuple[M
 
 def _complaint_of(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
     # A tenth of a second and some megabytes, which most services never need.
-    from axproxy.schema_check import SchemaCheck  # noqa: PLC0415 - see above
+    from axproxy.output.json_schema import SchemaCheck  # noqa: PLC0415 - see above
 
     return SchemaCheck(schema).complaint
 

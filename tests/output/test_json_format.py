@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.json_depth import DEEPEST
-from axproxy.json_form import corrected, instructed, judge
 from axproxy.messages import Message
+from axproxy.output.json_depth import DEEPEST
+from axproxy.output.json_format import corrected, instructed, judge
 
 PET = {
     "type": "object",

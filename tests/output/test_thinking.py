@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.messages import Text, Thinking
-from axproxy.thinking import ThinkingParser, split_thinking
+from axproxy.output.thinking import ThinkingParser, split_thinking
 
 # name: (what the model writes, its reasoning, its answer)
 WANTED = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from axproxy.schema_check import SchemaCheck
+from axproxy.output.json_schema import SchemaCheck
 
 
 def complaint(schema: Any, value: Any, **how: Any) -> str | None:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from axproxy.limits import unfinished
 from axproxy.messages import Text, Thinking
+from axproxy.output.limits import unfinished
 
 OPEN, CLOSE = "<think>", "</think>"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from axproxy.limits import AnswerLimits, Piece, StopStrings
 from axproxy.messages import Limits
+from axproxy.output.limits import AnswerLimits, Piece, StopStrings
 
 END = 7  # a control token
 

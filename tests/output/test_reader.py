@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from axproxy.control_tokens import MARK
 from axproxy.messages import Event, Text, Thinking, ToolCall
-from axproxy.reading import Reader
+from axproxy.output.reader import Reader
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 TURN = f"<think>\nI need f, not <tool_call>.\n</think>\n\nOne moment.\n{CALL}\n{CALL}"
