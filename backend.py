@@ -44,10 +44,10 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops_routes import OpsRoutes
+from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.request_log import RequestLog
 from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
-from axproxy.script_prompts import ScriptPrompts
 from axproxy.settings import Settings, SettingsError
 from axproxy.settings_check import allowed_origins, required_key
 from axproxy.vendor_engine import VendorEngine

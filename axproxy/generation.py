@@ -20,12 +20,12 @@ from axproxy.errors import (
     RuntimeStalled,
     TokenizerGone,
 )
-from axproxy.fitting import Prompt
 from axproxy.kv_cache import Continuation, Held, Mark, held_after
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.polling import PollPace, RunReader
+from axproxy.prompts.fitting import Prompt
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window

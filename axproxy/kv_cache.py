@@ -17,7 +17,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from axproxy.fitting import Prompt
+from axproxy.prompts.fitting import Prompt
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import Trace
 

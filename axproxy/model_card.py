@@ -9,8 +9,8 @@ from pathlib import Path
 
 from axproxy.engine import ModelCard
 from axproxy.model_folder import FAMILIES, ModelFolder, ModelFolderError
+from axproxy.prompts.template_features import COMPLETION, capabilities_in
 from axproxy.settings import Settings
-from axproxy.template_probe import COMPLETION, capabilities_in
 from axproxy.tokenizer_folder import SMALL
 
 

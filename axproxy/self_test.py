@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.errors import ProxyError, RuntimeStalled
-from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.prompts import Prompts
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.renderer import Prompts
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window

@@ -18,12 +18,12 @@ from axproxy.errors import (
     RuntimeStalled,
     SessionLost,
 )
-from axproxy.fitting import Prompt
 from axproxy.generation import PREFILL_PACE, Generation, Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.messages import Limits, Sampling
 from axproxy.outcome import Outcome
-from axproxy.prompts import PromptMaker
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.renderer import PromptMaker
 from axproxy.runtime_client import RuntimeClient
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.unit import Unit

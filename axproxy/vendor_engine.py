@@ -27,14 +27,14 @@ from axproxy.errors import (
     TokenizerGone,
     Unloaded,
 )
-from axproxy.fitting import Prompt
 from axproxy.formed import formed
 from axproxy.generation import Patience
 from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.outcome import Outcome
 from axproxy.output.reader import Reader
-from axproxy.prompts import PromptMaker, Prompts
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.renderer import PromptMaker, Prompts
 from axproxy.request_size import check_size
 from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
-from axproxy.prompts import PromptMaker
+from axproxy.prompts.renderer import PromptMaker
 from axproxy.slot import Slot
 from axproxy.turnstile import Turnstile
 from axproxy.unit import Unit

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import CardFailed, ClientGone
-from axproxy.fitting import Prompt
 from axproxy.generation import Generation
 from axproxy.messages import Limits, Sampling
+from axproxy.prompts.fitting import Prompt
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 from tests.simulated import END, Card, spell

@@ -17,9 +17,9 @@ from axproxy.errors import (
     RuntimeStalled,
     Starting,
 )
-from axproxy.fitting import Prompt
 from axproxy.generation import Generation, Outcome, Patience
 from axproxy.messages import Limits, Sampling
+from axproxy.prompts.fitting import Prompt
 from axproxy.run_log import RunTimes
 from axproxy.runtime_log import Window
 from tests.simulated import END, Card, Times, spell

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.fitting import Prompt
 from axproxy.generation import Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.prompts import Prompts
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.renderer import Prompts
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 from axproxy.slot import Slot, Task

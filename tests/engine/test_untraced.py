@@ -15,9 +15,9 @@ from axproxy.generation import Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.outcome import Outcome
 from axproxy.output.reader import Reader
+from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
-from axproxy.script_prompts import ScriptPrompts
 from axproxy.slot import Slot, Task
 from tests.simulated import Card, Times, spell
 

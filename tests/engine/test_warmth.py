@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from axproxy.fitting import Prompt
 from axproxy.kv_cache import Held, Mark, Segment
 from axproxy.messages import ChatRequest, Finished, Message
-from axproxy.prompts import Prompts
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.renderer import Prompts
 from axproxy.warmth import Warmth, WarmthPolicy
 from tests.engine.test_vendor_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, spell

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from axproxy.engine import Gone
 from axproxy.messages import ChatRequest
-from axproxy.prompts import Prompts
+from axproxy.prompts.renderer import Prompts
 from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
 from axproxy.runtime_log import Window

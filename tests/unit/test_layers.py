@@ -18,7 +18,7 @@ PURE = [
     "axproxy.settings",
     "axproxy.states",
     "axproxy.output.thinking",
-    "axproxy.tool_results",
+    "axproxy.prompts.tool_results",
 ]
 DIALECTS = [
     "axproxy.anthropic_wire",

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
-from axproxy.fitting import Prompt, fit, steady
 from axproxy.messages import Message
+from axproxy.prompts.fitting import Prompt, fit, steady
 from axproxy.runtime_log import Window
 
 

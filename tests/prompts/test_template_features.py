@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from axproxy.template_probe import capabilities
+from axproxy.prompts.template_features import capabilities
 from axproxy.tokenizer_folder import SMALL, read_folder
 
 GENERATE = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -14,10 +14,10 @@ from itertools import takewhile
 
 from axproxy.control_tokens import REPLACEMENT, clean
 from axproxy.errors import ClientError, PromptTooLong
-from axproxy.fitting import Prompt, fit
 from axproxy.messages import ChatRequest, Message
 from axproxy.output.thinking import split_thinking
-from axproxy.prompts import with_form
+from axproxy.prompts.fitting import Prompt, fit
+from axproxy.prompts.renderer import with_form
 from axproxy.runtime_log import Window
 from axproxy.vendor_script import estimated_tokens
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from axproxy.messages import Message, ToolCall
-from axproxy.tool_results import with_results_linked
+from axproxy.prompts.tool_results import with_results_linked
 
 ASK = Message("assistant", "", tool_calls=(ToolCall("f", {}, "1"), ToolCall("g", {}, "2")))
 NO_IDS = Message("assistant", "", tool_calls=(ToolCall("f", {}), ToolCall("g", {})))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import ClientError, PromptTooLong
-from axproxy.fitting import Prompt
 from axproxy.messages import ChatRequest, Message
+from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.vendor_script import ScriptPrompts, harmless
 from axproxy.runtime_log import Window
-from axproxy.script_prompts import ScriptPrompts, harmless
 
 WINDOW = Window(context=1023, prefill_limit=896)
 PROMPTS = ScriptPrompts()

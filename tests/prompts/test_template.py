@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import axproxy
-from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import MARK, Shield, clean
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message, ToolCall
+from axproxy.prompts.template import ChatTemplate
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 TAGS = [f"<{end}{tag}>" for tag in ("think", "tool_call", "tool_response") for end in ("", "/")]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
 
-from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
 from axproxy.errors import PromptTooLong
-from axproxy.fitting import Prompt, fit, steady
 from axproxy.messages import ChatRequest, Message
 from axproxy.output import thinking, tool_calls
 from axproxy.output.json_format import instructed
+from axproxy.prompts.fitting import Prompt, fit, steady
+from axproxy.prompts.template import ChatTemplate
 from axproxy.runtime_log import Window
 from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from axproxy.chat_template import ChatTemplate
 from axproxy.control_tokens import Shield
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.output import thinking, tool_calls
+from axproxy.prompts.template import ChatTemplate
 from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
 
 COMPLETION, TOOLS, THINKING = "completion", "tools", "thinking"

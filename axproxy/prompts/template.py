@@ -18,7 +18,7 @@ from axproxy.control_tokens import Shield
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.output.thinking import split_thinking
-from axproxy.tool_results import with_results_linked
+from axproxy.prompts.tool_results import with_results_linked
 
 # For models that bring no template: the form Qwen's and most models for these cards know.
 CHATML = (
