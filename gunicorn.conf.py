@@ -19,7 +19,7 @@ from axproxy.descriptors import room_for_connections
 from axproxy.doors_taken import why_not_listen
 from axproxy.heap import keep_one_arena
 from axproxy.logs import configure_logging
-from axproxy.only_one import AlreadySupervised, OnlyOne
+from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
 from axproxy.settings import Settings, SettingsError
 from axproxy.systemd_notify import Notifier
 from axproxy.systemd_report import Report

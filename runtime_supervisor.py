@@ -20,7 +20,6 @@ if __name__ == "__main__":
     no_arguments(__doc__)
     use_own_python()
 
-from axproxy.child import Child, ChildSpec, Status
 from axproxy.children import RuntimeRecipe, tokenizer_spec
 from axproxy.errors import (
     ClientGone,
@@ -32,13 +31,14 @@ from axproxy.errors import (
 )
 from axproxy.foreground import keep_up
 from axproxy.host import host_health
-from axproxy.only_one import OnlyOne
-from axproxy.readiness import child_health, overall, why_not_ready
+from axproxy.process.child import Child, ChildSpec, Status
+from axproxy.process.instance_lock import OnlyOne
+from axproxy.process.readiness import child_health, overall, why_not_ready
+from axproxy.process.states import HAS_PROCESS, State
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.script_session import ScriptSession
 from axproxy.settings import Settings
-from axproxy.states import HAS_PROCESS, State
 from axproxy.unit import Tell
 
 log = logging.getLogger("supervisor")

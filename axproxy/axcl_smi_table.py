@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from axproxy.ansi import plain
+from axproxy.process.ansi import plain
 
 Why = Literal["busy", "forbidden", "no driver", "no card", "dead", "unknown", "missing", "hung"]
 

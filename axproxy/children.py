@@ -9,29 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
-from axproxy import ports
 from axproxy.axcl_smi import AxclSmi, device_indices
 from axproxy.axcl_smi_table import NoTable
 from axproxy.card_monitor import CardMonitor
-from axproxy.child import ChildSpec
 from axproxy.dead_card import hopeless
 from axproxy.environment import ROOT, child_environment
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
-from axproxy.exits import describe_runtime_exit
 from axproxy.model_folder import ModelFolder
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.gate import Gate, sentence
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.occupied import Port, held
 from axproxy.preflight.scene import Scene
-from axproxy.process import RealProcess
-from axproxy.restart import RestartPolicy
+from axproxy.process import ports
+from axproxy.process.child import ChildSpec
+from axproxy.process.exits import describe_runtime_exit
+from axproxy.process.probe import NotYet, Useless, Watch
+from axproxy.process.process import RealProcess
+from axproxy.process.restart import RestartPolicy
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.vendor_script import tokenizer_for
-from axproxy.watch import NotYet, Useless, Watch
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
 SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)

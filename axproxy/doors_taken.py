@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from axproxy.ports import holders
+from axproxy.process.ports import holders
 
 
 def why_not_listen(host: str, doors: Mapping[int, str], patience: float = 0.0) -> str | None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from axproxy.errors import GaveUp, ProxyError
 from axproxy.logs import configure_logging
-from axproxy.only_one import AlreadySupervised
+from axproxy.process.instance_lock import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 
 LOOK = 0.25  # seconds

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from axproxy.ansi import plain
 from axproxy.dead_card import DEAD
 from axproxy.errors import CardFailed
+from axproxy.process.ansi import plain
 
 _FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
 # Then it goes on with the prompt that it had before, whosever that was (observed on the binary).

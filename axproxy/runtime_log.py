@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from axproxy.ansi import plain
 from axproxy.dead_card import DEAD
+from axproxy.process.ansi import plain
 from axproxy.run_log import RunLog
 
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from axproxy.child import Status
-from axproxy.states import HAS_PROCESS, State
+from axproxy.process.child import Status
+from axproxy.process.states import HAS_PROCESS, State
 
 
 class ScriptSession:

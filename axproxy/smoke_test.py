@@ -26,8 +26,8 @@ if __name__ == "__main__":
 import psutil
 import requests
 
-from axproxy.ports import free_port, holders
-from axproxy.process import die_with_parent
+from axproxy.process.ports import free_port, holders
+from axproxy.process.process import die_with_parent
 from axproxy.settings import Settings, SettingsError
 
 BACKEND = Path(__file__).resolve().parent.parent / "backend.py"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from axproxy.preflight.finding import Finding
-from axproxy.restart import RestartPolicy
+from axproxy.process.restart import RestartPolicy
 
 FRESH = 10.0  # seconds for which a look counts
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from axproxy.ports import Holder
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import Scene
+from axproxy.process.ports import Holder
 
 # M5Stack's images run it as root, so another user sees a port held by nobody.
 _STACKFLOW, _STACKFLOW_PORT = "llm-openai-api", 8000

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import requests
 
-from axproxy import ports
-from axproxy.only_one import is_held
 from axproxy.preflight.finding import Finding
+from axproxy.process import ports
+from axproxy.process.instance_lock import is_held
 from axproxy.settings import Settings
 
 

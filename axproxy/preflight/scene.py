@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from axproxy import ports
 from axproxy.axcl_smi import AxclSmi
+from axproxy.process import ports
 from axproxy.settings import Settings
 
 

@@ -15,9 +15,9 @@ from axproxy import card_monitor, dead_card
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.model_card import describe_model
+from axproxy.process.states import State
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
-from axproxy.states import State
 from axproxy.tokenizer_client import TokenizerClient
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor

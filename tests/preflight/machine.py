@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from axproxy.ports import Holder
 from axproxy.preflight.scene import Scene
+from axproxy.process.ports import Holder
 from axproxy.settings import Settings
 
 KERNEL = "6.12.62+rpt-rpi-2712"

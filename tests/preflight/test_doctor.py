@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from axproxy.only_one import OnlyOne, is_held
-from axproxy.ports import Holder
 from axproxy.preflight.doctor import examine, main, render, scene_beside, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service
+from axproxy.process.instance_lock import OnlyOne, is_held
+from axproxy.process.ports import Holder
 from axproxy.settings import Settings
 from tests.ports import own_port
 from tests.preflight.machine import CARD, Machine
@@ -95,7 +95,7 @@ def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
 
 def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Holder(None), Holder(os.getpid())]
-    monkeypatch.setattr("axproxy.ports.holders", lambda _port: found)
+    monkeypatch.setattr("axproxy.process.ports.holders", lambda _port: found)
     assert service().strangers(8000, None) == [Holder(os.getpid())]  # not what another user holds
     assert service().strangers(8000, os.getpid()) == []
     assert RunningService(URL, None).strangers(8000, None) == []

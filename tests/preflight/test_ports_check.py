@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from axproxy.ports import Holder
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.occupied import check_ports
+from axproxy.process.ports import Holder
 from tests.preflight.machine import Machine
 from tests.waiting import eventually
 

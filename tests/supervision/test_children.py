@@ -14,9 +14,9 @@ import pytest
 from axproxy.children import RuntimeRecipe, tokenizer_spec, window
 from axproxy.environment import child_environment
 from axproxy.model_folder import ModelFolderError
+from axproxy.process.probe import Useless
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
-from axproxy.watch import Useless
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)
 

@@ -13,8 +13,8 @@ import pytest
 from axproxy.settings import Settings
 from runtime_supervisor import RuntimeSupervisor
 from tests.ports import own_port
+from tests.process.test_supervisor import spec
 from tests.service import Service, Start
-from tests.supervision.test_supervisor import spec
 from tests.systemd.listener import Listener
 from tests.waiting import eventually
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.child import LAST_RUNG
 from axproxy.children import STOP_ANSWER_PATIENCE, VENDOR_LADDER, VENDOR_LADDER_LOADING
+from axproxy.process.child import LAST_RUNG
 from axproxy.settings import Settings
 from axproxy.systemd_report import EXTENSION, PAUSE
 from tests.service import run

@@ -9,8 +9,8 @@ import pytest
 
 from axproxy.model_statement import STATEMENT, read_statement
 from axproxy.preflight.check_names import CHECK_NAMES
+from axproxy.process.states import as_mermaid
 from axproxy.settings import _OLLAMA, Settings, SettingsError
-from axproxy.states import as_mermaid
 from tests.sentences import said
 
 ROOT = Path(__file__).parents[2]

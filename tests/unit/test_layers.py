@@ -14,9 +14,9 @@ PURE = [
     "axproxy.errors",
     "axproxy.output.limits",
     "axproxy.messages",
-    "axproxy.restart",
+    "axproxy.process.restart",
     "axproxy.settings",
-    "axproxy.states",
+    "axproxy.process.states",
     "axproxy.output.thinking",
     "axproxy.prompts.tool_results",
 ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import CardFailed
-from axproxy.logtail import LineSplitter
+from axproxy.process.output import LineSplitter
 from axproxy.run_log import RunLog, RunTimes
 
 FAILURE = "\x1b[1;30;31m[E][                       inference][ 526]: AX_ENGINE_Execute\x1b[0m\n"

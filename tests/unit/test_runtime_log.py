@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.logtail import LineSplitter
+from axproxy.process.output import LineSplitter
 from axproxy.run_log import RunTimes
 from axproxy.runtime_log import RuntimeLog, Window
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from axproxy.child import Status
+from axproxy.process.child import Status
+from axproxy.process.states import State
 from axproxy.script_session import ScriptSession
-from axproxy.states import State
 
 UP, LOADING, DOWN = State.READY, State.STARTING, State.STOPPING
 NONE, LATER = State.STOPPED, State.BACKOFF

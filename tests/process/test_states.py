@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy import states
-from axproxy.states import (
+from axproxy.process import states
+from axproxy.process.states import (
     HAS_PROCESS,
     TRANSITIONS,
     Event,

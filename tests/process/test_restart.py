@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.restart import RestartPolicy
+from axproxy.process.restart import RestartPolicy
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from axproxy.process import RealProcess
+from axproxy.process.process import RealProcess
 from axproxy.runtime_log import RuntimeLog
 from tests.waiting import eventually
 
@@ -105,7 +105,7 @@ def test_no_child_outlives_us_when_we_are_killed_outright() -> None:
             sys.executable,
             "-c",
             "import logging, sys, time\n"
-            "from axproxy.process import RealProcess\n"
+            "from axproxy.process.process import RealProcess\n"
             "code = 'import time; time.sleep(60)'\n"
             "child = RealProcess([sys.executable, '-c', code], logging.getLogger())\n"
             "print(child.pid, flush=True)\n"

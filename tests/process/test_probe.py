@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from axproxy.watch import NotYet, Useless, Watch
+from axproxy.process.probe import NotYet, Useless, Watch
 from tests.waiting import eventually
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.child import Child, ChildSpec
-from axproxy.restart import RestartPolicy
-from axproxy.states import HAS_PROCESS, State
+from axproxy.process.child import Child, ChildSpec
+from axproxy.process.restart import RestartPolicy
+from axproxy.process.states import HAS_PROCESS, State
 
 LADDER = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
 

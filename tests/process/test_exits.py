@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from axproxy.exits import describe_exit, describe_runtime_exit, telling_line
+from axproxy.process.exits import describe_exit, describe_runtime_exit, telling_line
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.logtail import LineSplitter, LogTail
+from axproxy.process.output import LineSplitter, LogTail
 from tests.waiting import eventually
 
 LOG = logging.getLogger("child")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from axproxy.logtail import Listener, LogTail
+from axproxy.process.output import Listener, LogTail
 
 
 class Process(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from axproxy.child import Status
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
-from axproxy.states import State
+from axproxy.process.child import Status
+from axproxy.process.states import State
 
 
 def why_not_ready(

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from axproxy.child import ChildSpec
 from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
-from axproxy.only_one import AlreadySupervised, OnlyOne
-from axproxy.process import RealProcess
-from axproxy.restart import RestartPolicy
+from axproxy.process.child import ChildSpec
+from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
+from axproxy.process.probe import NotYet, Watch
+from axproxy.process.process import RealProcess
+from axproxy.process.restart import RestartPolicy
+from axproxy.process.states import State
 from axproxy.settings import Settings
-from axproxy.states import State
-from axproxy.watch import NotYet, Watch
 from runtime_supervisor import RuntimeSupervisor
 from tests.ports import own_port
 from tests.waiting import eventually

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from axproxy.child import Status
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
-from axproxy.readiness import child_health, overall, why_not_ready
-from axproxy.states import State
+from axproxy.process.child import Status
+from axproxy.process.readiness import child_health, overall, why_not_ready
+from axproxy.process.states import State
 
 
 def child(

@@ -1,6 +1,6 @@
 """The life of a child process as one table; everything about its states lives here.
 
-python -m axproxy.states     prints the diagram of docs/how-it-works.md
+python -m axproxy.process.states     prints the diagram of docs/how-it-works.md
 """
 
 from __future__ import annotations

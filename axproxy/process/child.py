@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from axproxy.exits import describe_exit, telling_line
-from axproxy.process import Process
-from axproxy.restart import RestartPolicy
-from axproxy.states import HAS_PROCESS, Event, State, advance
+from axproxy.process.exits import describe_exit, telling_line
+from axproxy.process.process import Process
+from axproxy.process.restart import RestartPolicy
+from axproxy.process.states import HAS_PROCESS, Event, State, advance
 
 LAST_RUNG = (signal.SIGKILL, 5.0)
 _TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
 
 
 class Verdict(Protocol):
-    """What a watch has found out so far (see axproxy.watch)."""
+    """What a watch has found out so far (see axproxy.process.probe)."""
 
     ready: bool
     useless: str | None

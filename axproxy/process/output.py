@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import Protocol
 
-from axproxy.ansi import plain
+from axproxy.process.ansi import plain
 
 _LINE_END = re.compile(r"[\r\n]+")
 _KEPT_LINES = 200

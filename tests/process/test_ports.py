@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.ports import Holder, free_port, holders, strangers
+from axproxy.process.ports import Holder, free_port, holders, strangers
 
 LISTEN = """
 import socket, sys

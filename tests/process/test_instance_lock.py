@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from axproxy.only_one import AlreadySupervised, OnlyOne
+from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
 from tests.ports import own_port
 
 HOLD = """
 import sys
-from axproxy.only_one import OnlyOne
+from axproxy.process.instance_lock import OnlyOne
 only_one = OnlyOne(int(sys.argv[1]))
 only_one.acquire()
 print("held", flush=True)
