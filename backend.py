@@ -43,9 +43,9 @@ from axproxy.ollama_cloud_routes import OllamaCloudRoutes
 from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
+from axproxy.ops.request_log import RequestLog
 from axproxy.ops_routes import OpsRoutes
 from axproxy.prompts.vendor_script import ScriptPrompts
-from axproxy.request_log import RequestLog
 from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError

@@ -17,12 +17,12 @@ from gunicorn.arbiter import Arbiter
 
 from axproxy.descriptors import room_for_connections
 from axproxy.doors_taken import why_not_listen
-from axproxy.heap import keep_one_arena
-from axproxy.logs import configure_logging
+from axproxy.ops.logs import configure_logging
+from axproxy.ops.malloc import keep_one_arena
+from axproxy.ops.systemd import Notifier
+from axproxy.ops.systemd_report import Report
 from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
 from axproxy.settings import Settings, SettingsError
-from axproxy.systemd_notify import Notifier
-from axproxy.systemd_report import Report
 
 try:
     _settings = Settings.from_env(os.environ)

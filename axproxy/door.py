@@ -13,7 +13,7 @@ from axproxy.go_json import compact
 from axproxy.http_arrival import Label
 from axproxy.media_types import JSON
 from axproxy.ollama_errors import QUEUE_FULL
-from axproxy.request_log import HEADER, id_for, say_done, working_for
+from axproxy.ops.request_log import HEADER, id_for, say_done, working_for
 
 HEAD_TOO_LARGE = ProxyError(
     "the request's headers are too large; send fewer or shorter ones", status=431

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from axproxy.errors import GaveUp, ProxyError
-from axproxy.logs import configure_logging
+from axproxy.ops.logs import configure_logging
 from axproxy.process.instance_lock import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 
 from axproxy.engine import Engine
 from axproxy.http_requests import get_only
-from axproxy.metrics import CONTENT_TYPE, Metrics
+from axproxy.ops.metrics import CONTENT_TYPE, Metrics
 
 
 class MetricsRoutes:

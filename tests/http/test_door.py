@@ -38,7 +38,7 @@ class Server:
                 "graceful_timeout = 3\n"
                 "keepalive = 5\n"
                 "control_socket_disable = True\n"
-                "from axproxy.logs import configure_logging\n"
+                "from axproxy.ops.logs import configure_logging\n"
                 "from axproxy.settings import Settings\n"
                 "configure_logging(Settings())\n"
             )

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from axproxy.errors import ClientGone, GaveUp, RuntimeGone
 from axproxy.messages import Finished, Text
-from axproxy.request_log import current_id, id_for
+from axproxy.ops.request_log import current_id, id_for
 from tests.fakes import USAGE, FakeEngine
 
 PROMPT, ANSWER, KEY = "prompt-marker", "answer-marker", "key-marker"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from axproxy.children import STOP_ANSWER_PATIENCE, VENDOR_LADDER, VENDOR_LADDER_LOADING
+from axproxy.ops.systemd_report import EXTENSION, PAUSE
 from axproxy.process.child import LAST_RUNG
 from axproxy.settings import Settings
-from axproxy.systemd_report import EXTENSION, PAUSE
 from tests.service import run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import pytest
 # Four threads that are all inside malloc at once, which is where glibc makes new heaps.
 CODE = """
 import ctypes, sys, threading
-from axproxy import heap
+from axproxy.ops import malloc as heap
 if "one" in sys.argv:
     assert heap.keep_one_arena()
 c = ctypes.CDLL(None)

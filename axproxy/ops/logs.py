@@ -8,7 +8,7 @@ import sys
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
-from axproxy.request_log import current_id
+from axproxy.ops.request_log import current_id
 from axproxy.settings import Settings, SettingsError
 
 

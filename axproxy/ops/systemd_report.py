@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from axproxy.errors import ProxyError, Starting, Unloaded
-from axproxy.systemd_notify import Notifier
+from axproxy.ops.systemd import Notifier
 
 PAUSE = 5.0  # seconds between two reports where nothing has changed
 # How far each beat pushes the start time-out back, in seconds; the longest beat (a stop that waits

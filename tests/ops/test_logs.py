@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.logs import LogFile, RequestFilter
-from axproxy.request_log import working_for
+from axproxy.ops.logs import LogFile, RequestFilter
+from axproxy.ops.request_log import working_for
 
 
 @pytest.fixture(name="log")

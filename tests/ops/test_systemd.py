@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable, Unloaded
-from axproxy.systemd_notify import Notifier
-from axproxy.systemd_report import EXTENSION, PAUSE, Report
+from axproxy.ops.systemd import Notifier
+from axproxy.ops.systemd_report import EXTENSION, PAUSE, Report
 from tests.systemd.listener import Listener
 
 LOADING = Starting("the runtime is loading the model (37 %); try again in a moment")

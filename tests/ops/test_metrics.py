@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from axproxy.metrics import Metrics
+from axproxy.ops.metrics import Metrics
 from axproxy.settings import Settings
 from backend import create_app
 from tests.fakes import FakeEngine
