@@ -20,6 +20,7 @@ if __name__ == "__main__":
     no_arguments(__doc__)
     use_own_python()
 
+from axproxy.card.host import host_health
 from axproxy.children import RuntimeRecipe, tokenizer_spec
 from axproxy.errors import (
     ClientGone,
@@ -30,7 +31,6 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.foreground import keep_up
-from axproxy.host import host_health
 from axproxy.process.child import Child, ChildSpec, Status
 from axproxy.process.instance_lock import OnlyOne
 from axproxy.process.readiness import child_health, overall, why_not_ready

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from axproxy.axcl_smi import AxclSmi
-from axproxy.card_monitor import CardMonitor
+from axproxy.card.host import host_health
+from axproxy.card.monitor import CardMonitor
+from axproxy.card.smi import AxclSmi
 from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
-from axproxy.host import host_health
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
-from axproxy.axcl_smi import AxclSmi, device_indices
-from axproxy.axcl_smi_table import NoTable
-from axproxy.card_monitor import CardMonitor
-from axproxy.dead_card import hopeless
-from axproxy.environment import ROOT, child_environment
+from axproxy.card.environment import ROOT, child_environment
+from axproxy.card.failure import hopeless
+from axproxy.card.monitor import CardMonitor
+from axproxy.card.smi import AxclSmi, device_indices
+from axproxy.card.smi_table import NoTable
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.model_folder import ModelFolder
 from axproxy.preflight.checks import checks_for

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from axproxy.dead_card import DEAD
+from axproxy.card.failure import DEAD
 from axproxy.process.ansi import plain
 from axproxy.run_log import RunLog
 

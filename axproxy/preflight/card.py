@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from axproxy.axcl_smi_table import Card, NoTable, Table, Why
-from axproxy.dead_card import ladder
+from axproxy.card.failure import ladder
+from axproxy.card.smi_table import Card, NoTable, Table, Why
 from axproxy.preflight.finding import Finding, Verdict
 
 HOT = 85  # °C; users set their alarms at 75 to 85, the card resets itself at 120

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import psutil
 
-from axproxy.axcl_smi import AxclSmi, device_indices
-from axproxy.axcl_smi_table import NoTable, Table
+from axproxy.card.smi import AxclSmi, device_indices
+from axproxy.card.smi_table import NoTable, Table
 from axproxy.model_folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of

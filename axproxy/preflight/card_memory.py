@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from axproxy.axcl_smi_table import Card, Holder, NoTable, Table
-from axproxy.dead_card import ladder
+from axproxy.card.failure import ladder
+from axproxy.card.smi_table import Card, Holder, NoTable, Table
 from axproxy.preflight.finding import Finding, Verdict
 
 _LEFT_OVER_MB = 512  # an idle card uses 18

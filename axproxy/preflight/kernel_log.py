@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from axproxy.dead_card import ladder
+from axproxy.card.failure import ladder
 from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.scene import Scene

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from axproxy.environment import child_environment
+from axproxy.card.environment import child_environment
 from axproxy.preflight.elf import Linking, NotElf, read_linking
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import Scene, entries, read

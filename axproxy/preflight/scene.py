@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from axproxy.axcl_smi import AxclSmi
+from axproxy.card.smi import AxclSmi
 from axproxy.process import ports
 from axproxy.settings import Settings
 

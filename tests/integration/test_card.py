@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from axproxy import card_monitor, dead_card
+from axproxy.card import failure as dead_card
+from axproxy.card import monitor as card_monitor
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.model_card import describe_model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.axcl_smi import AxclSmi
+from axproxy.card.smi import AxclSmi
 from axproxy.preflight.card_checks import CARD_NAMES, check_cards, model_need
 from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.preflight.checks import CHECKS

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from axproxy.card.environment import child_environment
 from axproxy.children import RuntimeRecipe, tokenizer_spec, window
-from axproxy.environment import child_environment
 from axproxy.model_folder import ModelFolderError
 from axproxy.process.probe import Useless
 from axproxy.runtime_log import Window

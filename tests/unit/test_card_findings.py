@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.axcl_smi_table import NoTable, Table, read_table
+from axproxy.card.smi_table import NoTable, Table, read_table
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from axproxy import card_monitor
-from axproxy.axcl_smi import AxclSmi, Reading
-from axproxy.axcl_smi_table import NoTable, Why, read_table
-from axproxy.card_monitor import CardMonitor
-from axproxy.card_release import Release
+from axproxy.card import monitor as card_monitor
+from axproxy.card.monitor import CardMonitor
+from axproxy.card.release import Release
+from axproxy.card.smi import AxclSmi, Reading
+from axproxy.card.smi_table import NoTable, Why, read_table
 from tests import fake_axcl_smi as fake
 from tests.waiting import eventually
 
@@ -83,7 +83,7 @@ def test_what_is_old_is_not_shown(watch: Watch, clock: Clock) -> None:
 def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
     watch: Watch, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("axproxy.axcl_smi.BUSY_PAUSE", 0.0)
+    monkeypatch.setattr("axproxy.card.smi.BUSY_PAUSE", 0.0)
     monitor = watch(cadence=0.05)
     eventually(lambda: monitor.device_health() != NOTHING)
 

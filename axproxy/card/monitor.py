@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from axproxy.axcl_smi import AxclSmi, Reading, device_indices
-from axproxy.axcl_smi_table import Card, NoTable, Table
-from axproxy.card_release import Release, used_mb
+from axproxy.card.release import Release, used_mb
+from axproxy.card.smi import AxclSmi, Reading, device_indices
+from axproxy.card.smi_table import Card, NoTable, Table
 
 CADENCE = 15.0  # seconds; each call runs commands on the card
 CADENCE_DEAD = 60.0  # a dead card makes each call hang

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from axproxy.axcl_libraries import with_axcl
+from axproxy.card.libraries import with_axcl
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def child_environment() -> dict[str, str]:

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from axproxy import axcl_smi
-from axproxy.axcl_smi import AxclSmi, device_indices
-from axproxy.axcl_smi_table import NoTable, Table, read_table
+from axproxy.card import smi as axcl_smi
+from axproxy.card.smi import AxclSmi, device_indices
+from axproxy.card.smi_table import NoTable, Table, read_table
 from tests import fake_axcl_smi as fake
 from tests.waiting import eventually
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.axcl_smi_table import Card, Holder, NoTable, Table, read_table
+from axproxy.card.smi_table import Card, Holder, NoTable, Table, read_table
 from tests import fake_axcl_smi as fake
 
 # As the vendor's guide, the README of AXERA-TECH/Qwen3-4B and a Raspberry Pi show them.

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.axcl_smi import Reading
-from axproxy.axcl_smi_table import NoTable, read_table
-from axproxy.card_release import PATIENCE, Release
+from axproxy.card.release import PATIENCE, Release
+from axproxy.card.smi import Reading
+from axproxy.card.smi_table import NoTable, read_table
 from tests import fake_axcl_smi as fake
 
 ENDED = 100.0

@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from axproxy import host
-from axproxy.host import host_health
+from axproxy.card import host
+from axproxy.card.host import host_health
 
 MEMINFO = """\
 MemTotal:        8245272 kB

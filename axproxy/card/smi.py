@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from axproxy.axcl_libraries import PROGRAMS, with_axcl
-from axproxy.axcl_smi_table import NoTable, Table, read_table
+from axproxy.card.libraries import PROGRAMS, with_axcl
+from axproxy.card.smi_table import NoTable, Table, read_table
 
 INSTALLED = Path(PROGRAMS) / "axcl-smi"  # on PATH in login shells only
 PATIENCE = 10.0  # seconds for one call

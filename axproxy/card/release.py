@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from axproxy.axcl_smi import Reading
-from axproxy.axcl_smi_table import NoTable, Table
+from axproxy.card.smi import Reading
+from axproxy.card.smi_table import NoTable, Table
 
 PATIENCE = 60.0  # seconds
 SLACK_MB = 256  # other programs on the card may have grown by so much meanwhile
