@@ -37,7 +37,7 @@ from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
 from axproxy.metrics_routes import MetricsRoutes
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
 from axproxy.ollama_routes import OllamaRoutes

@@ -15,7 +15,7 @@ from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
-from axproxy.model_folder import ModelFolder
+from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.gate import Gate, sentence
 from axproxy.preflight.inspection import Inspection

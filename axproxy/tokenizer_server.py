@@ -15,10 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError, find_folder
 from axproxy.ops.malloc import give_back
 from axproxy.text_tokenizer import TextTokenizer, Untokenizable
 from axproxy.tokenizer_answers import Answer, BadCall, TokenizerAnswers
-from axproxy.tokenizer_folder import SMALL, TokenizerFolderError, find_folder
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from axproxy.tokenizer_folder import SMALL
+from axproxy.models.tokenizer_files import SMALL
 
 LONGEST = 16  # characters of a token
 SEED = 650

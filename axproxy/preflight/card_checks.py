@@ -8,7 +8,7 @@ import psutil
 
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable, Table
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding

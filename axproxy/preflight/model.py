@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from axproxy.model_folder import ModelFolder, ModelFolderError, locate_model
-from axproxy.model_statement import STATEMENT
+from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
+from axproxy.models.manifest import STATEMENT
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
 from axproxy.preflight.file_kind import Pretender, kind_of
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.models_dir import choice
 from axproxy.preflight.post_config import check_post_config
 from axproxy.preflight.scene import Scene
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
 
 SMALLEST = 1024  # bytes; below this a model file is a remnant
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from axproxy.model_folder import ModelFolder, ModelFolderError
+from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import Scene, entries
 

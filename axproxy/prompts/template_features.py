@@ -12,9 +12,9 @@ from typing import Any
 from axproxy.control_tokens import Shield
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
 from axproxy.output import thinking, tool_calls
 from axproxy.prompts.template import ChatTemplate
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
 
 COMPLETION, TOOLS, THINKING = "completion", "tools", "thinking"
 

@@ -11,10 +11,10 @@ from axproxy.control_tokens import ControlToken
 from axproxy.engine import Answer
 from axproxy.heartbeat import PAUSE
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
+from axproxy.models.tokenizer_files import SMALL, read_folder
 from axproxy.settings import Settings
 from axproxy.tokenizer_client import TokenizerInfo
-from axproxy.tokenizer_folder import SMALL, read_folder
 from axproxy.vendor_engine import VendorEngine
 from tests.engine.test_vendor_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, Times, spell

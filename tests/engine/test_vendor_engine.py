@@ -30,7 +30,7 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings

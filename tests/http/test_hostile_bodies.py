@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from axproxy.engine import Gone
 from axproxy.messages import ChatRequest
+from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.renderer import Prompts
 from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
 from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_folder import SMALL
 from backend import create_app
 from tests.fakes import CARD, FakeAnswer, FakeEngine
 from tests.simulated import Card

@@ -15,7 +15,7 @@ from axproxy.card import failure as dead_card
 from axproxy.card import monitor as card_monitor
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
 from axproxy.process.states import State
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings

@@ -15,7 +15,7 @@ from axproxy import smoke_test
 from axproxy.attached import AttachedUnit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.self_test import SelfTestFailed, self_test

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from axproxy.models.tokenizer_files import SMALL, read_folder
 from axproxy.prompts.template_features import capabilities
-from axproxy.tokenizer_folder import SMALL, read_folder
 
 GENERATE = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 TOOLS = "{% if tools %}{{ tools | tojson }} in <tool_call></tool_call>{% endif %}"

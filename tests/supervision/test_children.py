@@ -13,7 +13,7 @@ import pytest
 
 from axproxy.card.environment import child_environment
 from axproxy.children import RuntimeRecipe, tokenizer_spec, window
-from axproxy.model_folder import ModelFolderError
+from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Useless
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings

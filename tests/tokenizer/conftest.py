@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
+from axproxy.models.tokenizer_files import SMALL
 from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_folder import SMALL
 from axproxy.tokenizer_server import TokenizerServer
 from tests.tokenizer.tokenizer_calls import Caller
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from axproxy.models.tokenizer_files import SMALL
 from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_folder import SMALL
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_small_tokenizer.py"
 

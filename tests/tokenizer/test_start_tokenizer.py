@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.tokenizer_folder import SMALL
+from axproxy.models.tokenizer_files import SMALL
 from tests.tokenizer.tokenizer_calls import Caller
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.control_tokens import MARK
+from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError
 from axproxy.text_tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
-from axproxy.tokenizer_folder import SMALL, TokenizerFolderError
 
 END_OF_TURN = "<|im_end|>"
 

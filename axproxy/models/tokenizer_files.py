@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from axproxy.model_statement import ModelStatementError, find_statement, read_statement
+from axproxy.models.manifest import ModelStatementError, find_statement, read_statement
 
 VOCABULARY = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
-SMALL = Path(__file__).parent / "small_tokenizer"  # ships with the project, for when no model is
+SMALL = (
+    Path(__file__).parents[1] / "small_tokenizer"
+)  # ships with the project, for when no model is
 
 _LFS_POINTER = b"version https://git-lfs"
 

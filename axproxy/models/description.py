@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.engine import ModelCard
-from axproxy.model_folder import FAMILIES, ModelFolder, ModelFolderError
+from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
+from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.template_features import COMPLETION, capabilities_in
 from axproxy.settings import Settings
-from axproxy.tokenizer_folder import SMALL
 
 
 def describe_model(settings: Settings) -> ModelCard:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.model_card import describe_model
+from axproxy.models.description import describe_model
+from axproxy.models.tokenizer_files import SMALL
 from axproxy.settings import Settings
-from axproxy.tokenizer_folder import SMALL
 
 
 @pytest.fixture(name="folder")

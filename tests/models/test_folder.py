@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.model_folder import _COLUMNS, _ROWS, ModelFolder, ModelFolderError
+from axproxy.models.folder import _COLUMNS, _ROWS, ModelFolder, ModelFolderError
 
 EMBEDDING = "model.embed_tokens.weight.bfloat16.bin"
 

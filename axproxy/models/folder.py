@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from axproxy.model_statement import (
+from axproxy.models.manifest import (
     STATEMENT,
     ModelStatement,
     ModelStatementError,
     read_statement,
 )
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder
 
 _LAYER = re.compile(r"(.+_l)(\d+)(_together)?\.axmodel")
 _CHUNK = re.compile(r"_p(\d+)_l")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder, read_folder
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
 
 
 def make(*folders: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.model_folder import ModelFolder, ModelFolderError
-from axproxy.model_statement import STATEMENT
-from axproxy.tokenizer_folder import TokenizerFolderError, find_folder
+from axproxy.models.folder import ModelFolder, ModelFolderError
+from axproxy.models.manifest import STATEMENT
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder
 from tests.model_folders import published_model, sparse
 
 
