@@ -50,8 +50,8 @@ from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.settings_check import allowed_origins, required_key
+from axproxy.tokenizer.vendor_script import tokenizer_for
 from axproxy.vendor_engine import VendorEngine
-from axproxy.vendor_script import tokenizer_for
 from runtime_supervisor import RuntimeSupervisor
 
 ROOT = Path(__file__).resolve().parent

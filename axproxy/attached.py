@@ -18,8 +18,8 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
+from axproxy.tokenizer.vendor_script import tokenizer_for
 from axproxy.unit import Tell
-from axproxy.vendor_script import tokenizer_for
 
 log = logging.getLogger("attached")
 

@@ -31,7 +31,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.vendor_script import tokenizer_for
+from axproxy.tokenizer.vendor_script import tokenizer_for
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
 SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
@@ -97,7 +97,7 @@ def _tokenizer_command(settings: Settings) -> list[str]:
         return ["env", "AX650_TOKENIZER=vendor", str(ROOT / "start_tokenizer.sh")]
     port = ["--port", str(settings.tokenizer_port)]
     model = ["--model-path", str(settings.model_path.resolve())] if settings.model_path else []
-    return [sys.executable, "-m", "axproxy.tokenizer_server", *port, *model]
+    return [sys.executable, "-m", "axproxy.tokenizer.server", *port, *model]
 
 
 class RuntimeRecipe:

@@ -29,7 +29,7 @@ from axproxy.prompts.fitting import Prompt
 from axproxy.run_log import RunLog
 from axproxy.runtime_client import Poll, RuntimeClient
 from axproxy.runtime_log import Window
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from axproxy.untraced import Suspicion
 from axproxy.waiting import Waiting
 

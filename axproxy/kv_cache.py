@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from axproxy.prompts.fitting import Prompt
 from axproxy.runtime_log import Window
-from axproxy.tokenizer_client import Trace
+from axproxy.tokenizer.client import Trace
 
 # At the end of a prompt: thinking is about to begin, or has been declared to be over.
 _PRIMED = re.compile(r"<think>\s*(</think>\s*)?\Z")

@@ -12,7 +12,7 @@ from axproxy.errors import PromptTooLong, RuntimeMisbehaved
 from axproxy.kv_cache import Mark
 from axproxy.output.limits import Piece
 from axproxy.runtime_client import CONTEXT_FULL, Poll
-from axproxy.tokenizer_client import Trace
+from axproxy.tokenizer.client import Trace
 
 FLUSH = 3  # tokens the vendor's program sends on at a time
 

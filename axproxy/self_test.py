@@ -13,8 +13,8 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
-from axproxy.vendor_script import tokenizer_for
+from axproxy.tokenizer.client import TokenizerClient
+from axproxy.tokenizer.vendor_script import tokenizer_for
 
 
 class SelfTestFailed(Exception):

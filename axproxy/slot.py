@@ -25,7 +25,7 @@ from axproxy.outcome import Outcome
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker
 from axproxy.runtime_client import RuntimeClient
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from axproxy.unit import Unit
 from axproxy.waiting import Waiting
 

@@ -40,7 +40,7 @@ from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.slot import RESTART_HOLD, Slot, Task
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from axproxy.turnstile import LOOK_UP, Turnstile
 from axproxy.unit import Tell, Unit
 from axproxy.warmer import Warmer

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from benchmarks import drive
 from benchmarks.figures import growth, percentile
 from benchmarks.footprint import cpu_seconds, health_milliseconds, resident_mb, waiting_clients

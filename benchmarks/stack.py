@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from tests.service import ROOT, Service
 from tests.waiting import eventually
 
@@ -136,7 +136,7 @@ class Stack:
 @contextlib.contextmanager
 def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
     """A tokenizer process by itself: the process, its port, the seconds until it was ready."""
-    command = [sys.executable, "-m", "axproxy.tokenizer_server", "--port", "0"]
+    command = [sys.executable, "-m", "axproxy.tokenizer.server", "--port", "0"]
     before = time.monotonic()
     with subprocess.Popen(
         [*command, "--folder", str(folder), "--log-level", "error"],

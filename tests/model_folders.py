@@ -44,5 +44,5 @@ def published_model(
     sparse(folder / "qwen3_post.axmodel", 4096)
     sparse(folder / EMBEDDING, 151936 * columns * 2)
     (repository / "post_config.json").write_text(json.dumps(POST_CONFIG))
-    shutil.copytree(ROOT / "axproxy" / "small_tokenizer", repository / "qwen3_tokenizer")
+    shutil.copytree(ROOT / "axproxy" / "tokenizer" / "small", repository / "qwen3_tokenizer")
     return folder

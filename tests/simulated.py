@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, TokenizerGone
-from axproxy.run_trace import RunTrace
 from axproxy.runtime_client import Poll
-from axproxy.tokenizer_client import Token, TokenizerInfo, Trace
+from axproxy.tokenizer.client import Token, TokenizerInfo, Trace
+from axproxy.tokenizer.run_trace import RunTrace
 
 CALL = 0.001  # seconds that one call takes
 END = 7  # the id of the end-of-text token

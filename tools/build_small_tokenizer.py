@@ -119,7 +119,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Writes both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus.txt")
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "axproxy" / "small_tokenizer")
+    parser.add_argument(
+        "--folder", type=Path, default=HERE.parent / "axproxy" / "tokenizer" / "small"
+    )
     arguments = parser.parse_args(argv)
     tokenizer = train(arguments.corpus.read_text(encoding="utf-8"))
     template = (HERE / "chatml.jinja").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ VOCABULARY = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
 SMALL = (
-    Path(__file__).parents[1] / "small_tokenizer"
+    Path(__file__).parents[1] / "tokenizer" / "small"
 )  # ships with the project, for when no model is
 
 _LFS_POINTER = b"version https://git-lfs"

@@ -14,7 +14,7 @@ from axproxy.output.json_format import instructed
 from axproxy.prompts.fitting import Prompt, fit, steady
 from axproxy.prompts.template import ChatTemplate
 from axproxy.runtime_log import Window
-from axproxy.tokenizer_client import TokenizerClient, TokenizerInfo
+from axproxy.tokenizer.client import TokenizerClient, TokenizerInfo
 
 _QUESTION = "a-question-that-nobody-asked"
 

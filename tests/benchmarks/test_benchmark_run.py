@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from axproxy.text_tokenizer import TextTokenizer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from benchmarks.__main__ import main
 from benchmarks.footprint import cpu_seconds
 from benchmarks.stack import deaf

@@ -14,7 +14,7 @@ from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Think
 from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL, read_folder
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerInfo
+from axproxy.tokenizer.client import TokenizerInfo
 from axproxy.vendor_engine import VendorEngine
 from tests.engine.test_vendor_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, Times, spell

@@ -18,7 +18,7 @@ from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
-from axproxy.text_tokenizer import TextTokenizer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from backend import create_app
 from tests.fakes import CARD, FakeAnswer, FakeEngine
 from tests.simulated import Card

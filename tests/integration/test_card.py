@@ -19,7 +19,7 @@ from axproxy.models.description import describe_model
 from axproxy.process.states import State
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests import fake_axcl_smi as fake

@@ -20,7 +20,7 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.runtime_log import Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 from axproxy.unit import Unit
 from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor

@@ -19,7 +19,7 @@ from axproxy.prompts.template import ChatTemplate
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 TAGS = [f"<{end}{tag}>" for tag in ("think", "tool_call", "tool_response") for end in ("", "/")]
-SHIPPED = Path(axproxy.__file__).parent / "small_tokenizer" / "tokenizer_config.json"
+SHIPPED = Path(axproxy.__file__).parent / "tokenizer" / "small" / "tokenizer_config.json"
 
 
 def template(source: str | None) -> ChatTemplate:

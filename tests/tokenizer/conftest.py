@@ -9,8 +9,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.models.tokenizer_files import SMALL
-from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_server import TokenizerServer
+from axproxy.tokenizer.server import TokenizerServer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axproxy.control_tokens import MARK, Shield, clean, shield
-from axproxy.text_tokenizer import TextTokenizer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 
 QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
 FRAGMENTS = [

@@ -10,7 +10,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from axproxy.models.tokenizer_files import SMALL
-from axproxy.text_tokenizer import TextTokenizer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_small_tokenizer.py"
 

@@ -9,9 +9,9 @@ import requests
 import responses
 
 from axproxy.errors import TokenizerGone
-from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_client import Token, TokenizerClient
-from axproxy.tokenizer_server import TokenizerServer
+from axproxy.tokenizer.client import Token, TokenizerClient
+from axproxy.tokenizer.server import TokenizerServer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller
 
 URL = "http://127.0.0.1:12345"

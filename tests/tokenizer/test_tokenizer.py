@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.control_tokens import MARK
 from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError
-from axproxy.text_tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
+from axproxy.tokenizer.tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
 
 END_OF_TURN = "<|im_end|>"
 

@@ -13,8 +13,8 @@ from tokenizers import AddedToken, Tokenizer
 
 from axproxy.control_tokens import MARK, ControlToken, Shield, without_surrogates
 from axproxy.models.tokenizer_files import FolderContent, TokenizerFolderError, read_folder
-from axproxy.text_stream import TextStream
-from axproxy.token_bytes import UnknownDecoder, spelling
+from axproxy.tokenizer.detokenizer import UnknownDecoder, spelling
+from axproxy.tokenizer.text_stream import TextStream
 
 # The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
 # in slices.  A seam may cost a token or two, in a text that no window of these models holds.

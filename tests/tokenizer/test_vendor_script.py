@@ -11,8 +11,8 @@ import responses
 
 from axproxy.errors import TokenizerGone
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import SERVER, TokenizerClient
-from axproxy.vendor_script import VendorScript, estimated_tokens, tokenizer_for
+from axproxy.tokenizer.client import SERVER, TokenizerClient
+from axproxy.tokenizer.vendor_script import VendorScript, estimated_tokens, tokenizer_for
 
 URL = "http://127.0.0.1:12345"
 

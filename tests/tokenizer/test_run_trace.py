@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_answers import TokenizerAnswers
-from axproxy.tokenizer_server import TokenizerServer
+from axproxy.tokenizer.handlers import TokenizerAnswers
+from axproxy.tokenizer.server import TokenizerServer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
 
 

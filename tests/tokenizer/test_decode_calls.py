@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.run_tally import Call, RunTally
+from axproxy.tokenizer.decode_calls import Call, RunTally
 
 # Few different ids, so that answers which repeat themselves are common.
 answers = st.lists(st.integers(1, 3), min_size=1, max_size=14)

@@ -17,8 +17,8 @@ from typing import Any
 
 from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError, find_folder
 from axproxy.ops.malloc import give_back
-from axproxy.text_tokenizer import TextTokenizer, Untokenizable
-from axproxy.tokenizer_answers import Answer, BadCall, TokenizerAnswers
+from axproxy.tokenizer.handlers import Answer, BadCall, TokenizerAnswers
+from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="axproxy.tokenizer_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="axproxy.tokenizer.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=12345, help="0 picks a free one")
     parser.add_argument("--folder", help="a folder with a tokenizer.json (default: the built-in)")

@@ -11,7 +11,7 @@ import requests
 
 from axproxy.errors import TokenizerGone
 from axproxy.settings import Settings
-from axproxy.tokenizer_client import TokenizerClient
+from axproxy.tokenizer.client import TokenizerClient
 
 # Qwen's tokenizer takes words with the blank before them, digits one by one, blanks and line ends
 # together.  Four letters a token is below what English needs, and above what rare words do.

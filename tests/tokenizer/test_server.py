@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from axproxy.control_tokens import MARK
-from axproxy.text_tokenizer import TextTokenizer
-from axproxy.tokenizer_server import LONGEST_BODY, TokenizerServer
+from axproxy.tokenizer.server import LONGEST_BODY, TokenizerServer
+from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
 
 

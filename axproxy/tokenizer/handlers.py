@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from axproxy.control_tokens import MARK
-from axproxy.run_trace import RunTrace
-from axproxy.text_tokenizer import TextTokenizer, Untokenizable
+from axproxy.tokenizer.run_trace import RunTrace
+from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
 
 log = logging.getLogger(__name__)
 

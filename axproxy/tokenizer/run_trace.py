@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from axproxy.run_tally import Call, RunTally
-from axproxy.text_stream import TextStream
+from axproxy.tokenizer.decode_calls import Call, RunTally
+from axproxy.tokenizer.text_stream import TextStream
 
 
 class RunTrace:
