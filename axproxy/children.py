@@ -19,7 +19,7 @@ from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.gate import Gate, sentence
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.occupied import Port, held
+from axproxy.preflight.ports import Port, held
 from axproxy.preflight.scene import Scene
 from axproxy.process import ports
 from axproxy.process.child import ChildSpec

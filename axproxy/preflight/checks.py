@@ -20,8 +20,8 @@ from axproxy.preflight.kernel_log import check_kernel_log
 from axproxy.preflight.libraries import check_libraries
 from axproxy.preflight.model import check_model_folder
 from axproxy.preflight.models_dir import check_models_dir
-from axproxy.preflight.occupied import check_ports
 from axproxy.preflight.pcie import check_pcie
+from axproxy.preflight.ports import check_ports
 from axproxy.preflight.scene import Scene
 
 Look = Callable[[Scene], Finding | Iterable[Finding]]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.occupied import check_ports
+from axproxy.preflight.ports import check_ports
 from axproxy.process.ports import Holder
 from tests.preflight.machine import Machine
 from tests.waiting import eventually
