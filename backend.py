@@ -31,7 +31,8 @@ from axproxy import http_errors
 from axproxy.access import KeyCheck
 from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.attached import AttachedUnit
-from axproxy.engine import Engine
+from axproxy.engine.engine import VendorEngine
+from axproxy.engine.protocol import Engine
 from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
@@ -51,7 +52,6 @@ from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings, SettingsError
 from axproxy.settings_check import allowed_origins, required_key
 from axproxy.tokenizer.vendor_script import tokenizer_for
-from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 
 ROOT = Path(__file__).resolve().parent

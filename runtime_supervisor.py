@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 from axproxy.card.host import host_health
 from axproxy.children import RuntimeRecipe, tokenizer_spec
+from axproxy.engine.unit import Tell
 from axproxy.errors import (
     ClientGone,
     ProxyError,
@@ -39,7 +40,6 @@ from axproxy.run_log import RunLog
 from axproxy.runtime_log import RuntimeLog, Window
 from axproxy.script_session import ScriptSession
 from axproxy.settings import Settings
-from axproxy.unit import Tell
 
 log = logging.getLogger("supervisor")
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from axproxy import anthropic_wire as wire
 from axproxy.anthropic_replies import Head, MessagesReplies, guessed_tokens
 from axproxy.client_socket import gone_check
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.http_requests import read_body
 from axproxy.streaming import respond
 

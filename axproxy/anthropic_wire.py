@@ -7,7 +7,7 @@ from typing import Any
 
 from axproxy.anthropic_messages import Turns
 from axproxy.capabilities import refuse_media, require_tools
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import quoted
 from axproxy.model_names import full_name, require

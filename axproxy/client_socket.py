@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from axproxy.engine import Gone
+from axproxy.engine.protocol import Gone
 
 
 def gone_check(environ: Mapping[str, Any]) -> Gone:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
+from axproxy.engine.outcome import Outcome
 from axproxy.errors import (
     ClientGone,
     ProxyError,
@@ -22,7 +23,6 @@ from axproxy.errors import (
 )
 from axproxy.kv_cache import Continuation, Held, Mark, held_after
 from axproxy.messages import Limits, Sampling
-from axproxy.outcome import Outcome
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.polling import PollPace, RunReader
 from axproxy.prompts.fitting import Prompt

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from axproxy import native_wire
 from axproxy.client_socket import gone_check
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.http_errors import json_response
 from axproxy.http_requests import read_body
 from axproxy.native_replies import NativeReplies

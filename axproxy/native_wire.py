@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.go_json import first_value, well_formed
 from axproxy.messages import ChatRequest, Limits, Message, Sampling

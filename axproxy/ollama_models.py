@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from axproxy.engine import Loaded, ModelCard
+from axproxy.engine.protocol import Loaded, ModelCard
 from axproxy.ollama_replies import stamp
 
 # The longest time Go can count, which Ollama's command line prints as "Forever".

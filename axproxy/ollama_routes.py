@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from axproxy import ollama_models, ollama_wire
 from axproxy.client_socket import gone_check
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.errors import RuntimeFault
 from axproxy.http_errors import json_response, proxy_error
 from axproxy.http_requests import get_only, read_body

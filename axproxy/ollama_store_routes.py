@@ -9,7 +9,7 @@ from typing import NoReturn
 from flask import Blueprint, Response, request
 
 from axproxy import ollama_store_wire as wire
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.errors import ClientError
 from axproxy.go_json import compact
 from axproxy.http_errors import json_response

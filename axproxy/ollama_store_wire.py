@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from axproxy.capabilities import refuse_embedding, require_for_embedding
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields, compact, quoted
 from axproxy.model_names import (

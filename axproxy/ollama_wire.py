@@ -15,7 +15,7 @@ from axproxy.capabilities import (
     require_thinking,
     require_tools,
 )
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.go_json import Fields
 from axproxy.messages import ChatRequest, Message

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from axproxy import sse
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.error_dialects import openai_body
 from axproxy.errors import ProxyError
 from axproxy.go_json import compact

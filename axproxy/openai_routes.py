@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from axproxy import openai_wire as wire
 from axproxy.client_socket import gone_check
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.http_errors import json_response
 from axproxy.http_requests import get_only, read_body
 from axproxy.ollama_replies import Clock

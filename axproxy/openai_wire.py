@@ -12,7 +12,7 @@ from axproxy.capabilities import (
     require_all,
     require_for_embedding,
 )
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.go_json import EOF, Fields, quoted, well_formed_throughout
 from axproxy.messages import ChatRequest, Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from axproxy.access import check_operator
-from axproxy.engine import Engine
+from axproxy.engine.protocol import Engine
 from axproxy.http_errors import json_response
 
 

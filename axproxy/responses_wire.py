@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from axproxy.capabilities import require_all
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest

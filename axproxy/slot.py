@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from axproxy.engine import Gone
+from axproxy.engine.outcome import Outcome
+from axproxy.engine.protocol import Gone
+from axproxy.engine.unit import Unit
 from axproxy.errors import (
     CardFailed,
     PromptTooLong,
@@ -21,12 +23,10 @@ from axproxy.errors import (
 from axproxy.generation import PREFILL_PACE, Generation, Patience
 from axproxy.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.messages import Limits, Sampling
-from axproxy.outcome import Outcome
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker
 from axproxy.runtime_client import RuntimeClient
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.unit import Unit
 from axproxy.waiting import Waiting
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from flask import Response
 
-from axproxy.engine import Answer
+from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.media_types import JSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from axproxy.engine import Gone, Loaded, ModelCard
+from axproxy.engine.protocol import Gone, Loaded, ModelCard
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 

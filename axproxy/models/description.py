@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from axproxy.engine import ModelCard
+from axproxy.engine.protocol import ModelCard
 from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.template_features import COMPLETION, capabilities_in

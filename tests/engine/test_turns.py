@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from axproxy.control_tokens import ControlToken
-from axproxy.engine import Answer
-from axproxy.heartbeat import PAUSE
+from axproxy.engine.engine import VendorEngine
+from axproxy.engine.heartbeat import PAUSE
+from axproxy.engine.protocol import Answer
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
 from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL, read_folder
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerInfo
-from axproxy.vendor_engine import VendorEngine
-from tests.engine.test_vendor_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
+from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, Times, spell
 
 QUESTION = (Message("user", "Which pet?"),)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axproxy.engine.outcome import Outcome
 from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.generation import Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.outcome import Outcome
 from axproxy.output.reader import Reader
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.run_log import RunLog

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from axproxy.engine import Gone
+from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.gunicorn_worker import Worker
 from axproxy.messages import ChatRequest, Event, Text

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
-from axproxy.engine import Gone
+from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.gunicorn_worker import Worker
 from axproxy.http_arrival import Label

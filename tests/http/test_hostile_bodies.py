@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from axproxy.engine import Gone
+from axproxy.engine.protocol import Gone
+from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.renderer import Prompts
-from axproxy.request_size import check_size
 from axproxy.runtime_client import sampling_keys
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from axproxy.engine import Loaded
+from axproxy.engine.protocol import Loaded
 from axproxy.errors import GaveUp
 from axproxy.messages import Finished, Message, Thinking, ToolCall
 from tests.fakes import CARD, USAGE, FakeEngine

@@ -13,6 +13,7 @@ import pytest
 
 from axproxy.card import failure as dead_card
 from axproxy.card import monitor as card_monitor
+from axproxy.engine.engine import VendorEngine
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
@@ -20,7 +21,6 @@ from axproxy.process.states import State
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests import fake_axcl_smi as fake
 from tests.model_folders import published_model

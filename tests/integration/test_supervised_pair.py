@@ -13,6 +13,8 @@ import pytest
 
 from axproxy import smoke_test
 from axproxy.attached import AttachedUnit
+from axproxy.engine.engine import VendorEngine
+from axproxy.engine.unit import Unit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
@@ -21,8 +23,6 @@ from axproxy.runtime_log import Window
 from axproxy.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.unit import Unit
-from axproxy.vendor_engine import VendorEngine
 from runtime_supervisor import RuntimeSupervisor
 from tests.ports import own_port
 from tests.waiting import eventually

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from axproxy.engine.answer import formed
+from axproxy.engine.heartbeat import paced
 from axproxy.errors import PromptTooLong, ProxyError, RuntimeGone
-from axproxy.formed import formed
-from axproxy.heartbeat import paced
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text, Thinking, ToolCall
 from tests.fakes import USAGE
 

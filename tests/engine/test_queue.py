@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy import turnstile
+from axproxy.engine import queue as turnstile
+from axproxy.engine.queue import Ticket, Turnstile
 from axproxy.errors import Busy, ClientGone
-from axproxy.turnstile import Ticket, Turnstile
 from tests.waiting import eventually
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from axproxy.errors import ClientError
-from axproxy.messages import ChatRequest, Limits, Message
-from axproxy.request_size import (
+from axproxy.engine.request_limits import (
     LONGEST_STOP,
     MOST_MESSAGES,
     MOST_STOPS,
     MOST_TOOLS,
     check_size,
 )
+from axproxy.errors import ClientError
+from axproxy.messages import ChatRequest, Limits, Message
 
 TURN = Message("user", "Hi")
 

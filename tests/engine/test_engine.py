@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine import Loaded
+from axproxy.engine.engine import VendorEngine
+from axproxy.engine.protocol import Loaded
 from axproxy.errors import (
     Busy,
     CardFailed,
@@ -34,7 +35,6 @@ from axproxy.models.description import describe_model
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window
 from axproxy.settings import Settings
-from axproxy.vendor_engine import VendorEngine
 from tests.simulated import Card, Times, spell
 from tests.waiting import eventually
 
@@ -425,7 +425,7 @@ def test_a_request_does_not_wait_for_ever_for_the_tokenizer(
         raise TokenizerGone("refused")
 
     monkeypatch.setattr(bench.card, "count", count)
-    monkeypatch.setattr("axproxy.vendor_engine.RESTART_HOLD", 0.1)
+    monkeypatch.setattr("axproxy.engine.engine.RESTART_HOLD", 0.1)
 
     with pytest.raises(TokenizerGone):
         bench.events()
@@ -545,7 +545,7 @@ def test_the_keeper_waits_patiently_where_the_line_has_no_places(
         ticket.give_back()  # whoever warmed a prompt has done so
 
     its_time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
-    monkeypatch.setattr("axproxy.vendor_engine.time", its_time)
+    monkeypatch.setattr("axproxy.engine.engine.time", its_time)
     bench.engine.load(lambda: False)
     bench.engine.start()
     try:

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
+from axproxy.engine.warmth import Warmth, WarmthPolicy
 from axproxy.kv_cache import Held, Mark, Segment
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
-from axproxy.warmth import Warmth, WarmthPolicy
-from tests.engine.test_vendor_engine import Bench, virtual_time  # noqa: F401 - a fixture
+from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, spell
 from tests.waiting import eventually
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from axproxy.engine import Gone
+from axproxy.engine.protocol import Gone
 from axproxy.errors import ProxyError
 from axproxy.run_log import RunLog
 from axproxy.runtime_log import Window

@@ -9,13 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from axproxy.engine.queue import Turnstile
+from axproxy.engine.unit import Unit
+from axproxy.engine.warmth import Warmth, WarmthPolicy
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
 from axproxy.prompts.renderer import PromptMaker
 from axproxy.slot import Slot
-from axproxy.turnstile import Turnstile
-from axproxy.unit import Unit
-from axproxy.warmth import Warmth, WarmthPolicy
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from axproxy.durations import FOREVER
-from axproxy.residency import Residency
+from axproxy.engine.keep_alive import Residency
 
 # name: (default, what happens one after the other, seconds left at the end)
 HISTORIES: dict[str, tuple[float, list[object], float]] = {

@@ -16,7 +16,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from axproxy.engine import Answer, Gone, Loaded, ModelCard
+from axproxy.engine.answer import formed
+from axproxy.engine.heartbeat import PAUSE, paced
+from axproxy.engine.keep_alive import Residency
+from axproxy.engine.outcome import Outcome
+from axproxy.engine.protocol import Answer, Gone, Loaded, ModelCard
+from axproxy.engine.queue import LOOK_UP, Turnstile
+from axproxy.engine.request_limits import check_size
+from axproxy.engine.unit import Tell, Unit
+from axproxy.engine.warming import Warmer
 from axproxy.errors import (
     Busy,
     ClientError,
@@ -27,23 +35,15 @@ from axproxy.errors import (
     TokenizerGone,
     Unloaded,
 )
-from axproxy.formed import formed
 from axproxy.generation import Patience
-from axproxy.heartbeat import PAUSE, paced
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
-from axproxy.outcome import Outcome
 from axproxy.output.reader import Reader
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker, Prompts
-from axproxy.request_size import check_size
-from axproxy.residency import Residency
 from axproxy.runtime_client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.turnstile import LOOK_UP, Turnstile
-from axproxy.unit import Tell, Unit
-from axproxy.warmer import Warmer
 
 FRESH = 0.1  # seconds for which a tokenizer that has just answered counts as being there
 
