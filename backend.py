@@ -30,10 +30,8 @@ from gunicorn.errors import AppImportError
 from axproxy import http_errors
 from axproxy.access import KeyCheck
 from axproxy.anthropic_routes import AnthropicRoutes
-from axproxy.attached import AttachedUnit
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
-from axproxy.generation import Patience
 from axproxy.http_guard import Guard, this_machine
 from axproxy.http_requests import tidy_paths
 from axproxy.local_hosts import is_loopback
@@ -48,7 +46,9 @@ from axproxy.ops.request_log import RequestLog
 from axproxy.ops_routes import OpsRoutes
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.responses_routes import ResponsesRoutes
-from axproxy.runtime_client import RuntimeClient
+from axproxy.runtimes.main_api.attached import AttachedUnit
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.generation import Patience
 from axproxy.settings import Settings, SettingsError
 from axproxy.settings_check import allowed_origins, required_key
 from axproxy.tokenizer.vendor_script import tokenizer_for

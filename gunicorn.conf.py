@@ -40,7 +40,8 @@ _systemd = Report(
 )
 
 # How long the running answer may go on after we were told to leave, and how long the children's
-# stop ladders can take: a model that is loading is waited for, see axproxy/children.py.
+# stop ladders can take: a model that is loading is waited for, see
+# axproxy/runtimes/main_api/launch.py.
 ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 

@@ -21,7 +21,6 @@ if __name__ == "__main__":
     use_own_python()
 
 from axproxy.card.host import host_health
-from axproxy.children import RuntimeRecipe, tokenizer_spec
 from axproxy.engine.unit import Tell
 from axproxy.errors import (
     ClientGone,
@@ -36,9 +35,10 @@ from axproxy.process.child import Child, ChildSpec, Status
 from axproxy.process.instance_lock import OnlyOne
 from axproxy.process.readiness import child_health, overall, why_not_ready
 from axproxy.process.states import HAS_PROCESS, State
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import RuntimeLog, Window
-from axproxy.script_session import ScriptSession
+from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec
+from axproxy.runtimes.main_api.load_log import RuntimeLog, Window
+from axproxy.runtimes.main_api.run_log import RunLog
+from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
 from axproxy.settings import Settings
 
 log = logging.getLogger("supervisor")

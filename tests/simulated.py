@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, TokenizerGone
-from axproxy.runtime_client import Poll
+from axproxy.runtimes.main_api.client import Poll
 from axproxy.tokenizer.client import Token, TokenizerInfo, Trace
 from axproxy.tokenizer.run_trace import RunTrace
 

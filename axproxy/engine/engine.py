@@ -35,14 +35,14 @@ from axproxy.errors import (
     TokenizerGone,
     Unloaded,
 )
-from axproxy.generation import Patience
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.output.reader import Reader
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker, Prompts
-from axproxy.runtime_client import RuntimeClient
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.runtime import RESTART_HOLD, Slot, Task
 from axproxy.settings import Settings
-from axproxy.slot import RESTART_HOLD, Slot, Task
 from axproxy.tokenizer.client import TokenizerClient
 
 FRESH = 0.1  # seconds for which a tokenizer that has just answered counts as being there

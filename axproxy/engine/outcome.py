@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from axproxy.messages import FinishReason
-from axproxy.run_log import RunTimes
+from axproxy.runtimes.main_api.run_log import RunTimes
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ProxyError
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
 
 Tell = Callable[[ProxyError | None], None]
 

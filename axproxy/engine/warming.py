@@ -15,7 +15,7 @@ from axproxy.engine.warmth import Warmth, WarmthPolicy
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
 from axproxy.prompts.renderer import PromptMaker
-from axproxy.slot import Slot
+from axproxy.runtimes.main_api.runtime import Slot
 
 log = logging.getLogger(__name__)
 

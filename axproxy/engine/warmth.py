@@ -11,8 +11,8 @@ import math
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from axproxy.kv_cache import Held
 from axproxy.prompts.fitting import Prompt
+from axproxy.runtimes.main_api.kv_cache import Held
 
 REMEMBERED = 32  # requests
 FADING = 0.8  # of a use's weight with each request after it: a prompt with a date is new every day

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
 
 
 @dataclass(frozen=True)

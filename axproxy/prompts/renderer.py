@@ -13,7 +13,7 @@ from axproxy.output import thinking, tool_calls
 from axproxy.output.json_format import instructed
 from axproxy.prompts.fitting import Prompt, fit, steady
 from axproxy.prompts.template import ChatTemplate
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
 from axproxy.tokenizer.client import TokenizerClient, TokenizerInfo
 
 _QUESTION = "a-question-that-nobody-asked"

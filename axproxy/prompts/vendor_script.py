@@ -18,7 +18,7 @@ from axproxy.messages import ChatRequest, Message
 from axproxy.output.thinking import split_thinking
 from axproxy.prompts.fitting import Prompt, fit
 from axproxy.prompts.renderer import with_form
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
 from axproxy.tokenizer.vendor_script import estimated_tokens
 
 # At least what the script puts around a text: marks of turns, /no_think, the assistant's beginning.

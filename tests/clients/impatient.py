@@ -2,7 +2,7 @@
 
 import os
 
-from axproxy.generation import Patience
+from axproxy.runtimes.main_api.generation import Patience
 from axproxy.settings import Settings
 from backend import create_app, create_engine
 

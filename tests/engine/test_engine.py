@@ -32,8 +32,8 @@ from axproxy.errors import (
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.models.description import describe_model
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from tests.simulated import Card, Times, spell
 from tests.waiting import eventually
@@ -131,7 +131,7 @@ def asking(*turns: str, limits: Limits | None = None) -> ChatRequest:
 @pytest.fixture(autouse=True)
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Generations take their clock from the card that they talk to."""
-    from axproxy import slot
+    from axproxy.runtimes.main_api import runtime as slot
 
     real = slot.Generation
 

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from axproxy.engine.warmth import Warmth, WarmthPolicy
-from axproxy.kv_cache import Held, Mark, Segment
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
+from axproxy.runtimes.main_api.kv_cache import Held, Mark, Segment
 from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.simulated import Card, spell
 from tests.waiting import eventually

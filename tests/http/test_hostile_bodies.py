@@ -15,8 +15,8 @@ from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.renderer import Prompts
-from axproxy.runtime_client import sampling_keys
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.client import sampling_keys
+from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from backend import create_app

@@ -18,7 +18,7 @@ from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
 from axproxy.process.states import State
-from axproxy.runtime_client import RuntimeClient
+from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 from runtime_supervisor import RuntimeSupervisor

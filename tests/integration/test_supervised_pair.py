@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from axproxy import smoke_test
-from axproxy.attached import AttachedUnit
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.unit import Unit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
-from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
-from axproxy.self_test import SelfTestFailed, self_test
+from axproxy.runtimes.main_api.attached import AttachedUnit
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 from runtime_supervisor import RuntimeSupervisor

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from axproxy.process.process import RealProcess
-from axproxy.runtime_log import RuntimeLog
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from tests.waiting import eventually
 
 LOG = logging.getLogger("test.child")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
 from axproxy.prompts.fitting import Prompt, fit, steady
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
 
 
 def talk(*turns: str) -> list[Message]:

@@ -14,7 +14,7 @@ from axproxy.errors import ClientError, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.vendor_script import ScriptPrompts, harmless
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.load_log import Window
 
 WINDOW = Window(context=1023, prefill_limit=896)
 PROMPTS = ScriptPrompts()

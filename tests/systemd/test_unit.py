@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.children import STOP_ANSWER_PATIENCE, VENDOR_LADDER, VENDOR_LADDER_LOADING
 from axproxy.ops.systemd_report import EXTENSION, PAUSE
 from axproxy.process.child import LAST_RUNG
+from axproxy.runtimes.main_api.launch import (
+    STOP_ANSWER_PATIENCE,
+    VENDOR_LADDER,
+    VENDOR_LADDER_LOADING,
+)
 from axproxy.settings import Settings
 from tests.service import run
 

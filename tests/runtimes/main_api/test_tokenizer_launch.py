@@ -6,7 +6,7 @@ import pytest
 
 from axproxy.process.child import Status
 from axproxy.process.states import State
-from axproxy.script_session import ScriptSession
+from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
 
 UP, LOADING, DOWN = State.READY, State.STARTING, State.STOPPING
 NONE, LATER = State.STOPPED, State.BACKOFF

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from axproxy.errors import ClientGone, RuntimeStalled
-from axproxy.runtime_client import Poll
+from axproxy.runtimes.main_api.client import Poll
 
 BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # seconds; the last one repeats
 IDLE_PAUSE = 0.1  # seconds

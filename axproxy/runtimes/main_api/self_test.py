@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.errors import ProxyError, RuntimeStalled
-from axproxy.generation import Generation, Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
-from axproxy.run_log import RunLog
-from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.generation import Generation, Patience
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 from axproxy.tokenizer.vendor_script import tokenizer_for

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import CardFailed, ClientGone
-from axproxy.generation import Generation
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.generation import Generation
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
 from tests.simulated import END, Card, spell
 
 FAILURE = "[E][inference][526]: AX_ENGINE_Execute"

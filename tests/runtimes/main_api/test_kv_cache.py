@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.generation import Patience
-from axproxy.kv_cache import Continuation, Held, Mark, Segment, held_after
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import Window
-from axproxy.slot import Slot, Task
+from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, Segment, held_after
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
+from axproxy.runtimes.main_api.runtime import Slot, Task
 from tests.simulated import HOLE, Card, spell
 
 MARK = Mark("first", 1, 1)

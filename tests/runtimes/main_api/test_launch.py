@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from axproxy.card.environment import child_environment
-from axproxy.children import RuntimeRecipe, tokenizer_spec, window
 from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Useless
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec, window
+from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import CardFailed
 from axproxy.process.output import LineSplitter
-from axproxy.run_log import RunLog, RunTimes
+from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
 
 FAILURE = "\x1b[1;30;31m[E][                       inference][ 526]: AX_ENGINE_Execute\x1b[0m\n"
 DEAD = "[2025-11-09 08:46:00.029][10994][W][device manager][listen][292]: device 1 is dead\n"

@@ -20,14 +20,14 @@ from axproxy.errors import (
     RuntimeStalled,
     SessionLost,
 )
-from axproxy.generation import PREFILL_PACE, Generation, Patience
-from axproxy.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker
-from axproxy.runtime_client import RuntimeClient
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Patience
+from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, Segment
+from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.waiting import Waiting
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
 

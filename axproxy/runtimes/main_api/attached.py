@@ -12,12 +12,12 @@ from typing import Any
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
-from axproxy.children import SMALLEST_WINDOW, window
 from axproxy.engine.unit import Tell
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
-from axproxy.run_log import RunLog
-from axproxy.runtime_client import RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.vendor_script import tokenizer_for
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from axproxy.errors import RuntimeMisbehaved, SessionLost
-from axproxy.polling import RunReader
-from axproxy.run_log import RunLog
+from axproxy.runtimes.main_api.run_log import RunLog
+from axproxy.runtimes.main_api.run_reader import RunReader
 
 
 class Suspicion:

@@ -17,11 +17,11 @@ from axproxy.errors import (
     RuntimeStalled,
     Starting,
 )
-from axproxy.generation import Generation, Outcome, Patience
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
-from axproxy.run_log import RunTimes
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.generation import Generation, Outcome, Patience
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunTimes
 from tests.simulated import END, Card, Times, spell
 
 PROMPT = Prompt("why?", 4)

@@ -21,17 +21,17 @@ from axproxy.errors import (
     RuntimeStalled,
     TokenizerGone,
 )
-from axproxy.kv_cache import Continuation, Held, Mark, held_after
 from axproxy.messages import Limits, Sampling
 from axproxy.output.limits import AnswerLimits, Piece
-from axproxy.polling import PollPace, RunReader
 from axproxy.prompts.fitting import Prompt
-from axproxy.run_log import RunLog
-from axproxy.runtime_client import Poll, RuntimeClient
-from axproxy.runtime_log import Window
+from axproxy.runtimes.main_api.client import Poll, RuntimeClient
+from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, held_after
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
+from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
+from axproxy.runtimes.main_api.script_faults import Suspicion
+from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
-from axproxy.untraced import Suspicion
-from axproxy.waiting import Waiting
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there
 BAD_POLLS_BORNE = 5

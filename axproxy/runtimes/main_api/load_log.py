@@ -2,7 +2,7 @@
 
 Only what it prints before it serves is believed here: afterwards prompts and answers stand between
 its log lines, and a model can print anything (observed on the vendor's binary); that is read by
-axproxy.run_log.
+axproxy.runtimes.main_api.run_log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from axproxy.card.failure import DEAD
 from axproxy.process.ansi import plain
-from axproxy.run_log import RunLog
+from axproxy.runtimes.main_api.run_log import RunLog
 
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
 _PROGRESS = re.compile(r"(\d{1,3})% \| .*?\| +\d+ / +\d+ \[.*?count/s\]")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from axproxy.engine.outcome import Outcome
 from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
-from axproxy.generation import Patience
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.output.reader import Reader
 from axproxy.prompts.vendor_script import ScriptPrompts
-from axproxy.run_log import RunLog
-from axproxy.runtime_log import Window
-from axproxy.slot import Slot, Task
+from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.run_log import RunLog
+from axproxy.runtimes.main_api.runtime import Slot, Task
 from tests.simulated import Card, Times, spell
 
 WINDOW = Window(context=1023, prefill_limit=896)

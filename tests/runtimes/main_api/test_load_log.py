@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.process.output import LineSplitter
-from axproxy.run_log import RunTimes
-from axproxy.runtime_log import RuntimeLog, Window
+from axproxy.runtimes.main_api.load_log import RuntimeLog, Window
+from axproxy.runtimes.main_api.run_log import RunTimes
 
-RECORDED = Path(__file__).parents[1] / "data" / "vendor-wire" / "stdout.pty.raw"
+RECORDED = Path(__file__).parents[2] / "data" / "vendor-wire" / "stdout.pty.raw"
 OUTPUT = RECORDED.read_bytes()
 
 SERVING = "Server running on port 8000..."

@@ -9,9 +9,9 @@ restarted in the middle of an answer).
 from __future__ import annotations
 
 from axproxy.errors import PromptTooLong, RuntimeMisbehaved
-from axproxy.kv_cache import Mark
 from axproxy.output.limits import Piece
-from axproxy.runtime_client import CONTEXT_FULL, Poll
+from axproxy.runtimes.main_api.client import CONTEXT_FULL, Poll
+from axproxy.runtimes.main_api.kv_cache import Mark
 from axproxy.tokenizer.client import Trace
 
 FLUSH = 3  # tokens the vendor's program sends on at a time
