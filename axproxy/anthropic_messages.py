@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.decode import Fields, well_formed, well_formed_throughout
 from axproxy.errors import ClientError
-from axproxy.go_base64 import corrupt_at
-from axproxy.go_json import Fields, well_formed, well_formed_throughout
 from axproxy.messages import Message, ToolCall
 
 _BLOCKS = "[]anthropic.ContentBlock"

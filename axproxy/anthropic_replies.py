@@ -8,9 +8,9 @@ from itertools import count
 from typing import Any
 
 from axproxy import sse
+from axproxy.api.gojson.decode import compact
 from axproxy.error_dialects import anthropic_body
 from axproxy.errors import ProxyError
-from axproxy.go_json import compact
 from axproxy.media_types import SSE
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from axproxy.anthropic_messages import Turns
+from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
 from axproxy.capabilities import refuse_media, require_tools
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
 from axproxy.model_names import require
 from axproxy.ollama_options import parse_options

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from axproxy.api.gojson.decode import quoted
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import quoted
 from axproxy.model_names import full_name, require
 
 

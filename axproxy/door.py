@@ -6,10 +6,10 @@ from http import HTTPStatus
 
 from gunicorn.http import errors as http
 
+from axproxy.api.gojson.decode import compact
 from axproxy.connection import Connection
 from axproxy.error_dialects import error_body
 from axproxy.errors import Busy, ProxyError
-from axproxy.go_json import compact
 from axproxy.http_arrival import Label
 from axproxy.media_types import JSON
 from axproxy.ollama_errors import QUEUE_FULL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from axproxy.api.gojson.decode import compact
 from axproxy.errors import ProxyError
-from axproxy.go_json import compact
 from axproxy.media_types import NDJSON
 from axproxy.messages import Event, Finished, Reply, Text, Usage
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.api.gojson.decode import first_value, well_formed
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import first_value, well_formed
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.model_names import require
 

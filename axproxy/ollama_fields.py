@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from axproxy.api.gojson.decode import Fields, compact, go_type, quoted, well_formed
 from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, compact, go_type, quoted, well_formed
 from axproxy.output.json_format import Form
 
 _LEVELS = ("high", "medium", "low", "max")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.api.gojson.decode import well_formed
 from axproxy.errors import OptionOfWrongType
-from axproxy.go_json import well_formed
 from axproxy.messages import Limits, Sampling
 
 _LARGEST_TOP_K = 2**31 - 1  # the vendor's program keeps it in 32 bits

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
+from axproxy.api.gojson.decode import compact
 from axproxy.errors import ProxyError
-from axproxy.go_json import compact
 from axproxy.media_types import NDJSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from axproxy.api.gojson.decode import quoted
 from axproxy.engine.protocol import ModelCard
-from axproxy.go_json import quoted
 from axproxy.ollama_models import details
 from axproxy.ollama_replies import stamp
 

@@ -9,9 +9,9 @@ from typing import NoReturn
 from flask import Blueprint, Response, request
 
 from axproxy import ollama_store_wire as wire
+from axproxy.api.gojson.decode import compact
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ClientError
-from axproxy.go_json import compact
 from axproxy.http_errors import json_response
 from axproxy.http_requests import read_body
 from axproxy.media_types import NDJSON

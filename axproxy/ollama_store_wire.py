@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from axproxy.api.gojson.decode import Fields, compact, quoted
 from axproxy.capabilities import refuse_embedding, require_for_embedding
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import Fields, compact, quoted
 from axproxy.model_names import (
     CloudModel,
     InvalidName,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from axproxy.go_json import Fields
+from axproxy.api.gojson.decode import Fields
 from axproxy.messages import ToolCall
 from axproxy.output.tool_calls import arguments_of
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.api.gojson.decode import Fields
 from axproxy.capabilities import (
     refuse_insert,
     refuse_media,
@@ -17,7 +18,6 @@ from axproxy.capabilities import (
 )
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.go_json import Fields
 from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import NoName, require, require_for_details
 from axproxy.ollama_fields import check_logprobs, form, keep_alive, think

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.decode import Fields, go_type, well_formed, well_formed_throughout
 from axproxy.errors import ClientError
-from axproxy.go_base64 import corrupt_at
-from axproxy.go_json import Fields, go_type, well_formed, well_formed_throughout
 from axproxy.messages import Message, ToolCall
 from axproxy.output.json_depth import too_deep
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed_throughout
 from axproxy.capabilities import (
     refuse_embedding,
     refuse_insert,
@@ -14,7 +15,6 @@ from axproxy.capabilities import (
 )
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import EOF, Fields, quoted, well_formed_throughout
 from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import require, require_for_details
 from axproxy.ollama_options import parse_options

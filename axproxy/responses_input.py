@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from axproxy.api.gojson.decode import Fields, quoted, unfit, well_formed, well_formed_throughout
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, quoted, unfit, well_formed, well_formed_throughout
 from axproxy.messages import Message, ToolCall
 from axproxy.openai_messages import Conversation, check_image
 from axproxy.output.tool_calls import arguments_of

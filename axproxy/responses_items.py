@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from axproxy import sse
-from axproxy.go_json import compact
+from axproxy.api.gojson.decode import compact
 from axproxy.messages import ToolCall
 from axproxy.stencil import HOLE, Stencil
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
 from axproxy.capabilities import require_all
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
-from axproxy.go_json import EOF, Fields, well_formed_throughout
 from axproxy.messages import ChatRequest
 from axproxy.ollama_options import parse_options
 from axproxy.openai_wire import think_of

@@ -6,7 +6,7 @@ import secrets
 from itertools import chain
 from typing import Any
 
-from axproxy.go_json import compact
+from axproxy.api.gojson.decode import compact
 
 HOLE = f"hole-{secrets.token_hex(16)}"  # nothing that a client writes can be this
 _HOLE = compact(HOLE)

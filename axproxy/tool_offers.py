@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from axproxy.go_json import Fields, well_formed_throughout
+from axproxy.api.gojson.decode import Fields, well_formed_throughout
 
 Tool = Mapping[str, Any]
 

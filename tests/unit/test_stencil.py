@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.go_json import compact
+from axproxy.api.gojson.decode import compact
 from axproxy.stencil import HOLE, Stencil
 
 

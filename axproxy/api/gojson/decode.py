@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.syntax import complaint
 from axproxy.errors import ClientError
-from axproxy.go_base64 import corrupt_at
-from axproxy.go_syntax import complaint
 from axproxy.output.json_depth import too_deep
 
 MISSING_BODY = "missing request body"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.go_base64 import corrupt_at
+from axproxy.api.gojson.base64 import corrupt_at
 
 
 @pytest.mark.parametrize(

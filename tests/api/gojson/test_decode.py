@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axproxy.api.gojson.decode import Fields, compact, first_value, well_formed
+from axproxy.api.gojson.syntax import complaint
 from axproxy.errors import ClientError
-from axproxy.go_json import Fields, compact, first_value, well_formed
-from axproxy.go_syntax import complaint
 
 COMPLAINTS = [
     (b"", "missing request body"),
