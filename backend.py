@@ -30,11 +30,12 @@ from gunicorn.errors import AppImportError
 from axproxy import http_errors
 from axproxy.access import KeyCheck
 from axproxy.anthropic_routes import AnthropicRoutes
+from axproxy.api.http.origins import is_loopback
+from axproxy.api.http.policy import allowed_origins, required_key
+from axproxy.api.http.requests import tidy_paths
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
 from axproxy.http_guard import Guard, this_machine
-from axproxy.http_requests import tidy_paths
-from axproxy.local_hosts import is_loopback
 from axproxy.metrics_routes import MetricsRoutes
 from axproxy.models.description import describe_model
 from axproxy.native_routes import NativeRoutes
@@ -50,7 +51,6 @@ from axproxy.runtimes.main_api.attached import AttachedUnit
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Patience
 from axproxy.settings import Settings, SettingsError
-from axproxy.settings_check import allowed_origins, required_key
 from axproxy.tokenizer.vendor_script import tokenizer_for
 from runtime_supervisor import RuntimeSupervisor
 

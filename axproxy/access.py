@@ -6,9 +6,9 @@ import hmac
 
 from flask import Response, request
 
+from axproxy.api.http.origins import is_loopback
 from axproxy.errors import ProxyError
 from axproxy.http_errors import proxy_error
-from axproxy.local_hosts import is_loopback
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
 _WRONG = (

@@ -9,9 +9,9 @@ from flask import Blueprint, Response, request
 
 from axproxy import anthropic_wire as wire
 from axproxy.anthropic_replies import Head, MessagesReplies, guessed_tokens
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import read_body
 from axproxy.engine.protocol import Engine
-from axproxy.http_requests import read_body
 from axproxy.streaming import respond
 
 

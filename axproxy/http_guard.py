@@ -7,8 +7,8 @@ import socket
 import psutil
 from flask import Flask, Response, request
 
-from axproxy.cors import PASS, Origins, Verdict
-from axproxy.local_hosts import LocalHosts
+from axproxy.api.http.cors import PASS, Origins, Verdict
+from axproxy.api.http.origins import LocalHosts
 
 
 class Guard:

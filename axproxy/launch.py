@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.settings import Settings, SettingsError
-from axproxy.settings_check import allowed_origins, required_key
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from axproxy.api.http.requests import get_only
 from axproxy.engine.protocol import Engine
-from axproxy.http_requests import get_only
 from axproxy.ops.metrics import CONTENT_TYPE, Metrics
 
 

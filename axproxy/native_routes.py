@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from axproxy import native_wire
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import read_body
 from axproxy.engine.protocol import Engine
 from axproxy.http_errors import json_response
-from axproxy.http_requests import read_body
 from axproxy.native_replies import NativeReplies
 from axproxy.streaming import respond
 

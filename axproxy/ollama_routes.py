@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, request
 
 from axproxy import ollama_models, ollama_wire
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import get_only, read_body
 from axproxy.engine.protocol import Engine
 from axproxy.errors import RuntimeFault
 from axproxy.http_errors import json_response, proxy_error
-from axproxy.http_requests import get_only, read_body
 from axproxy.media_types import JSON
 from axproxy.messages import ChatRequest
 from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies

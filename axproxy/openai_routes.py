@@ -9,10 +9,10 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from axproxy import openai_wire as wire
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import get_only, read_body
 from axproxy.engine.protocol import Engine
 from axproxy.http_errors import json_response
-from axproxy.http_requests import get_only, read_body
 from axproxy.ollama_replies import Clock
 from axproxy.openai_replies import ChatReplies, CompletionReplies, Head, model_object
 from axproxy.streaming import Encoder, respond

@@ -9,9 +9,9 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from axproxy import responses_wire as wire
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import read_body
 from axproxy.engine.protocol import Engine
-from axproxy.http_requests import read_body
 from axproxy.ollama_replies import Clock
 from axproxy.responses_replies import Head, ResponsesReplies
 from axproxy.streaming import respond

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
+from axproxy.api.http.requests import LARGEST_BODY
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.gunicorn_worker import Worker
 from axproxy.http_arrival import Label
-from axproxy.http_requests import LARGEST_BODY
 from axproxy.messages import ChatRequest, Event, Text
 from axproxy.settings import Settings
 from backend import create_app

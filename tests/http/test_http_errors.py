@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.http_requests import LARGEST_BODY
+from axproxy.api.http.requests import LARGEST_BODY
 from tests.fakes import FakeEngine
 
 OLLAMA = "generate chat show pull push copy create embed embeddings"

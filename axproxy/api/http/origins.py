@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 
-from axproxy.cors import PASS, REFUSE, Verdict
+from axproxy.api.http.cors import PASS, REFUSE, Verdict
 
 _PRIVATE = [
     ipaddress.ip_network(network)

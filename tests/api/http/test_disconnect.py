@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.client_socket import gone_check
+from axproxy.api.http.disconnect import gone_check
 
 Pair = tuple[socket.socket, socket.socket]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from axproxy.cors import BadOrigin, Origins
-from axproxy.local_hosts import is_loopback
+from axproxy.api.http.cors import BadOrigin, Origins
+from axproxy.api.http.origins import is_loopback
 from axproxy.settings import Settings, SettingsError
 
 NO_KEY = "none"  # said on purpose

@@ -1,0 +1,1 @@
+"""What all dialects need of HTTP itself: request bodies, origins, a client that hangs up."""
