@@ -27,16 +27,17 @@ if __name__ == "__main__":
 from flask import Flask
 from gunicorn.errors import AppImportError
 
-from axproxy import http_errors
-from axproxy.access import KeyCheck
 from axproxy.anthropic_routes import AnthropicRoutes
+from axproxy.api import http_errors
+from axproxy.api.access import KeyCheck
+from axproxy.api.guard import Guard, this_machine
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
+from axproxy.api.metrics import MetricsRoutes
+from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
-from axproxy.http_guard import Guard, this_machine
-from axproxy.metrics_routes import MetricsRoutes
 from axproxy.models.description import describe_model
 from axproxy.native_routes import NativeRoutes
 from axproxy.ollama_cloud_routes import OllamaCloudRoutes
@@ -44,7 +45,6 @@ from axproxy.ollama_routes import OllamaRoutes
 from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops.request_log import RequestLog
-from axproxy.ops_routes import OpsRoutes
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtimes.main_api.attached import AttachedUnit

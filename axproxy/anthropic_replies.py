@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from axproxy import sse
+from axproxy.api import sse
+from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
-from axproxy.error_dialects import anthropic_body
+from axproxy.api.media_types import SSE
+from axproxy.api.stencil import HOLE
 from axproxy.errors import ProxyError
-from axproxy.media_types import SSE
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
-from axproxy.stencil import HOLE
 
 _BYTES_PER_TOKEN = 4  # Ollama's guess, too
 

@@ -11,8 +11,8 @@ from axproxy import anthropic_wire as wire
 from axproxy.anthropic_replies import Head, MessagesReplies, guessed_tokens
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.streaming import respond
 
 
 class AnthropicRoutes:

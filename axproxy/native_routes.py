@@ -7,10 +7,10 @@ from flask import Blueprint, Response, request
 from axproxy import native_wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
+from axproxy.api.http_errors import json_response
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.http_errors import json_response
 from axproxy.native_replies import NativeReplies
-from axproxy.streaming import respond
 
 
 class NativeRoutes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from axproxy.api.http.requests import get_only, read_body
+from axproxy.api.http_errors import json_response
 from axproxy.errors import ClientError
-from axproxy.http_errors import json_response
 
 
 class OllamaCloudRoutes:

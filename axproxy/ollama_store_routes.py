@@ -11,10 +11,10 @@ from flask import Blueprint, Response, request
 from axproxy import ollama_store_wire as wire
 from axproxy.api.gojson.decode import compact
 from axproxy.api.http.requests import read_body
+from axproxy.api.http_errors import json_response
+from axproxy.api.media_types import NDJSON
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ClientError
-from axproxy.http_errors import json_response
-from axproxy.media_types import NDJSON
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 

@@ -8,15 +8,15 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from axproxy import sse
+from axproxy.api import sse
+from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
+from axproxy.api.media_types import SSE
+from axproxy.api.stencil import HOLE, Stencil
 from axproxy.engine.protocol import ModelCard
-from axproxy.error_dialects import openai_body
 from axproxy.errors import ProxyError
-from axproxy.media_types import SSE
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
-from axproxy.stencil import HOLE, Stencil
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_ollama"

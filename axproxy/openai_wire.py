@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed_throughout
+from axproxy.api.tools import only
 from axproxy.capabilities import (
     refuse_embedding,
     refuse_insert,
@@ -19,7 +20,6 @@ from axproxy.messages import ChatRequest, Message
 from axproxy.model_names import require, require_for_details
 from axproxy.ollama_options import parse_options
 from axproxy.openai_messages import read_conversation
-from axproxy.tool_offers import only
 
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 

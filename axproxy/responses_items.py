@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from axproxy import sse
+from axproxy.api import sse
 from axproxy.api.gojson.decode import compact
+from axproxy.api.stencil import HOLE, Stencil
 from axproxy.messages import ToolCall
-from axproxy.stencil import HOLE, Stencil
 
 Told = tuple[str, dict[str, Any]]  # an event's type, and its other fields
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from axproxy import sse
+from axproxy.api import sse
+from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
-from axproxy.error_dialects import openai_body
+from axproxy.api.media_types import SSE
 from axproxy.errors import ProxyError
-from axproxy.media_types import SSE
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.ollama_errors import cut_short
 from axproxy.ollama_replies import Clock

@@ -11,10 +11,10 @@ from flask import Blueprint, Response, request
 from axproxy import responses_wire as wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.ollama_replies import Clock
 from axproxy.responses_replies import Head, ResponsesReplies
-from axproxy.streaming import respond
 
 
 class ResponsesRoutes:

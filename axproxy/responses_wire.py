@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
+from axproxy.api.tools import Tool, functions, only
 from axproxy.capabilities import require_all
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
@@ -15,7 +16,6 @@ from axproxy.messages import ChatRequest
 from axproxy.ollama_options import parse_options
 from axproxy.openai_wire import think_of
 from axproxy.responses_input import read_input
-from axproxy.tool_offers import Tool, functions, only
 
 _STORED = ("previous_response_id", "conversation")
 

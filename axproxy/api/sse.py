@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from axproxy.api.gojson.decode import compact
-from axproxy.stencil import Stencil
+from axproxy.api.stencil import Stencil
 
 SIGN_OF_LIFE = b": still working\n\n"  # a comment, which readers of such streams skip
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from axproxy.access import check_operator
+from axproxy.api.access import check_operator
+from axproxy.api.http_errors import json_response
 from axproxy.engine.protocol import Engine
-from axproxy.http_errors import json_response
 
 
 class OpsRoutes:

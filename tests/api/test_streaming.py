@@ -137,7 +137,7 @@ def test_a_body_that_cannot_become_a_response_closes_its_answer(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("axproxy.streaming.Response", fail)
+    monkeypatch.setattr("axproxy.api.streaming.Response", fail)
     reply = app.test_client().post("/generate", json={"prompt": "Hi", "stream": True})
 
     assert reply.status_code == 500

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from flask import Response
 
+from axproxy.api.media_types import JSON
 from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.media_types import JSON
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall
 
 log = logging.getLogger(__name__)

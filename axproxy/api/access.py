@@ -7,8 +7,8 @@ import hmac
 from flask import Response, request
 
 from axproxy.api.http.origins import is_loopback
+from axproxy.api.http_errors import proxy_error
 from axproxy.errors import ProxyError
-from axproxy.http_errors import proxy_error
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
 _WRONG = (

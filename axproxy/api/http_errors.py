@@ -10,10 +10,10 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
-from axproxy.error_dialects import error_body
+from axproxy.api.media_types import JSON
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.media_types import JSON
 
 log = logging.getLogger(__name__)
 

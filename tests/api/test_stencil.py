@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.api.gojson.decode import compact
-from axproxy.stencil import HOLE, Stencil
+from axproxy.api.stencil import HOLE, Stencil
 
 
 @given(st.text(), st.text(), st.text())
