@@ -35,14 +35,14 @@ from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.metrics import MetricsRoutes
+from axproxy.api.ollama.cloud import OllamaCloudRoutes
+from axproxy.api.ollama.routes import OllamaRoutes
+from axproxy.api.ollama.store_routes import OllamaStoreRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.native_routes import NativeRoutes
-from axproxy.ollama_cloud_routes import OllamaCloudRoutes
-from axproxy.ollama_routes import OllamaRoutes
-from axproxy.ollama_store_routes import OllamaStoreRoutes
 from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops.request_log import RequestLog
 from axproxy.prompts.vendor_script import ScriptPrompts

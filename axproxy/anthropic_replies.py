@@ -11,10 +11,10 @@ from axproxy.api import sse
 from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
+from axproxy.api.ollama.errors import cut_short
 from axproxy.api.stencil import HOLE
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
-from axproxy.ollama_errors import cut_short
 
 _BYTES_PER_TOKEN = 4  # Ollama's guess, too
 

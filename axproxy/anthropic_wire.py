@@ -7,13 +7,13 @@ from typing import Any
 
 from axproxy.anthropic_messages import Turns
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
+from axproxy.api.ollama.capabilities import refuse_media, require_tools
+from axproxy.api.ollama.names import require
+from axproxy.api.ollama.options import parse_options
 from axproxy.api.tools import Tool, functions, only
-from axproxy.capabilities import refuse_media, require_tools
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
-from axproxy.model_names import require
-from axproxy.ollama_options import parse_options
 
 _NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")

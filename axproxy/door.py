@@ -9,10 +9,10 @@ from gunicorn.http import errors as http
 from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import JSON
+from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.connection import Connection
 from axproxy.errors import Busy, ProxyError
 from axproxy.http_arrival import Label
-from axproxy.ollama_errors import QUEUE_FULL
 from axproxy.ops.request_log import HEADER, id_for, say_done, working_for
 
 HEAD_TOO_LARGE = ProxyError(

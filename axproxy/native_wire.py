@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from axproxy.api.gojson.decode import first_value, well_formed
+from axproxy.api.ollama.names import require
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.model_names import require
 
 
 @dataclass(frozen=True)

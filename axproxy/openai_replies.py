@@ -12,11 +12,11 @@ from axproxy.api import sse
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
+from axproxy.api.ollama.errors import cut_short
 from axproxy.api.stencil import HOLE, Stencil
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
-from axproxy.ollama_errors import cut_short
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_ollama"

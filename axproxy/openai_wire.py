@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed_throughout
-from axproxy.api.tools import only
-from axproxy.capabilities import (
+from axproxy.api.ollama.capabilities import (
     refuse_embedding,
     refuse_insert,
     require_all,
     require_for_embedding,
 )
+from axproxy.api.ollama.names import require, require_for_details
+from axproxy.api.ollama.options import parse_options
+from axproxy.api.tools import only
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import require, require_for_details
-from axproxy.ollama_options import parse_options
 from axproxy.openai_messages import read_conversation
 
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")

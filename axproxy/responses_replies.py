@@ -11,10 +11,10 @@ from axproxy.api import sse
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
+from axproxy.api.ollama.errors import cut_short
+from axproxy.api.ollama.replies import Clock
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
-from axproxy.ollama_errors import cut_short
-from axproxy.ollama_replies import Clock
 from axproxy.responses_items import (
     GrowingMessage,
     GrowingReasoning,

@@ -11,9 +11,9 @@ from flask import Blueprint, Response, request
 from axproxy import responses_wire as wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
+from axproxy.api.ollama.replies import Clock
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.ollama_replies import Clock
 from axproxy.responses_replies import Head, ResponsesReplies
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
+from axproxy.api.ollama.capabilities import require_all
+from axproxy.api.ollama.options import parse_options
 from axproxy.api.tools import Tool, functions, only
-from axproxy.capabilities import require_all
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
-from axproxy.ollama_options import parse_options
 from axproxy.openai_wire import think_of
 from axproxy.responses_input import read_input
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from axproxy.api.ollama.errors import told
 from axproxy.errors import ProxyError
-from axproxy.ollama_errors import told
 
 _MESSAGES = "/v1/messages"
 _OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}

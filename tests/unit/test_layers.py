@@ -23,8 +23,8 @@ PURE = [
 DIALECTS = [
     "axproxy.anthropic_wire",
     "axproxy.native_wire",
-    "axproxy.ollama_store_wire",
-    "axproxy.ollama_wire",
+    "axproxy.api.ollama.store",
+    "axproxy.api.ollama.requests",
     "axproxy.openai_wire",
     "axproxy.responses_wire",
 ]

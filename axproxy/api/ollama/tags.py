@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from axproxy.api.ollama.replies import stamp
 from axproxy.engine.protocol import Loaded, ModelCard
-from axproxy.ollama_replies import stamp
 
 # The longest time Go can count, which Ollama's command line prints as "Forever".
 _FOREVER = timedelta(days=106_751)

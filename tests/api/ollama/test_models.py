@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.ollama_show import model_info, shown
+from axproxy.api.ollama.models import model_info, shown
 from tests.fakes import CARD, FakeEngine
 
 # How Continue reads the parameters; it falls over a line that does not look like this.

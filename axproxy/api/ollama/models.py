@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from axproxy.api.gojson.decode import quoted
+from axproxy.api.ollama.replies import stamp
+from axproxy.api.ollama.tags import details
 from axproxy.engine.protocol import ModelCard
-from axproxy.ollama_models import details
-from axproxy.ollama_replies import stamp
 
 # The prompts are made by the model's own template, in Jinja; this says in Ollama's language what
 # they look like.  Clients search it: `.Suffix` would promise completion of code around a cursor,

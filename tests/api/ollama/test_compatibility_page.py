@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.ollama_options import TYPES
+from axproxy.api.ollama.options import TYPES
 from axproxy.settings import Settings
 from backend import create_app
 from tests.fakes import FakeEngine
 
-PAGE = (Path(__file__).parents[2] / "docs" / "ollama-compatibility.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "ollama-compatibility.md").read_text()
 
 
 def first_cells(heading: str) -> str:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.errors import ClientError, UnknownModel
-from axproxy.model_names import (
+from axproxy.api.ollama.names import (
     CloudModel,
     InvalidName,
     ModelName,
@@ -17,6 +16,7 @@ from axproxy.model_names import (
     same_model,
     short_name,
 )
+from axproxy.errors import ClientError, UnknownModel
 
 RESIDENT = "qwen3:0.6b"
 

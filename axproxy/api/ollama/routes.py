@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, request
 
-from axproxy import ollama_models, ollama_wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http_errors import json_response, proxy_error
 from axproxy.api.media_types import JSON
+from axproxy.api.ollama import requests as ollama_wire
+from axproxy.api.ollama import tags as ollama_models
+from axproxy.api.ollama.models import shown
+from axproxy.api.ollama.replies import Clock, Replies, chat_replies, generate_replies
+from axproxy.api.ollama.requests import Load, Unload, Wish
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import RuntimeFault
 from axproxy.messages import ChatRequest
-from axproxy.ollama_replies import Clock, Replies, chat_replies, generate_replies
-from axproxy.ollama_show import shown
-from axproxy.ollama_wire import Load, Unload, Wish
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
 VERSION = "0.32.0"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from axproxy.api.gojson.decode import quoted
+from axproxy.api.ollama.names import full_name, require
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.model_names import full_name, require
 
 
 def require_all(

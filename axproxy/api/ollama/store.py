@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from axproxy.api.gojson.decode import Fields, compact, quoted
-from axproxy.capabilities import refuse_embedding, require_for_embedding
-from axproxy.engine.protocol import ModelCard
-from axproxy.errors import ClientError, UnknownModel
-from axproxy.model_names import (
+from axproxy.api.ollama.capabilities import refuse_embedding, require_for_embedding
+from axproxy.api.ollama.names import (
     CloudModel,
     InvalidName,
     ModelName,
@@ -18,7 +16,9 @@ from axproxy.model_names import (
     require,
     same_model,
 )
-from axproxy.ollama_wire import named
+from axproxy.api.ollama.requests import named
+from axproxy.engine.protocol import ModelCard
+from axproxy.errors import ClientError, UnknownModel
 
 NO_SUCH_MANIFEST = "pull model manifest: file does not exist"  # `ollama run` looks for it
 

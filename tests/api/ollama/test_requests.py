@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from axproxy.api.ollama.fields import keep_alive
+from axproxy.api.ollama.options import TYPES, parse_options
+from axproxy.api.ollama.replies import chat_replies, generate_replies, stamp, statistics
+from axproxy.api.ollama.requests import Load, Unload, Wish, parse_chat, parse_generate
 from axproxy.durations import FOREVER
 from axproxy.messages import (
     ChatRequest,
@@ -22,10 +26,6 @@ from axproxy.messages import (
     ToolCall,
     Usage,
 )
-from axproxy.ollama_fields import keep_alive
-from axproxy.ollama_options import TYPES, parse_options
-from axproxy.ollama_replies import chat_replies, generate_replies, stamp, statistics
-from axproxy.ollama_wire import Load, Unload, Wish, parse_chat, parse_generate
 from tests.fakes import CARD, USAGE
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

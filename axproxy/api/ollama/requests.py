@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from axproxy.api.gojson.decode import Fields
-from axproxy.capabilities import (
+from axproxy.api.ollama.capabilities import (
     refuse_insert,
     refuse_media,
     require_thinking,
     require_tools,
 )
+from axproxy.api.ollama.fields import check_logprobs, form, keep_alive, think
+from axproxy.api.ollama.names import NoName, require, require_for_details
+from axproxy.api.ollama.options import parse_options
+from axproxy.api.ollama.tools import parse_tool_calls, parse_tools
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.messages import ChatRequest, Message
-from axproxy.model_names import NoName, require, require_for_details
-from axproxy.ollama_fields import check_logprobs, form, keep_alive, think
-from axproxy.ollama_options import parse_options
-from axproxy.ollama_tools import parse_tool_calls, parse_tools
 from axproxy.output.json_format import Form
 
 

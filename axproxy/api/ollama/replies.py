@@ -10,10 +10,10 @@ from typing import Any
 
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import NDJSON
+from axproxy.api.ollama.errors import cut_short
 from axproxy.api.stencil import HOLE, Stencil
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
-from axproxy.ollama_errors import cut_short
 
 Clock = Callable[[], datetime]
 Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]

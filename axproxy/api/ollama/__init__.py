@@ -1,0 +1,1 @@
+"""Ollama's API.  Read `routes` first, then `requests` and `replies`."""
