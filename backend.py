@@ -38,15 +38,15 @@ from axproxy.api.metrics import MetricsRoutes
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.routes import OllamaRoutes
 from axproxy.api.ollama.store_routes import OllamaStoreRoutes
+from axproxy.api.openai.responses_routes import ResponsesRoutes
+from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.native_routes import NativeRoutes
-from axproxy.openai_routes import OpenAIRoutes
 from axproxy.ops.request_log import RequestLog
 from axproxy.prompts.vendor_script import ScriptPrompts
-from axproxy.responses_routes import ResponsesRoutes
 from axproxy.runtimes.main_api.attached import AttachedUnit
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Patience

@@ -25,8 +25,8 @@ DIALECTS = [
     "axproxy.native_wire",
     "axproxy.api.ollama.store",
     "axproxy.api.ollama.requests",
-    "axproxy.openai_wire",
-    "axproxy.responses_wire",
+    "axproxy.api.openai.requests",
+    "axproxy.api.openai.responses_requests",
 ]
 
 # Modules through which a program touches the world outside it.

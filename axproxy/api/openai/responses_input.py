@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from axproxy.api.gojson.decode import Fields, quoted, unfit, well_formed, well_formed_throughout
+from axproxy.api.openai.messages import Conversation, check_image
 from axproxy.errors import ClientError
 from axproxy.messages import Message, ToolCall
-from axproxy.openai_messages import Conversation, check_image
 from axproxy.output.tool_calls import arguments_of
 
 # OpenAI's own tools leave these; the answer tells what they found.

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from axproxy.api.openai.responses_routes import ResponsesRoutes
 from axproxy.errors import Busy, RuntimeGone
 from axproxy.messages import (
     ChatRequest,
@@ -21,7 +22,6 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from axproxy.responses_routes import ResponsesRoutes
 from tests.fakes import CARD, USAGE, FakeEngine
 from tests.server_events import heard
 

@@ -13,9 +13,7 @@ from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
 from axproxy.api.ollama.replies import Clock
-from axproxy.errors import ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
-from axproxy.responses_items import (
+from axproxy.api.openai.responses_items import (
     GrowingMessage,
     GrowingReasoning,
     Told,
@@ -24,6 +22,8 @@ from axproxy.responses_items import (
     reasoning_item,
     telling_of_call,
 )
+from axproxy.errors import ProxyError
+from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
 _Growing = GrowingReasoning | GrowingMessage
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
 from axproxy.api.ollama.capabilities import require_all
 from axproxy.api.ollama.options import parse_options
+from axproxy.api.openai.requests import think_of
+from axproxy.api.openai.responses_input import read_input
 from axproxy.api.tools import Tool, functions, only
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
-from axproxy.openai_wire import think_of
-from axproxy.responses_input import read_input
 
 _STORED = ("previous_response_id", "conversation")
 

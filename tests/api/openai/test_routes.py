@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.errors import Busy, PromptTooLong, RuntimeGone
 from axproxy.messages import (
     ChatRequest,
@@ -22,7 +23,6 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from axproxy.openai_routes import OpenAIRoutes
 from tests.fakes import CARD, USAGE, FakeEngine
 
 MODEL = CARD.name

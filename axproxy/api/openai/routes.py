@@ -8,14 +8,14 @@ from datetime import datetime
 
 from flask import Blueprint, Response, request
 
-from axproxy import openai_wire as wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http_errors import json_response
 from axproxy.api.ollama.replies import Clock
+from axproxy.api.openai import requests as wire
+from axproxy.api.openai.replies import ChatReplies, CompletionReplies, Head, model_object
 from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
-from axproxy.openai_replies import ChatReplies, CompletionReplies, Head, model_object
 
 
 class OpenAIRoutes:

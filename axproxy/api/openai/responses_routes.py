@@ -8,13 +8,13 @@ from datetime import datetime
 
 from flask import Blueprint, Response, request
 
-from axproxy import responses_wire as wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.ollama.replies import Clock
+from axproxy.api.openai import responses_requests as wire
+from axproxy.api.openai.responses_replies import Head, ResponsesReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.responses_replies import Head, ResponsesReplies
 
 
 class ResponsesRoutes:

@@ -15,11 +15,11 @@ from axproxy.api.ollama.capabilities import (
 )
 from axproxy.api.ollama.names import require, require_for_details
 from axproxy.api.ollama.options import parse_options
+from axproxy.api.openai.messages import read_conversation
 from axproxy.api.tools import only
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message
-from axproxy.openai_messages import read_conversation
 
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 

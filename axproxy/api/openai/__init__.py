@@ -1,0 +1,1 @@
+"""OpenAI's APIs as Ollama serves them: chat, completions, responses.  Read `routes` first."""
