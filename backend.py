@@ -27,9 +27,9 @@ if __name__ == "__main__":
 from flask import Flask
 from gunicorn.errors import AppImportError
 
-from axproxy.anthropic_routes import AnthropicRoutes
 from axproxy.api import http_errors
 from axproxy.api.access import KeyCheck
+from axproxy.api.anthropic.routes import AnthropicRoutes
 from axproxy.api.guard import Guard, this_machine
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key

@@ -21,7 +21,7 @@ PURE = [
     "axproxy.prompts.tool_results",
 ]
 DIALECTS = [
-    "axproxy.anthropic_wire",
+    "axproxy.api.anthropic.requests",
     "axproxy.native_wire",
     "axproxy.api.ollama.store",
     "axproxy.api.ollama.requests",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
-from axproxy import anthropic_wire as wire
-from axproxy.anthropic_replies import Head, MessagesReplies, guessed_tokens
+from axproxy.api.anthropic import requests as wire
+from axproxy.api.anthropic.replies import Head, MessagesReplies, guessed_tokens
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.streaming import respond

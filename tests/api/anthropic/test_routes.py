@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from axproxy.anthropic_routes import AnthropicRoutes
+from axproxy.api.anthropic.routes import AnthropicRoutes
 from axproxy.errors import Busy, ClientError, GaveUp, ProxyError, RuntimeGone
 from axproxy.messages import (
     ChatRequest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from axproxy.anthropic_messages import Turns
+from axproxy.api.anthropic.messages import Turns
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.names import require
