@@ -35,6 +35,7 @@ from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.metrics import MetricsRoutes
+from axproxy.api.native.routes import NativeRoutes
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.routes import OllamaRoutes
 from axproxy.api.ollama.store_routes import OllamaStoreRoutes
@@ -44,7 +45,6 @@ from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
-from axproxy.native_routes import NativeRoutes
 from axproxy.ops.request_log import RequestLog
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.runtimes.main_api.attached import AttachedUnit

@@ -22,7 +22,7 @@ PURE = [
 ]
 DIALECTS = [
     "axproxy.api.anthropic.requests",
-    "axproxy.native_wire",
+    "axproxy.api.native.requests",
     "axproxy.api.ollama.store",
     "axproxy.api.ollama.requests",
     "axproxy.api.openai.requests",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from axproxy import native_wire
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.http_errors import json_response
+from axproxy.api.native import requests as native_wire
+from axproxy.api.native.replies import NativeReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.native_replies import NativeReplies
 
 
 class NativeRoutes:

@@ -1,0 +1,1 @@
+"""Our own small API: `/generate`, `/load`.  Read `routes` first."""
