@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gunicorn.arbiter import Arbiter
 
-from axproxy.descriptors import room_for_connections
-from axproxy.doors_taken import why_not_listen
 from axproxy.ops.logs import configure_logging
 from axproxy.ops.malloc import keep_one_arena
 from axproxy.ops.systemd import Notifier
 from axproxy.ops.systemd_report import Report
 from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
+from axproxy.server.doors_taken import why_not_listen
+from axproxy.server.listeners import room_for_connections
 from axproxy.settings import Settings, SettingsError
 
 try:
@@ -54,7 +54,7 @@ bind = [f"{_host}:{port}" for port in _doors]
 # the loaded model with it.
 workers = 1
 max_requests = 0
-worker_class = "axproxy.gunicorn_worker.Worker"  # gthread
+worker_class = "axproxy.server.worker.Worker"  # gthread
 # One thread answers, `max_queue` wait in line, and the rest keep refusals quick.  Connections that
 # ask for nothing take no thread, so there may be many more of them.
 threads = _settings.max_queue + 16

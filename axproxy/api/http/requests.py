@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
 from axproxy.errors import BodyTooLarge, ClientError
-from axproxy.http_arrival import LARGEST_BODY
+from axproxy.server.request_framing import LARGEST_BODY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.door_app import THREADS
+from tests.server.door_app import THREADS
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
             config.write_text(
                 f"bind = 'fd://{listener.fileno()}'\n"
-                "worker_class = 'tests.http.door_app.ImpatientWorker'\n"
+                "worker_class = 'tests.server.door_app.ImpatientWorker'\n"
                 f"threads = {THREADS}\n"
                 f"worker_connections = {connections}\n"
                 "graceful_timeout = 3\n"
@@ -50,7 +50,7 @@ class Server:
                     "gunicorn",
                     "-c",
                     str(config),
-                    "tests.http.door_app:make_app()",
+                    "tests.server.door_app:make_app()",
                 ],
                 env={**os.environ, "PYTHONPATH": str(ROOT), "DIARY": str(self.diary)},
                 cwd=folder,

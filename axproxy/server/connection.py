@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn
 
-from axproxy.http_arrival import LARGEST_BODY, Arrival, Label
+from axproxy.server.request_framing import LARGEST_BODY, Arrival, Label
 
 SEND_BUFFER = 64 * 1024  # bytes; so a client that does not read is noticed after some 100 KB
 SILENCE = 30  # seconds after which a machine that acknowledges nothing counts as switched off

@@ -17,9 +17,9 @@ from flask import Flask
 from axproxy.api.http.requests import LARGEST_BODY
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
-from axproxy.gunicorn_worker import Worker
-from axproxy.http_arrival import Label
 from axproxy.messages import ChatRequest, Event, Text
+from axproxy.server.request_framing import Label
+from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
 from tests.fakes import FakeAnswer, FakeEngine
@@ -80,15 +80,21 @@ def address(diary: Path) -> Iterator[Address]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config.write_text(
             f"bind = 'fd://{listener.fileno()}'\n"
-            "worker_class = 'axproxy.gunicorn_worker.Worker'\n"
+            "worker_class = 'axproxy.server.worker.Worker'\n"
             "threads = 4\n"
             "graceful_timeout = 1\n"
             "control_socket_disable = True\n"
         )
-        here = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
         server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", str(config), "test_gunicorn:make_app()"],
-            env={**os.environ, "PYTHONPATH": here, "DIARY": str(diary)},
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--config",
+                str(config),
+                "tests.server.test_worker:make_app()",
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DIARY": str(diary)},
             cwd=diary.parent,
             pass_fds=[listener.fileno()],
         )

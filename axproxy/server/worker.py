@@ -14,9 +14,9 @@ from typing import Any
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import ThreadWorker
 
-from axproxy import door
-from axproxy.connection import Connection
-from axproxy.lobby import FIRST_BYTE, Lobby
+from axproxy.server import refusals as door
+from axproxy.server.connection import Connection
+from axproxy.server.waiting_room import FIRST_BYTE, Lobby
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from flask import Flask
 
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
-from axproxy.gunicorn_worker import Worker
 from axproxy.messages import ChatRequest, Event, Text
+from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
 from tests.fakes import FakeAnswer, FakeEngine

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from axproxy.descriptors import room_for_connections
+from axproxy.server.listeners import room_for_connections
 
 NO_LIMIT = resource.RLIM_INFINITY
 

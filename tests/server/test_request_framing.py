@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.http_arrival import LARGEST_HEAD, Arrival
+from axproxy.server.request_framing import LARGEST_HEAD, Arrival
 
 LIMIT = 1000  # bytes of body
 

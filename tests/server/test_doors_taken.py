@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.doors_taken import why_not_listen
+from axproxy.server.doors_taken import why_not_listen
 from tests.ports import own_port
 from tests.service import ROOT, run
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from axproxy import door
-from axproxy.connection import Connection
 from axproxy.errors import ProxyError
+from axproxy.server import refusals as door
+from axproxy.server.connection import Connection
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import JSON
 from axproxy.api.ollama.errors import QUEUE_FULL
-from axproxy.connection import Connection
 from axproxy.errors import Busy, ProxyError
-from axproxy.http_arrival import Label
 from axproxy.ops.request_log import HEADER, id_for, say_done, working_for
+from axproxy.server.connection import Connection
+from axproxy.server.request_framing import Label
 
 HEAD_TOO_LARGE = ProxyError(
     "the request's headers are too large; send fewer or shorter ones", status=431

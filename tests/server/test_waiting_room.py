@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from gunicorn.config import Config
 
-from axproxy import lobby as module
-from axproxy.connection import Connection
-from axproxy.lobby import FIRST_BYTE, GOODBYE, HEAD, REQUEST, Lobby
+from axproxy.server import waiting_room as module
+from axproxy.server.connection import Connection
+from axproxy.server.waiting_room import FIRST_BYTE, GOODBYE, HEAD, REQUEST, Lobby
 
 HALF_HEAD = b"POST /api/chat HTTP/1.1\r\nContent-"
 HALF_BODY = b"POST /api/chat HTTP/1.1\r\nContent-Length: 3000\r\n\r\n"
