@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from axproxy.own_python import use_own_python
+from axproxy.cli.own_python import use_own_python
 
 if __name__ == "__main__":
     use_own_python()
-    from axproxy import launch
+    from axproxy.cli import main as launch
 
     # Before the imports below, which take half a second: gunicorn makes them again.
     sys.exit(launch.main(sys.argv[1:], __doc__))

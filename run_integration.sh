@@ -10,4 +10,4 @@ cd "$here"
 . deploy/venv.sh
 prepare_venv requirements.txt
 cd "$called_from"  # relative paths in AX650_… settings are meant from here
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$here/.venv/bin/python" -m axproxy.smoke_test "$@"
+PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$here/.venv/bin/python" -m axproxy.cli.smoke_test "$@"

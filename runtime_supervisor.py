@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from axproxy.own_python import no_arguments, use_own_python
+from axproxy.cli.own_python import no_arguments, use_own_python
 
 if __name__ == "__main__":
     no_arguments(__doc__)
     use_own_python()
 
 from axproxy.card.host import host_health
+from axproxy.cli.foreground import keep_up
 from axproxy.engine.unit import Tell
 from axproxy.errors import (
     ClientGone,
@@ -30,7 +31,6 @@ from axproxy.errors import (
     Unavailable,
     Unloaded,
 )
-from axproxy.foreground import keep_up
 from axproxy.process.child import Child, ChildSpec, Status
 from axproxy.process.instance_lock import OnlyOne
 from axproxy.process.readiness import child_health, overall, why_not_ready

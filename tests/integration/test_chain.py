@@ -372,7 +372,7 @@ def test_any_python_opens_the_doors_of_a_checkout_that_has_been_set_up(
 def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
     start_service: Start,
 ) -> None:
-    smoke_test = f"trap '' INT; exec {sys.executable} -m axproxy.smoke_test --serve"
+    smoke_test = f"trap '' INT; exec {sys.executable} -m axproxy.cli.smoke_test --serve"
     service = start_service(command=["sh", "-c", smoke_test], folder=ROOT)
     eventually(lambda: "Ctrl-C stops it" in service.log.read_text())
 
@@ -381,7 +381,7 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
 
 
 def test_what_is_wrong_is_the_smoke_tests_last_line(start_service: Start) -> None:
-    smoke_test = [sys.executable, "-m", "axproxy.smoke_test"]
+    smoke_test = [sys.executable, "-m", "axproxy.cli.smoke_test"]
     vice = "--tokens-per-secnd 5"
     service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=vice)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from axproxy import smoke_test
+from axproxy.cli import smoke_test
 from axproxy.engine.engine import VendorEngine
 from axproxy.engine.unit import Unit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable

@@ -11,7 +11,7 @@ from pathlib import Path
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.settings import Settings, SettingsError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str], manual: str = "") -> int:

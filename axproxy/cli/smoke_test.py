@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from axproxy.own_python import end_quietly_by_ctrl_c
+from axproxy.cli.own_python import end_quietly_by_ctrl_c
 
 if __name__ == "__main__":
     end_quietly_by_ctrl_c()
@@ -30,7 +30,7 @@ from axproxy.process.ports import free_port, holders
 from axproxy.process.process import die_with_parent
 from axproxy.settings import Settings, SettingsError
 
-BACKEND = Path(__file__).resolve().parent.parent / "backend.py"
+BACKEND = Path(__file__).resolve().parents[2] / "backend.py"
 QUESTION = "Why is the sky blue?"
 HTTP = requests.Session()
 HTTP.trust_env = False  # no proxy of the environment's between us and the loopback

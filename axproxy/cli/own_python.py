@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-VENV = Path(__file__).resolve().parent.parent / ".venv"
+VENV = Path(__file__).resolve().parents[2] / ".venv"
 
 
 def end_quietly_by_ctrl_c() -> None:

@@ -1,0 +1,1 @@
+"""Commands started by hand, and the Python they run on.  Read `main` first."""
