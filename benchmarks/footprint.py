@@ -14,7 +14,7 @@ from benchmarks.figures import Spread
 from benchmarks.plan import Plan
 from benchmarks.stack import Stack
 from benchmarks.table import Limit, Row, fact
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 BETWEEN = 0.005  # seconds between two looks at /health
 ALL_IN_LINE = 30.0  # seconds until a thousand clients are, at worst

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from axproxy.tokenizer.client import TokenizerClient
-from tests.service import ROOT, Service
-from tests.waiting import eventually
+from tests.support.service import ROOT, Service
+from tests.support.waiting import eventually
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 START = 60.0  # seconds for a start, of which a slow machine needs ten

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.service import Service, Start
-from tests.waiting import eventually
+from tests.support.service import Service, Start
+from tests.support.waiting import eventually
 
 # A script's shell has what it starts in its background ignore these, and so would all that the
 # tests start, whose ends they are about.

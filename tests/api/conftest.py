@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 KEY = "s3cret"
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from axproxy.api.http.requests import LARGEST_BODY
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 OLLAMA = "generate chat show pull push copy create embed embeddings"
 POSTS = ["/generate", "/load", *(f"/api/{name}" for name in OLLAMA.split())]

@@ -20,8 +20,8 @@ from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from backend import create_app
-from tests.fakes import CARD, FakeAnswer, FakeEngine
-from tests.simulated import Card
+from tests.support.fakes import CARD, FakeAnswer, FakeEngine
+from tests.support.simulated import Card
 
 OLLAMA = "generate chat show pull push copy create embed embeddings"
 OPENAI = "chat/completions completions responses messages"

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from axproxy.errors import ClientGone, GaveUp, RuntimeGone
 from axproxy.messages import Finished, Text
 from axproxy.ops.request_log import current_id, id_for
-from tests.fakes import USAGE, FakeEngine
+from tests.support.fakes import USAGE, FakeEngine
 
 PROMPT, ANSWER, KEY = "prompt-marker", "answer-marker", "key-marker"
 

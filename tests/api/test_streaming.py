@@ -14,7 +14,7 @@ from axproxy.errors import ClientGone, RuntimeGone, RuntimeStalled
 from axproxy.messages import Text
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import HELLO, FakeEngine
+from tests.support.fakes import HELLO, FakeEngine
 
 ROUTES = [
     ("/generate", {"prompt": "Hi"}),

@@ -18,8 +18,8 @@ from benchmarks.__main__ import main
 from benchmarks.footprint import cpu_seconds
 from benchmarks.stack import deaf
 from benchmarks.vocabulary import write_folder
-from tests.service import ROOT
-from tests.waiting import eventually
+from tests.support.service import ROOT
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,8 @@ from axproxy.card.monitor import CardMonitor
 from axproxy.card.release import Release
 from axproxy.card.smi import AxclSmi, Reading
 from axproxy.card.smi_table import NoTable, Why, read_table
-from tests import fake_axcl_smi as fake
-from tests.waiting import eventually
+from tests.support import fake_axcl_smi as fake
+from tests.support.waiting import eventually
 
 NOTHING = dict.fromkeys(("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent"))
 

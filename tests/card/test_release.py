@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axproxy.card.release import PATIENCE, Release
 from axproxy.card.smi import Reading
 from axproxy.card.smi_table import NoTable, read_table
-from tests import fake_axcl_smi as fake
+from tests.support import fake_axcl_smi as fake
 
 ENDED = 100.0
 RELEASE = Release(pid=84643, since=ENDED, before_mb=18)

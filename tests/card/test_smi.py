@@ -15,8 +15,8 @@ import pytest
 from axproxy.card import smi as axcl_smi
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable, Table, read_table
-from tests import fake_axcl_smi as fake
-from tests.waiting import eventually
+from tests.support import fake_axcl_smi as fake
+from tests.support.waiting import eventually
 
 
 def calls(folder: Path) -> list[str]:

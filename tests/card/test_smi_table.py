@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.card.smi_table import Card, Holder, NoTable, Table, read_table
-from tests import fake_axcl_smi as fake
+from tests.support import fake_axcl_smi as fake
 
 # As the vendor's guide, the README of AXERA-TECH/Qwen3-4B and a Raspberry Pi show them.
 GUIDE = """

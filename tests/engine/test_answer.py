@@ -12,7 +12,7 @@ from axproxy.engine.answer import formed
 from axproxy.engine.heartbeat import paced
 from axproxy.errors import PromptTooLong, ProxyError, RuntimeGone
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text, Thinking, ToolCall
-from tests.fakes import USAGE
+from tests.support.fakes import USAGE
 
 SCHEMA = {"type": "object", "required": ["name"]}
 REX = '{"name": "Rex"}'

@@ -35,8 +35,8 @@ from axproxy.models.description import describe_model
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
-from tests.simulated import Card, Times, spell
-from tests.waiting import eventually
+from tests.support.simulated import Card, Times, spell
+from tests.support.waiting import eventually
 
 
 class FakeUnit:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from axproxy.engine import queue as turnstile
 from axproxy.engine.queue import Ticket, Turnstile
 from axproxy.errors import Busy, ClientGone
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -17,7 +17,7 @@ from axproxy.models.tokenizer_files import SMALL, read_folder
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerInfo
 from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
-from tests.simulated import Card, Times, spell
+from tests.support.simulated import Card, Times, spell
 
 QUESTION = (Message("user", "Which pet?"),)
 TOOL = {"type": "function", "function": {"name": "pets", "parameters": {"type": "object"}}}

@@ -12,8 +12,8 @@ from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
 from axproxy.runtimes.main_api.kv_cache import Held, Mark, Segment
 from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
-from tests.simulated import Card, spell
-from tests.waiting import eventually
+from tests.support.simulated import Card, spell
+from tests.support.waiting import eventually
 
 HOUSE = Prompt("<system>The lamps of the house", 1500)
 TITLES = Prompt("<system>Give it a title", 300)

@@ -9,7 +9,7 @@ import pytest
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.models.manifest import STATEMENT
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder
-from tests.model_folders import published_model, sparse
+from tests.support.model_folders import published_model, sparse
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from axproxy.ops.metrics import Metrics
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 HEALTH: dict[str, Any] = {
     "model_loaded": True,

@@ -10,7 +10,7 @@ import pytest
 from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable, Unloaded
 from axproxy.ops.systemd import Notifier
 from axproxy.ops.systemd_report import EXTENSION, PAUSE, Report
-from tests.systemd.listener import Listener
+from tests.system.systemd.listener import Listener
 
 LOADING = Starting("the runtime is loading the model (37 %); try again in a moment")
 EXTENDED = str(EXTENSION * 1_000_000)

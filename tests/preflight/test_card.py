@@ -10,7 +10,7 @@ from axproxy.card.smi_table import NoTable, Table, read_table
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding
-from tests import fake_axcl_smi as fake
+from tests.support import fake_axcl_smi as fake
 
 QWEN3_4B = Need(least=4782, measured=5223)
 

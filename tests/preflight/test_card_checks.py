@@ -15,8 +15,8 @@ from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.preflight.checks import CHECKS
 from axproxy.preflight.scene import Scene
 from axproxy.settings import Settings
-from tests import fake_axcl_smi as fake
-from tests.model_folders import published_model, sparse
+from tests.support import fake_axcl_smi as fake
+from tests.support.model_folders import published_model, sparse
 
 
 def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: str) -> Scene:

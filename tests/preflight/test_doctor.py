@@ -17,8 +17,8 @@ from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.process.instance_lock import OnlyOne, is_held
 from axproxy.process.ports import Holder
 from axproxy.settings import Settings
-from tests.ports import own_port
 from tests.preflight.machine import CARD, Machine
+from tests.support.ports import own_port
 
 HEALTH: dict[str, Any] = {
     "status": "ok",

@@ -9,7 +9,7 @@ import pytest
 
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.gate import FRESH, Gate, sentence
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 OK = Finding("binary", "ok", "it is there")
 MISSING = Finding("driver", "fail", "the driver is not loaded", "sudo modprobe axcl_host")

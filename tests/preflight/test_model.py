@@ -10,8 +10,8 @@ import pytest
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.model import check_model_folder
 from axproxy.preflight.models_dir import check_models_dir
-from tests.model_folders import EMBEDDING, POST_CONFIG, published_model, sparse
 from tests.preflight.machine import Machine
+from tests.support.model_folders import EMBEDDING, POST_CONFIG, published_model, sparse
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 11700000\n"
 

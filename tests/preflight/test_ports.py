@@ -15,7 +15,7 @@ from axproxy.preflight.finding import Finding
 from axproxy.preflight.ports import check_ports
 from axproxy.process.ports import Holder
 from tests.preflight.machine import Machine
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 STACKFLOW = "/sys/fs/cgroup/system.slice/llm-openai-api.service/cgroup.procs"
 VENDOR = {"AX650_RUNTIME": "vendor", "AX650_MODEL_PATH": "/models/qwen3"}

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
-from tests.ports import own_port
+from tests.support.ports import own_port
 
 HOLD = """
 import sys

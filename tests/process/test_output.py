@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.process.output import LineSplitter, LogTail
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 LOG = logging.getLogger("child")
 PATIENCE = 60.0  # seconds

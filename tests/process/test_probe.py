@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from axproxy.process.probe import NotYet, Useless, Watch
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 def nothing(_cancelled: object = None) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from axproxy.process.process import RealProcess
 from axproxy.runtimes.main_api.load_log import RuntimeLog
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 LOG = logging.getLogger("test.child")
 

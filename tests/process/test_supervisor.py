@@ -19,8 +19,8 @@ from axproxy.process.restart import RestartPolicy
 from axproxy.process.states import State
 from axproxy.settings import Settings
 from runtime_supervisor import RuntimeSupervisor
-from tests.ports import own_port
-from tests.waiting import eventually
+from tests.support.ports import own_port
+from tests.support.waiting import eventually
 
 IDLE = "import time; time.sleep(60)"
 DIES = "import sys; print('no card'); sys.exit(255)"

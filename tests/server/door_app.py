@@ -16,7 +16,7 @@ from axproxy.messages import ChatRequest, Event, Text
 from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import FakeAnswer, FakeEngine
+from tests.support.fakes import FakeAnswer, FakeEngine
 
 THREADS = 4
 

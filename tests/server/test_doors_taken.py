@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from axproxy.server.doors_taken import why_not_listen
-from tests.ports import own_port
-from tests.service import ROOT, run
+from tests.support.ports import own_port
+from tests.support.service import ROOT, run
 
 
 @pytest.fixture

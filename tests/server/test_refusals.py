@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.door_app import THREADS
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -22,8 +22,8 @@ from axproxy.server.request_framing import Label
 from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import FakeAnswer, FakeEngine
-from tests.waiting import eventually
+from tests.support.fakes import FakeAnswer, FakeEngine
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 

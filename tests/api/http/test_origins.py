@@ -9,7 +9,7 @@ from axproxy.api.http.cors import BadOrigin, Origins
 from axproxy.api.http.origins import LocalHosts, is_loopback
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 HOST = "127.0.0.1:5002"
 LISTED = ("http://pi.local:3000", "https://*.example.com", "chrome-extension://*")

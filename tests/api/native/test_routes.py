@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from axproxy.errors import GaveUp, RuntimeGone, Starting
 from axproxy.messages import ChatRequest, Limits, Message, Sampling, Text
-from tests.fakes import CARD, FakeEngine
+from tests.support.fakes import CARD, FakeEngine
 
 ENDING = {
     "finish_reason": "stop",

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from axproxy.api.ollama.options import TYPES
 from axproxy.settings import Settings
 from backend import create_app
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 PAGE = (Path(__file__).parents[3] / "docs" / "ollama-compatibility.md").read_text()
 

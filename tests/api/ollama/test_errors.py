@@ -17,7 +17,7 @@ from axproxy.errors import (
     TokenizerGone,
 )
 from axproxy.messages import Text
-from tests.fakes import FakeEngine
+from tests.support.fakes import FakeEngine
 
 CHAT, GENERATE, SHOW = "/api/chat", "/api/generate", "/api/show"
 EMBED, EMBEDDINGS = "/api/embed", "/api/embeddings"

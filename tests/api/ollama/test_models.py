@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from axproxy.api.ollama.models import model_info, shown
-from tests.fakes import CARD, FakeEngine
+from tests.support.fakes import CARD, FakeEngine
 
 # How Continue reads the parameters; it falls over a line that does not look like this.
 CONTINUES_LINE = re.compile(r'(\S+)\s+(".*"|\S+)')

@@ -26,7 +26,7 @@ from axproxy.messages import (
     ToolCall,
     Usage,
 )
-from tests.fakes import CARD, USAGE
+from tests.support.fakes import CARD, USAGE
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "qwen3:0.6b"

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from axproxy.engine.protocol import Loaded
 from axproxy.errors import GaveUp
 from axproxy.messages import Finished, Message, Thinking, ToolCall
-from tests.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import CARD, USAGE, FakeEngine
 
 DETAILS = {
     "parent_model": "",

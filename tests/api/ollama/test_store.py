@@ -7,7 +7,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from tests.fakes import CARD
+from tests.support.fakes import CARD
 
 NO_MANIFEST = {"error": "pull model manifest: file does not exist"}
 DIGEST = f"sha256:{CARD.digest}"

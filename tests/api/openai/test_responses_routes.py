@@ -22,8 +22,8 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from tests.fakes import CARD, USAGE, FakeEngine
-from tests.server_events import heard
+from tests.support.fakes import CARD, USAGE, FakeEngine
+from tests.support.server_events import heard
 
 MODEL = CARD.name
 ROUTE = "/v1/responses"

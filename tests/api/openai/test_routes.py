@@ -23,7 +23,7 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from tests.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import CARD, USAGE, FakeEngine
 
 MODEL = CARD.name
 ASKED = [{"role": "user", "content": "Hi"}]

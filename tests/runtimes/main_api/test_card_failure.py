@@ -18,7 +18,7 @@ from axproxy.prompts.fitting import Prompt
 from axproxy.runtimes.main_api.generation import Generation
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
-from tests.simulated import END, Card, spell
+from tests.support.simulated import END, Card, spell
 
 FAILURE = "[E][inference][526]: AX_ENGINE_Execute"
 WINDOW = Window(context=2559, prefill_limit=2048)

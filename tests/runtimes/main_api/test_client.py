@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
 from axproxy.runtimes.main_api.client import NO_PENALTY, Poll, RuntimeClient, sampling_keys
-from tests.ports import own_port
+from tests.support.ports import own_port
 
 URL = "http://127.0.0.1:8000"
 BUSY = {"error": "llm is running"}

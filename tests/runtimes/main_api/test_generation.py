@@ -22,7 +22,7 @@ from axproxy.prompts.fitting import Prompt
 from axproxy.runtimes.main_api.generation import Generation, Outcome, Patience
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunTimes
-from tests.simulated import END, Card, Times, spell
+from tests.support.simulated import END, Card, Times, spell
 
 PROMPT = Prompt("why?", 4)
 WINDOW = Window(context=2559, prefill_limit=2048)

@@ -20,7 +20,7 @@ from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, Segment
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import Slot, Task
-from tests.simulated import HOLE, Card, spell
+from tests.support.simulated import HOLE, Card, spell
 
 MARK = Mark("first", 1, 1)
 ENDS = ("<|im_end|>",)

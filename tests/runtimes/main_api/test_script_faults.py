@@ -19,7 +19,7 @@ from axproxy.runtimes.main_api.generation import Patience
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import Slot, Task
-from tests.simulated import Card, Times, spell
+from tests.support.simulated import Card, Times, spell
 
 WINDOW = Window(context=1023, prefill_limit=896)
 PROMPTS = ScriptPrompts()

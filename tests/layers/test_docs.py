@@ -1,0 +1,159 @@
+"""What the manual says is what the program does."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from axproxy.models.manifest import STATEMENT, read_statement
+from axproxy.preflight.check_names import CHECK_NAMES
+from axproxy.process.states import as_mermaid
+from axproxy.settings import _OLLAMA, Settings, SettingsError
+from tests.support.sentences import said
+
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs" / "settings.md").read_text()
+SCRIPTS = [ROOT / "backend.service", ROOT / "install.sh", ROOT / "deploy" / "ax650.env"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+TROUBLES = re.findall(r"^### (.+)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.M)
+MISSPELT = "AX650_PROT"  # the manual's example
+
+KNOWN = {field.metadata["variable"]: field for field in fields(Settings)}
+
+
+def rows(prefix: str) -> list[list[str]]:
+    """The cells of every table row about a variable that begins so."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in MANUAL.splitlines()
+        if line.startswith(f"| `{prefix}")
+    ]
+
+
+def test_every_setting_has_its_row_and_nothing_else_has() -> None:
+    documented = [row[0].strip("`") for row in rows("AX650_")]
+    assert sorted(documented) == sorted(KNOWN)
+
+
+@pytest.mark.parametrize("row", rows("AX650_"), ids=lambda row: row[0].strip("`"))
+def test_the_default_in_the_manual_is_the_programs(row: list[str]) -> None:
+    variable, default, meaning, when = row
+    setting = KNOWN[variable.strip("`")]
+    if default == "not set":
+        assert setting.default in (None, ())
+    else:
+        assert setting.metadata["parse"](default.strip("`")) == setting.default
+    assert meaning
+    assert when
+
+
+def names_read_from_settings(path: Path) -> set[str]:
+    """The fields that a module asks of an object called `settings`, or settings of themselves."""
+    owners = {"settings", "_settings"} | ({"self"} if path.name == "settings.py" else set())
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and owners & {getattr(node.value, "id", None), getattr(node.value, "attr", None)}
+    }
+
+
+def test_the_manual_names_the_settings_that_nothing_reads_yet() -> None:
+    modules = [*ROOT.glob("*.py"), *ROOT.glob("axproxy/**/*.py")]
+    read = set().union(*map(names_read_from_settings, modules))
+    unread = {variable for variable, field in KNOWN.items() if field.name not in read}
+    note = re.search(r"^\*\*Without effect.*?\n\n", MANUAL, re.DOTALL | re.MULTILINE)
+    listed = note[0].partition(". So")[0] if note else ""
+    assert set(re.findall(r"AX650_[A-Z_]+", listed)) == unread
+
+
+def test_ollamas_variables_are_listed_with_the_settings_they_stand_in_for() -> None:
+    listed = {row[0].strip("`"): set(re.findall(r"AX650_\w+", row[1])) for row in rows("OLLAMA_")}
+    variable_of = {field.name: variable for variable, field in KNOWN.items()}
+    expected = {name: {variable_of[field]} for name, (field, _) in _OLLAMA.items()}
+    expected["OLLAMA_HOST"].add("AX650_PORT")
+    assert listed == expected
+
+
+@pytest.mark.parametrize("environ", [{MISSPELT: "5002"}, {"AX650_PORT": "http"}], ids=str)
+def test_the_refusals_in_the_manual_are_the_programs(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env(environ)
+    assert f"\nbackend: {refusal.value}\n" in MANUAL
+
+
+def test_no_document_names_a_setting_that_does_not_exist() -> None:
+    named = {
+        (document.name, variable)
+        for document in [*PAGES, *SCRIPTS]
+        for variable in re.findall(r"AX650_[A-Z_]*[A-Z]", document.read_text())
+    }
+    assert {(name, variable) for name, variable in named if variable not in KNOWN} <= {
+        ("settings.md", MISSPELT)
+    }
+
+
+def test_every_check_before_the_start_is_in_the_manual() -> None:
+    section = MANUAL.partition("## Checks before the start")[2].partition("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`([a-z-]+)`", " ".join(first_cells)) == list(CHECK_NAMES)
+
+
+def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
+    (tmp_path / STATEMENT).write_text(example)
+    statement = read_statement(tmp_path)
+    assert None not in [getattr(statement, field.name) for field in fields(statement)]
+
+
+def test_the_diagram_in_the_manual_is_the_table() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    assert re.findall(r"```mermaid\n(.*?)\n```", text, re.DOTALL) == [as_mermaid()]
+
+
+def test_every_row_about_reliability_has_its_test() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    sources = [path.read_text() for path in ROOT.glob("tests/**/test_*.py")]
+    written = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    assert named
+    assert named - written == set()
+
+
+@pytest.mark.parametrize("heading", TROUBLES)
+def test_every_trouble_in_the_manual_is_headed_by_what_the_program_prints(heading: str) -> None:
+    assert said(heading)
+
+
+def test_a_sentence_that_nothing_prints_would_be_found() -> None:
+    assert len(TROUBLES) > 20
+    assert not said("the frobnicator is not there")
+    assert not said("What the manual says")
+
+
+def anchors(page: Path) -> set[str]:
+    """The places in a page that a link can point to, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text())
+    ]
+    assert links
+    for page, target in links:
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), (page.name, target)
+        assert not anchor or anchor in anchors(linked), (page.name, target)
+
+
+def test_the_warning_about_the_boot_is_where_people_change_it() -> None:
+    text = (ROOT / "docs" / "hardware.md").read_text()
+    never = [line for line in text.splitlines() if "cma=" in line and "never" in line]
+    assert never
+    assert not re.search(r"^[^|]*tee.*cma=", text, re.MULTILINE)

@@ -1,0 +1,33 @@
+"""The HTTP layer on a real socket, for clients that want one, without any other process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from axproxy.settings import Settings
+from backend import create_app
+from tests.support.fakes import FakeEngine
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Tests read answers, not this."""
+
+
+@contextmanager
+def served(engine: FakeEngine, settings: Settings | None = None) -> Iterator[str]:
+    """The service's URL, while it lasts."""
+    app = create_app(settings or Settings(), engine)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

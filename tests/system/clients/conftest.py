@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.scripted import Scripted
+from tests.support.service import QUICK_MOCK, Service, Start
+
+JS = Path(__file__).parent / "js"
+INSTALL = "install --no-package-lock --no-audit --no-fund --silent --fetch-retries=0".split()
+
+RunJs = Callable[[Service, str], Any]
+
+
+@pytest.fixture(scope="session")
+def run_js() -> RunJs:
+    """Runs a scenario of Ollama's JavaScript client; installs that client the first time."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not (node and npm):
+        pytest.skip("there is no node, or no npm, on the PATH")
+    if not (JS / "node_modules" / "ollama").is_dir():
+        try:
+            subprocess.run([npm, *INSTALL], cwd=JS, check=True, capture_output=True, timeout=120)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"npm could not install the client: {error}; {error.stderr!r}")
+
+    def run(service: Service, scenario: str) -> Any:
+        environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        command = [node, str(JS / "scenarios.mjs"), service.base, scenario]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=False, env=environ
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scripted_service(start_service: Start, tmp_path_factory: pytest.TempPathFactory) -> Scripted:
+    """One service for all tests that say what the model says."""
+    file = tmp_path_factory.mktemp("script") / "reply"
+    file.write_text("Hello")
+    mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
+    return Scripted(start_service(AX650_MOCK_ARGS=mock), file)

@@ -1,0 +1,13 @@
+"""The service with a sign of life every fifth of a second.
+
+gunicorn tests.system.clients.impatient:app
+"""
+
+import os
+
+from axproxy.runtimes.main_api.generation import Patience
+from axproxy.settings import Settings
+from backend import create_app, create_engine
+
+settings = Settings.from_env(os.environ)
+app = create_app(settings, create_engine(settings, Patience(heartbeat=0.2)))

@@ -1,0 +1,127 @@
+"""Signs of life while a long prompt is read do no harm to any client."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import anthropic
+import httpx
+import ollama
+import openai
+import pytest
+from langchain_ollama import ChatOllama, OllamaLLM
+
+from tests.support.service import ROOT, Service, Start
+from tests.support.waiting import eventually
+from tests.system.clients.conftest import RunJs
+
+pytestmark = pytest.mark.integration
+
+QUESTION = "Why is the sky blue?"
+ASKED = [{"role": "user", "content": QUESTION}]
+ANSWER = f"I am a simulated model, no card is involved. You said: {QUESTION}"
+CHUNK = 128  # tokens; the program reads a prompt in whole chunks, and ours has one
+PREFILL = 2.4  # seconds
+CLIENT = {"trust_env": False, "timeout": 1.6}  # seconds of silence that they bear
+
+
+@pytest.fixture(scope="module")
+def slow(start_service: Start) -> Service:
+    """Reads its prompts slowly, and says every fifth of a second that it lives."""
+    command = [
+        "-m",
+        "gunicorn",
+        "-c",
+        str(ROOT / "gunicorn.conf.py"),
+        "tests.system.clients.impatient:app",
+    ]
+    pace = f"--tokens-per-second 300 --prefill-tokens-per-second {CHUNK / PREFILL:.0f}"
+    return start_service(
+        command=[sys.executable, *command],
+        folder=ROOT,
+        AX650_MOCK_ARGS=f"--load-seconds 0 {pace}",
+    )
+
+
+def test_they_are_there_and_hold_nothing(slow: Service) -> None:
+    """Or else the tests below prove nothing."""
+    reply = slow.post("/api/chat", {"model": "mock", "messages": ASKED}, stream=True)
+    lines = [json.loads(line) for line in reply.iter_lines()]
+    first_text = next(at for at, line in enumerate(lines) if line["message"]["content"])
+
+    assert first_text >= 3
+    for line in lines[:first_text]:
+        line.pop("created_at")
+        assert line == {
+            "model": "mock",
+            "message": {"role": "assistant", "content": ""},
+            "done": False,
+        }
+    assert lines[-1]["prompt_eval_duration"] > 0.9 * PREFILL * 1e9
+
+
+def test_without_them_the_same_clients_would_hang_up(slow: Service) -> None:
+    with ollama.Client(host=slow.base, **CLIENT) as client, pytest.raises(httpx.ReadTimeout):
+        client.chat("mock", ASKED)  # in one piece, so nothing comes before its end
+    eventually(lambda: not slow.health()["queue"]["answering"])
+
+
+def test_ollama_python(slow: Service) -> None:
+    with ollama.Client(host=slow.base, **CLIENT) as client:
+        chat = list(client.chat("mock", ASKED, stream=True))
+        generate = list(client.generate("mock", QUESTION, stream=True))
+
+    assert "".join(chunk.message.content or "" for chunk in chat) == ANSWER
+    assert "".join(chunk.response for chunk in generate) == ANSWER
+    assert chat[0].message.content == generate[0].response == ""
+
+
+def test_langchain_ollama(slow: Service) -> None:
+    fields = {"model": "mock", "base_url": slow.base, "client_kwargs": CLIENT}
+    chat, text = ChatOllama(**fields), OllamaLLM(**fields)
+    try:
+        assert chat.invoke(QUESTION).content == ANSWER  # it streams behind the scenes
+        assert text.invoke(QUESTION) == ANSWER
+    finally:
+        for model in (chat, text):
+            model._client.close()  # there is no other way to it
+
+
+def test_openai_python(slow: Service) -> None:
+    with openai.OpenAI(
+        base_url=f"{slow.base}/v1",
+        api_key="ollama",
+        timeout=CLIENT["timeout"],
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(trust_env=False),
+    ) as client:
+        chunks = list(client.chat.completions.create(model="mock", messages=ASKED, stream=True))
+        with client.responses.stream(model="mock", input=QUESTION) as stream:
+            answer = stream.get_final_response()
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == ANSWER
+    assert answer.output_text == ANSWER
+
+
+def test_anthropic_python(slow: Service) -> None:
+    with (
+        anthropic.Anthropic(
+            base_url=slow.base,
+            api_key="ollama",
+            timeout=CLIENT["timeout"],
+            max_retries=0,
+            http_client=anthropic.DefaultHttpxClient(trust_env=False),
+        ) as client,
+        client.messages.stream(
+            model="mock", max_tokens=200, messages=[{"role": "user", "content": QUESTION}]
+        ) as stream,
+    ):
+        assert stream.get_final_text() == ANSWER
+
+
+def test_ollama_js(slow: Service, run_js: RunJs) -> None:
+    told = run_js(slow, "streams")
+
+    assert told["chat"]["text"] == told["generate"]["text"] == ANSWER
+    assert told["chat"]["last"]["done_reason"] == "stop"

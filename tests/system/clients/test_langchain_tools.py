@@ -1,0 +1,108 @@
+"""LangChain's tools and structured output against the whole stack."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pydantic
+import pytest
+from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
+from langchain_ollama import ChatOllama
+
+from tests.support.service import QUICK_MOCK, Start
+
+pytestmark = pytest.mark.integration
+
+QUESTION = "What is the weather in Paris?"
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+
+Make = Callable[..., ChatOllama]
+
+
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"{city}: 21 degrees"
+
+
+class Pet(pydantic.BaseModel):
+    """A pet."""
+
+    name: str
+    age: int
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with what the simulated model says next."""
+    file = tmp_path_factory.mktemp("script") / "reply"
+    file.write_text("Hello")
+    return file
+
+
+@pytest.fixture(scope="module")
+def base(start_service: Start, script: Path) -> Iterator[str]:
+    mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(script))}"
+    service = start_service(AX650_MOCK_ARGS=mock)
+    yield service.base
+    service.stop()
+
+
+@pytest.fixture
+def make(base: str) -> Iterator[Make]:
+    """Makes models; closes their connections, for LangChain never does."""
+    clients: list[ollama.Client] = []
+
+    def made(**fields: Any) -> ChatOllama:
+        client = {"trust_env": False, "timeout": 30}
+        model = ChatOllama(model="mock", base_url=base, client_kwargs=client, **fields)
+        clients.append(model._client)  # there is no other way to it
+        return model
+
+    yield made
+    for client in clients:
+        client.close()
+
+
+def test_a_tool_is_called_and_answers(make: Make, script: Path) -> None:
+    model = make(reasoning=False).bind_tools([weather])
+    script.write_text(f"One moment.\n{CALL}")
+    asked = HumanMessage(QUESTION)
+    answer = model.invoke([asked])
+    (call,) = answer.tool_calls
+    assert (call["name"], call["args"]) == ("weather", {"city": "Paris"})
+    assert answer.content == "One moment."
+
+    script.write_text("It is warm.")
+    result = ToolMessage(weather(**call["args"]), tool_call_id=call["id"])
+    assert model.invoke([asked, answer, result]).content == "It is warm."
+
+
+def test_a_call_streams(make: Make, script: Path) -> None:
+    script.write_text(f"<think>Hm.</think>{CALL}\n{CALL}")
+    whole: AIMessageChunk | None = None
+    for chunk in make(reasoning=True).bind_tools([weather]).stream(QUESTION):
+        whole = chunk if whole is None else whole + chunk
+    assert whole
+    assert [call["args"] for call in whole.tool_calls] == [{"city": "Paris"}] * 2
+    assert whole.additional_kwargs["reasoning_content"] == "Hm."
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("json_schema", '```json\n{"name": "Rex", "age": 3}\n```'),
+        ("json_mode", 'Sure: {"name": "Rex", "age": 3}'),
+        (
+            "function_calling",
+            '<tool_call>{"name": "Pet", "arguments": {"name": "Rex", "age": 3}}</tool_call>',
+        ),
+    ],
+)
+def test_output_has_a_structure(make: Make, script: Path, method: str, said: str) -> None:
+    script.write_text(f"<think>\nHm.\n</think>\n\n{said}")
+    model = make(reasoning=True).with_structured_output(Pet, method=method)
+    assert model.invoke("Which pet?") == Pet(name="Rex", age=3)

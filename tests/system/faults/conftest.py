@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.asking import Asked
+from tests.support.service import Service, Start
+from tests.support.waiting import eventually
+
+Whole = Callable[[Service, float], float]
+
+# Quick to load; slow enough to be caught in the middle of an answer.
+MOCK = "--load-seconds 0.1 --tokens-per-second 100 --prefill-tokens-per-second 2000"
+
+
+@pytest.fixture
+def start(start_service: Start) -> Iterator[Start]:
+    """Starts services that are told to leave when the test ends; they are gone with the session."""
+    started: list[Service] = []
+
+    def begin(vices: str = "", **how: object) -> Service:
+        service = start_service(**{"AX650_MOCK_ARGS": f"{MOCK} {vices}", **how})
+        started.append(service)
+        return service
+
+    yield begin
+    for service in started:
+        if service.process.poll() is None:
+            service.process.terminate()
+
+
+@pytest.fixture
+def whole_again(request: pytest.FixtureRequest) -> Whole:
+    """Waits until a service answers after a fault that happened at `began`, and tells how long that
+    took; FAULT_FIGURES names a file that collects this for docs/reliability.md."""
+
+    def wait(service: Service, began: float) -> float:
+        eventually(service.ready)
+        assert Asked(service, "And now?").answered_whole()
+        took = time.monotonic() - began
+        if path := os.environ.get("FAULT_FIGURES"):
+            with Path(path).open("a") as figures:
+                figures.write(f"{request.node.name}: {took:.1f} s\n")
+        return took
+
+    return wait

@@ -1,0 +1,139 @@
+"""What happens to the service itself: killed, told to leave, its clock turned."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.settings import Settings
+from backend import create_engine
+from tests.support.asking import PREFACE, Asked
+from tests.support.ports import own_port
+from tests.support.service import Service, Start
+from tests.support.waiting import eventually
+from tests.system.faults.conftest import MOCK, Whole
+
+pytestmark = pytest.mark.integration
+
+LONG = "all of this again " * 40
+
+
+def worker_of(service: Service) -> int:
+    (worker,) = psutil.Process(service.process.pid).children()
+    return worker.pid
+
+
+def test_a_killed_worker_cuts_its_streams_and_the_next_one_takes_over(
+    start: Start, whole_again: Whole
+) -> None:
+    service = start()
+    before = service.pids()
+    asked = Asked(service, LONG)
+    eventually(lambda: asked.text)
+    os.kill(worker_of(service), signal.SIGKILL)
+    began = time.monotonic()
+
+    assert asked.ended().cut
+    assert not asked.complete
+    assert (PREFACE + LONG).startswith(asked.text)
+    eventually(lambda: not any(map(psutil.pid_exists, before)))  # no orphans
+    whole_again(service, began)
+    assert set(service.pids()).isdisjoint(before)
+
+
+def test_a_killed_master_takes_everything_with_it_and_leaves_room_for_the_next(
+    start_service: Start, whole_again: Whole
+) -> None:
+    service = start_service()
+    family = service.family()
+    assert len(family) >= 3
+    asked = Asked(service, LONG)
+    eventually(lambda: asked.text)
+    service.process.kill()
+    service.process.wait()
+    began = time.monotonic()
+
+    _gone, alive = psutil.wait_procs(family, timeout=120)
+    assert not alive
+    asked.ended()
+    assert asked.complete != (asked.cut or bool(asked.error))  # it may have been finished in time
+    ports = {
+        "AX650_PORT": str(service.port),
+        "AX650_RUNTIME_PORT": str(service.runtime_port),
+        "AX650_TOKENIZER_PORT": str(service.tokenizer_port),
+    }
+    second = start_service(wait=False, **ports)
+    second.port, second.base = service.port, service.base
+    whole_again(second, began)
+    second.stop()
+
+
+def test_told_to_leave_the_running_answer_is_finished_and_the_others_are_sent_away(
+    start: Start,
+) -> None:
+    service = start()
+    asked = Asked(service, "Say this again. " * 60)
+    eventually(lambda: asked.text)
+    queued = [Asked(service, f"I am number {number}.") for number in range(2)]
+    eventually(lambda: service.health()["queue"]["waiting"] == 2)
+    family = service.family()
+    service.process.send_signal(signal.SIGTERM)
+
+    assert asked.answered_whole()
+    for other in queued:
+        assert other.ended().status == 503
+        assert other.retry_after
+        assert "being stopped" in str(other.error)
+    assert service.process.wait(120) == 0
+    assert not any(process.is_running() for process in family)
+
+
+def test_told_to_leave_an_answer_that_takes_too_long_ends_with_an_error(start: Start) -> None:
+    service = start("--tokens-per-second 5")
+    asked = Asked(service, "Why is the sky blue?" * 5)
+    eventually(lambda: asked.text)
+    service.process.send_signal(signal.SIGTERM)
+
+    assert "being stopped" in str(asked.ended().error)
+    assert not asked.complete
+    assert service.process.wait(120) == 0
+
+
+def test_a_clock_that_jumps_by_days_stops_no_answer_and_restarts_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = Settings.from_env(
+        {
+            "AX650_RUNTIME_PORT": str(own_port()),
+            "AX650_TOKENIZER_PORT": str(own_port()),
+            "AX650_MOCK_ARGS": MOCK,
+            "AX650_KEEP_ALIVE": "1h",
+            "AX650_LOG_FILE": str(tmp_path / "log"),
+        }
+    )
+    days = itertools.cycle((0, 400, -400, 86_400, -1))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + next(days) * 86_400)
+    engine = create_engine(settings)
+    engine.start()
+    try:
+        eventually(lambda: engine.not_ready() is None)
+        pids = [engine.health()[name]["pid"] for name in ("tokenizer", "runtime")]
+        for _ in range(3):
+            request = ChatRequest((Message("user", "What day is it?"),))
+            *texts, finished = engine.answer(request, lambda: False)
+            assert "What day is it?" in "".join(event.text for event in texts)
+            assert isinstance(finished, Finished)
+            assert 0 <= finished.usage.total < 60
+            assert engine.loaded()
+        assert [engine.health()[name]["pid"] for name in ("tokenizer", "runtime")] == pids
+        assert engine.health()["runtime"]["restarts"] == 0
+    finally:
+        engine.stop()

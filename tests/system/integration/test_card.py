@@ -1,0 +1,247 @@
+"""The card through real processes: a fake axcl-smi, and the simulator behind the vendor's flags."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axproxy.card import failure as dead_card
+from axproxy.card import monitor as card_monitor
+from axproxy.engine.engine import VendorEngine
+from axproxy.errors import CardFailed, GaveUp
+from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.models.description import describe_model
+from axproxy.process.states import State
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.settings import Settings
+from axproxy.tokenizer.client import TokenizerClient
+from runtime_supervisor import RuntimeSupervisor
+from tests.support import fake_axcl_smi as fake
+from tests.support.model_folders import published_model
+from tests.support.ports import own_port
+from tests.support.service import ROOT
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
+WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
+LINE = "[E][                       inference][ 526]: AX_ENGINE_Execute"
+
+NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # which no test can have
+
+Begin = Callable[..., RuntimeSupervisor]
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    begun: list[RuntimeSupervisor] = []
+
+    def supervised(**environ: str) -> RuntimeSupervisor:
+        settings = Settings.from_env(environ)
+        begun.append(RuntimeSupervisor(settings))
+        begun[-1].start()
+        return begun[-1]
+
+    yield supervised
+    for supervisor in begun:
+        supervisor.stop()
+
+
+def ports() -> dict[str, str]:
+    return {
+        "AX650_RUNTIME_PORT": str(own_port()),
+        "AX650_TOKENIZER_PORT": str(own_port()),
+    }
+
+
+def mock(args: str) -> dict[str, str]:
+    return {"AX650_MOCK_ARGS": f"{QUICK} {args}", **ports()}
+
+
+def engine(supervisor: RuntimeSupervisor) -> VendorEngine:
+    settings = supervisor._settings
+    return VendorEngine(
+        settings,
+        supervisor,
+        describe_model(settings),
+        tokenizer=TokenizerClient(settings.tokenizer_url),
+        connect=lambda: RuntimeClient(settings.runtime_url),
+    )
+
+
+def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]:
+    events = list(engine(supervisor).answer(ChatRequest((Message("user", text),)), lambda: False))
+    return "".join(event.text for event in events[:-1]), events[-1]
+
+
+def vendor(folder: Path, before: str = "", mock_args: str = QUICK) -> dict[str, str]:
+    """Settings for a "vendor's program" that runs the shell commands `before`, then simulates."""
+    model = published_model(folder / "repo")
+    chosen = ports()
+    binary = folder / "main_api_axcl_aarch64"
+    port = chosen["AX650_RUNTIME_PORT"]
+    binary.write_text(
+        f"#!/bin/sh\n{before}\n"
+        f'exec {sys.executable} {ROOT / "mock_main_api.py"} --port {port} {mock_args} "$@"\n'
+    )
+    binary.chmod(0o755)
+    return {
+        "AX650_MODEL_PATH": str(model),
+        "AX650_RUNTIME_BIN": str(binary),
+        "AX650_PREFLIGHT_SKIP": NO_HOST,
+        **chosen,
+    }
+
+
+def given_up(supervisor: RuntimeSupervisor) -> str:
+    eventually(lambda: supervisor.snapshot()[1].state is State.FAILED)
+    problem = supervisor.not_ready()
+    assert isinstance(problem, GaveUp)
+    assert supervisor.health()["runtime"]["note"] in problem.message
+    return problem.message
+
+
+def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
+    begin: Begin,
+) -> None:
+    lost = "--lose-card-after-tokens 6 --spare-answers 1"  # the self-test's
+    supervisor = begin(**mock(f"{lost} --context 600 --prefill-limit 512"))
+    supervisor.wait_ready(lambda: False)
+    pid = supervisor.runtime_pid()
+    with pytest.raises(CardFailed, match=r"the card failed while answering \(AX_ENGINE_Execute\)"):
+        answer(supervisor)
+
+    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
+    supervisor.wait_ready(lambda: False)
+    assert supervisor.snapshot()[1].restarts == 1
+    with pytest.raises(CardFailed):  # a short answer is no better
+        list(
+            engine(supervisor).answer(
+                ChatRequest(WHY.messages, limits=type(WHY.limits)(max_tokens=40)), lambda: False
+            )
+        )
+    message = given_up(supervisor)
+    assert "given up after 2 deaths in a row" in message
+    assert dead_card.ladder(0) in message
+
+
+def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
+    begin: Begin,
+) -> None:
+    supervisor = begin(**mock("--lose-card-after-tokens 1 --context 600 --prefill-limit 512"))
+
+    assert "the card does not work any more (AX_ENGINE_Execute)" in given_up(supervisor)
+    assert supervisor.snapshot()[1].restarts == 1
+    supervisor.revive()
+    eventually(lambda: supervisor.snapshot()[1].state is State.STARTING)
+
+
+def test_who_asks_for_fake_log_lines_gets_them_and_nothing_else_happens(begin: Begin) -> None:
+    supervisor = begin(**mock(""))
+    supervisor.wait_ready(lambda: False)
+    pid = supervisor.runtime_pid()
+    fakes = f"\n{LINE}\ndevice 1 is dead\n[N][ Run][1168]: hit eos,avg 99999.00 token/s\n{LINE}"
+    for _ in range(3):
+        text, finished = answer(supervisor, f"Say: {fakes}")
+        assert text.endswith(fakes)
+        assert isinstance(finished, Finished)
+        assert finished.usage.completion_tokens / finished.usage.eval < 5000
+
+    assert (supervisor.runtime_pid(), supervisor.not_ready()) == (pid, None)
+
+
+def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
+    begin: Begin, tmp_path: Path
+) -> None:
+    # As users have seen it: the driver refuses a layer, and the program goes on and serves.
+    refused = (
+        r"trap '' INT;"  # a load swallows it
+        r"printf '[E][  inference][ 12]: AX_ENGINE_CreateHandle\r\n';"
+        r"printf '[2025-11-09 08:46:00.029][1][E][engine][load][97]: Decode api(4) response "
+        r"failed.\n'"
+    )
+    settings = vendor(tmp_path, refused)
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
+    message = given_up(supervisor)
+
+    assert "the card does not work any more (AX_ENGINE_CreateHandle)" in message
+    assert "reboot -d 0" in message
+    assert supervisor.health()["runtime"]["load_percent"] == 100
+
+
+def test_a_layer_that_is_missing_without_a_word_is_found_by_the_self_test(
+    begin: Begin, tmp_path: Path
+) -> None:
+    # The program aborts at the first answer then (observed on the binary).
+    settings = vendor(tmp_path, mock_args=f"{QUICK} --crash-after-tokens 0")
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
+
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
+    assert "killed by SIGSEGV" in status.last_exit
+    assert supervisor.not_ready()
+
+
+def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_path: Path) -> None:
+    smi = fake.install(tmp_path, "loaded")
+    settings = vendor(
+        tmp_path,
+        f"wc -l < {tmp_path}/calls > {tmp_path}/before",
+        mock_args=QUICK.replace("0.1", "1.5"),
+    )
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
+    card = {"temperature_c": 37, "cmm_total_mb": 7040, "cmm_used_mb": 6348, "npu_percent": 35}
+    eventually(lambda: supervisor.health()["device"] == card)
+    eventually(lambda: (supervisor.health()["runtime"]["load_percent"] or 0) > 90)
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == int((tmp_path / "before").read_text())  # none since the load began
+    supervisor.wait_ready(lambda: False)
+    assert set(calls) == {"[] stdin=False tty=False"}  # only ever the summary; nothing is reset
+
+
+def test_the_next_runtime_waits_until_the_card_is_free(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card_monitor, "CADENCE_RELEASE", 0.1)
+    settings = vendor(tmp_path)
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
+    supervisor.wait_ready(lambda: False)
+    pid = supervisor.runtime_pid()
+    (tmp_path / "scenario").write_text(f"loaded {pid}")
+    supervisor.report_wedged(pid, "as the test says")
+
+    note = eventually(
+        lambda: (note := supervisor.health()["runtime"]["note"]) and "still lists" in note and note,
+        20,
+    )
+    assert f"the card still lists the runtime that has ended (pid {pid})" in note
+    time.sleep(1.5)  # longer than the restart's own delay
+    assert supervisor.runtime_pid() is None
+    (tmp_path / "scenario").write_text("idle")
+    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
+
+
+def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) -> None:
+    settings = vendor(tmp_path)
+    smi = fake.install(tmp_path)
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
+    supervisor.wait_ready(lambda: False)
+    (tmp_path / "scenario").write_text("hang")
+    thread = threading.Thread(target=supervisor._recipe.card.smi.look, args=(0.0,))
+    thread.start()
+    eventually((tmp_path / "hanging").exists)
+    started = time.monotonic()
+    for _ in range(100):
+        supervisor.health()
+    assert time.monotonic() - started < 8  # the tool has ten seconds for an answer
+
+    supervisor.stop()  # which ends the call, too
+    thread.join()
+    eventually(lambda: not Path(f"/proc/{(tmp_path / 'hanging').read_text()}").exists())

@@ -1,0 +1,287 @@
+"""Supervisor, engine and attached unit in this process, on the real tokenizer and simulator."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from axproxy.cli import smoke_test
+from axproxy.engine.engine import VendorEngine
+from axproxy.engine.unit import Unit
+from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
+from axproxy.messages import ChatRequest, Finished, Message
+from axproxy.models.description import describe_model
+from axproxy.runtimes.main_api.attached import AttachedUnit
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.load_log import Window
+from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
+from axproxy.settings import Settings
+from axproxy.tokenizer.client import TokenizerClient
+from runtime_supervisor import RuntimeSupervisor
+from tests.support.ports import own_port
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
+WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
+
+Begin = Callable[..., tuple[Settings, RuntimeSupervisor]]
+
+
+def configured(mock_args: str = QUICK, **more: str) -> Settings:
+    ports = {
+        "AX650_RUNTIME_PORT": str(own_port()),
+        "AX650_TOKENIZER_PORT": str(own_port()),
+    }
+    return Settings.from_env({"AX650_MOCK_ARGS": mock_args, **ports, **more})
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    begun: list[RuntimeSupervisor] = []
+
+    def supervised(mock_args: str = QUICK, **more: str) -> tuple[Settings, RuntimeSupervisor]:
+        settings = configured(mock_args, **more)
+        begun.append(RuntimeSupervisor(settings))
+        begun[-1].start()
+        return settings, begun[-1]
+
+    yield supervised
+    for supervisor in begun:
+        supervisor.stop()
+
+
+def engine(settings: Settings, unit: Unit) -> VendorEngine:
+    return VendorEngine(
+        settings,
+        unit,
+        describe_model(settings),
+        tokenizer=TokenizerClient(settings.tokenizer_url),
+        connect=lambda: RuntimeClient(settings.runtime_url),
+    )
+
+
+def test_ready_means_that_a_token_came_back(begin: Begin) -> None:
+    settings, supervisor = begin()
+    supervisor.wait_ready(lambda: False)
+
+    assert supervisor.window() == Window(context=2559, prefill_limit=2048, prefill_chunk=128)
+    *texts, finished = engine(settings, supervisor).answer(WHY, lambda: False)
+    assert "Why is the sky blue?" in "".join(text.text for text in texts)
+    assert isinstance(finished, Finished)
+
+
+def test_a_runtime_that_serves_but_does_not_answer_never_becomes_ready(begin: Begin) -> None:
+    _, supervisor = begin(f"{QUICK} --hang-after-tokens 0 --ignore-sigint", AX650_STALL_TIMEOUT="1")
+
+    note = eventually(
+        lambda: (note := supervisor.snapshot()[1].note) and "self-test failed" in note and note,
+        seconds=20,
+    )
+    assert "no token" in note
+    with pytest.raises(ClientGone):
+        supervisor.wait_ready(lambda: True)
+
+
+def test_a_fatal_line_in_the_log_is_the_reason_that_is_told(begin: Begin) -> None:
+    _, supervisor = begin(f"{QUICK} --exit-during-load=255")
+
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
+    assert "exited with status 255 (its start-up failed" in status.last_exit
+    assert "failed" in status.note
+
+
+def test_a_program_that_says_running_and_leaves_is_not_ready(begin: Begin) -> None:
+    _, supervisor = begin(f"{QUICK} --refuse-port")
+
+    status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
+    assert "exited with status 0 (it was interrupted, or its port was taken)" in status.last_exit
+
+
+def test_a_deaf_runtime_is_still_ended(begin: Begin) -> None:
+    _, supervisor = begin(f"{QUICK} --ignore-sigint --ignore-sigterm")
+    supervisor.wait_ready(lambda: False)
+    supervisor.stop()
+
+    assert supervisor.snapshot()[1].last_exit.startswith("killed by SIGKILL")
+
+
+def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
+    hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's
+    settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="5")
+    supervisor.wait_ready(lambda: False)
+    pid = supervisor.runtime_pid()
+    answer = engine(settings, supervisor).answer(WHY, lambda: False)
+    with pytest.raises(Exception, match=r"no token for \d+ s"):
+        list(answer)
+
+    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid)
+
+
+def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
+    settings, supervisor = begin(f"{QUICK} --flood-output")
+    supervisor.wait_ready(lambda: False)
+
+    assert list(engine(settings, supervisor).answer(WHY, lambda: False))
+
+
+@pytest.mark.parametrize("vice", ["--fail-polls 1", "--garbage-polls 1", "--bad-utf8"])
+def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, vice: str) -> None:
+    settings, supervisor = begin(f"{QUICK} {vice}")
+    supervisor.wait_ready(lambda: False)
+    card = engine(settings, supervisor)
+    for _ in range(3):
+        answer = card.answer(WHY, lambda: False)
+        texts: list[str] = []
+        with contextlib.suppress(RuntimeFault):
+            texts = [event.text for event in list(answer)[:-1]]
+        answer.close()
+        assert "".join(texts) in (
+            "",
+            "I am a simulated model, no card is involved. You said: Why is the sky blue?",
+        )
+    eventually(lambda: supervisor.not_ready() is None)
+
+
+def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
+    settings, supervisor = begin()
+    supervisor.wait_ready(lambda: False)
+    pids = [status.pid for status in supervisor.snapshot()]
+    attached = AttachedUnit(settings, pause=0.05)
+    attached.start()
+    attached.wait_ready(lambda: False)
+
+    assert attached.window() == Window(context=1023, prefill_limit=896)
+    assert attached.health()["status"] == "ok"
+    assert attached.runtime_pid() is None
+    *_, finished = engine(settings, attached).answer(WHY, lambda: False)
+    assert finished.reason == "stop"
+    os.kill(pids[1] or 0, signal.SIGKILL)
+    problem = eventually(attached.not_ready)
+    assert isinstance(problem, Starting)
+    eventually(lambda: attached.not_ready() is None)
+    os.kill(pids[0] or 0, signal.SIGKILL)
+    eventually(lambda: isinstance(attached.not_ready(), Unavailable) or not attached.not_ready())
+    attached.report_wedged(None, "nothing is ours.")
+    attached.revive()
+    assert "start it again" in attached.why_gone(None)
+    attached.leave()
+    assert isinstance(attached.not_ready(), Unavailable)
+    attached.stop()
+    assert isinstance(attached.interruption(), Unavailable)
+    assert supervisor.runtime_pid()
+
+
+def test_one_look_that_fails_does_not_end_the_looking() -> None:
+    attached = AttachedUnit(configured(), pause=0.01)
+    told: list[object] = []
+
+    def tell(problem: object) -> None:
+        told.append(problem)
+        if len(told) == 2:
+            raise OSError("too many open files")
+
+    attached.start(tell)
+    eventually(lambda: len(told) > 3)
+    attached.stop()
+
+
+def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
+    attached = AttachedUnit(configured(), pause=0.05)
+    attached.start()
+
+    with pytest.raises(Unavailable, match="start_tokenizer.sh"):
+        attached.wait_ready(lambda: False)
+    assert "start_tokenizer.sh" in attached.health()["tokenizer"]["note"]
+    attached.stop()
+
+
+def test_the_self_test_says_what_it_could_not_reach() -> None:
+    with pytest.raises(SelfTestFailed, match="the tokenizer at .* does not answer"):
+        self_test(configured(), Window(100, 80), lambda: False)
+
+
+def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin: Begin) -> None:
+    settings, supervisor = begin(AX650_KEEP_ALIVE="0.3")
+    card = VendorEngine(
+        settings,
+        supervisor,
+        describe_model(settings),
+        tokenizer=TokenizerClient(settings.tokenizer_url),
+        connect=lambda: RuntimeClient(settings.runtime_url),
+    )
+    supervisor.wait_ready(lambda: False)
+    tokenizer = supervisor.snapshot()[0].pid
+    threading.Thread(target=card._keep, daemon=True).start()
+    for _ in range(2):
+        answer = card.answer(WHY, lambda: False)
+        *_, (finished, loaded) = ((event, card.loaded()) for event in answer)
+        assert finished.reason == "stop"
+        assert loaded
+        eventually(lambda: supervisor.runtime_pid() is None)
+        assert card.loaded() is None
+        assert card.not_ready() is None
+    assert supervisor.snapshot()[0].pid == tokenizer
+    assert card.card().context_length == 2559
+    card.stop()
+
+
+def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
+    _, supervisor = begin(f"{QUICK} --exit-during-load=11")
+    eventually(lambda: supervisor.snapshot()[1].last_exit)
+
+    problem = supervisor.not_ready()
+    assert isinstance(problem, Starting | GaveUp)
+    assert "/dev/axcl_host" in problem.message
+
+
+def test_a_runtime_that_was_found_useless_is_not_called_well_any_more(begin: Begin) -> None:
+    _, supervisor = begin()
+    supervisor.wait_ready(lambda: False)
+    assert supervisor.health()["status"] == "ok"
+
+    supervisor.report_wedged(supervisor.runtime_pid(), "it is of no use")
+    assert supervisor.health()["status"] != "ok"
+
+
+def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ports = ("AX650_PORT", "AX650_RUNTIME_PORT", "AX650_TOKENIZER_PORT")
+    for variable in ports:
+        monkeypatch.setenv(variable, str(own_port()))
+    monkeypatch.setenv("AX650_MOCK_ARGS", QUICK)
+    monkeypatch.setattr(sys, "argv", ["smoke_test", "--question", "Are you there?"])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        status = smoke_test.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    said = capfd.readouterr().out
+
+    assert status == 0
+    assert "SIMULATOR" in said
+    assert "You said: Are you there?" in said
+    assert "tokens/s" in said
+    assert " INFO " not in said  # the service's log is for those who serve
+    assert said.endswith("stopped; no process is left behind\n")
+
+
+def test_taken_default_ports_are_replaced_and_chosen_ones_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(smoke_test, "holders", lambda port: ["somebody"] if port == 5002 else [])
+    usable = smoke_test.with_usable_ports({"AX650_TOKENIZER_PORT": "5003"})
+
+    assert usable["AX650_PORT"] != "5002"
+    assert usable["AX650_TOKENIZER_PORT"] == "5003"
+    assert "AX650_RUNTIME_PORT" not in usable
+    assert smoke_test.with_usable_ports({"AX650_PORT": "5002"})["AX650_PORT"] == "5002"

@@ -1,0 +1,285 @@
+"""Many random conversations against the whole service on the simulated card, with clients that
+leave and programs that are killed: nobody may see a word of anybody else's, and nothing may grow.
+
+python -m tests.system.soak --requests 2000 --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from tests.support.asking import PREFACE
+from tests.support.service import Service
+
+CLIENTS = 6
+MARK = re.compile(r"m\d{7}m")
+MOCK = "--load-seconds 0.1 --tokens-per-second 400 --prefill-tokens-per-second 8000"
+PROGRAMS = ("runtime", "tokenizer")
+DEATHS_IN_A_ROW = 4
+SETTLED = 125.0  # seconds after which the supervisor forgives them
+ROUTES = ("/api/chat", "/api/generate", "/generate")
+
+# What one side may have more at the end than after the first tenth of the requests.
+GROWTH = {"MB": 12.0, "threads": 4.0, "descriptors": 8.0}
+WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process holds."""
+
+    mb: float
+    threads: int
+    descriptors: int
+
+    @classmethod
+    def of(cls, process: psutil.Process) -> Use:
+        return cls(process.memory_info().rss / 1e6, process.num_threads(), process.num_fds())
+
+
+class Tally:
+    """What became of the requests; used by all clients."""
+
+    def __init__(self, most: int) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.wrong: list[str] = []
+        self._lock = threading.Lock()  # guards all of it
+        self._most = most
+        self._next = 0
+
+    @property
+    def begun(self) -> int:
+        return self._next
+
+    def number(self) -> int | None:
+        """A new request's, which nobody else has; `None` when there are enough."""
+        with self._lock:
+            if self._next >= self._most or self.wrong:
+                return None
+            self._next += 1
+            return self._next
+
+    def note(self, outcome: str, wrong: str | None = None) -> None:
+        with self._lock:
+            self.counts[outcome] += 1
+            if wrong:
+                self.wrong.append(wrong)
+
+
+class Client:
+    """Asks one thing after the other; now and then goes on with its last conversation, and now and
+    then leaves before the end."""
+
+    def __init__(self, service: Service, tally: Tally, seed: int) -> None:
+        self._service = service
+        self._tally = tally
+        self._chance = random.Random(seed)  # noqa: S311 - no secrets
+        self._history: list[dict[str, str]] = []
+        self._http = requests.Session()
+        self._http.trust_env = False
+
+    def run(self, until: float) -> None:
+        while time.monotonic() < until and (number := self._tally.number()) is not None:
+            self._ask(f"m{number:07}m")
+        self._http.close()
+
+    def _ask(self, marker: str) -> None:
+        words = " ".join(self._chance.choices(("blue", "sky", "why", "日本", "🙂"), k=9))
+        said = f"{marker} {words} {marker}"
+        path = self._chance.choice(ROUTES)
+        stream = self._chance.random() < 0.7
+        leave_after = self._chance.randrange(1, 12) if self._chance.random() < 0.25 else None
+        body: dict[str, object] = {"model": "mock", "stream": stream, "prompt": said}
+        if path == "/api/chat":
+            if self._chance.random() < 0.5 or len(self._history) > 6:
+                self._history = []
+            self._history.append({"role": "user", "content": said})
+            body |= {"messages": self._history, "think": False}
+        try:
+            text, ending = self._answer(path, body, leave_after if stream else None)
+        except requests.RequestException:
+            text, ending = "", "cut off"
+        if path == "/api/chat":
+            if ending == "whole":
+                self._history.append({"role": "assistant", "content": text})
+            else:
+                self._history.pop()
+        self._tally.note(ending, _fault(marker, PREFACE + said, text, ending))
+
+    def _answer(
+        self, path: str, body: dict[str, object], leave_after: int | None
+    ) -> tuple[str, str]:
+        """The text and how it ended."""
+        texts: list[str] = []
+        with self._http.post(
+            self._service.base + path, json=body, stream=True, timeout=120
+        ) as reply:
+            for line in reply.iter_lines():
+                told = json.loads(line)
+                if "error" in told:
+                    refused = reply.status_code != 200
+                    return "".join(texts), "refused" if refused else "broken off"
+                message = told.get("message") or {}
+                texts.append(
+                    message.get("content") or told.get("response") or told.get("text") or ""
+                )
+                if told.get("done") or told.get("finish_reason"):
+                    return "".join(texts), "whole"
+                if leave_after is not None and len(texts) >= leave_after:
+                    return "".join(texts), "left"
+        return "".join(texts), "ended without an end"
+
+
+def _fault(marker: str, expected: str, text: str, ending: str) -> str | None:
+    if strangers := set(MARK.findall(text)) - {marker}:
+        return f"{marker} was told of {strangers}"
+    if ending in ("cut off", "ended without an end") or not expected.startswith(text):
+        return f"{marker} ({ending}) was told {text!r}"
+    if ending == "whole" and text != expected:
+        return f"{marker} was told {text!r} and that this was all"
+    return None
+
+
+class Killer:
+    """Kills the runtime or the tokenizer every so often, once all is well again; but not so often
+    that they would be given up, or waited for longer than requests are held."""
+
+    def __init__(self, service: Service, pause: float, seed: int) -> None:
+        self.killed: collections.Counter[str] = collections.Counter()
+        self.restored: list[float] = []
+        self._service = service
+        self._pause = pause
+        self._chance = random.Random(seed)  # noqa: S311 - no secrets
+        self._over = threading.Event()
+        self._forgiven = dict.fromkeys(PROGRAMS, 0)  # restarts that do not count any more
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _bears_one_more(self, name: str, health: dict[str, Any]) -> bool:
+        told = health[name]
+        if told["state"] == "ready" and time.time() - told["since"] > SETTLED:
+            self._forgiven[name] = told["restarts"]
+        return bool(told["restarts"] - self._forgiven[name] < DEATHS_IN_A_ROW)
+
+    def run(self) -> None:
+        while not self._over.wait(self._chance.uniform(0.5, 1.5) * self._pause):
+            name = self._chance.choice(PROGRAMS)
+            health = self._service.health()
+            pid = health[name]["pid"]
+            if pid is None or not all([self._bears_one_more(which, health) for which in PROGRAMS]):
+                continue
+            began = time.monotonic()
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self.killed[name] += 1
+            while self._service.health()[name]["pid"] in (pid, None) or not self._service.ready():
+                if self._over.wait(0.05):
+                    return
+            self.restored.append(time.monotonic() - began)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.system.soak", description=__doc__)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=30.0, help="at most")
+    parser.add_argument("--kill-every", type=float, default=20.0, help="seconds, on average")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    wish = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service({"AX650_MOCK_ARGS": MOCK}, Path(folder) / "log")
+        try:
+            return _soak(service, wish)
+        finally:
+            service.stop()
+
+
+def _soak(service: Service, wish: argparse.Namespace) -> int:
+    print(f"seed {wish.seed}; the service logs to {service.log}", flush=True)
+    while not service.ready():
+        time.sleep(0.1)
+    began = time.monotonic()
+    tally = Tally(wish.requests)
+    killer = Killer(service, wish.kill_every, wish.seed)
+    clients = [
+        threading.Thread(
+            target=Client(service, tally, wish.seed + number).run,
+            args=(began + 60 * wish.minutes,),
+        )
+        for number in range(CLIENTS)
+    ]
+    killing = threading.Thread(target=killer.run)
+    for thread in (*clients, killing):
+        thread.start()
+    uses: list[dict[str, Use]] = []
+    while any(thread.is_alive() for thread in clients):
+        clients[0].join(2.0)
+        if tally.begun >= WARM_UP * wish.requests:
+            uses += _look(service)
+    killer.stop()
+    killing.join()
+    while not service.ready():
+        time.sleep(0.1)
+    uses += _look(service)
+    return _report(tally, killer, uses, time.monotonic() - began, service)
+
+
+def _look(service: Service) -> list[dict[str, Use]]:
+    tokenizer, _runtime = service.pids()
+    try:
+        child = psutil.Process(tokenizer)
+        return [{"worker": Use.of(child.parent() or child), "tokenizer": Use.of(child)}]
+    except (psutil.Error, ValueError, TypeError):  # it was killed in this moment
+        return []
+
+
+def _report(
+    tally: Tally,
+    killer: Killer,
+    uses: list[dict[str, Use]],
+    seconds: float,
+    service: Service,
+) -> int:
+    counts = ", ".join(f"{count} {ending}" for ending, count in tally.counts.most_common())
+    print(f"{tally.counts.total()} requests in {seconds:.0f} s: {counts}")
+    slowest = max(killer.restored, default=0.0)
+    print(f"killed: {dict(killer.killed)}; ready again after at most {slowest:.1f} s")
+    problems = list(tally.wrong)
+    for name in ("worker", "tokenizer"):
+        first, last = uses[0][name], uses[-1][name]
+        for what, before, after in (
+            ("MB", first.mb, last.mb),
+            ("threads", first.threads, last.threads),
+            ("descriptors", first.descriptors, last.descriptors),
+        ):
+            print(f"{name}: {before:.0f} -> {after:.0f} {what}")
+            if after > before + GROWTH[what]:
+                problems.append(f"the {name} grew from {before:.0f} to {after:.0f} {what}")
+    if "Traceback" in (log := service.log.read_text()):
+        problems.append(f"a traceback in the log:\n{log[log.index('Traceback') - 500 :][:3000]}")
+    for problem in problems:
+        print(f"WRONG: {problem}")
+    print("failed" if problems else "all is well")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

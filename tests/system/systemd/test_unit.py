@@ -1,0 +1,121 @@
+"""The unit file: sound to systemd, tight enough, and in line with the program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from axproxy.ops.systemd_report import EXTENSION, PAUSE
+from axproxy.process.child import LAST_RUNG
+from axproxy.runtimes.main_api.launch import (
+    STOP_ANSWER_PATIENCE,
+    VENDOR_LADDER,
+    VENDOR_LADDER_LOADING,
+)
+from axproxy.settings import Settings
+from tests.support.service import run
+
+ROOT = Path(__file__).resolve().parents[3]
+UNIT = ROOT / "backend.service"
+WORST_EXPOSURE = 30  # tenths
+
+analyzed = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine"
+)
+
+
+def values(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def seconds(key: str) -> float:
+    (value,) = values(key)
+    return float(value)
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze") or ""
+    return subprocess.run(
+        [program, "--no-pager", *words], capture_output=True, text=True, check=False
+    )
+
+
+@analyzed
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    unit = tmp_path / "ax650.service"
+    unit.write_text(UNIT.read_text().replace("/opt/ax650", str(tmp_path)))
+
+    verdict = analyze("verify", "--man=no", str(unit))
+    # It looks at the machine's other units as well, which are not ours to mend.
+    about_us = [line for line in verdict.stderr.splitlines() if "ax650" in line]
+    assert (about_us, verdict.returncode) == ([], 0)
+
+
+@analyzed
+def test_a_mistake_in_the_unit_would_be_found(tmp_path: Path) -> None:
+    unit = tmp_path / "ax650.service"
+    unit.write_text(UNIT.read_text().replace("KillMode=", "KillMood="))
+
+    assert "KillMood" in analyze("verify", "--man=no", str(unit)).stderr
+
+
+@analyzed
+def test_the_unit_is_closed_as_far_as_the_card_allows() -> None:
+    verdict = analyze("security", "--offline=true", f"--threshold={WORST_EXPOSURE}", str(UNIT))
+
+    assert verdict.returncode == 0, verdict.stdout
+    assert "Overall exposure level" in verdict.stdout
+
+
+def test_systemd_waits_longer_than_every_stop_can_take() -> None:
+    how = "import runpy; print(runpy.run_path('gunicorn.conf.py')['graceful_timeout'])"
+    asked = subprocess.run(
+        [sys.executable, "-c", how],
+        env={"AX650_RUNTIME": "vendor", "AX650_MODEL_PATH": "/a/model"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = float(asked.stdout)
+    for ladder in (VENDOR_LADDER, VENDOR_LADDER_LOADING):
+        rungs = sum(patience for _, patience in (*ladder, LAST_RUNG))
+        assert STOP_ANSWER_PATIENCE + rungs < ours
+    assert ours < seconds("TimeoutStopSec")
+
+
+def test_the_beats_come_often_enough_for_the_watchdog_and_the_start() -> None:
+    assert seconds("WatchdogSec") > 10 * PAUSE
+    assert EXTENSION > 10 * PAUSE
+    assert seconds("TimeoutStartSec") > 10 * PAUSE
+
+
+def test_no_signal_that_the_unit_sends_by_itself_kills_the_model() -> None:
+    assert values("KillMode") == ["mixed"]
+    assert values("WatchdogSignal") == ["SIGTERM"]
+    assert values("FinalKillSignal") == ["SIGCONT"]
+
+
+def test_the_programs_that_will_not_mend_by_a_restart_leave_with_the_statuses_named() -> None:
+    (statuses,) = values("RestartPreventExitStatus")
+    misspelt = run(sys.executable, str(ROOT / "backend.py"), AX650_PROT="5002")
+
+    assert str(misspelt.returncode) in statuses.split()
+
+
+def test_every_line_of_the_settings_file_can_be_uncommented() -> None:
+    lines = (ROOT / "deploy" / "ax650.env").read_text().splitlines()
+    given = [line.lstrip("#") for line in lines if re.match(r"#?[A-Z0-9_]+=", line)]
+    environ = dict(line.split("=", 1) for line in given)
+
+    assert {"AX650_MODEL_PATH", "AX650_RUNTIME_BIN", "AX650_HOST"} <= environ.keys()
+    assert not [line for line in lines if line and not line.startswith("#")]
+    Settings.from_env(environ)
