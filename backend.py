@@ -42,7 +42,7 @@ from axproxy.api.ollama.store_routes import OllamaStoreRoutes
 from axproxy.api.openai.responses_routes import ResponsesRoutes
 from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
-from axproxy.engine.engine import VendorEngine
+from axproxy.engine.engine import SerialEngine
 from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
@@ -57,10 +57,10 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings, patience: Patience | None = None) -> VendorEngine:
+def create_engine(settings: Settings, patience: Patience | None = None) -> SerialEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing."""
     attach = settings.runtime_kind == "attach"
-    return VendorEngine(
+    return SerialEngine(
         settings,
         AttachedUnit(settings) if attach else RuntimeSupervisor(settings),
         describe_model(settings),

@@ -17,7 +17,7 @@ Events = Generator[Event, None, None]
 Run = Callable[[ChatRequest], Events]
 
 
-def formed(request: ChatRequest, run: Run) -> Events:
+def with_format(request: ChatRequest, run: Run) -> Events:
     """The events of the answer; `run` makes those of one run for a request, the last one being
     `Finished`.
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from axproxy.engine.answer import formed
+from axproxy.engine.answer import with_format
 from axproxy.engine.heartbeat import PAUSE, paced
-from axproxy.engine.keep_alive import Residency
-from axproxy.engine.outcome import Outcome
+from axproxy.engine.keep_alive import KeepAlive
+from axproxy.engine.outcome import RunResult
 from axproxy.engine.protocol import Answer, Gone, Loaded, ModelCard
-from axproxy.engine.queue import LOOK_UP, Turnstile
+from axproxy.engine.queue import LOOK_UP, RequestQueue
 from axproxy.engine.request_limits import check_size
 from axproxy.engine.unit import Tell, Unit
-from axproxy.engine.warming import Warmer
+from axproxy.engine.warming import CacheWarmer
 from axproxy.errors import (
     Busy,
     ClientError,
@@ -36,7 +36,7 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
-from axproxy.output.reader import Reader
+from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker, Prompts
 from axproxy.runtimes.main_api.client import RuntimeClient
@@ -58,7 +58,7 @@ class _Job:
     asked: float  # on the engine's clock
 
 
-class VendorEngine:
+class SerialEngine:
     """`connect` makes a client for one answer; `tokenizer` serves all.  `prompts` are by default
     what the tokenizer says of its model, `patience` what `settings` ask for."""
 
@@ -79,13 +79,13 @@ class VendorEngine:
         self._card = card
         self._tokenizer = tokenizer
         self._clock = clock
-        self._turnstile = Turnstile(settings.max_queue)
+        self._queue = RequestQueue(settings.max_queue)
         self._patience = patience or Patience(stall=settings.stall_timeout)
         self._slot = Slot(unit, tokenizer, connect, self._patience)
-        self._residency = Residency(settings.keep_alive, clock)
+        self._keep_alive = KeepAlive(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts = prompts
-        self._warmer = Warmer(self._slot, self._turnstile, unit, prompts=self._known_prompts)
+        self._warmer = CacheWarmer(self._slot, self._queue, unit, prompts=self._known_prompts)
 
     def start(self, tell: Tell = lambda _problem: None) -> None:
         """`tell` is the unit's."""
@@ -99,15 +99,15 @@ class VendorEngine:
         """Refuses what is new, lets the running answer go on for `grace` seconds, then stops."""
         self._unit.leave()
         deadline = self._clock() + grace
-        if self._turnstile.busy:
+        if self._queue.busy:
             log.info("leaving; the running answer may go on for %g s", grace)
-        while self._turnstile.busy and self._clock() < deadline:
+        while self._queue.busy and self._clock() < deadline:
             time.sleep(0.05)
         self.stop()
 
     def stop(self) -> None:
         """Returns when the processes that we started are gone."""
-        self._residency.stop()
+        self._keep_alive.stop()
         self._warmer.stop()
         self._unit.stop()
 
@@ -136,20 +136,20 @@ class VendorEngine:
     def loaded(self) -> Loaded | None:
         if self._unit.not_ready():
             return None
-        left = self._residency.seconds_left
+        left = self._keep_alive.seconds_left
         if math.isinf(left):
             return Loaded(None)
         return Loaded(datetime.now(UTC) + timedelta(seconds=left))
 
     def load(self, gone: Gone, keep_alive: float | None = None) -> None:
-        self._residency.begin()
+        self._keep_alive.begin()
         try:
             self._have_loaded(gone, math.inf)
         finally:
-            self._residency.end(keep_alive)
+            self._keep_alive.end(keep_alive)
 
     def unload(self) -> None:
-        self._residency.expire()
+        self._keep_alive.expire()
 
     def restart(self) -> None:
         if self._settings.runtime_kind == "attach":
@@ -168,7 +168,7 @@ class VendorEngine:
             raise problem
 
     def health(self) -> dict[str, Any]:
-        queue = {"waiting": self._turnstile.waiting, "answering": self._turnstile.busy}
+        queue = {"waiting": self._queue.waiting, "answering": self._queue.busy}
         return {
             "model": self._card.name,
             "model_path": self._card.path,
@@ -220,24 +220,24 @@ class VendorEngine:
 
     def _keep(self) -> None:
         """The keeper's thread: unloads the model when its time is over."""
-        while self._residency.wait_expired():
+        while self._keep_alive.wait_expired():
             try:
-                ticket = self._turnstile.admit(lambda: False)
+                ticket = self._queue.admit(lambda: False)
             except Busy:  # no place in the line: a request came just now, or a prompt is warmed
                 time.sleep(LOOK_UP)
                 continue
             try:
-                if self._residency.seconds_left <= 0:
+                if self._keep_alive.seconds_left <= 0:
                     log.info("unloading the model: nobody has asked for it in its keep_alive")
                     self._unit.unload()
-                    self._residency.forget()
+                    self._keep_alive.forget()
             finally:
                 ticket.give_back()
 
     def _events(self, job: _Job) -> Generator[Event, None, None]:
-        self._residency.begin()
+        self._keep_alive.begin()
         try:
-            ticket = self._turnstile.admit(job.gone)
+            ticket = self._queue.admit(job.gone)
             try:
                 self._have_loaded(job.gone)  # it may have changed while we waited
                 if job.prompt is None or self._clock() - job.asked > FRESH:
@@ -253,7 +253,7 @@ class VendorEngine:
                 ticket.give_back()
             self._warmer.answered(job.request)
         finally:
-            self._residency.end(job.request.keep_alive)
+            self._keep_alive.end(job.request.keep_alive)
         yield finished
 
     def _answered(self, job: _Job, admitted: float) -> Generator[Event, None, None]:
@@ -262,17 +262,17 @@ class VendorEngine:
             return self._run(job, request, prompt or self._fitted(request), admitted)
 
         pause = min(PAUSE, self._patience.heartbeat)
-        return paced(formed(job.request, run), self._clock, pause)
+        return paced(with_format(job.request, run), self._clock, pause)
 
     def _run(
         self, job: _Job, request: ChatRequest, prompt: Prompt, admitted: float
     ) -> Generator[Event, None, None]:
-        reader = Reader(prompt.text, think=bool(request.think), tools=bool(request.tools))
+        reader = AnswerParser(prompt.text, think=bool(request.think), tools=bool(request.tools))
         task = Task(prompt, request.sampling, request.limits, job.gone)
         transcript = [prompt.text]
         with closing(self._slot.run(task, self._known_prompts())) as steps:
             for step in steps:
-                if isinstance(step, Outcome):
+                if isinstance(step, RunResult):
                     yield from reader.finish()
                     context = self._context(transcript) if request.wants_context else ()
                     yield Finished(step.reason, self._usage(job, admitted, step), context)
@@ -286,7 +286,7 @@ class VendorEngine:
         except TokenizerGone:
             return ()  # the answer is whole, and was worth more
 
-    def _usage(self, job: _Job, admitted: float, outcome: Outcome) -> Usage:
+    def _usage(self, job: _Job, admitted: float, outcome: RunResult) -> Usage:
         return Usage(
             prompt_tokens=outcome.prompt_tokens,
             completion_tokens=outcome.completion_tokens,

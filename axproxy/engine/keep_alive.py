@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 
-class Residency:
+class KeepAlive:
     """Told when answers begin and end; `wait_expired` returns when the card should be freed.
 
     Times are in seconds; `math.inf` means for ever.  A request's own `keep_alive` stays in force

@@ -9,7 +9,7 @@ from axproxy.runtimes.main_api.run_log import RunTimes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a run ended; times in seconds."""
 
     reason: FinishReason
@@ -18,7 +18,7 @@ class Outcome:
     prompt_eval: float
     eval: float
 
-    def refined(self, times: RunTimes) -> Outcome:
+    def refined(self, times: RunTimes) -> RunResult:
         """With the program's own times where they can be true.  It flushes three tokens at a time,
         so seen from outside the first one seems to come late and the others fast."""
         whole = self.prompt_eval + self.eval

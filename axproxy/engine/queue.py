@@ -14,16 +14,16 @@ LOOK_UP = 0.25  # seconds between two looks at whether a waiting client is still
 class Ticket:
     """The right to use the card.  `give_back` may be called more than once."""
 
-    def __init__(self, turnstile: Turnstile) -> None:
-        self._turnstile: Turnstile | None = turnstile
+    def __init__(self, queue: RequestQueue) -> None:
+        self._queue: RequestQueue | None = queue
 
     def give_back(self) -> None:
-        turnstile, self._turnstile = self._turnstile, None
-        if turnstile:
-            turnstile.release()
+        queue, self._queue = self._queue, None
+        if queue:
+            queue.release()
 
 
-class Turnstile:
+class RequestQueue:
     """Each place in the line is an event of its own, so that only the one who may go wakes up."""
 
     def __init__(self, places: int) -> None:

@@ -9,9 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from axproxy.engine.queue import Turnstile
+from axproxy.engine.queue import RequestQueue
 from axproxy.engine.unit import Unit
-from axproxy.engine.warmth import Warmth, WarmthPolicy
+from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
 from axproxy.prompts.renderer import PromptMaker
@@ -20,7 +20,7 @@ from axproxy.runtimes.main_api.runtime import Slot
 log = logging.getLogger(__name__)
 
 
-class Warmer:
+class CacheWarmer:
     """One thread, which looks at what was asked once it is answered.  A request that comes while it
     reads must wait for the rest of that, for nothing stops a reset of the vendor's program.
 
@@ -30,18 +30,18 @@ class Warmer:
     def __init__(
         self,
         slot: Slot,
-        turnstile: Turnstile,
+        queue: RequestQueue,
         unit: Unit,
         *,
         prompts: Callable[[], PromptMaker],
-        policy: WarmthPolicy | None = None,
+        policy: WarmingTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._slot = slot
-        self._turnstile = turnstile
+        self._queue = queue
         self._unit = unit
         self._prompts = prompts
-        self._warmth = Warmth(policy or WarmthPolicy())
+        self._warmth = WarmingPolicy(policy or WarmingTimes())
         self._clock = clock
         self._changed = threading.Condition()  # guards all below
         self._answered: deque[ChatRequest] = deque(maxlen=8)
@@ -103,13 +103,13 @@ class Warmer:
         self._warmth.used(beginning if fits else None)
 
     def _warm_up(self) -> None:
-        favourite = self._warmth.favourite()
-        ticket = self._turnstile.admit_at_once()
+        candidate = self._warmth.candidate()
+        ticket = self._queue.admit_at_once()
         if ticket is None:
             return
         try:
-            if favourite and self._unit.not_ready() is None:
-                log.info("reading the most used beginning, %d tokens", favourite.tokens)
-                self._slot.warm(favourite)
+            if candidate and self._unit.not_ready() is None:
+                log.info("reading the most used beginning, %d tokens", candidate.tokens)
+                self._slot.warm(candidate)
         finally:
             ticket.give_back()

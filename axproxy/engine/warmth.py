@@ -19,7 +19,7 @@ FADING = 0.8  # of a use's weight with each request after it: a prompt with a da
 
 
 @dataclass(frozen=True)
-class WarmthPolicy:
+class WarmingTimes:
     """Times in seconds, lengths in tokens."""
 
     least_tokens: int = 256  # two chunks; a shorter prompt is read in no time
@@ -28,10 +28,10 @@ class WarmthPolicy:
     after_talk: float = 300.0  # of quiet, for a conversation may go on where it was
 
 
-class Warmth:
+class WarmingPolicy:
     """Told of every request by the thread that has the turn; asked by the keeper of warmth."""
 
-    def __init__(self, policy: WarmthPolicy) -> None:
+    def __init__(self, policy: WarmingTimes) -> None:
         self._policy = policy
         self._recent: deque[Prompt | None] = deque(maxlen=REMEMBERED)
 
@@ -39,7 +39,7 @@ class Warmth:
         """A request began with it; `None` for one whose beginning cannot be kept."""
         self._recent.append(beginning)
 
-    def favourite(self) -> Prompt | None:
+    def candidate(self) -> Prompt | None:
         """The beginning that has been used most of late, if it is worth the effort."""
         uses: Counter[Prompt] = Counter()
         weights: dict[Prompt, float] = {}
@@ -53,12 +53,12 @@ class Warmth:
     def due(self, held: Held | None, quiet_since: float, talking: bool = False) -> float:
         """When to warm the cache that holds `held`, on the clock of `quiet_since`; never is
         `math.inf`.  `talking` says that somebody is in the middle of a conversation."""
-        favourite = self.favourite()
-        if favourite is None:
+        candidate = self.candidate()
+        if candidate is None:
             return math.inf
         text = "".join(segment.text for segment in held.segments) if held else ""
-        if text == favourite.text:
+        if text == candidate.text:
             return math.inf
-        leave_alone = talking or text.startswith(favourite.text)
+        leave_alone = talking or text.startswith(candidate.text)
         pause = self._policy.after_talk if leave_alone else self._policy.after_others
         return quiet_since + pause

@@ -11,7 +11,7 @@ from axproxy.output.thinking import ThinkingParser
 from axproxy.output.tool_calls import ToolCallParser, new_call_id
 
 
-class Reader:
+class AnswerParser:
     """Feed the text of one run, then `finish`.
 
     `think` says whether reasoning is told, `tools` whether calls are looked for: without tools on

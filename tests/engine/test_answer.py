@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.answer import formed
+from axproxy.engine.answer import with_format
 from axproxy.engine.heartbeat import paced
 from axproxy.errors import PromptTooLong, ProxyError, RuntimeGone
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text, Thinking, ToolCall
@@ -46,17 +46,17 @@ class Runs:
 
 
 def told(request: ChatRequest, runs: Runs) -> list[Any]:
-    return [event for event in formed(request, runs) if event != SILENCE]
+    return [event for event in with_format(request, runs) if event != SILENCE]
 
 
 def test_without_a_form_an_answer_passes_as_it_comes() -> None:
     script = [Text("Rex"), SILENCE, Text("!"), DONE]
-    assert list(formed(replace(ASKED, format=None), Runs(script))) == script
+    assert list(with_format(replace(ASKED, format=None), Runs(script))) == script
 
 
 def test_thinking_streams_and_the_json_comes_in_one_piece() -> None:
     runs = Runs([Thinking("Hm"), Text("```json\n"), Text(REX), Text("\n```"), DONE])
-    assert list(formed(ASKED, runs)) == [
+    assert list(with_format(ASKED, runs)) == [
         Thinking("Hm"),
         SILENCE,
         SILENCE,
@@ -130,7 +130,7 @@ def test_whoever_calls_a_tool_need_not_answer_yet() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_closing_it_closes_the_run(steps: int) -> None:
     runs = Runs([Text("Rex"), DONE], [Text(REX), Text(" "), LATER])
-    events = formed(ASKED, runs)
+    events = with_format(ASKED, runs)
     for _ in range(steps):
         next(events)
     events.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.engine import VendorEngine
+from axproxy.engine.engine import SerialEngine
 from axproxy.engine.protocol import Loaded
 from axproxy.errors import (
     Busy,
@@ -106,7 +106,7 @@ class Bench:
         self.card = card or Card([spell("Hello")])
         self.unit = FakeUnit()
         configured = Settings.from_env(settings)
-        self.engine = VendorEngine(
+        self.engine = SerialEngine(
             configured,
             self.unit,
             describe_model(configured),
@@ -536,7 +536,7 @@ def test_the_keeper_waits_patiently_where_the_line_has_no_places(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = Bench(AX650_MAX_QUEUE="0", AX650_KEEP_ALIVE="0")
-    ticket = bench.engine._turnstile.admit_at_once()
+    ticket = bench.engine._queue.admit_at_once()
     assert ticket
     pauses: list[float] = []
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from axproxy.durations import FOREVER
-from axproxy.engine.keep_alive import Residency
+from axproxy.engine.keep_alive import KeepAlive
 
 # name: (default, what happens one after the other, seconds left at the end)
 HISTORIES: dict[str, tuple[float, list[object], float]] = {
@@ -42,7 +42,7 @@ def test_the_time_left_follows_the_history(
     default: float, history: list[object], left: float
 ) -> None:
     now = [1000.0]
-    residency = Residency(default, lambda: now[0])
+    residency = KeepAlive(default, lambda: now[0])
     for step in history:
         match step:
             case int(seconds):
@@ -55,7 +55,7 @@ def test_the_time_left_follows_the_history(
 
 
 def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
-    residency = Residency(FOREVER)
+    residency = KeepAlive(FOREVER)
     over = threading.Event()
     waiting = threading.Thread(target=lambda: residency.wait_expired() and over.set())
     waiting.start()
@@ -69,7 +69,7 @@ def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
 
 
 def test_whoever_waits_is_woken_when_all_ends() -> None:
-    residency = Residency(300)
+    residency = KeepAlive(300)
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(residency.wait_expired()))
     waiting.start()

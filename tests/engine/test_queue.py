@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.engine import queue as turnstile
-from axproxy.engine.queue import Ticket, Turnstile
+from axproxy.engine import queue
+from axproxy.engine.queue import RequestQueue, Ticket
 from axproxy.errors import Busy, ClientGone
 from tests.support.waiting import eventually
 
@@ -21,14 +21,14 @@ from tests.support.waiting import eventually
 def alert_waiters() -> Iterator[None]:
     """Those who wait look up more often, so that nobody has to wait for them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turnstile, "LOOK_UP", 0.005)
+        patch.setattr(queue, "LOOK_UP", 0.005)
         yield
 
 
 class Client(threading.Thread):
     """Stands in line in a thread of its own."""
 
-    def __init__(self, gate: Turnstile) -> None:
+    def __init__(self, gate: RequestQueue) -> None:
         super().__init__(daemon=True)
         self.gate = gate
         self.gone = False
@@ -43,7 +43,7 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def line_of(gate: Turnstile, length: int) -> Iterator[tuple[Ticket, list[Client]]]:
+def line_of(gate: RequestQueue, length: int) -> Iterator[tuple[Ticket, list[Client]]]:
     """The ticket of the one who is served, and those behind, who came one after the other."""
     ticket = gate.admit(lambda: False)
     clients = []
@@ -60,7 +60,7 @@ def line_of(gate: Turnstile, length: int) -> Iterator[tuple[Ticket, list[Client]
 
 
 def test_nobody_waits_at_an_idle_turnstile() -> None:
-    gate = Turnstile(places=0)
+    gate = RequestQueue(places=0)
     for _ in range(3):
         ticket = gate.admit(lambda: False)
         assert gate.busy
@@ -70,7 +70,7 @@ def test_nobody_waits_at_an_idle_turnstile() -> None:
 
 
 def test_those_who_wait_are_served_in_the_order_they_came() -> None:
-    gate = Turnstile(places=3)
+    gate = RequestQueue(places=3)
     with line_of(gate, 3) as (served, clients):
         ticket = served
         for client in clients:
@@ -85,7 +85,7 @@ def test_those_who_wait_are_served_in_the_order_they_came() -> None:
 
 
 def test_a_full_line_is_refused_at_once() -> None:
-    gate = Turnstile(places=2)
+    gate = RequestQueue(places=2)
     with (
         line_of(gate, 2),
         pytest.raises(Busy, match=r"server busy, please try again\.  maximum pending requests"),
@@ -95,7 +95,7 @@ def test_a_full_line_is_refused_at_once() -> None:
 
 
 def test_without_places_to_wait_only_one_is_let_in() -> None:
-    gate = Turnstile(places=0)
+    gate = RequestQueue(places=0)
     gate.admit(lambda: False)
     with pytest.raises(Busy):
         gate.admit(lambda: False)
@@ -103,7 +103,7 @@ def test_without_places_to_wait_only_one_is_let_in() -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_who_hangs_up_leaves_the_line_without_holding_up_the_others(place: int) -> None:
-    gate = Turnstile(places=3)
+    gate = RequestQueue(places=3)
     with line_of(gate, 3) as (served, clients):
         ticket = served
         leaver = clients.pop(place)
@@ -120,7 +120,7 @@ def test_who_hangs_up_leaves_the_line_without_holding_up_the_others(place: int) 
 
 
 def test_a_place_that_was_left_can_be_taken() -> None:
-    gate = Turnstile(places=1)
+    gate = RequestQueue(places=1)
     with line_of(gate, 1) as (_, (leaver,)):
         leaver.gone = True
         leaver.join()
@@ -133,7 +133,7 @@ def test_a_place_that_was_left_can_be_taken() -> None:
 
 
 def test_a_look_at_the_client_that_fails_leaves_the_line_too() -> None:
-    gate = Turnstile(places=1)
+    gate = RequestQueue(places=1)
     gate.admit(lambda: False)
 
     def broken() -> bool:
@@ -145,7 +145,7 @@ def test_a_look_at_the_client_that_fails_leaves_the_line_too() -> None:
 
 
 def test_a_ticket_given_back_twice_lets_in_only_one() -> None:
-    gate = Turnstile(places=2)
+    gate = RequestQueue(places=2)
     with line_of(gate, 2) as (ticket, (first, second)):
         ticket.give_back()
         first.join()
@@ -156,7 +156,7 @@ def test_a_ticket_given_back_twice_lets_in_only_one() -> None:
 
 
 def test_a_newcomer_does_not_pass_those_who_wait() -> None:
-    gate = Turnstile(places=2)
+    gate = RequestQueue(places=2)
     with line_of(gate, 1) as (ticket, (first,)):
         newcomer = Client(gate)
         newcomer.start()
@@ -171,7 +171,7 @@ def test_a_newcomer_does_not_pass_those_who_wait() -> None:
 
 
 def test_nobody_slips_in_while_the_first_in_line_is_slow_to_go() -> None:
-    gate = Turnstile(places=1)
+    gate = RequestQueue(places=1)
     ticket = gate.admit(lambda: False)
     looked, go_on = threading.Event(), threading.Event()
 
@@ -207,7 +207,7 @@ happenings = st.lists(
 def test_any_history_is_first_come_first_served(
     places: int, history: list[tuple[str, int]]
 ) -> None:
-    gate = Turnstile(places)
+    gate = RequestQueue(places)
     inside: Client | None = None
     line: deque[Client] = deque()
     for what, place in history:
@@ -245,7 +245,7 @@ def test_any_history_is_first_come_first_served(
 
 
 def test_eight_threads_are_never_inside_together() -> None:
-    gate = Turnstile(places=8)
+    gate = RequestQueue(places=8)
     inside = served = left = 0
     together = []
 

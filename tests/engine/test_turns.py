@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from axproxy.control_tokens import ControlToken
-from axproxy.engine.engine import VendorEngine
+from axproxy.engine.engine import SerialEngine
 from axproxy.engine.heartbeat import PAUSE
 from axproxy.engine.protocol import Answer
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
@@ -37,9 +37,9 @@ class WideUnit(FakeUnit):
         return replace(super().window(), context=4000, prefill_limit=3000)
 
 
-def engine_on(card: Card) -> VendorEngine:
+def engine_on(card: Card) -> SerialEngine:
     settings = Settings.from_env({})
-    return VendorEngine(
+    return SerialEngine(
         settings,
         WideUnit(),
         describe_model(settings),

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from axproxy.engine.warmth import Warmth, WarmthPolicy
+from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
@@ -18,22 +18,22 @@ from tests.support.waiting import eventually
 HOUSE = Prompt("<system>The lamps of the house", 1500)
 TITLES = Prompt("<system>Give it a title", 300)
 SHORT = Prompt("<system>Be kind", 20)
-POLICY = WarmthPolicy()
+POLICY = WarmingTimes()
 
 
 def holding(text: str) -> Held:
     return Held((Segment(text),), 1, Mark("first", 1, 1))
 
 
-def after(*used: Prompt | None) -> Warmth:
-    warmth = Warmth(POLICY)
+def after(*used: Prompt | None) -> WarmingPolicy:
+    warmth = WarmingPolicy(POLICY)
     for beginning in used:
         warmth.used(beginning)
     return warmth
 
 
 @pytest.mark.parametrize(
-    ("used", "favourite"),
+    ("used", "candidate"),
     [
         ((), None),
         ((HOUSE,), None),  # once is no habit
@@ -47,9 +47,9 @@ def after(*used: Prompt | None) -> Warmth:
     ],
 )
 def test_the_favourite_is_what_was_used_most_of_late(
-    used: tuple[Prompt | None, ...], favourite: Prompt | None
+    used: tuple[Prompt | None, ...], candidate: Prompt | None
 ) -> None:
-    assert after(*used).favourite() == favourite
+    assert after(*used).candidate() == candidate
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_a_strangers_conversation_is_not_displaced_between_two_of_its_turns() ->
 
 def test_somebody_who_sends_a_history_is_in_a_conversation() -> None:
     bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
-    policy = WarmthPolicy(least_tokens=5, least_uses=1, after_others=0.0)
+    policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
     warmer = bench.engine._warmer
-    warmer._warmth = Warmth(policy)
+    warmer._warmth = WarmingPolicy(policy)
     bench.unit.chunk = 8
     warmer.start()
     try:
@@ -94,8 +94,8 @@ def test_somebody_who_sends_a_history_is_in_a_conversation() -> None:
 
 def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
     bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
-    policy = WarmthPolicy(least_tokens=5, least_uses=1, after_others=0.0)
-    bench.engine._warmer._warmth = Warmth(policy)
+    policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
+    bench.engine._warmer._warmth = WarmingPolicy(policy)
     bench.unit.chunk = 8
     house = Message("system", "lamps")
     bench.engine._warmer.start()

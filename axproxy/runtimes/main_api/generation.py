@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from axproxy.engine.outcome import Outcome
+from axproxy.engine.outcome import RunResult
 from axproxy.errors import (
     ClientGone,
     ProxyError,
@@ -88,7 +88,7 @@ class Generation:
         self._bad_polls = 0  # in a row
         self._suspicion = None if tokenizer.traces else Suspicion(self._log, self._patience.words)
         self._continued: Continuation | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: RunResult | None = None
         self.held: Held | None = None  # what the cache holds, where that is known
 
     def run(
@@ -138,7 +138,9 @@ class Generation:
                 raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
         if (logged := self._log.logged) and self._reader:  # there may be more than we have read
             self._judge(logged, self._follow_trace(self._reader, 0) if self._reader.traced else [])
-        self.outcome = Outcome(answer.reason, tokens, answer.tokens, first - started, last - first)
+        self.outcome = RunResult(
+            answer.reason, tokens, answer.tokens, first - started, last - first
+        )
 
     def close(self) -> None:
         """Stops what this generation started, waits until the runtime is idle and drains it.

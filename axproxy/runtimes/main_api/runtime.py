@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from axproxy.engine.outcome import Outcome
+from axproxy.engine.outcome import RunResult
 from axproxy.engine.protocol import Gone
 from axproxy.engine.unit import Unit
 from axproxy.errors import (
@@ -71,7 +71,7 @@ class Slot:
         self.hits = 0
         self.misses = 0
 
-    def run(self, task: Task, prompts: PromptMaker) -> Generator[str | Outcome, None, None]:
+    def run(self, task: Task, prompts: PromptMaker) -> Generator[str | RunResult, None, None]:
         """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
 
         What fails before the first text is tried once more, for nobody can tell the difference;
@@ -128,7 +128,7 @@ class Slot:
         task: Task,
         prompts: PromptMaker,
         texts_of: Callable[[Generation], Generator[str, None, None]],
-    ) -> Generator[str | Outcome, None, None]:
+    ) -> Generator[str | RunResult, None, None]:
         pid, runs = self._unit.runtime_pid(), self._unit.run_log()
         runtime = self._connect()
         generation = Generation(

@@ -19,7 +19,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
-from axproxy.runtimes.main_api.generation import Generation, Outcome, Patience
+from axproxy.runtimes.main_api.generation import Generation, Patience, RunResult
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunTimes
 from tests.support.simulated import END, Card, Times, spell
@@ -283,7 +283,7 @@ def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> N
 def test_the_programs_own_times_are_taken_where_they_can_be_true(
     times: RunTimes, expected: tuple[float, float]
 ) -> None:
-    refined = Outcome("stop", 4, 30, prompt_eval=2.0, eval=8.0).refined(times)
+    refined = RunResult("stop", 4, 30, prompt_eval=2.0, eval=8.0).refined(times)
 
     assert (refined.prompt_eval, refined.eval) == expected
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.engine.outcome import Outcome
+from axproxy.engine.outcome import RunResult
 from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.output.reader import Reader
+from axproxy.output.reader import AnswerParser
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.runtimes.main_api.generation import Patience
 from axproxy.runtimes.main_api.load_log import Window
@@ -124,7 +124,7 @@ def test_an_answer_is_read_from_the_polls_and_its_counts_are_estimates() -> None
     assert talk.ask("Hi", system="Be kind.") == "Hello, you!"
     assert talk.card.systems == ["Be kind."]
     assert talk.card.prompts == ["Hi"]
-    assert isinstance(talk.outcome, Outcome)
+    assert isinstance(talk.outcome, RunResult)
     assert talk.outcome.reason == "stop"
     assert talk.outcome.completion_tokens == 12  # four flushes of three, of which one is short
 
@@ -141,7 +141,7 @@ def test_every_request_begins_with_a_reset() -> None:
 
 def test_the_empty_thought_that_the_script_makes_a_model_begin_with_vanishes() -> None:
     talk = Talk(ScriptedCard([spell("<think>\n\n</think>\n\nHello")]))
-    reader = Reader("Hi", think=False, tools=False)
+    reader = AnswerParser("Hi", think=False, tools=False)
     events = [*reader.feed(talk.ask("Hi")), *reader.finish()]
 
     assert "".join(event.text for event in events) == "Hello"

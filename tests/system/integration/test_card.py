@@ -13,7 +13,7 @@ import pytest
 
 from axproxy.card import failure as dead_card
 from axproxy.card import monitor as card_monitor
-from axproxy.engine.engine import VendorEngine
+from axproxy.engine.engine import SerialEngine
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
@@ -65,9 +65,9 @@ def mock(args: str) -> dict[str, str]:
     return {"AX650_MOCK_ARGS": f"{QUICK} {args}", **ports()}
 
 
-def engine(supervisor: RuntimeSupervisor) -> VendorEngine:
+def engine(supervisor: RuntimeSupervisor) -> SerialEngine:
     settings = supervisor._settings
-    return VendorEngine(
+    return SerialEngine(
         settings,
         supervisor,
         describe_model(settings),

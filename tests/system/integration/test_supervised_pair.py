@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from axproxy.cli import smoke_test
-from axproxy.engine.engine import VendorEngine
+from axproxy.engine.engine import SerialEngine
 from axproxy.engine.unit import Unit
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
@@ -58,8 +58,8 @@ def begin() -> Iterator[Begin]:
         supervisor.stop()
 
 
-def engine(settings: Settings, unit: Unit) -> VendorEngine:
-    return VendorEngine(
+def engine(settings: Settings, unit: Unit) -> SerialEngine:
+    return SerialEngine(
         settings,
         unit,
         describe_model(settings),
@@ -210,7 +210,7 @@ def test_the_self_test_says_what_it_could_not_reach() -> None:
 
 def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin: Begin) -> None:
     settings, supervisor = begin(AX650_KEEP_ALIVE="0.3")
-    card = VendorEngine(
+    card = SerialEngine(
         settings,
         supervisor,
         describe_model(settings),
