@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 # A Unicode noncharacter: valid in UTF-8 and JSON, and reserved for use inside one program.
-MARK = "\ufdd0"
+ESCAPE = "\ufdd0"
 REPLACEMENT = "\ufffd"
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,7 +35,7 @@ class ControlToken:
 def clean(text: str) -> str:
     """The text without what cannot be passed on: NUL is removed (it ends the runtime's C strings),
     a MARK or a lone surrogate (not encodable) becomes U+FFFD."""
-    return without_surrogates(text.replace("\0", "").replace(MARK, REPLACEMENT))
+    return without_surrogates(text.replace("\0", "").replace(ESCAPE, REPLACEMENT))
 
 
 def without_surrogates(text: str) -> str:
@@ -43,7 +43,7 @@ def without_surrogates(text: str) -> str:
     return _LONE_SURROGATE.sub(REPLACEMENT, text)
 
 
-class Shield:
+class Escaper:
     """Sets MARKs into client text so that none of the `tokens` is in it any more.
 
     That holds for the shielded text alone, next to another shielded text, and between pieces of a
@@ -75,13 +75,13 @@ class Shield:
     def __call__(self, text: str) -> str:
         """The shielded text."""
         text = self._single.sub(REPLACEMENT, clean(text))
-        shielded = self._starts.sub(rf"\g<0>{MARK}", text)
-        return MARK + shielded if self._prolongs.match(text) else shielded
+        shielded = self._starts.sub(rf"\g<0>{ESCAPE}", text)
+        return ESCAPE + shielded if self._prolongs.match(text) else shielded
 
 
 def shield(text: str, tokens: Iterable[str]) -> str:
     """`Shield(tokens)(text)`, for a single text; keep the Shield when there are several."""
-    return Shield(tokens)(text)
+    return Escaper(tokens)(text)
 
 
 def _heads(words: Iterable[str]) -> set[str]:

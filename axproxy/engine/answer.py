@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
-from axproxy.output.json_format import Form, Verdict, corrected, judge
+from axproxy.output.json_format import AnswerFormat, FormatCheck, corrected, judge
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class _Attempt:
 
 
 def _second_try(
-    request: ChatRequest, form: Form, run: Run, first: _Attempt, verdict: Verdict
-) -> Generator[Event, None, tuple[Verdict, Finished]]:
+    request: ChatRequest, form: AnswerFormat, run: Run, first: _Attempt, verdict: FormatCheck
+) -> Generator[Event, None, tuple[FormatCheck, Finished]]:
     """The better of the two answers, with its own counts and the time that both took."""
     log.info("an answer did not have the form that was asked for; trying once more")
     messages = corrected(request.messages, first.text, verdict.problem or "")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from axproxy.messages import Message
 from axproxy.output import model_json
 
-Form = Literal["json"] | Mapping[str, Any]
+AnswerFormat = Literal["json"] | Mapping[str, Any]
 
 _BRACKET = re.compile(r"[{\[]")
 _ONLY = "and with nothing else: no explanation, no code fence."
@@ -24,7 +24,7 @@ _STARTS_TRIED = 50  # brackets in an answer from which a value is looked for
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FormatCheck:
     """`text` is what to send; `problem` says in words why it does not follow the form, and is None
     where it does.  `is_json` also where JSON was found that is not what was asked for."""
 
@@ -33,7 +33,7 @@ class Verdict:
     problem: str | None
 
 
-def instructed(messages: Sequence[Message], form: Form) -> tuple[Message, ...]:
+def instructed(messages: Sequence[Message], form: AnswerFormat) -> tuple[Message, ...]:
     """The conversation, with the form told in the system's words."""
     if form == "json":
         told = f"Answer with one JSON object {_ONLY}"
@@ -68,17 +68,17 @@ def _complaint_of(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
     return SchemaCheck(schema).complaint
 
 
-def judge(form: Form, text: str) -> Verdict:
+def judge(form: AnswerFormat, text: str) -> FormatCheck:
     """Looks for the JSON that was asked for in the whole of an answer."""
     problem_with = _is_no_object if form == "json" else _complaint_of(form)
-    best: Verdict | None = None
+    best: FormatCheck | None = None
     for found, value in _values(text):
         problem = problem_with(value)
-        verdict = Verdict(found, True, problem)
+        verdict = FormatCheck(found, True, problem)
         if problem is None:
             return verdict
         best = best or verdict
-    return best or Verdict(text, False, "it is not JSON")
+    return best or FormatCheck(text, False, "it is not JSON")
 
 
 def _is_no_object(value: Any) -> str | None:

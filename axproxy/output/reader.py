@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.messages import Event, Text
 from axproxy.output import thinking
 from axproxy.output.thinking import ThinkingParser
@@ -22,7 +22,7 @@ class AnswerParser:
     def __init__(
         self, prompt: str, *, think: bool, tools: bool, make_id: Callable[[], str] = new_call_id
     ) -> None:
-        opened = prompt.replace(MARK, "").rstrip().endswith(thinking.OPEN)
+        opened = prompt.replace(ESCAPE, "").rstrip().endswith(thinking.OPEN)
         self._thinking = ThinkingParser(wanted=think, inside=opened)
         self._calls = ToolCallParser(make_id) if tools else None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Protocol
 
-from axproxy.control_tokens import Shield
+from axproxy.control_tokens import Escaper
 from axproxy.errors import PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output import thinking, tool_calls
@@ -61,8 +61,8 @@ class Prompts:
         ]
         self._template = ChatTemplate(
             info.chat_template,
-            Shield(token.text for token in info.control_tokens),
-            Shield(token.text for token in special),
+            Escaper(token.text for token in info.control_tokens),
+            Escaper(token.text for token in special),
             bos_token=info.bos_token or "",
             eos_token=info.eos_token,
         )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from axproxy.control_tokens import Shield
+from axproxy.control_tokens import Escaper
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.output.thinking import split_thinking
@@ -48,8 +48,8 @@ class ChatTemplate:
     def __init__(
         self,
         source: str | None,
-        shield: Shield,
-        own_shield: Shield,
+        shield: Escaper,
+        own_shield: Escaper,
         *,
         bos_token: str,
         eos_token: str,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from axproxy.control_tokens import Shield
+from axproxy.control_tokens import Escaper
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
@@ -42,7 +42,7 @@ def capabilities_in(folder: Path) -> tuple[str, ...]:
 def capabilities(template: str | None) -> tuple[str, ...]:
     """What a model with this template can do, in Ollama's words and order."""
     try:
-        chat = ChatTemplate(template, Shield(()), Shield(()), bos_token="", eos_token="")
+        chat = ChatTemplate(template, Escaper(()), Escaper(()), bos_token="", eos_token="")
     except RuntimeMisbehaved:
         return (COMPLETION,)
     plain = _rendered(chat, enable_thinking=False)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.tokenizer.run_trace import RunTrace
 from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
 
@@ -95,7 +95,7 @@ class TokenizerAnswers:
         # Zero tokens: the whole prompt, system message included, comes with /encode.  Unless it
         # is the proxy, known by its MARK, that wants a beginning of prompts to be in the cache.
         text, ids = request.get("system_prompt"), []
-        if isinstance(text, str) and text.startswith(MARK):
+        if isinstance(text, str) and text.startswith(ESCAPE):
             try:
                 ids = self._tokenizer.encode(text)
             except Untokenizable as error:

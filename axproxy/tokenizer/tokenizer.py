@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from axproxy.control_tokens import MARK, ControlToken, Shield, without_surrogates
+from axproxy.control_tokens import ESCAPE, ControlToken, Escaper, without_surrogates
 from axproxy.models.tokenizer_files import FolderContent, TokenizerFolderError, read_folder
 from axproxy.tokenizer.detokenizer import UnknownDecoder, spelling
 from axproxy.tokenizer.text_stream import TextStream
@@ -114,8 +114,8 @@ class TextTokenizer:
         return b"" if token is None else self._spelling(token)
 
     @cached_property
-    def _shield(self) -> Shield:
-        return Shield(token.text for token in self.control_tokens)
+    def _shield(self) -> Escaper:
+        return Escaper(token.text for token in self.control_tokens)
 
     @property
     def eos_id(self) -> int:
@@ -151,7 +151,7 @@ class TextTokenizer:
         }
 
     def _encoded(self, text: str) -> Iterator[list[int]]:
-        for piece in without_surrogates(text).split(MARK):
+        for piece in without_surrogates(text).split(ESCAPE):
             for start in range(0, len(piece), SLICE_CHARACTERS):
                 part = piece[start : start + SLICE_CHARACTERS]
                 try:

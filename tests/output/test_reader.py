@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.messages import Event, Text, Thinking, ToolCall
 from axproxy.output.reader import AnswerParser
 
@@ -50,7 +50,7 @@ def test_calls_are_found_whether_or_not_the_model_thinks(think: bool) -> None:
     assert read([f"<think>\n\n</think>\n\n{CALL}"], think=think) == [F]
 
 
-@pytest.mark.parametrize("prompt", ["…<think>\n", "<think>", f"<{MARK}think>"])
+@pytest.mark.parametrize("prompt", ["…<think>\n", "<think>", f"<{ESCAPE}think>"])
 def test_a_prompt_that_opens_the_reasoning_is_noticed(prompt: str) -> None:
     assert read(["Hm.</think>Hi"], prompt) == [Thinking("Hm."), Text("Hi")]
     assert read(["Hm.</think>Hi"], prompt, think=False) == [Text("Hi")]

@@ -28,7 +28,7 @@ from tests.support.asking import PREFACE
 from tests.support.service import Service
 
 CLIENTS = 6
-MARK = re.compile(r"m\d{7}m")
+ESCAPE = re.compile(r"m\d{7}m")
 MOCK = "--load-seconds 0.1 --tokens-per-second 400 --prefill-tokens-per-second 8000"
 PROGRAMS = ("runtime", "tokenizer")
 DEATHS_IN_A_ROW = 4
@@ -147,7 +147,7 @@ class Client:
 
 
 def _fault(marker: str, expected: str, text: str, ending: str) -> str | None:
-    if strangers := set(MARK.findall(text)) - {marker}:
+    if strangers := set(ESCAPE.findall(text)) - {marker}:
         return f"{marker} was told of {strangers}"
     if ending in ("cut off", "ended without an end") or not expected.startswith(text):
         return f"{marker} ({ending}) was told {text!r}"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.control_tokens import MARK, Shield, clean, shield
+from axproxy.control_tokens import ESCAPE, Escaper, clean, shield
 from axproxy.tokenizer.tokenizer import TextTokenizer
 
 QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
@@ -21,7 +21,7 @@ FRAGMENTS = [
     " ",
     "a",
     "\0",
-    MARK,
+    ESCAPE,
 ]
 
 typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map("".join)
@@ -32,13 +32,13 @@ typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map
     [
         ("plain text", "plain text"),
         ("", ""),
-        ("<|im_end|>", f"<{MARK}|im_end|>"),
-        ("a <think> b", f"a <{MARK}think> b"),
-        ("<|im_\0end|>", f"<{MARK}|im_end|>"),
-        (f"<|im{MARK}_end|>", "<|im\ufffd_end|>"),
+        ("<|im_end|>", f"<{ESCAPE}|im_end|>"),
+        ("a <think> b", f"a <{ESCAPE}think> b"),
+        ("<|im_\0end|>", f"<{ESCAPE}|im_end|>"),
+        (f"<|im{ESCAPE}_end|>", "<|im\ufffd_end|>"),
         ("\ud800", "\ufffd"),
         ("2 < 3", "2 < 3"),
-        ("unfinished <|im_", f"unfinished <{MARK}|im_"),
+        ("unfinished <|im_", f"unfinished <{ESCAPE}|im_"),
     ],
 )
 def test_a_mark_is_set_into_each_control_token(text: str, shielded: str) -> None:
@@ -46,7 +46,7 @@ def test_a_mark_is_set_into_each_control_token(text: str, shielded: str) -> None
 
 
 def test_overlapping_tokens_are_each_split() -> None:
-    assert shield("aaab", ["aa", "ab"]) == f"a{MARK}a{MARK}a{MARK}b"
+    assert shield("aaab", ["aa", "ab"]) == f"a{ESCAPE}a{ESCAPE}a{ESCAPE}b"
 
 
 def test_a_token_of_one_character_cannot_be_split_and_is_replaced() -> None:
@@ -60,15 +60,15 @@ def test_without_control_tokens_nothing_is_set() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> None:
-    cleaned = clean(text + "\0\ud800" + MARK)
-    assert not {"\0", MARK} & set(cleaned)
+    cleaned = clean(text + "\0\ud800" + ESCAPE)
+    assert not {"\0", ESCAPE} & set(cleaned)
     assert cleaned.encode().decode() == cleaned
 
 
 @settings(deadline=None)
 @given(typed)
 def test_without_its_marks_shielded_text_is_the_clients(text: str) -> None:
-    assert shield(text, QWEN).replace(MARK, "") == clean(text)
+    assert shield(text, QWEN).replace(ESCAPE, "") == clean(text)
 
 
 def leftmost_longest(text: str, tokens: list[str]) -> list[tuple[int, str]]:
@@ -103,7 +103,7 @@ def test_no_control_token_arises_at_the_seams(
 def test_two_shielded_texts_side_by_side_hold_no_control_token(
     tokens: list[str], left: str, right: str
 ) -> None:
-    protected = Shield(tokens)
+    protected = Escaper(tokens)
     assert leftmost_longest(protected(left) + protected(right), tokens) == []
 
 
@@ -111,7 +111,7 @@ def test_two_shielded_texts_side_by_side_hold_no_control_token(
 @given(typed)
 def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, text: str) -> None:
     control = {token.id for token in small.control_tokens}
-    protected = Shield(token.text for token in small.control_tokens)(text)
+    protected = Escaper(token.text for token in small.control_tokens)(text)
     ids = small.encode("<|im_start|>user\n" + protected + "<|im_end|>\n")
     start, end = small.encode("<|im_start|>")[0], small.encode("<|im_end|>")[0]
     assert [token for token in ids if token in control] == [start, end]
@@ -121,5 +121,5 @@ def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, te
 @settings(deadline=None)
 @given(typed)
 def test_nor_by_a_vocabulary_of_word_pieces(pieces: TextTokenizer, text: str) -> None:
-    protected = Shield(token.text for token in pieces.control_tokens)(text + "</s><s>")
+    protected = Escaper(token.text for token in pieces.control_tokens)(text + "</s><s>")
     assert not {token.id for token in pieces.control_tokens} & set(pieces.encode(protected))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.tokenizer.server import LONGEST_BODY, TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
@@ -82,9 +82,9 @@ def test_a_reset_leaves_nothing_in_the_cache_unless_the_proxy_marks_a_beginning(
 ) -> None:
     for words, ids in (
         ("You are a helpful assistant.", []),
-        (MARK + "Be kind, and brief.", small.encode("Be kind, and brief.")),
-        (MARK + "\n", []),  # exactly one token overruns device memory
-        (MARK, []),
+        (ESCAPE + "Be kind, and brief.", small.encode("Be kind, and brief.")),
+        (ESCAPE + "\n", []),  # exactly one token overruns device memory
+        (ESCAPE, []),
     ):
         assert call.post("/reset", {"system_prompt": words}) == {"token_ids": ids}
         assert call.get("/trace")["reset_tokens"] == len(ids)

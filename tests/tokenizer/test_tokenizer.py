@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError
 from axproxy.tokenizer.tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
 
 END_OF_TURN = "<|im_end|>"
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters=MARK))
+texts = st.text(st.characters(codec="utf-8", exclude_characters=ESCAPE))
 ids_of_any_kind = st.lists(st.one_of(st.integers(0, 3800), st.integers(-5, 1 << 40)), max_size=30)
 
 
@@ -26,7 +26,7 @@ def test_any_text_comes_back(small: TextTokenizer, text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(codec="utf-8", exclude_characters=MARK + "\u2581")))
+@given(st.text(st.characters(codec="utf-8", exclude_characters=ESCAPE + "\u2581")))
 def test_any_text_comes_back_from_word_pieces(pieces: TextTokenizer, text: str) -> None:
     assert pieces.decode(pieces.encode(text)) == text
 
@@ -87,8 +87,8 @@ def test_control_tokens_are_live_and_read_as_they_are_written(small: TextTokeniz
 
 
 def test_a_mark_splits_the_text_and_vanishes(small: TextTokenizer) -> None:
-    assert small.encode(f"he{MARK}llo") == small.encode("he") + small.encode("llo")
-    assert small.encode(MARK) == small.encode("") == []
+    assert small.encode(f"he{ESCAPE}llo") == small.encode("he") + small.encode("llo")
+    assert small.encode(ESCAPE) == small.encode("") == []
 
 
 def test_lone_surrogates_count_as_replacements(small: TextTokenizer) -> None:
@@ -238,7 +238,7 @@ def test_text_made_of_ids_again_brings_no_control_token_to_life(
     small: TextTokenizer, words: list[str]
 ) -> None:
     control = {token.id for token in small.control_tokens}
-    typed = [id_ for word in words for id_ in small.encode(MARK.join(word))]
+    typed = [id_ for word in words for id_ in small.encode(ESCAPE.join(word))]
     live = small.encode("<|im_start|>")
     assert not control & set(typed)
 

@@ -8,7 +8,7 @@ from typing import Any
 from axproxy.api.gojson.decode import Fields, compact, go_type, quoted, well_formed
 from axproxy.durations import FOREVER, parse_duration
 from axproxy.errors import ClientError
-from axproxy.output.json_format import Form
+from axproxy.output.json_format import AnswerFormat
 
 _LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
@@ -62,7 +62,7 @@ def think(value: Any) -> bool | None:
             raise ClientError(f"think must be a boolean or string ({_THINK_VALUES})")
 
 
-def form(value: Any) -> Form | None:
+def form(value: Any) -> AnswerFormat | None:
     """The form that an answer must have, if any.  Raises `UnknownFormat` for none that Ollama
     knows."""
     match value:

@@ -23,7 +23,7 @@ from axproxy.api.ollama.tools import parse_tool_calls, parse_tools
 from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.messages import ChatRequest, Message
-from axproxy.output.json_format import Form
+from axproxy.output.json_format import AnswerFormat
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Common:
         if self.think:
             require_thinking(card, self.model)
 
-    def form_of_text(self, images: list[str]) -> Form | None:
+    def form_of_text(self, images: list[str]) -> AnswerFormat | None:
         refuse_media(["images"] if images else [], self.model)
         return form(self._format)
 

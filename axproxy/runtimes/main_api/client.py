@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from axproxy.control_tokens import MARK
+from axproxy.control_tokens import ESCAPE
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.local_http import Loopback
 from axproxy.messages import Sampling
@@ -98,7 +98,7 @@ class RuntimeClient:
         """
         # What is sent goes on to the tokenizer; the MARK tells ours that this is not the system
         # prompt which the program brings along.
-        words = MARK + beginning if beginning else system
+        words = ESCAPE + beginning if beginning else system
         return self._accepted("/api/reset", {"system_prompt": words} if words else {})
 
     def generate(self, prompt: str, sampling: Sampling) -> bool:

@@ -22,7 +22,7 @@ from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import Slot, Task
 from tests.support.simulated import HOLE, Card, spell
 
-MARK = Mark("first", 1, 1)
+ESCAPE = Mark("first", 1, 1)
 ENDS = ("<|im_end|>",)
 WINDOW = Window(context=2559, prefill_limit=2048)
 
@@ -33,7 +33,7 @@ THOUGHT = "<think>\nHm.\n</think>\n\n"
 
 
 def held(prompt: str, reply: str) -> Held:
-    return held_after(Prompt(prompt, len(prompt)), reply, len(reply), MARK)
+    return held_after(Prompt(prompt, len(prompt)), reply, len(reply), ESCAPE)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_thought_that_a_user_types_is_never_left_out() -> None:
     ],
 )
 def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits: bool) -> None:
-    before = Held((Segment("x"),), cached, MARK)
+    before = Held((Segment("x"),), cached, ESCAPE)
     assert Continuation(before, Prompt("y", new)).fits(WINDOW) is fits
 
 
@@ -104,7 +104,7 @@ def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits
 def test_thinking_that_is_still_in_the_cache_does_not_cut_the_next_answer(
     cached: int, prompt: int, asked_for: int | None, enough: bool
 ) -> None:
-    found = Continuation(Held((Segment("x"),), cached, MARK), Prompt("y", 20))
+    found = Continuation(Held((Segment("x"),), cached, ESCAPE), Prompt("y", 20))
     assert found.leaves_room(WINDOW, Prompt("z", prompt), asked_for) is enough
 
 
