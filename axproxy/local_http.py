@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 
-class Loopback:
+class LocalHTTP:
     """One connection to `url`, for one thread at a time.
 
     It has no cookies, no redirects and no proxies: nobody beside us sends any, an environment's

@@ -7,7 +7,7 @@ import socket
 import psutil
 from flask import Flask, Response, request
 
-from axproxy.api.http.cors import PASS, Origins, Verdict
+from axproxy.api.http.cors import PASS, OriginDecision, Origins
 from axproxy.api.http.origins import LocalHosts
 
 
@@ -36,7 +36,7 @@ class Guard:
         response.headers.update(self._judge_origin().headers)
         return response
 
-    def _judge_origin(self) -> Verdict:
+    def _judge_origin(self) -> OriginDecision:
         origin = request.headers.get("Origin", "")
         return self._origins.judge(request.method, origin, _host()) if origin else PASS
 

@@ -81,7 +81,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Holder:
+class CardUser:
     """A process of this host that uses a card.  `mb` is less than what it really holds (6330 MiB
     where 4779 are shown), so free memory cannot be told from it."""
 
@@ -96,7 +96,7 @@ class Table:
     """At least one card, in the tool's order.  `version` is the tool's, without its stamp."""
 
     cards: tuple[Card, ...]
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[CardUser, ...] = ()
     version: tuple[int, int] | None = None
 
     def card(self, index: int) -> Card | None:
@@ -120,12 +120,12 @@ class NoTable:
 def read_table(text: str) -> Table | NoTable:
     lines = [line for line in plain(text).splitlines() if len(line) <= _LONGEST_ROW]
     cards: dict[int, Card] = {}
-    holders: list[Holder] = []
+    holders: list[CardUser] = []
     current: int | None = None  # the card whose second row is due
     for line in lines:
         if found := _HOLDER.match(line):
             card, pid, program, kib = found.groups()
-            holders.append(Holder(int(card), int(pid), program, int(kib) // 1024))
+            holders.append(CardUser(int(card), int(pid), program, int(kib) // 1024))
             continue
         row, vitals = _CARD.match(line), _VITALS.match(line)
         if current is not None and vitals and not (row and _BUS.match(row[3].strip())):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axproxy.models.manifest import (
     STATEMENT,
-    ModelStatement,
+    Manifest,
     ModelStatementError,
     read_statement,
 )
@@ -133,7 +133,7 @@ def locate_model(path: Path) -> Path:
     return models[0]
 
 
-def _layers(folder: Path, stated: ModelStatement) -> tuple[str, int]:
+def _layers(folder: Path, stated: Manifest) -> tuple[str, int]:
     numbers: dict[str, set[int]] = {}
     for file in folder.glob("*.axmodel"):
         if found := _LAYER.fullmatch(file.name):
@@ -183,7 +183,7 @@ def _only(folder: Path, pattern: str, stated: str | None) -> Path:
     return found[0]
 
 
-def _table_shape(folder: Path, embedding: Path, said: ModelStatement) -> tuple[int, int]:
+def _table_shape(folder: Path, embedding: Path, said: Manifest) -> tuple[int, int]:
     """Rows and columns of bfloat16 values, two bytes each."""
     size = embedding.stat().st_size
     if said.embedding_columns:

@@ -26,7 +26,7 @@ class ModelStatementError(ValueError):
 
 
 @dataclass(frozen=True)
-class ModelStatement:
+class Manifest:
     """Every key may be left out.  File names are relative to the folder of `ax650.toml`; `%d` in
     the template stands for the layer's number, `prefill_chunk` is in tokens."""
 
@@ -47,18 +47,18 @@ def find_statement(path: Path) -> Path | None:
     return next((folder for folder in (path, *inside) if (folder / STATEMENT).is_file()), None)
 
 
-def read_statement(folder: Path) -> ModelStatement:
+def read_statement(folder: Path) -> Manifest:
     """Without such a file nothing is stated.  Raises `ModelStatementError`."""
     file = folder / STATEMENT
     try:
         stated = tomllib.loads(file.read_text())
     except FileNotFoundError:
-        return ModelStatement()
+        return Manifest()
     except OSError as error:
         raise ModelStatementError(f"cannot read {file} ({error.strerror}); mend that") from error
     except ValueError as error:  # of TOML, or of UTF-8
         raise ModelStatementError(f"{file} is not TOML: {error}; mend that line") from error
-    known = {field.name: str(field.type) for field in fields(ModelStatement)}
+    known = {field.name: str(field.type) for field in fields(Manifest)}
     for key, value in stated.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -69,4 +69,4 @@ def read_statement(folder: Path) -> ModelStatement:
                 raise ModelStatementError(f"{key} in {file} must be a whole number above 0")
         elif not isinstance(value, str) or not value:
             raise ModelStatementError(f"{key} in {file} must be a text in quotes")
-    return ModelStatement(**stated)
+    return Manifest(**stated)

@@ -6,9 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
-from axproxy.preflight.file_kind import Elf, Other, Pretender, kind_of
+from axproxy.preflight.file_kind import Elf, Other, WrongFile, kind_of
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
 # Programs of the vendor that look alike: what each is, by how its name begins.
 _LOOK_ALIKES = {
@@ -20,7 +20,7 @@ _LOOK_ALIKES = {
 _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 
 
-def check_binary(scene: Scene) -> Finding:
+def check_binary(scene: CheckContext) -> Finding:
     """Looks at the file's name, mode and first bytes; it is not run."""
     path = scene.settings.runtime_bin.resolve()
     right = _RIGHT.get(scene.machine, "main_api_axcl")
@@ -46,10 +46,10 @@ def check_binary(scene: Scene) -> Finding:
 
 
 def _wrong(
-    scene: Scene, path: Path, kind: Elf | Pretender | Other, elsewhere: str
+    scene: CheckContext, path: Path, kind: Elf | WrongFile | Other, elsewhere: str
 ) -> tuple[str, str] | None:
     """What is seen, and the remedy, of a file that is something else."""
-    if isinstance(kind, Pretender):
+    if isinstance(kind, WrongFile):
         return f"{path} is {kind.what}", kind.remedy
     for name, what in _LOOK_ALIKES.items():
         if path.name.startswith(name):
@@ -63,7 +63,7 @@ def _wrong(
     return None
 
 
-def _where_it_is(scene: Scene, elsewhere: str) -> str:
+def _where_it_is(scene: CheckContext, elsewhere: str) -> str:
     model = scene.settings.model_path
     beside = [model, model.resolve().parent] if model else []
     for folder in beside:

@@ -12,14 +12,14 @@ from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card import check_card, check_device_id
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings
 
 CARD_NAMES = ("card", "device-id", "cmm")
 _USUAL_CONTEXT = 2559  # tokens, of most published builds; only a loaded program tells
 
 
-def check_cards(scene: Scene) -> list[Finding]:
+def check_cards(scene: CheckContext) -> list[Finding]:
     """One finding per name.  May take as long as `AxclSmi.look`."""
     smi = scene.smi or AxclSmi(scene.settings.axcl_smi)
     reading = None if scene.busy else smi.look()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from axproxy.card.failure import ladder
-from axproxy.card.smi_table import Card, Holder, NoTable, Table
+from axproxy.card.smi_table import Card, CardUser, NoTable, Table
 from axproxy.preflight.finding import Finding, Verdict
 
 _LEFT_OVER_MB = 512  # an idle card uses 18
@@ -92,14 +92,14 @@ def _usage(cards: Iterable[Card]) -> str:
     )
 
 
-def _taken(holders: list[Holder], cards: list[Card]) -> str:
+def _taken(holders: list[CardUser], cards: list[Card]) -> str:
     if holders:
         named = (f"{holder.program} (pid {holder.pid})" for holder in holders)
         return f"the card is used by {', '.join(named)}"
     return f"no process is listed, yet {_usage(cards)}"
 
 
-def _remedy(holders: list[Holder], cards: list[Card], said: Table) -> str:
+def _remedy(holders: list[CardUser], cards: list[Card], said: Table) -> str:
     if holders:
         # SIGINT is the signal on which the vendor's programs give the card back.
         return f"kill -INT {' '.join(str(pid) for pid in sorted({h.pid for h in holders}))}"

@@ -22,9 +22,9 @@ from axproxy.preflight.model import check_model_folder
 from axproxy.preflight.models_dir import check_models_dir
 from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
-Look = Callable[[Scene], Finding | Iterable[Finding]]
+Look = Callable[[CheckContext], Finding | Iterable[Finding]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 from typing import cast
 
 from axproxy.preflight.finding import Finding, Verdict
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
 _CONFIG = "/boot/firmware/config.txt"
 _CMDLINE = "/boot/firmware/cmdline.txt"
@@ -19,7 +19,7 @@ _OVERLAY_SIZES = (128, 192, 256, 320, 384, 448, 512)
 _GRAPHICS = re.compile(r"^dtoverlay=vc4-kms-v3d", re.MULTILINE)
 
 
-def check_cma(scene: Scene) -> Finding:
+def check_cma(scene: CheckContext) -> Finding:
     settings = scene.settings
     if settings.cma_check == "off":
         return Finding("cma", "skip", "left out by AX650_CMA_CHECK=off")
@@ -47,7 +47,7 @@ def check_cma(scene: Scene) -> Finding:
     )
 
 
-def _more(scene: Scene) -> str:
+def _more(scene: CheckContext) -> str:
     wanted = scene.settings.min_cma_mb
     if not scene.at(_CONFIG).is_file():
         return "AX650_CMA_CHECK=off, unless allocations really fail: few boards can change this"

@@ -16,7 +16,7 @@ from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.running_service import RunningService, find_service
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings, SettingsError
 
 _COLOURS: dict[Verdict, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
@@ -38,13 +38,13 @@ def examine(
     return [said.get(f.name, f) if f.name in _OF_ITS_USER else f for f in findings]
 
 
-def scene_beside(settings: Settings, service: RunningService | None, root: Path) -> Scene:
+def scene_beside(settings: Settings, service: RunningService | None, root: Path) -> CheckContext:
     """The same as before a launch, except that the service's own ports are its own.
 
     A shell seldom has the settings of the unit, so what the service uses is asked of it.
     """
     if service is None:
-        return Scene(settings, root, family=None)
+        return CheckContext(settings, root, family=None)
     health: Mapping[str, Any] = service.health or {}
     if settings.model_path is None and health.get("backend_type") == "vendor":
         settings = replace(
@@ -53,18 +53,18 @@ def scene_beside(settings: Settings, service: RunningService | None, root: Path)
             model_path=Path(health["model_path"]),
             runtime_bin=service.program() or settings.runtime_bin,
         )
-    return Scene(
+    return CheckContext(
         settings, root, family=service.pid(), busy=service.loading, strangers=service.strangers
     )
 
 
-def _checks(scene: Scene) -> Sequence[Check]:
+def _checks(scene: CheckContext) -> Sequence[Check]:
     kind = scene.settings.runtime_kind
     undecided = scene.settings.runtime == "auto" and kind == "mock"
     return checks_for("vendor" if undecided and _card_in_sight(scene) else kind)
 
 
-def _card_in_sight(scene: Scene) -> bool:
+def _card_in_sight(scene: CheckContext) -> bool:
     return bool(cards_on_the_bus(scene)) or scene.at("/dev/axcl_host").exists()
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene, entries
+from axproxy.preflight.scene import CheckContext, entries
 
 MODULE = "axcl_host"
 _NEEDED = "/dev/axcl_host"
@@ -14,7 +14,7 @@ _USEFUL = ("/dev/ax_mmb_dev", "/dev/msg_userdev")
 _LOG = "/var/log/axclhost-install.log"
 
 
-def check_driver(scene: Scene) -> Finding:
+def check_driver(scene: CheckContext) -> Finding:
     """A kernel upgrade leaves the driver behind with the old kernel."""
     running = scene.text("/proc/sys/kernel/osrelease").strip()
     if _loaded(scene):
@@ -22,7 +22,7 @@ def check_driver(scene: Scene) -> Finding:
     return Finding("driver", "fail", _why_not_loaded(scene, running), _driver_remedy(scene))
 
 
-def check_device_node(scene: Scene) -> Finding:
+def check_device_node(scene: CheckContext) -> Finding:
     """Root is not needed: the driver's udev rules give everybody access."""
     missing = [node for node in (_NEEDED, *_USEFUL) if not scene.at(node).exists()]
     if _NEEDED in missing:
@@ -49,13 +49,13 @@ def check_device_node(scene: Scene) -> Finding:
     return Finding("device-node", "ok", f"{_NEEDED} and its companions are there for this user")
 
 
-def _loaded(scene: Scene) -> bool:
+def _loaded(scene: CheckContext) -> bool:
     if scene.at(f"/sys/module/{MODULE}").is_dir():
         return True
     return any(line.split(" ", 1)[0] == MODULE for line in scene.text("/proc/modules").splitlines())
 
 
-def _why_not_loaded(scene: Scene, running: str) -> str:
+def _why_not_loaded(scene: CheckContext, running: str) -> str:
     built = kernels_with_driver(scene)
     if running in built or not _modules_in_sight(scene):
         return f"the card's driver {MODULE} is not loaded"
@@ -64,12 +64,12 @@ def _why_not_loaded(scene: Scene, running: str) -> str:
     return f"the card's driver is not installed: no {MODULE} for kernel {running}"
 
 
-def kernels_with_driver(scene: Scene) -> list[str]:
+def kernels_with_driver(scene: CheckContext) -> list[str]:
     """The installed kernels that the driver was built for."""
     return [each.name for each in entries(scene.at("/lib/modules")) if _has_module(each)]
 
 
-def _modules_in_sight(scene: Scene) -> bool:
+def _modules_in_sight(scene: CheckContext) -> bool:
     """Containers and hardened units do not see the kernel's modules."""
     return bool(entries(scene.at("/lib/modules")))
 
@@ -81,7 +81,7 @@ def _has_module(kernel: Path) -> bool:
     )
 
 
-def _driver_remedy(scene: Scene) -> str:
+def _driver_remedy(scene: CheckContext) -> str:
     running = scene.text("/proc/sys/kernel/osrelease").strip()
     built = kernels_with_driver(scene)
     if running in built or not _modules_in_sight(scene):
@@ -93,12 +93,12 @@ def _driver_remedy(scene: Scene) -> str:
     return f"{headers}sudo apt install {again}axclhost  # it tells how it went in {_LOG}"
 
 
-def _headers(scene: Scene) -> bool:
+def _headers(scene: CheckContext) -> bool:
     running = scene.text("/proc/sys/kernel/osrelease").strip()
     return scene.at(f"/lib/modules/{running}/build").exists()
 
 
-def _node_remedy(scene: Scene) -> str:
+def _node_remedy(scene: CheckContext) -> str:
     if not _loaded(scene):
         return _driver_remedy(scene)
     if scene.at("/.dockerenv").exists():

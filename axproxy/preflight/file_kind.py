@@ -20,7 +20,7 @@ class Elf:
 
 
 @dataclass(frozen=True)
-class Pretender:
+class WrongFile:
     """Something else than what the name promises; `what` continues the sentence "it is …"."""
 
     what: str
@@ -34,29 +34,29 @@ class Other:
     script: bool = False
 
 
-def kind_of(path: Path) -> Elf | Pretender | Other:
+def kind_of(path: Path) -> Elf | WrongFile | Other:
     """Raises `OSError` when the file cannot be read."""
     with path.open("rb") as file:
         return kind_of_bytes(file.read(HEAD), path)
 
 
-def kind_of_bytes(head: bytes, path: Path) -> Elf | Pretender | Other:
+def kind_of_bytes(head: bytes, path: Path) -> Elf | WrongFile | Other:
     """`head` is the first bytes, all of them if the file is shorter than `HEAD`."""
     if head.startswith(b"\x7fELF") and len(head) >= 20:
         order = ">" if head[5] == 2 else "<"
         number = struct.unpack_from(f"{order}H", head, 18)[0]
         return Elf(MACHINES.get(number, f"machine number {number}"))
     if head.startswith(b"version https://git-lfs"):
-        return Pretender(
+        return WrongFile(
             "a git-LFS pointer, not the file itself", f"cd {path.parent} && git lfs pull"
         )
     again = f"download {path.name} again, signed in to the site if it asks for that"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return Pretender("a saved web page, most likely an error page", again)
+        return WrongFile("a saved web page, most likely an error page", again)
     if head.startswith(b"#!"):
         return Other(script=True)
     if 0 < len(head) < HEAD and _TEXT.issuperset(head) and not head.startswith((b"{", b"[")):
         # "Invalid username or password." has been found where a program should be.
         said = head.decode(errors="replace").strip().splitlines() or [""]
-        return Pretender(f"a text that says {said[0][:80]!r}, left by a failed download", again)
+        return WrongFile(f"a text that says {said[0][:80]!r}, left by a failed download", again)
     return Other()

@@ -25,7 +25,7 @@ def sentence(findings: Sequence[Finding]) -> str | None:
     return f"{first} (/health tells {more} more)" if more else first
 
 
-class Gate:
+class LaunchGate:
     """`hindrance` is asked by the supervisor's thread, many times a second while something is in
     the way; the looking itself happens in a thread of its own, with growing pauses, for a person
     may be mending things meanwhile.  `findings` may be read by anybody."""

@@ -6,7 +6,7 @@ import os
 import re
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene, entries, read
+from axproxy.preflight.scene import CheckContext, entries, read
 
 LITTLE_MEMORY = 512  # MiB; the embedding table is mapped, and read from the disk again if need be
 HOT = 80.0  # degrees C; a Pi 5 slows itself down from here on
@@ -14,7 +14,7 @@ _LOGS = "/tmp/axcl"  # noqa: S108 - the vendor's library writes there, and nowhe
 _GOVERNORS = "/sys/devices/system/cpu/cpufreq"
 
 
-def check_memory(scene: Scene) -> Finding:
+def check_memory(scene: CheckContext) -> Finding:
     available = scene.size_in_kib("MemAvailable")
     if available is None:
         return Finding("memory", "skip", "this kernel does not tell how much memory is available")
@@ -24,7 +24,7 @@ def check_memory(scene: Scene) -> Finding:
     return Finding("memory", "warn", f"only {seen}", "ps -eo pid,rss,comm --sort=-rss | head")
 
 
-def check_temperature(scene: Scene) -> Finding:
+def check_temperature(scene: CheckContext) -> Finding:
     zones = [read(zone / "temp").strip() for zone in entries(scene.at("/sys/class/thermal"))]
     degrees = [int(millidegrees) / 1000 for millidegrees in zones if millidegrees.isdigit()]
     if not degrees:
@@ -37,7 +37,7 @@ def check_temperature(scene: Scene) -> Finding:
     )
 
 
-def check_governor(scene: Scene) -> Finding:
+def check_governor(scene: CheckContext) -> Finding:
     found = {
         word
         for policy in entries(scene.at(_GOVERNORS))
@@ -61,7 +61,7 @@ def check_governor(scene: Scene) -> Finding:
     )
 
 
-def check_log_folder(scene: Scene) -> Finding:
+def check_log_folder(scene: CheckContext) -> Finding:
     """The card's library gives up when it cannot open its log."""
     folder = scene.at(_LOGS)
     existing = folder if folder.exists() else folder.parent
@@ -75,5 +75,5 @@ def check_log_folder(scene: Scene) -> Finding:
     return Finding("log-folder", "fail", f"this user may not write {name}", remedy)
 
 
-def _is_rockchip(scene: Scene) -> bool:
+def _is_rockchip(scene: CheckContext) -> bool:
     return bool(re.search(r"rockchip,", scene.text("/proc/device-tree/compatible")))

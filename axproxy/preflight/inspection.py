@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from axproxy.preflight.causes import told_once
 from axproxy.preflight.checks import Check
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
 PATIENCE = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
 
@@ -27,7 +27,7 @@ class Inspection:
         self._patience = patience
         self._hanging: dict[tuple[str, ...], threading.Thread] = {}
 
-    def run(self, scene: Scene) -> list[Finding]:
+    def run(self, scene: CheckContext) -> list[Finding]:
         """All findings, in the order of the checks."""
         skipped = set(scene.settings.preflight_skip)
         findings: list[Finding] = []
@@ -41,7 +41,7 @@ class Inspection:
                 findings += [finding for finding in found if finding.name not in skipped]
         return told_once(findings)
 
-    def _within_patience(self, check: Check, scene: Scene) -> list[Finding]:
+    def _within_patience(self, check: Check, scene: CheckContext) -> list[Finding]:
         found: list[Finding] = []
         thread = self._hanging.get(check.names)
         if thread is None or not thread.is_alive():
@@ -63,7 +63,7 @@ class Inspection:
         ]
 
 
-def _look(check: Check, scene: Scene) -> Iterable[Finding]:
+def _look(check: Check, scene: CheckContext) -> Iterable[Finding]:
     try:
         found = check.look(scene)
         return [found] if isinstance(found, Finding) else list(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from axproxy.card.failure import ladder
 from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.pcie import cards_on_the_bus
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
 RECENT = 60.0  # seconds; the driver repeats "dead!" every few seconds for as long as it is so
 _MOST = 4 << 20  # bytes; the kernel's own buffer is smaller
@@ -75,7 +75,7 @@ def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
     return Finding("kernel-log", "ok", "the kernel has not reported the card as dead")
 
 
-def check_kernel_log(scene: Scene) -> Finding:
+def check_kernel_log(scene: CheckContext) -> Finding:
     try:
         text = _read_kmsg(str(scene.at("/dev/kmsg")))
         now = float(scene.text("/proc/uptime").split()[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 from axproxy.card.environment import child_environment
 from axproxy.preflight.elf import Linking, NotElf, read_linking
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene, entries, read
+from axproxy.preflight.scene import CheckContext, entries, read
 
 _PACKAGES = {
     "libgomp.so.1": "libgomp1",
@@ -28,7 +28,7 @@ _MULTIARCH = ("aarch64-linux-gnu", "x86_64-linux-gnu")
 class _Search:
     """One walk through all that the program needs; `path` is what the loader searches."""
 
-    scene: Scene
+    scene: CheckContext
     path: list[str]
     machine: int
     seen: set[str] = field(default_factory=set)
@@ -63,7 +63,7 @@ class _Search:
         return None
 
 
-def check_libraries(scene: Scene) -> Finding:
+def check_libraries(scene: CheckContext) -> Finding:
     """Looks where the loader will look with the environment that the program is started with."""
     program = scene.settings.runtime_bin.resolve()
     try:
@@ -110,7 +110,7 @@ def _remedy(name: str) -> str:
     return f"apt-file search {name}  # then install the package it names"
 
 
-def _system_places(scene: Scene) -> list[str]:
+def _system_places(scene: CheckContext) -> list[str]:
     """Where the loader looks by itself: what ld.so.conf names, and the usual folders."""
     configs = [scene.at("/etc/ld.so.conf"), *entries(scene.at("/etc/ld.so.conf.d"))]
     named = [

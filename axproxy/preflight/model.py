@@ -10,11 +10,11 @@ from pathlib import Path
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import STATEMENT
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
-from axproxy.preflight.file_kind import Pretender, kind_of
+from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.models_dir import choice
 from axproxy.preflight.post_config import check_post_config
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 
 SMALLEST = 1024  # bytes; below this a model file is a remnant
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
@@ -31,7 +31,7 @@ _PUBLISHED_LAYERS = {
 }
 
 
-def check_model_folder(scene: Scene) -> list[Finding]:
+def check_model_folder(scene: CheckContext) -> list[Finding]:
     path = scene.settings.model_path
     if path is None:
         remedy = choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
@@ -68,7 +68,7 @@ def _spoilt(folder: Path) -> Finding | None:
         except OSError as error:
             bad.append((file, f"unreadable ({error.strerror})", f"sudo chmod a+r {_quote(file)}"))
             continue
-        if isinstance(kind, Pretender):
+        if isinstance(kind, WrongFile):
             bad.append((file, kind.what, kind.remedy))
         elif size < SMALLEST:
             again = (
@@ -117,7 +117,7 @@ def _layer_count(model: ModelFolder) -> Iterator[Finding]:
         )
 
 
-def _tokenizer(scene: Scene, path: Path) -> Iterator[Finding]:
+def _tokenizer(scene: CheckContext, path: Path) -> Iterator[Finding]:
     if scene.settings.tokenizer == "vendor":
         return  # its script looks for its own folders
     try:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene, entries
+from axproxy.preflight.scene import CheckContext, entries
 
 
-def check_models_dir(scene: Scene) -> Finding:
+def check_models_dir(scene: CheckContext) -> Finding:
     """The folder of model folders: which of them could be loaded."""
     place = scene.settings.models_dir
     if place is None:
@@ -41,7 +41,7 @@ def _models_in(place: Path) -> tuple[list[Path], list[str]]:
     return usable, bad
 
 
-def choice(scene: Scene) -> str:
+def choice(scene: CheckContext) -> str:
     """Where the configured folder is none and there is a shelf of models: what is on it."""
     path, place = scene.settings.model_path, scene.settings.models_dir
     if place is None or (path and path.is_dir()):

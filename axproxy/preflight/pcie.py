@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene, entries, read
+from axproxy.preflight.scene import CheckContext, entries, read
 
 _VENDOR = "0x1f4b"  # AXERA; the card is 1f4b:0650 under all its names
 _GEN_2 = 5.0  # GT/s; the card can do no more, on two lanes at most
@@ -16,20 +16,20 @@ _COMPAT = "dtoverlay=pciex1-compat-pi5,no-mip"
 _POWER = "turn the power off at the wall for ten seconds: a restart does not cut it for the card"
 
 
-def check_pcie(scene: Scene) -> list[Finding]:
+def check_pcie(scene: CheckContext) -> list[Finding]:
     cards = cards_on_the_bus(scene)
     if not cards:
         return [_no_card(scene)]
     return [_look_at(scene, card) for card in cards]
 
 
-def cards_on_the_bus(scene: Scene) -> list[Path]:
+def cards_on_the_bus(scene: CheckContext) -> list[Path]:
     """Their folders in /sys, named by PCI domain, bus, device and function."""
     devices = entries(scene.at("/sys/bus/pci/devices"))
     return [path for path in devices if read(path / "vendor").strip() == _VENDOR]
 
 
-def _look_at(scene: Scene, card: Path) -> Finding:
+def _look_at(scene: CheckContext, card: Path) -> Finding:
     if _config_start(card) == b"\xff\xff":
         # Reading a device that does not answer any more gives ones.
         return Finding("pcie", "fail", f"the card {card.name} has dropped off the bus", _POWER)
@@ -57,7 +57,7 @@ def _look_at(scene: Scene, card: Path) -> Finding:
     return Finding("pcie", "ok", seen)
 
 
-def _no_card(scene: Scene) -> Finding:
+def _no_card(scene: CheckContext) -> Finding:
     seen = "no AXERA card is on the PCI bus"
     if not scene.is_pi_5:
         return Finding("pcie", "fail", seen, "power off, seat the card anew, then: lspci -nn")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.process.ports import Holder
 
 # M5Stack's images run it as root, so another user sees a port held by nobody.
@@ -27,7 +27,7 @@ class Port:
     setting: str | None
 
 
-def check_ports(scene: Scene) -> list[Finding]:
+def check_ports(scene: CheckContext) -> list[Finding]:
     """The vendor's program must not find its port taken: it would load for two minutes, say that it
     is running, and exit with status 0; or share the port with an older copy of itself
     (observed on the vendor's binary)."""
@@ -44,7 +44,7 @@ def check_ports(scene: Scene) -> list[Finding]:
     return findings or [Finding("ports", "ok", f"nobody else holds ports {numbers}")]
 
 
-def held(scene: Scene, port: Port) -> list[Finding]:
+def held(scene: CheckContext, port: Port) -> list[Finding]:
     """One finding for each program that holds the port; none when it is free."""
     try:
         holders = scene.strangers(port.number, scene.family)
@@ -53,7 +53,7 @@ def held(scene: Scene, port: Port) -> list[Finding]:
     return [_finding(scene, port, holder) for holder in holders]
 
 
-def _to_attach_to(scene: Scene) -> list[Finding]:
+def _to_attach_to(scene: CheckContext) -> list[Finding]:
     """What somebody else must have started, in the order in which it must be."""
     settings = scene.settings
     remedies = {
@@ -79,7 +79,7 @@ def _unseen(port: int, error: Exception) -> Finding:
     return Finding("ports", "fail", seen, f"sudo ss -ltnp 'sport = :{port}'")
 
 
-def _finding(scene: Scene, port: Port, holder: Holder) -> Finding:
+def _finding(scene: CheckContext, port: Port, holder: Holder) -> Finding:
     name, remedy = str(holder), f"sudo ss -ltnp 'sport = :{port.number}'  # then stop it"
     words = _command_line(holder)
     program = next((found[0] for word in words if (found := _RUNTIME.search(word))), None)
@@ -109,7 +109,7 @@ def _command_line(holder: Holder) -> list[str]:
         return []
 
 
-def _is_stackflow(scene: Scene, port: Port, holder: Holder, words: list[str]) -> bool:
+def _is_stackflow(scene: CheckContext, port: Port, holder: Holder, words: list[str]) -> bool:
     pids = scene.text(_STACKFLOW_PIDS).split()
     if holder.pid is None:
         return bool(pids) and port.number == _STACKFLOW_PORT

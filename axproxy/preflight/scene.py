@@ -30,7 +30,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Scene:
+class CheckContext:
     """`root` is where /proc, /sys, /dev and the rest are found; `machine` is what `uname -m` says.
 
     `family` is the process whose descendants hold our ports by right, `None` when there is none.

@@ -26,7 +26,7 @@ GOODBYE = 2.0  # seconds for a client to read our last words and hang up
 MOST_HELD = 64 * 1024 * 1024  # bytes of half requests, from all clients together
 
 
-class Lobby:
+class WaitingRoom:
     """`admit` is given each connection whose request is complete; `closed` is told of each that was
     closed here."""
 

@@ -16,7 +16,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from axproxy.server import refusals as door
 from axproxy.server.connection import Connection
-from axproxy.server.waiting_room import FIRST_BYTE, Lobby
+from axproxy.server.waiting_room import FIRST_BYTE, WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
         super().init_process()
 
     def run(self) -> None:
-        self._lobby = Lobby(self.poller, self._admit, self._closed)
+        self._lobby = WaitingRoom(self.poller, self._admit, self._closed)
         super().run()
 
     def accept(self, listener: Any) -> None:

@@ -11,7 +11,7 @@ import requests
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import TokenizerGone
-from axproxy.local_http import Loopback
+from axproxy.local_http import LocalHTTP
 
 SERVER = "axproxy tokenizer"  # what our own server answers to the probe
 
@@ -168,11 +168,11 @@ class TokenizerClient:
             # a dead server refuses the second call as well.
             return ask()
 
-    def _connection(self) -> Loopback:
+    def _connection(self) -> LocalHTTP:
         # One per thread, kept open.
-        connection: Loopback | None = getattr(self._local, "connection", None)
+        connection: LocalHTTP | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = Loopback(self._url)
+            connection = self._local.connection = LocalHTTP(self._url)
         return connection
 
     def _strange(self) -> TokenizerGone:

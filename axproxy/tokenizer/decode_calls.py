@@ -3,7 +3,7 @@
 The vendor's binary, observed: while it samples it sends groups of exactly three ids; at the end of
 the turn the one or two that are left; and when the run is over, whatever ended it, one list with
 all ids of the answer.  After a stop or at the end of the window the one or two last ids come in
-that final list only.  A call may look like two of these at once: see `RunTally.undecided`.
+that final list only.  A call may look like two of these at once: see `DecodeCalls.undecided`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Call(Enum):
     STRAY = "nothing that belongs to this run"
 
 
-class RunTally:
+class DecodeCalls:
     """Collects the ids of one run, from its /encode (`prompt_tokens` ids, whose text has the
     sha256 `prompt_sha256`) to its final /decode.
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from axproxy.tokenizer.decode_calls import Call, RunTally
+from axproxy.tokenizer.decode_calls import Call, DecodeCalls
 from axproxy.tokenizer.text_stream import TextStream
 
 
@@ -29,7 +29,7 @@ class RunTrace:
         self._reset_tokens = 0
         self._run = 0
         # A run may be under way whose /encode was answered by our predecessor.
-        self._tally = RunTally(0, "", from_start=False)
+        self._tally = DecodeCalls(0, "", from_start=False)
         self._stream = new_stream()
         self._pieces: list[str] = []
         self._dangling = ""
@@ -39,7 +39,7 @@ class RunTrace:
         """A run begins."""
         with self._changed:
             self._run += 1
-            self._tally = RunTally(prompt_tokens, prompt_sha256)
+            self._tally = DecodeCalls(prompt_tokens, prompt_sha256)
             self._stream = self._new_stream()
             self._pieces = []
             self._dangling = ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.card.smi_table import Card, Holder, NoTable, Table, read_table
+from axproxy.card.smi_table import Card, CardUser, NoTable, Table, read_table
 from tests.support import fake_axcl_smi as fake
 
 # As the vendor's guide, the README of AXERA-TECH/Qwen3-4B and a Raspberry Pi show them.
@@ -72,14 +72,14 @@ def test_every_known_layout_shows_its_cards(text: str, cards: tuple[Card, ...]) 
 def test_who_holds_the_card_is_known_by_pid_and_program() -> None:
     assert read_table(LOADED) == Table(
         (Card(0, "AX650N", "0000:01:00.0", 37, 0, 6348, 7040),),
-        (Holder(0, 84643, "/home/axera/samples/qwen3-4b/main_axcl_aarch64", 4779),),
+        (CardUser(0, 84643, "/home/axera/samples/qwen3-4b/main_axcl_aarch64", 4779),),
     )
 
 
 def test_a_holder_with_spaces_and_bars_in_its_path_is_one_holder() -> None:
     text = fake.head() + fake.card() + fake.holders((0, 7, "/a b/12 MiB | 3 KiB /x", 2048))
 
-    assert read_table(text).holders == (Holder(0, 7, "/a b/12 MiB | 3 KiB /x", 2),)
+    assert read_table(text).holders == (CardUser(0, 7, "/a b/12 MiB | 3 KiB /x", 2),)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.process.ports import Holder
 from axproxy.settings import Settings
 
@@ -59,8 +59,8 @@ class Machine:
         lines = [f"{name}:{value:>14} kB" for name, value in kib.items()]
         self.write("/proc/meminfo", "\n".join(lines))
 
-    def scene(self, machine: str = "aarch64", **environ: str) -> Scene:
-        return Scene(
+    def scene(self, machine: str = "aarch64", **environ: str) -> CheckContext:
+        return CheckContext(
             Settings.from_env(environ),
             self.root,
             machine,

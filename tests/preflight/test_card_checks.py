@@ -13,13 +13,13 @@ from axproxy.card.smi import AxclSmi
 from axproxy.preflight.card_checks import CARD_NAMES, check_cards, model_need
 from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.preflight.checks import CHECKS
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings
 from tests.support import fake_axcl_smi as fake
 from tests.support.model_folders import published_model, sparse
 
 
-def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: str) -> Scene:
+def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: str) -> CheckContext:
     smi = fake.install(tmp_path, scenario)
     settings = Settings.from_env(
         {
@@ -28,7 +28,7 @@ def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: s
             **environ,
         }
     )
-    return Scene(settings, tmp_path, family=family)
+    return CheckContext(settings, tmp_path, family=family)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_nobody_asks_while_a_model_is_being_loaded(tmp_path: Path) -> None:
     looked_at = scene(tmp_path, "idle")
     smi = AxclSmi(looked_at.settings.axcl_smi)
     smi.hush()
-    hushed = Scene(looked_at.settings, tmp_path, smi=smi)
-    beside = Scene(looked_at.settings, tmp_path, busy=True)
+    hushed = CheckContext(looked_at.settings, tmp_path, smi=smi)
+    beside = CheckContext(looked_at.settings, tmp_path, busy=True)
 
     for findings in (check_cards(hushed), check_cards(beside)):
         assert [finding.verdict for finding in findings] == ["skip"] * 3

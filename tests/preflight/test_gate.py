@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.gate import FRESH, Gate, sentence
+from axproxy.preflight.gate import FRESH, LaunchGate, sentence
 from tests.support.waiting import eventually
 
 OK = Finding("binary", "ok", "it is there")
@@ -24,7 +24,7 @@ class World:
         self.now = 100.0
         self.findings = [OK]
         self.looks = 0
-        self.gate = Gate(self._look, lambda: self.now)
+        self.gate = LaunchGate(self._look, lambda: self.now)
 
     def _look(self) -> list[Finding]:
         self.looks += 1
@@ -48,7 +48,7 @@ def test_the_first_answer_is_that_nothing_is_known_yet() -> None:
         release.wait(20)
         return [OK]
 
-    gate = Gate(look)
+    gate = LaunchGate(look)
     assert gate.hindrance() == ""
     assert gate.hindrance() == ""  # at once, however long the look takes
     release.set()

@@ -11,7 +11,7 @@ from axproxy.preflight.check_names import CHECK_NAMES
 from axproxy.preflight.checks import CHECKS, Check, checks_for
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from tests.preflight.machine import Machine
 
 FINE = Finding("cma", "ok", "fine")
@@ -35,7 +35,7 @@ def test_findings_come_in_the_order_of_the_checks(pi: Machine) -> None:
 
 
 def test_a_check_that_is_left_out_is_not_run_and_says_so(pi: Machine) -> None:
-    def never(_scene: Scene) -> Finding:
+    def never(_scene: CheckContext) -> Finding:
         raise AssertionError
 
     findings = Inspection([Check(("cma",), never)]).run(pi.scene(AX650_PREFLIGHT_SKIP="cma"))
@@ -83,7 +83,7 @@ def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
 ) -> None:
     begun = []
 
-    def hangs(_scene: Scene) -> Finding:
+    def hangs(_scene: CheckContext) -> Finding:
         begun.append(1)
         stuck.wait(20)
         return FINE
@@ -98,7 +98,7 @@ def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
 
 
 def test_a_check_that_stumbles_does_not_keep_a_card_from_starting(pi: Machine) -> None:
-    def stumbles(_scene: Scene) -> Finding:
+    def stumbles(_scene: CheckContext) -> Finding:
         raise ZeroDivisionError("oh")
 
     (finding,) = Inspection([Check(("cma",), stumbles)]).run(pi.scene())

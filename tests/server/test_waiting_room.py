@@ -12,7 +12,7 @@ from gunicorn.config import Config
 
 from axproxy.server import waiting_room as module
 from axproxy.server.connection import Connection
-from axproxy.server.waiting_room import FIRST_BYTE, GOODBYE, HEAD, REQUEST, Lobby
+from axproxy.server.waiting_room import FIRST_BYTE, GOODBYE, HEAD, REQUEST, WaitingRoom
 
 HALF_HEAD = b"POST /api/chat HTTP/1.1\r\nContent-"
 HALF_BODY = b"POST /api/chat HTTP/1.1\r\nContent-Length: 3000\r\n\r\n"
@@ -28,7 +28,7 @@ class House:
         self._stack = stack
         self._poller = stack.enter_context(selectors.DefaultSelector())
         self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        self.lobby = Lobby(self._poller, self.admitted.append, self._count, lambda: self.now)
+        self.lobby = WaitingRoom(self._poller, self.admitted.append, self._count, lambda: self.now)
 
     def _count(self) -> None:
         self.closed += 1

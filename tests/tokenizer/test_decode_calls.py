@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.tokenizer.decode_calls import Call, RunTally
+from axproxy.tokenizer.decode_calls import Call, DecodeCalls
 
 # Few different ids, so that answers which repeat themselves are common.
 answers = st.lists(st.integers(1, 3), min_size=1, max_size=14)
@@ -21,7 +21,7 @@ def vendor_calls(ids: list[int], *, stopped: bool) -> list[list[int]]:
 @settings(deadline=None)
 @given(answers, st.booleans())
 def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped: bool) -> None:
-    tally = RunTally(5, "sha")
+    tally = DecodeCalls(5, "sha")
     *before, final = vendor_calls(ids, stopped=stopped)
     for call in before:
         assert tally.decoded(call) is Call.NEXT
@@ -37,7 +37,7 @@ def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped
 @settings(deadline=None)
 @given(answers, st.booleans())
 def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) -> None:
-    tally = RunTally(5, "sha")
+    tally = DecodeCalls(5, "sha")
     heard = 0
     for call in vendor_calls(ids, stopped=stopped)[:-1]:
         tally.decoded(call)
@@ -48,7 +48,7 @@ def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) ->
 @settings(deadline=None)
 @given(answers, st.booleans(), st.integers(1, 3))
 def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, times: int) -> None:
-    tally = RunTally(5, "sha")
+    tally = DecodeCalls(5, "sha")
     for call in vendor_calls(ids, stopped=stopped):
         tally.decoded(call)
     if tally.complete:
@@ -64,7 +64,7 @@ def test_after_a_restart_in_mid_answer_only_the_final_list_counts(
     ids: list[int], stopped: bool, data: st.DataObject
 ) -> None:
     calls = vendor_calls(ids, stopped=stopped)
-    tally = RunTally(0, "", from_start=False)
+    tally = DecodeCalls(0, "", from_start=False)
     for call in calls[data.draw(st.integers(0, len(calls) - 1)) : -1]:
         tally.decoded(call)
         assert (list(tally.ids), tally.complete, tally.undecided) == ([], False, False)
@@ -91,7 +91,7 @@ HISTORIES: dict[str, tuple[list[list[int]], list[int], bool, bool]] = {
 @pytest.mark.parametrize("name", HISTORIES)
 def test_history(name: str) -> None:
     calls, ids, complete, undecided = HISTORIES[name]
-    tally = RunTally(5, "sha")
+    tally = DecodeCalls(5, "sha")
     for call in calls:
         tally.decoded(call)
     assert (list(tally.ids), tally.complete, tally.undecided) == (ids, complete, undecided)

@@ -32,7 +32,7 @@ class BadOrigin(ValueError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OriginDecision:
     """`status` ends the request with an empty body, `None` lets it pass; the headers belong to the
     response in both cases."""
 
@@ -40,8 +40,8 @@ class Verdict:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-PASS = Verdict()
-REFUSE = Verdict(403)
+PASS = OriginDecision()
+REFUSE = OriginDecision(403)
 
 
 class Origins:
@@ -64,7 +64,7 @@ class Origins:
             (start, end) for start, star, end in (p.partition("*") for p in patterns) if star
         ]
 
-    def judge(self, method: str, origin: str, host: str) -> Verdict:
+    def judge(self, method: str, origin: str, host: str) -> OriginDecision:
         """`origin` and `host` are the headers, empty where there is none."""
         if not origin or origin in (f"http://{host}", f"https://{host}"):
             return PASS  # not a page, or one of our own
@@ -75,10 +75,10 @@ class Origins:
         else:
             allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         if method != "OPTIONS":
-            return Verdict(None, allowed)
+            return OriginDecision(None, allowed)
         if not self._everybody:
             allowed["Vary"] += f", {_ASKED}"
-        return Verdict(204, allowed | _PREFLIGHT)
+        return OriginDecision(204, allowed | _PREFLIGHT)
 
     def _allows(self, origin: str) -> bool:
         return (

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Collection
 
-from axproxy.api.http.cors import PASS, REFUSE, Verdict
+from axproxy.api.http.cors import PASS, REFUSE, OriginDecision
 
 _PRIVATE = [
     ipaddress.ip_network(network)
@@ -30,13 +30,13 @@ class LocalHosts:
         self._name = name.lower()
         self._own_addresses = own_addresses
 
-    def judge(self, method: str, host: str) -> Verdict:
+    def judge(self, method: str, host: str) -> OriginDecision:
         """`host` is the header, empty when there is none."""
         name = _without_port(host).lower()
         if self._is_own_address(name):
             return PASS
         if name in ("", "localhost", self._name) or name.endswith(_LOCAL_ENDINGS):
-            return Verdict(204) if method == "OPTIONS" else PASS
+            return OriginDecision(204) if method == "OPTIONS" else PASS
         return REFUSE
 
     def _is_own_address(self, text: str) -> bool:

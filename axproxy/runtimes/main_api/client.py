@@ -10,7 +10,7 @@ import requests
 
 from axproxy.control_tokens import ESCAPE
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
-from axproxy.local_http import Loopback
+from axproxy.local_http import LocalHTTP
 from axproxy.messages import Sampling
 
 # The text that stands for "context full", with the vendor's own unexpanded %d; status 200.
@@ -84,7 +84,7 @@ class RuntimeClient:
         self._timeout = timeout
         # The server has eight threads and keeps one per open connection: eight idle ones block
         # everybody (observed on the binary), so none stays open.
-        self._loopback = Loopback(url, {"Connection": "close"})
+        self._loopback = LocalHTTP(url, {"Connection": "close"})
 
     def close(self) -> None:
         self._loopback.close()

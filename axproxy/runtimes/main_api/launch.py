@@ -17,10 +17,10 @@ from axproxy.card.smi_table import NoTable
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
-from axproxy.preflight.gate import Gate, sentence
+from axproxy.preflight.gate import LaunchGate, sentence
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.ports import Port, held
-from axproxy.preflight.scene import Scene
+from axproxy.preflight.scene import CheckContext
 from axproxy.process import ports
 from axproxy.process.child import ChildSpec
 from axproxy.process.exits import describe_runtime_exit
@@ -86,7 +86,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
         stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
         start_timeout=60.0,
-        hindrance=lambda: sentence(held(Scene(settings, family=None), port)),
+        hindrance=lambda: sentence(held(CheckContext(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
@@ -112,7 +112,9 @@ class RuntimeRecipe:
         self._logged: Window | None = None  # by an earlier run, most likely of the same model
         self._chunk: int | None = None  # as the model's folder tells it
         inspection = Inspection(checks_for(settings.runtime_kind))
-        self.preflight = Gate(lambda: inspection.run(Scene(settings, smi=self.card.smi)), clock)
+        self.preflight = LaunchGate(
+            lambda: inspection.run(CheckContext(settings, smi=self.card.smi)), clock
+        )
         self.log = RuntimeLog()
         # We have told it to stop, so what it says is not all that it had to say.
         self.interrupted = False
