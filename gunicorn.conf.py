@@ -19,7 +19,7 @@ from axproxy.ops.logs import configure_logging
 from axproxy.ops.malloc import keep_one_arena
 from axproxy.ops.systemd import Notifier
 from axproxy.ops.systemd_report import Report
-from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
+from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from axproxy.server.doors_taken import why_not_listen
 from axproxy.server.listeners import room_for_connections
 from axproxy.settings import Settings, SettingsError
@@ -82,7 +82,7 @@ def on_starting(server):
 def refuse_to_be_the_second():
     # The worker is the one that must hold the name; but when it leaves, gunicorn adds that our
     # application could not be loaded, and that is not the trouble.
-    rehearsal = OnlyOne(_settings.runtime_port)
+    rehearsal = InstanceLock(_settings.runtime_port)
     try:
         rehearsal.acquire()
     except AlreadySupervised as error:

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 
 from axproxy.card.host import host_health
 from axproxy.cli.foreground import keep_up
-from axproxy.engine.unit import Tell
+from axproxy.engine.unit import OnChange
 from axproxy.errors import (
     ClientGone,
     ProxyError,
@@ -32,7 +32,7 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.process.child import Child, ChildSpec, Status
-from axproxy.process.instance_lock import OnlyOne
+from axproxy.process.instance_lock import InstanceLock
 from axproxy.process.readiness import child_health, overall, why_not_ready
 from axproxy.process.states import HAS_PROCESS, State
 from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec
@@ -65,7 +65,7 @@ class RuntimeSupervisor:
         self._tokenizer = Child(tokenizer, clock, log)
         self._runtime = Child(runtime, clock, log)
         self._session = ScriptSession() if settings.tokenizer == "vendor" else None
-        self._only_one = OnlyOne(settings.runtime_port)
+        self._only_one = InstanceLock(settings.runtime_port)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._changed = threading.Condition()  # guards all orders below
         self._wanted = True
@@ -78,7 +78,7 @@ class RuntimeSupervisor:
 
     # Orders, from any thread.
 
-    def start(self, tell: Tell = lambda _problem: None) -> None:
+    def start(self, tell: OnChange = lambda _problem: None) -> None:
         """Keeps both up; `tell` gets `not_ready` after each look.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
         self._tell = tell

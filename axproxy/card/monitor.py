@@ -73,13 +73,13 @@ class CardMonitor:
             self.smi.unhush()
 
     def runtime_ended(self, pid: int) -> None:
-        """From now on `hindrance` tells when the next one may be started."""
+        """From now on `blocked_by` tells when the next one may be started."""
         self.end_load()
         if self._thread.is_alive():
             self._release = Release(pid, self._clock(), self._before_mb)
             self._wake.set()
 
-    def hindrance(self) -> str | None:
+    def blocked_by(self) -> str | None:
         """What keeps a runtime from being started because the last one is not off the card yet."""
         release, last, now = self._release, self.smi.last, self._clock()
         if release is None:

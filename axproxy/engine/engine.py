@@ -1,7 +1,7 @@
 """The engine of this service: the vendor's runtime, one request at a time.
 
 Each request becomes reset, generate, poll; what it needs to know of the two processes it learns
-from a `Unit`, which keeps them alive.
+from a `Supervisor`, which keeps them alive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from axproxy.engine.outcome import RunResult
 from axproxy.engine.protocol import Answer, Gone, Loaded, ModelCard
 from axproxy.engine.queue import LOOK_UP, RequestQueue
 from axproxy.engine.request_limits import check_size
-from axproxy.engine.unit import Tell, Unit
+from axproxy.engine.unit import OnChange, Supervisor
 from axproxy.engine.warming import CacheWarmer
 from axproxy.errors import (
     Busy,
@@ -65,7 +65,7 @@ class SerialEngine:
     def __init__(
         self,
         settings: Settings,
-        unit: Unit,
+        unit: Supervisor,
         card: ModelCard,
         *,
         tokenizer: TokenizerClient,
@@ -87,7 +87,7 @@ class SerialEngine:
         self._prompts = prompts
         self._warmer = CacheWarmer(self._slot, self._queue, unit, prompts=self._known_prompts)
 
-    def start(self, tell: Tell = lambda _problem: None) -> None:
+    def start(self, tell: OnChange = lambda _problem: None) -> None:
         """`tell` is the unit's."""
         self._unit.start(tell)
         self._keeper.start()

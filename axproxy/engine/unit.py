@@ -11,13 +11,13 @@ from axproxy.errors import ProxyError
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 
-Tell = Callable[[ProxyError | None], None]
+OnChange = Callable[[ProxyError | None], None]
 
 
-class Unit(Protocol):
+class Supervisor(Protocol):
     """Only `start`, `stop`, `wait_ready` and `why_gone` take time."""
 
-    def start(self, tell: Tell) -> None:
+    def start(self, tell: OnChange) -> None:
         """`tell` gets what stands in the way of requests after every look at the processes, from
         the thread that keeps them."""
 

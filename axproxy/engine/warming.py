@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from axproxy.engine.queue import RequestQueue
-from axproxy.engine.unit import Unit
+from axproxy.engine.unit import Supervisor
 from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
@@ -31,7 +31,7 @@ class CacheWarmer:
         self,
         slot: Slot,
         queue: RequestQueue,
-        unit: Unit,
+        unit: Supervisor,
         *,
         prompts: Callable[[], PromptMaker],
         policy: WarmingTimes | None = None,

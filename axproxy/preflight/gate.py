@@ -26,7 +26,7 @@ def sentence(findings: Sequence[Finding]) -> str | None:
 
 
 class LaunchGate:
-    """`hindrance` is asked by the supervisor's thread, many times a second while something is in
+    """`blocked_by` is asked by the supervisor's thread, many times a second while something is in
     the way; the looking itself happens in a thread of its own, with growing pauses, for a person
     may be mending things meanwhile.  `findings` may be read by anybody."""
 
@@ -42,11 +42,11 @@ class LaunchGate:
         self._pauses = pauses or RestartPolicy(first_delay=0.5, longest_delay=15.0)
         self._thread: threading.Thread | None = None
         self._looked: tuple[tuple[Finding, ...], float] | None = None
-        self._hindrance: str | None = None
+        self._blocked_by: str | None = None
         self._failed = 0
         self._next = 0.0
 
-    def hindrance(self) -> str | None:
+    def blocked_by(self) -> str | None:
         """`None` once when a fresh look has found nothing in the way; an empty text while the first
         look is not over; else the sentence that stands until a later look."""
         now = self._clock()
@@ -54,12 +54,12 @@ class LaunchGate:
             self._thread = None
             if self._looked and now - self._looked[1] <= FRESH:
                 self._take_in(*self._looked)
-                if self._hindrance is None:
+                if self._blocked_by is None:
                     return None
         if self._thread is None and now >= self._next:
             self._thread = threading.Thread(target=self._run, name="preflight", daemon=True)
             self._thread.start()
-        return self._hindrance or ""
+        return self._blocked_by or ""
 
     def _run(self) -> None:
         self._looked = None
@@ -72,8 +72,8 @@ class LaunchGate:
             if finding.verdict == "warn" and finding not in known:
                 log.warning("%s: %s; %s", finding.name, finding.seen, finding.remedy)
         self.findings = findings
-        self._hindrance = sentence(findings)
-        self._failed = self._failed + 1 if self._hindrance else 0
+        self._blocked_by = sentence(findings)
+        self._failed = self._failed + 1 if self._blocked_by else 0
         most = self._pauses.attempts
         pause = self._pauses.delay(min(self._failed, most)) or 0.0
-        self._next = now + pause if self._hindrance else now
+        self._next = now + pause if self._blocked_by else now

@@ -10,7 +10,7 @@ import psutil
 
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import CheckContext
-from axproxy.process.ports import Holder
+from axproxy.process.ports import PortHolder
 
 # M5Stack's images run it as root, so another user sees a port held by nobody.
 _STACKFLOW, _STACKFLOW_PORT = "llm-openai-api", 8000
@@ -79,7 +79,7 @@ def _unseen(port: int, error: Exception) -> Finding:
     return Finding("ports", "fail", seen, f"sudo ss -ltnp 'sport = :{port}'")
 
 
-def _finding(scene: CheckContext, port: Port, holder: Holder) -> Finding:
+def _finding(scene: CheckContext, port: Port, holder: PortHolder) -> Finding:
     name, remedy = str(holder), f"sudo ss -ltnp 'sport = :{port.number}'  # then stop it"
     words = _command_line(holder)
     program = next((found[0] for word in words if (found := _RUNTIME.search(word))), None)
@@ -99,7 +99,7 @@ def _finding(scene: CheckContext, port: Port, holder: Holder) -> Finding:
     return Finding("ports", "fail", f"port {port.number} is held by {name}", remedy)
 
 
-def _command_line(holder: Holder) -> list[str]:
+def _command_line(holder: PortHolder) -> list[str]:
     if holder.pid is None:
         return []
     try:
@@ -109,7 +109,7 @@ def _command_line(holder: Holder) -> list[str]:
         return []
 
 
-def _is_stackflow(scene: CheckContext, port: Port, holder: Holder, words: list[str]) -> bool:
+def _is_stackflow(scene: CheckContext, port: Port, holder: PortHolder, words: list[str]) -> bool:
     pids = scene.text(_STACKFLOW_PIDS).split()
     if holder.pid is None:
         return bool(pids) and port.number == _STACKFLOW_PORT

@@ -45,7 +45,7 @@ class CheckContext:
     busy: bool = False
     smi: AxclSmi | None = None
     may: Callable[[Path, int], bool] = os.access
-    strangers: Callable[[int, int | None], list[ports.Holder]] = ports.strangers
+    strangers: Callable[[int, int | None], list[ports.PortHolder]] = ports.strangers
 
     def at(self, path: str) -> Path:
         """The file that the machine knows by the absolute `path`."""

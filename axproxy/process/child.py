@@ -21,7 +21,7 @@ LAST_RUNG = (signal.SIGKILL, 5.0)
 _TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
 
 
-class Verdict(Protocol):
+class ProbeResult(Protocol):
     """What a watch has found out so far (see axproxy.process.probe)."""
 
     ready: bool
@@ -35,7 +35,7 @@ class ChildSpec:
     """How to run one child.
 
     `spawn` starts it, called by the supervisor's thread; raises `OSError` or `ValueError` with a
-    sentence when it cannot.  `watch` is called right after with its pid.  `hindrance` says what
+    sentence when it cannot.  `watch` is called right after with its pid.  `blocked_by` says what
     must go away before it may start, or `None`; an empty text means that this is not known yet.
     `progress` is any value that changes while it gets on with starting; after `start_timeout`
     seconds without change it counts as stuck.  `hopeless`, asked after a number of deaths in a row,
@@ -47,10 +47,10 @@ class ChildSpec:
 
     name: str
     spawn: Callable[[], Process]
-    watch: Callable[[int], Verdict]
+    watch: Callable[[int], ProbeResult]
     stop_ladder: Callable[[], tuple[tuple[signal.Signals, float], ...]]
     start_timeout: float
-    hindrance: Callable[[], str | None] = lambda: None
+    blocked_by: Callable[[], str | None] = lambda: None
     progress: Callable[[], object] = lambda: None
     before_stop: Callable[[], None] = lambda: None
     explain_exit: Callable[[int], str] = describe_exit
@@ -62,7 +62,7 @@ class ChildSpec:
 @dataclass(frozen=True)
 class Status:
     """One look at a child.  `since` is seconds on the supervisor's clock; `note` is what an
-    operator should know about the present state, `hindrance` what keeps it from being started."""
+    operator should know about the present state, `blocked_by` what keeps it from being started."""
 
     name: str
     state: State
@@ -72,7 +72,7 @@ class Status:
     last_exit: str | None
     note: str | None
     retry_in: float | None
-    hindrance: str | None = None
+    blocked_by: str | None = None
 
 
 class Child:
@@ -85,7 +85,7 @@ class Child:
         self._clock = clock
         self._log = log
         self._process: Process | None = None
-        self._watch: Verdict | None = None
+        self._probe: ProbeResult | None = None
         self._wedged: tuple[int, str] | None = None  # pid, reason
         self._useless = False  # we are taking it down because it is of no use
         self._revive = False  # an operator asked to start it out of `failed`
@@ -93,7 +93,7 @@ class Child:
         self._restarts = 0
         self._last_exit: str | None = None
         self._note: str | None = None
-        self._hindrance: str | None = None
+        self._blocked_by: str | None = None
         self._progress: tuple[object, float] = (None, 0.0)
         self._ladder: tuple[tuple[signal.Signals, float], ...] = (LAST_RUNG,)
         self._rung = 0
@@ -111,7 +111,7 @@ class Child:
             last_exit=self._last_exit,
             note=self._note,
             retry_in=max(self._alarm - self._clock(), 0.0) if self.state is State.BACKOFF else None,
-            hindrance=self._hindrance,
+            blocked_by=self._blocked_by,
         )
 
     def report_wedged(self, pid: int, reason: str) -> None:
@@ -150,7 +150,7 @@ class Child:
             return self._event_of_a_process(may_stay)
         if not may_stay:
             self._useless = False
-            self._hindrance = None
+            self._blocked_by = None
             return None if self.state is State.STOPPED else Event.STOP
         if self.state is State.BACKOFF:
             return self._event_in_backoff(may_start)
@@ -167,11 +167,11 @@ class Child:
         return Event.DELAY_OVER if due and self._clear_to_start() else None
 
     def _clear_to_start(self) -> bool:
-        hindrance = self.spec.hindrance()
-        if hindrance and hindrance != self._hindrance:
-            self._log.warning("%s: cannot start: %s", self.spec.name, hindrance)
-        self._hindrance = hindrance or None
-        return hindrance is None
+        blocked_by = self.spec.blocked_by()
+        if blocked_by and blocked_by != self._blocked_by:
+            self._log.warning("%s: cannot start: %s", self.spec.name, blocked_by)
+        self._blocked_by = blocked_by or None
+        return blocked_by is None
 
     def _event_of_a_process(self, may_stay: bool) -> Event | None:
         if self._process is None:
@@ -198,10 +198,10 @@ class Child:
         wedged, self._wedged = self._wedged, None
         if wedged and self._process and wedged[0] == self._process.pid:
             return wedged[1]
-        return self._watch.useless if self._watch else None
+        return self._probe.useless if self._probe else None
 
     def _event_while_starting(self) -> Event | None:
-        if self._watch and self._watch.ready:
+        if self._probe and self._probe.ready:
             return Event.ANSWERED
         now, seen = self._clock(), self.spec.progress()
         if seen != self._progress[0]:
@@ -222,9 +222,9 @@ class Child:
         self._drop_process()
 
     def _drop_process(self) -> None:
-        if self._watch:
-            self._watch.cancel()
-        self._watch = self._process = self._wedged = None
+        if self._probe:
+            self._probe.cancel()
+        self._probe = self._process = self._wedged = None
 
     # What entering a state does; an arrow without an effect would be a missing method.
 
@@ -237,14 +237,14 @@ class Child:
             self._note = str(error)
             return
         self._note = None
-        self._watch = self.spec.watch(self._process.pid)
+        self._probe = self.spec.watch(self._process.pid)
 
     def _enter_ready(self) -> None:
         self._note = None
 
     def _enter_stopping(self) -> None:
-        if self._watch:
-            self._watch.cancel()
+        if self._probe:
+            self._probe.cancel()
         # First of all: were the rest to fail, the next tick must find the mildest signal here.
         self._ladder = (*self.spec.stop_ladder(), LAST_RUNG)
         self._rung = -1

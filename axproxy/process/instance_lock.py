@@ -23,7 +23,7 @@ def is_held(port: int, root: Path = Path("/")) -> bool:
     return any(line.endswith(f" @{_NAME.format(port)}") for line in names)
 
 
-class OnlyOne:
+class InstanceLock:
     """Holds a name in the kernel's abstract socket namespace (unix(7)): no file to leave behind,
     shared by all users, and free again the moment its holder dies, however it dies."""
 

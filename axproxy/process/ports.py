@@ -9,7 +9,7 @@ import psutil
 
 
 @dataclass(frozen=True)
-class Holder:
+class PortHolder:
     """`pid` is `None` when the listener belongs to another user, which only root may look at."""
 
     pid: int | None
@@ -23,7 +23,7 @@ class Holder:
             return f"pid {self.pid}"
 
 
-def holders(port: int) -> list[Holder]:
+def holders(port: int) -> list[PortHolder]:
     """Every listener: the vendor's server sets SO_REUSEPORT, so there can be several."""
     found = {
         connection.pid
@@ -32,10 +32,10 @@ def holders(port: int) -> list[Holder]:
         and connection.laddr
         and connection.laddr.port == port
     }
-    return [Holder(pid) for pid in sorted(found, key=lambda pid: pid or 0)]
+    return [PortHolder(pid) for pid in sorted(found, key=lambda pid: pid or 0)]
 
 
-def strangers(port: int, pid: int | None) -> list[Holder]:
+def strangers(port: int, pid: int | None) -> list[PortHolder]:
     """The listeners on `port` that are neither `pid` nor one of its descendants; all of them when
     there is no such process."""
     if pid is None:

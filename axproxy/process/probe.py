@@ -14,20 +14,20 @@ MISSES_ALLOWED = 3
 log = logging.getLogger(__name__)
 
 
-class NotYet(Exception):
+class NotReady(Exception):
     """It is still starting; ask again."""
 
 
-class Useless(Exception):
+class Unusable(Exception):
     """It runs but will never be of use; the message says why."""
 
 
-class Watch:
-    """`check_ready` and `check_alive` return when all is well and raise `NotYet` or `Useless`.
+class Probe:
+    """`check_ready` and `check_alive` return when all is well and raise `NotReady` or `Unusable`.
 
     `check_ready` is given a function that says whether the answer has stopped to matter.  Both are
     called from the watch's thread only: every `pause` seconds while waiting for readiness, every
-    `heartbeat` afterwards, when fewer than `MISSES_ALLOWED` in a row may raise `NotYet`.
+    `heartbeat` afterwards, when fewer than `MISSES_ALLOWED` in a row may raise `NotReady`.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Watch:
                     return
                 try:
                     self.ready = self._answered(lambda: self._check_ready(self._cancelled.is_set))
-                except NotYet:
+                except NotReady:
                     self._cancelled.wait(self._pause)
             self._keep_asking()
-        except Useless as finding:
+        except Unusable as finding:
             self.useless = str(finding)
 
     def _keep_asking(self) -> None:
@@ -70,16 +70,16 @@ class Watch:
             try:
                 if self._answered(self._check_alive):
                     misses = 0
-            except NotYet as miss:
+            except NotReady as miss:
                 misses += 1
                 if misses >= MISSES_ALLOWED:
-                    raise Useless(f"it has stopped answering ({miss})") from miss
+                    raise Unusable(f"it has stopped answering ({miss})") from miss
 
     def _answered(self, question: Callable[[], None]) -> bool:
         """False when the question itself failed, which says nothing about the process."""
         try:
             question()
-        except (NotYet, Useless):
+        except (NotReady, Unusable):
             raise
         except Exception:  # without this thread nobody would ask ever again
             log.exception("a question to a process failed and is put again")

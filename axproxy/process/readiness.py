@@ -14,7 +14,7 @@ def why_not_ready(
 ) -> ProxyError | None:
     """`None` when both are ready; else the error that a client gets, with when to come back."""
     if tokenizer.state is not State.READY:
-        soon_back = tokenizer.state is not State.FAILED and not tokenizer.hindrance
+        soon_back = tokenizer.state is not State.FAILED and not tokenizer.blocked_by
         if runtime.state is State.READY and soon_back:
             return Restarting("the tokenizer is being restarted; try again in a moment", 2)
         return _of("tokenizer", tokenizer, "is starting")
@@ -27,8 +27,8 @@ def why_not_ready(
 def _of(name: str, status: Status, doing: str) -> ProxyError:
     if status.state is State.FAILED:
         return GaveUp(f"the {name} was {status.note}; mend that, then POST /restart")
-    if status.hindrance:
-        return Unavailable(f"the {name} cannot start: {status.hindrance}", retry_after=30)
+    if status.blocked_by:
+        return Unavailable(f"the {name} cannot start: {status.blocked_by}", retry_after=30)
     if status.state is State.BACKOFF:
         seconds = int(status.retry_in or 0) + 1
         return Restarting(
@@ -48,7 +48,7 @@ def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:
         return "unloaded"
     if State.FAILED in states:
         return "failed"
-    if tokenizer.hindrance or runtime.hindrance:
+    if tokenizer.blocked_by or runtime.blocked_by:
         return "blocked"
     if states == {State.READY}:
         return "ok"
@@ -66,5 +66,5 @@ def child_health(status: Status, now: float, wall: float) -> dict[str, Any]:
         "pid": status.pid,
         "restarts": status.restarts,
         "last_exit": status.last_exit,
-        "note": status.hindrance or status.note,
+        "note": status.blocked_by or status.note,
     }

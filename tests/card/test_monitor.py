@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 NOTHING = dict.fromkeys(("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent"))
 
-Watch = Callable[..., CardMonitor]
+Probe = Callable[..., CardMonitor]
 
 
 class Clock:
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
     monkeypatch.setattr(card_monitor, "CADENCE_RELEASE", 0.02)
     started: list[CardMonitor] = []
 
@@ -64,14 +64,14 @@ def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iter
     ],
 )
 def test_health_shows_the_card_in_use(
-    watch: Watch, scenario: str, device: str, values: tuple[int | None, ...]
+    watch: Probe, scenario: str, device: str, values: tuple[int | None, ...]
 ) -> None:
     monitor = watch(scenario, device)
 
     eventually(lambda: tuple(monitor.device_health().values()) == values)
 
 
-def test_what_is_old_is_not_shown(watch: Watch, clock: Clock) -> None:
+def test_what_is_old_is_not_shown(watch: Probe, clock: Clock) -> None:
     monitor = watch()
     eventually(lambda: monitor.device_health() != NOTHING)
     clock.now += 3 * 900
@@ -81,7 +81,7 @@ def test_what_is_old_is_not_shown(watch: Watch, clock: Clock) -> None:
 
 
 def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
-    watch: Watch, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watch: Probe, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("axproxy.card.smi.BUSY_PAUSE", 0.0)
     monitor = watch(cadence=0.05)
@@ -106,7 +106,7 @@ def test_one_that_was_never_started_knows_nothing_and_hinders_nothing() -> None:
     monitor.runtime_ended(77)
 
     assert monitor.device_health() == NOTHING
-    assert monitor.hindrance() is None
+    assert monitor.blocked_by() is None
     assert monitor.tool_number == 0
     monitor.stop()
 
@@ -132,7 +132,7 @@ def test_one_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_card_must_be_seen_free_before_the_next_start(
-    watch: Watch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    watch: Probe, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monitor = watch()
     monitor.begin_load()
@@ -141,29 +141,29 @@ def test_the_card_must_be_seen_free_before_the_next_start(
     clock.now += 60
     monitor.runtime_ended(84643)
 
-    def hindrance() -> str | None:
+    def blocked_by() -> str | None:
         clock.now += 0.01
-        return monitor.hindrance()
+        return monitor.blocked_by()
 
-    assert "waiting to see" in (hindrance() or "")
-    eventually(lambda: "more than 274 MiB are in use" in (hindrance() or ""))
+    assert "waiting to see" in (blocked_by() or "")
+    eventually(lambda: "more than 274 MiB are in use" in (blocked_by() or ""))
     (tmp_path / "scenario").write_text("idle")
     with caplog.at_level("INFO", "card"):
-        eventually(lambda: hindrance() is None)
+        eventually(lambda: blocked_by() is None)
     assert "the card was free" in caplog.text
 
 
 def test_a_card_that_never_gets_free_is_tried_all_the_same_and_that_is_said(
-    watch: Watch, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    watch: Probe, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monitor = watch()
     (tmp_path / "scenario").write_text("loaded")
     clock.now += 1
     monitor.runtime_ended(84643)
-    eventually(lambda: "still lists" in (monitor.hindrance() or ""))
+    eventually(lambda: "still lists" in (monitor.blocked_by() or ""))
     clock.now += 60
 
-    assert monitor.hindrance() is None
+    assert monitor.blocked_by() is None
     assert "still lists the runtime that has ended (pid 84643); starting the runtime anyway" in (
         caplog.text
     )
@@ -171,7 +171,7 @@ def test_a_card_that_never_gets_free_is_tried_all_the_same_and_that_is_said(
 
 @pytest.mark.parametrize(("scenario", "number"), [("idle", 0), ("old", 129), ("second", 1)])
 def test_the_ladder_names_the_card_as_the_tool_does(
-    watch: Watch, scenario: str, number: int
+    watch: Probe, scenario: str, number: int
 ) -> None:
     assert watch(scenario).tool_number == number
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from axproxy.preflight.scene import CheckContext
-from axproxy.process.ports import Holder
+from axproxy.process.ports import PortHolder
 from axproxy.settings import Settings
 
 KERNEL = "6.12.62+rpt-rpi-2712"
@@ -22,7 +22,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.closed: set[str] = set()  # what this user may not use
-        self.held: dict[int, list[Holder]] = {}
+        self.held: dict[int, list[PortHolder]] = {}
         self.write("/proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
         self.write("/proc/sys/kernel/osrelease", f"{KERNEL}\n")
         self.write("/proc/cmdline", "console=tty1 root=PARTUUID=1 rootwait\n")

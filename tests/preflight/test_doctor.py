@@ -14,8 +14,8 @@ import pytest
 from axproxy.preflight.doctor import examine, main, render, scene_beside, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service
-from axproxy.process.instance_lock import OnlyOne, is_held
-from axproxy.process.ports import Holder
+from axproxy.process.instance_lock import InstanceLock, is_held
+from axproxy.process.ports import PortHolder
 from axproxy.settings import Settings
 from tests.preflight.machine import CARD, Machine
 from tests.support.ports import own_port
@@ -94,9 +94,11 @@ def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
 
 
 def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [Holder(None), Holder(os.getpid())]
+    found = [PortHolder(None), PortHolder(os.getpid())]
     monkeypatch.setattr("axproxy.process.ports.holders", lambda _port: found)
-    assert service().strangers(8000, None) == [Holder(os.getpid())]  # not what another user holds
+    assert service().strangers(8000, None) == [
+        PortHolder(os.getpid())
+    ]  # not what another user holds
     assert service().strangers(8000, os.getpid()) == []
     assert RunningService(URL, None).strangers(8000, None) == []
 
@@ -115,7 +117,7 @@ def test_a_service_says_what_is_the_matter_with_it() -> None:
 def test_a_supervisor_is_noticed_without_touching_it() -> None:
     settings = Settings.from_env({**os.environ})
     assert find_service(settings) is None
-    supervisor = OnlyOne(settings.runtime_port)
+    supervisor = InstanceLock(settings.runtime_port)
     supervisor.acquire()
     found = find_service(settings)
     assert found

@@ -32,9 +32,9 @@ class World:
 
     def ask(self) -> str | None:
         """What the gate says once the look that it may have begun is over."""
-        self.gate.hindrance()
+        self.gate.blocked_by()
         self.let_it_look()
-        return self.gate.hindrance()
+        return self.gate.blocked_by()
 
     def let_it_look(self) -> None:
         if self.gate._thread:
@@ -49,10 +49,10 @@ def test_the_first_answer_is_that_nothing_is_known_yet() -> None:
         return [OK]
 
     gate = LaunchGate(look)
-    assert gate.hindrance() == ""
-    assert gate.hindrance() == ""  # at once, however long the look takes
+    assert gate.blocked_by() == ""
+    assert gate.blocked_by() == ""  # at once, however long the look takes
     release.set()
-    assert eventually(lambda: gate.hindrance() is None)
+    assert eventually(lambda: gate.blocked_by() is None)
     assert gate.findings == (OK,)
 
 
@@ -70,7 +70,7 @@ def test_what_is_in_the_way_stays_said_while_it_looks_again_and_less_and_less_of
     pauses, last = [], world.now
     for _ in range(2000):
         before = world.looks
-        said = world.gate.hindrance()
+        said = world.gate.blocked_by()
         world.let_it_look()
         assert before == 0 or said == "the driver is not loaded; sudo modprobe axcl_host"
         if world.looks > before:
@@ -94,7 +94,7 @@ def test_what_was_mended_meanwhile_lets_it_start() -> None:
 
 def test_an_old_look_does_not_count() -> None:
     world = World()
-    world.gate.hindrance()
+    world.gate.blocked_by()
     world.let_it_look()
     world.now += FRESH + 1
     world.findings = [MISSING]

@@ -13,7 +13,7 @@ import pytest
 
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.ports import check_ports
-from axproxy.process.ports import Holder
+from axproxy.process.ports import PortHolder
 from tests.preflight.machine import Machine
 from tests.support.waiting import eventually
 
@@ -52,7 +52,7 @@ def test_free_ports_are_fine(pi: Machine) -> None:
 
 
 def test_whoever_holds_a_port_is_named(pi: Machine) -> None:
-    pi.held[8000] = [Holder(os.getpid())]
+    pi.held[8000] = [PortHolder(os.getpid())]
     finding = look(pi, **VENDOR)
     name = psutil.Process().name()
     assert finding.verdict == "fail"
@@ -61,7 +61,7 @@ def test_whoever_holds_a_port_is_named(pi: Machine) -> None:
 
 
 def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
-    pi.held = {8000: [Holder(os.getpid())], 12345: [Holder(None)]}
+    pi.held = {8000: [PortHolder(os.getpid())], 12345: [PortHolder(None)]}
     runtime, tokenizer = check_ports(pi.scene())
     assert runtime.remedy.endswith("or choose another port with AX650_RUNTIME_PORT")
     assert tokenizer.remedy.endswith("or choose another port with AX650_TOKENIZER_PORT")
@@ -72,26 +72,26 @@ def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
 def test_the_service_of_the_card_makers_images_is_known_though_it_runs_as_root(
     pi: Machine,
 ) -> None:
-    pi.held[8000] = [Holder(None)]
+    pi.held[8000] = [PortHolder(None)]
     assert "ss -ltnp" in look(pi, **VENDOR).remedy
     pi.write(STACKFLOW, "812\n")
     finding = look(pi, **VENDOR)
     assert finding.seen == "port 8000 is held by llm-openai-api"
     assert finding.remedy == "sudo systemctl disable --now llm-openai-api"
-    pi.held = {12345: [Holder(None)]}
+    pi.held = {12345: [PortHolder(None)]}
     assert "llm-openai-api" not in look(pi, **VENDOR).seen
 
 
 def test_it_is_known_to_root_by_its_pid(pi: Machine, run: Run) -> None:
     pid = run("llm-openai-api")
-    pi.held[8000] = [Holder(pid)]
+    pi.held[8000] = [PortHolder(pid)]
     assert look(pi, **VENDOR).seen == f"port 8000 is held by llm-openai-api (pid {pid})"
 
 
 @pytest.mark.parametrize("name", ["main_api_axcl_aarch64", "main_axcl_aarch64", "axllm"])
 def test_a_runtime_left_from_earlier_is_asked_to_unload(pi: Machine, run: Run, name: str) -> None:
     pid = run(name)
-    pi.held[8000] = [Holder(pid)]
+    pi.held[8000] = [PortHolder(pid)]
     finding = look(pi, **VENDOR)
     assert finding.seen == f"port 8000 is held by {name} (pid {pid}), left from earlier"
     assert finding.remedy == f"kill -INT {pid}"
@@ -99,14 +99,14 @@ def test_a_runtime_left_from_earlier_is_asked_to_unload(pi: Machine, run: Run, n
 
 def test_a_tokenizer_left_from_earlier_is_ended(pi: Machine, run: Run) -> None:
     pid = run("qwen3_tokenizer_uid.py")
-    pi.held[12345] = [Holder(pid)]
+    pi.held[12345] = [PortHolder(pid)]
     finding = look(pi, **VENDOR)
     assert f"qwen3_tokenizer_uid.py (pid {pid}), left from earlier" in finding.seen
     assert f"kill {pid}" in finding.remedy
 
 
 def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
-    def hidden(port: int, pid: int | None) -> list[Holder]:
+    def hidden(port: int, pid: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 
     scene = pi.scene()
@@ -117,7 +117,7 @@ def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
 
 
 def test_what_is_attached_to_must_hold_the_ports(pi: Machine) -> None:
-    pi.held[8000] = pi.held[12345] = [Holder(os.getpid())]
+    pi.held[8000] = pi.held[12345] = [PortHolder(os.getpid())]
     finding = look(pi, AX650_RUNTIME="attach")
     assert (finding.verdict, finding.seen) == (
         "ok",
@@ -133,7 +133,7 @@ def test_who_has_nothing_to_attach_to_is_told_what_to_start(pi: Machine) -> None
 
 
 def test_ports_to_attach_to_that_cannot_be_seen_are_no_ports_to_attach_to(pi: Machine) -> None:
-    def hidden(_port: int, _family: int | None) -> list[Holder]:
+    def hidden(_port: int, _family: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 
     scene = pi.scene(AX650_RUNTIME="attach")

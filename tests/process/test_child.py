@@ -59,7 +59,7 @@ class World:
         self.clock = FakeClock()
         self.processes: list[FakeProcess] = []
         self.watches: list[FakeWatch] = []
-        self.hindrance: str | None = None
+        self.blocked_by: str | None = None
         self.spawn_error: OSError | None = None
         self.progress: object = 0
         self.stopped_answers = 0
@@ -68,10 +68,10 @@ class World:
         spec = ChildSpec(
             name="runtime",
             spawn=self._spawn,
-            watch=self._watch,
+            watch=self._probe,
             stop_ladder=lambda: LADDER,
             start_timeout=300,
-            hindrance=lambda: self.hindrance,
+            blocked_by=lambda: self.blocked_by,
             progress=lambda: self.progress,
             before_stop=self._before_stop,
             hopeless=self.hopeless.get,
@@ -85,7 +85,7 @@ class World:
         self.processes.append(FakeProcess(100 + len(self.processes)))
         return self.processes[-1]
 
-    def _watch(self, _pid: int) -> FakeWatch:
+    def _probe(self, _pid: int) -> FakeWatch:
         self.watches.append(FakeWatch())
         return self.watches[-1]
 
@@ -124,12 +124,12 @@ def test_it_waits_until_what_it_needs_is_ready() -> None:
 
 def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
     world = World()
-    world.hindrance = "port 8000 is held by llm-openai-api (pid 7)"
+    world.blocked_by = "port 8000 is held by llm-openai-api (pid 7)"
 
     for _ in range(50):
         assert world.tick() is State.STOPPED
-    assert world.child.status().hindrance == world.hindrance
-    world.hindrance = None
+    assert world.child.status().blocked_by == world.blocked_by
+    world.blocked_by = None
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 0
 
@@ -147,11 +147,11 @@ def test_a_stop_that_stumbles_still_begins_with_the_mildest_signal() -> None:
 
 def test_while_nobody_knows_what_is_in_the_way_it_waits_without_a_word() -> None:
     world = World()
-    world.hindrance = ""
+    world.blocked_by = ""
 
     assert world.tick() is State.STOPPED
-    assert world.child.status().hindrance is None
-    world.hindrance = None
+    assert world.child.status().blocked_by is None
+    world.blocked_by = None
     assert world.tick() is State.STARTING
 
 
@@ -402,7 +402,7 @@ def test_whatever_happens_a_child_has_at_most_one_process(
         elif what == "revive":
             world.child.revive()
         elif what == "block":
-            world.hindrance = None if world.hindrance else "somebody is there"
+            world.blocked_by = None if world.blocked_by else "somebody is there"
         state = world.tick(seconds, may_start=start and stay, may_stay=stay)
         running = [process for process in world.processes if process.status is None]
         assert len(running) <= 1

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
+from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from tests.support.ports import own_port
 
 HOLD = """
@@ -21,7 +21,7 @@ sys.stdin.read()
 
 def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
     port = own_port()
-    first, second = OnlyOne(port), OnlyOne(port)
+    first, second = InstanceLock(port), InstanceLock(port)
     first.acquire()
     try:
         with pytest.raises(AlreadySupervised, match=f"port {port} .* AX650_RUNTIME=attach"):
@@ -33,7 +33,7 @@ def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
 
 
 def test_another_port_has_its_own_supervisor() -> None:
-    first, second = OnlyOne(own_port()), OnlyOne(own_port())
+    first, second = InstanceLock(own_port()), InstanceLock(own_port())
     first.acquire()
     second.acquire(patience=0)
     first.release()
@@ -42,18 +42,18 @@ def test_another_port_has_its_own_supervisor() -> None:
 
 def test_a_successor_waits_for_its_predecessor_to_leave() -> None:
     port = own_port()
-    leaving = OnlyOne(port)
+    leaving = InstanceLock(port)
     leaving.acquire()
     leaves = threading.Timer(0.15, leaving.release)
     leaves.start()
-    successor = OnlyOne(port)
+    successor = InstanceLock(port)
     successor.acquire(patience=10)
     leaves.join()
     successor.release()
 
 
 def test_letting_go_twice_is_safe() -> None:
-    only_one = OnlyOne(own_port())
+    only_one = InstanceLock(own_port())
     only_one.release()
     only_one.acquire()
     only_one.release()
@@ -68,9 +68,9 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind() -> None:
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(AlreadySupervised):
-            OnlyOne(port).acquire(patience=0)
+            InstanceLock(port).acquire(patience=0)
         holder.kill()
         holder.wait()
-    successor = OnlyOne(port)
+    successor = InstanceLock(port)
     successor.acquire(patience=0)
     successor.release()

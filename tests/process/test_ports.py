@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.process.ports import Holder, free_port, holders, strangers
+from axproxy.process.ports import PortHolder, free_port, holders, strangers
 
 LISTEN = """
 import socket, sys
@@ -51,7 +51,7 @@ def test_a_port_that_was_free_can_be_bound() -> None:
 
 
 def test_a_listener_is_known_by_its_pid(listener: socket.socket) -> None:
-    assert holders(port_of(listener)) == [Holder(os.getpid())]
+    assert holders(port_of(listener)) == [PortHolder(os.getpid())]
 
 
 def test_a_port_with_a_client_only_is_not_held(listener: socket.socket) -> None:
@@ -66,7 +66,7 @@ def test_several_programs_can_hold_one_port() -> None:
             shared.bind(("127.0.0.1", port_of(first) if number else 0))
             shared.listen()
         # Both are ours here, and one process is named once.
-        assert holders(port_of(first)) == [Holder(os.getpid())]
+        assert holders(port_of(first)) == [PortHolder(os.getpid())]
 
 
 def test_a_child_of_ours_is_no_stranger(neighbour: tuple[int, int]) -> None:
@@ -77,14 +77,14 @@ def test_a_child_of_ours_is_no_stranger(neighbour: tuple[int, int]) -> None:
 
 def test_anyone_else_is_a_stranger(neighbour: tuple[int, int], listener: socket.socket) -> None:
     pid, port = neighbour
-    assert strangers(port_of(listener), pid) == [Holder(os.getpid())]
+    assert strangers(port_of(listener), pid) == [PortHolder(os.getpid())]
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    assert strangers(port, dead.pid) == [Holder(pid)]
+    assert strangers(port, dead.pid) == [PortHolder(pid)]
 
 
 def test_a_holder_that_cannot_be_looked_at_is_named_as_far_as_known() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert str(Holder(ended.pid)) == f"pid {ended.pid}"
-    assert str(Holder(None)) == "a program of another user"
+    assert str(PortHolder(ended.pid)) == f"pid {ended.pid}"
+    assert str(PortHolder(None)) == "a program of another user"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from axproxy.process.probe import NotYet, Useless, Watch
+from axproxy.process.probe import NotReady, Probe, Unusable
 from tests.support.waiting import eventually
 
 
@@ -18,9 +18,9 @@ def test_ready_once_the_check_returns() -> None:
     def check(_cancelled: object) -> None:
         asked.append(1)
         if len(asked) < 3:
-            raise NotYet
+            raise NotReady
 
-    watch = Watch(check, nothing, pause=0.001)
+    watch = Probe(check, nothing, pause=0.001)
     assert eventually(lambda: watch.ready)
     watch.cancel()
 
@@ -39,9 +39,9 @@ def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
         asked.append(1)
         if len(asked) < 5:
             raise KeyError("gone")
-        raise Useless("it is dead")
+        raise Unusable("it is dead")
 
-    watch = Watch(check, alive, pause=0.001, heartbeat=0.001)
+    watch = Probe(check, alive, pause=0.001, heartbeat=0.001)
 
     assert eventually(lambda: watch.useless) == "it is dead"
     assert watch.ready
@@ -50,9 +50,9 @@ def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
 
 def test_a_finding_is_kept_for_the_supervisor() -> None:
     def check(_cancelled: object) -> None:
-        raise Useless("the self-test failed")
+        raise Unusable("the self-test failed")
 
-    watch = Watch(check, nothing)
+    watch = Probe(check, nothing)
 
     assert eventually(lambda: watch.useless) == "the self-test failed"
     assert not watch.ready
@@ -65,9 +65,9 @@ def test_one_missed_heartbeat_is_no_finding_three_are() -> None:
     def alive() -> None:
         asked.append(1)
         if not next(answers):
-            raise NotYet("no answer")
+            raise NotReady("no answer")
 
-    watch = Watch(nothing, alive, heartbeat=0.001)
+    watch = Probe(nothing, alive, heartbeat=0.001)
 
     assert "stopped answering" in eventually(lambda: watch.useless)
     assert len(asked) == 9
@@ -80,9 +80,9 @@ def test_a_check_under_way_learns_that_nobody_waits_any_more() -> None:
         begun.set()
         eventually(cancelled)
         left.set()
-        raise NotYet
+        raise NotReady
 
-    watch = Watch(check, nothing)
+    watch = Probe(check, nothing)
     begun.wait(60)
     watch.cancel()
 

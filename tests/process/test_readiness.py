@@ -56,7 +56,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         5,
     ),
     "a stranger has taken the tokenizer's port under a running model": (
-        replace(child(State.BACKOFF), hindrance="port 12345 is held by nc (pid 7)"),
+        replace(child(State.BACKOFF), blocked_by="port 12345 is held by nc (pid 7)"),
         READY,
         100,
         Unavailable,
@@ -108,7 +108,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
     ),
     "somebody holds the port": (
         READY,
-        replace(child(State.STOPPED), hindrance="port 8000 is held by nginx (pid 7)"),
+        replace(child(State.STOPPED), blocked_by="port 8000 is held by nginx (pid 7)"),
         None,
         Unavailable,
         "the runtime cannot start: port 8000 is held by nginx (pid 7)",
@@ -177,7 +177,7 @@ def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime:
         (READY, child(State.STARTING, restarts=1), "restarting"),
         (child(State.STARTING, restarts=1), READY, "restarting"),
         (READY, child(State.STOPPING), "stopping"),
-        (READY, replace(child(State.STOPPED), hindrance="no card"), "blocked"),
+        (READY, replace(child(State.STOPPED), blocked_by="no card"), "blocked"),
         (READY, GIVEN_UP, "failed"),
         (GIVEN_UP, READY, "failed"),
         (child(State.BACKOFF), GIVEN_UP, "failed"),

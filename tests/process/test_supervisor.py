@@ -12,8 +12,8 @@ import pytest
 
 from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
 from axproxy.process.child import ChildSpec
-from axproxy.process.instance_lock import AlreadySupervised, OnlyOne
-from axproxy.process.probe import NotYet, Watch
+from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
+from axproxy.process.probe import NotReady, Probe
 from axproxy.process.process import RealProcess
 from axproxy.process.restart import RestartPolicy
 from axproxy.process.states import State
@@ -40,7 +40,7 @@ def spec(name: str, code: str = IDLE, check: Callable[[], None] | None = None) -
     return ChildSpec(
         name=name,
         spawn=lambda: RealProcess([sys.executable, "-c", code], logging.getLogger(name)),
-        watch=lambda _pid: Watch(checked, lambda: None, pause=0.01),
+        watch=lambda _pid: Probe(checked, lambda: None, pause=0.01),
         stop_ladder=lambda: ((signal.SIGINT, 0.3), (signal.SIGTERM, 2.0)),
         start_timeout=10,
         policy=QUICK,
@@ -51,7 +51,7 @@ def dying() -> ChildSpec:
     """A runtime that dies in its load, however late that is: it is never ready."""
 
     def not_yet() -> None:
-        raise NotYet
+        raise NotReady
 
     return spec("runtime", DIES, not_yet)
 
@@ -237,7 +237,7 @@ def test_why_gone_waits_until_it_is_known(make: Make) -> None:
 
 def test_there_is_one_supervisor_per_machine_and_port() -> None:
     port = own_port()
-    first, second = OnlyOne(port), OnlyOne(port)
+    first, second = InstanceLock(port), InstanceLock(port)
     first.acquire()
     with pytest.raises(AlreadySupervised, match=str(port)):
         second.acquire(patience=0)

@@ -12,7 +12,7 @@ from typing import Any
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
-from axproxy.engine.unit import Tell
+from axproxy.engine.unit import OnChange
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
@@ -37,7 +37,7 @@ class AttachedUnit:
         self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
-    def start(self, tell: Tell = lambda _problem: None) -> None:
+    def start(self, tell: OnChange = lambda _problem: None) -> None:
         self._tell = tell
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(

@@ -24,7 +24,7 @@ from axproxy.preflight.scene import CheckContext
 from axproxy.process import ports
 from axproxy.process.child import ChildSpec
 from axproxy.process.exits import describe_runtime_exit
-from axproxy.process.probe import NotYet, Useless, Watch
+from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess
 from axproxy.process.restart import RestartPolicy
 from axproxy.runtimes.main_api.client import RuntimeClient
@@ -78,15 +78,15 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
 
     def check(_: object = None) -> None:
         if not client.answers():
-            raise NotYet("its probe is not answered")
+            raise NotReady("its probe is not answered")
 
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Watch(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
+        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
         stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
         start_timeout=60.0,
-        hindrance=lambda: sentence(held(CheckContext(settings, family=None), port)),
+        blocked_by=lambda: sentence(held(CheckContext(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
@@ -129,10 +129,10 @@ class RuntimeRecipe:
         return ChildSpec(
             name="runtime",
             spawn=self._spawn,
-            watch=self._watch,
+            watch=self._probe,
             stop_ladder=self._ladder,
             start_timeout=self._settings.start_timeout,
-            hindrance=self._hindrance,
+            blocked_by=self._blocked_by,
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
             explain_exit=self._explain_exit,
@@ -181,9 +181,9 @@ class RuntimeRecipe:
         reading = self.card.smi.look(max_age=60.0)
         return device_indices("auto", reading.said if reading else NoTable("busy", "a load is on"))
 
-    def _hindrance(self) -> str | None:
-        waiting = self.card.hindrance()  # or the preflight would blame our own last runtime
-        return waiting if waiting else self.preflight.hindrance()
+    def _blocked_by(self) -> str | None:
+        waiting = self.card.blocked_by()  # or the preflight would blame our own last runtime
+        return waiting if waiting else self.preflight.blocked_by()
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)
@@ -193,32 +193,32 @@ class RuntimeRecipe:
         sign = self.log.dead_card or self.log.run.trouble
         return hopeless(sign, deaths, self.card.tool_number)
 
-    def _watch(self, pid: int) -> Watch:
+    def _probe(self, pid: int) -> Probe:
         first_answer: list[float] = []
         client = RuntimeClient(self._settings.runtime_url)
 
         def check_ready(cancelled: Callable[[], bool]) -> None:
             self._raise_fault()
             if not client.answers():
-                raise NotYet("it is loading")
+                raise NotReady("it is loading")
             first_answer.append(self._clock())
             if not self.log.serving and self._clock() - first_answer[0] < 2.0:
-                raise NotYet("its log is still being read")
+                raise NotReady("its log is still being read")
             if found := ports.strangers(self._settings.runtime_port, pid):
-                raise Useless(
+                raise Unusable(
                     f"port {self._settings.runtime_port} is held by {found[0]}, not by our runtime"
                 )
             self._test(cancelled)
             self._raise_fault()
             self.card.end_load()
 
-        return Watch(check_ready, lambda: self._check_alive(client))
+        return Probe(check_ready, lambda: self._check_alive(client))
 
     def _check_alive(self, client: RuntimeClient) -> None:
         if self.log.run.proves_while_idle():
-            raise Useless(f"it logged: {self.log.run.trouble}")
+            raise Unusable(f"it logged: {self.log.run.trouble}")
         if not client.answers():
-            raise NotYet("OPTIONS / is not answered")
+            raise NotReady("OPTIONS / is not answered")
 
     def _test(self, cancelled: Callable[[], bool]) -> None:
         if self.log.window is None:
@@ -227,10 +227,10 @@ class RuntimeRecipe:
             self_test(self._settings, self.window(), cancelled, self.log.run)
         except SelfTestFailed as failure:
             if isinstance(failure.__cause__, TokenizerGone):
-                raise NotYet(str(failure)) from failure  # no reason to load a model once more
-            raise Useless(str(failure)) from failure
+                raise NotReady(str(failure)) from failure  # no reason to load a model once more
+            raise Unusable(str(failure)) from failure
         except ClientGone:
-            raise NotYet("nobody waits for it any more") from None
+            raise NotReady("nobody waits for it any more") from None
         self._raise_trouble(cancelled)
 
     def _raise_trouble(self, cancelled: Callable[[], bool]) -> None:
@@ -240,11 +240,11 @@ class RuntimeRecipe:
         while run.times().speed is None and self._clock() < deadline and not cancelled():
             time.sleep(0.01)
         if run.proves_alone():
-            raise Useless(f"it logged: {run.trouble}")
+            raise Unusable(f"it logged: {run.trouble}")
 
     def _raise_fault(self) -> None:
         if self.log.fault:
-            raise Useless(f"it logged: {self.log.fault}")
+            raise Unusable(f"it logged: {self.log.fault}")
 
     def _ladder(self) -> tuple[tuple[Signals, float], ...]:
         if self._mock:

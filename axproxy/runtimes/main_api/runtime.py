@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from axproxy.engine.outcome import RunResult
 from axproxy.engine.protocol import Gone
-from axproxy.engine.unit import Unit
+from axproxy.engine.unit import Supervisor
 from axproxy.errors import (
     CardFailed,
     PromptTooLong,
@@ -53,7 +53,7 @@ class Slot:
 
     def __init__(
         self,
-        unit: Unit,
+        unit: Supervisor,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
         patience: Patience,

@@ -13,7 +13,7 @@ import pytest
 
 from axproxy.card.environment import child_environment
 from axproxy.models.folder import ModelFolderError
-from axproxy.process.probe import Useless
+from axproxy.process.probe import Unusable
 from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec, window
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
@@ -132,11 +132,11 @@ def test_a_held_port_is_named_before_anything_is_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
         spec = tokenizer_spec(settings(AX650_TOKENIZER_PORT=str(port)))
-        hindrance = spec.hindrance()
-        assert hindrance
-        assert f"port {port} is held by" in hindrance
-        assert "AX650_TOKENIZER_PORT" in hindrance
-    assert spec.hindrance() is None
+        blocked_by = spec.blocked_by()
+        assert blocked_by
+        assert f"port {port} is held by" in blocked_by
+        assert "AX650_TOKENIZER_PORT" in blocked_by
+    assert spec.blocked_by() is None
 
 
 def test_the_window_of_the_program_that_runs_counts() -> None:
@@ -188,7 +188,7 @@ def test_a_card_that_dies_while_nobody_asks_is_noticed(tmp_path: Path) -> None:
         "[2025-11-09 08:46:00.029][1][W][device manager][listen][292]: device 1 is dead"
     )
 
-    with pytest.raises(Useless, match="it logged: device 1 is dead"):
+    with pytest.raises(Unusable, match="it logged: device 1 is dead"):
         recipe._check_alive(AnsweringClient())
     assert recipe._hopeless(1) is None  # a restart may help
     assert "power off at the wall" in (recipe._hopeless(2) or "")

@@ -13,7 +13,7 @@ import pytest
 
 from axproxy.cli import smoke_test
 from axproxy.engine.engine import SerialEngine
-from axproxy.engine.unit import Unit
+from axproxy.engine.unit import Supervisor
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
@@ -58,7 +58,7 @@ def begin() -> Iterator[Begin]:
         supervisor.stop()
 
 
-def engine(settings: Settings, unit: Unit) -> SerialEngine:
+def engine(settings: Settings, unit: Supervisor) -> SerialEngine:
     return SerialEngine(
         settings,
         unit,

@@ -80,13 +80,13 @@ def test_a_supervisor_that_hangs_stops_feeding_the_watchdog() -> None:
     free, hangs, goes_on = threading.Event(), threading.Event(), threading.Event()
     free.set()
 
-    def hindrance() -> None:
+    def blocked_by() -> None:
         if not free.is_set():
             hangs.set()
             goes_on.wait(120)
 
     tokenizer = spec("tokenizer")
-    runtime = replace(spec("runtime"), hindrance=hindrance)
+    runtime = replace(spec("runtime"), blocked_by=blocked_by)
     beats: list[object] = []
     settings = Settings.from_env({"AX650_RUNTIME_PORT": str(own_port())})
     supervisor = RuntimeSupervisor(settings, (tokenizer, runtime))
@@ -109,10 +109,10 @@ def test_a_supervisor_that_hangs_stops_feeding_the_watchdog() -> None:
 
 
 def test_a_supervisor_whose_every_look_fails_does_not_feed_it_either() -> None:
-    def hindrance() -> None:
+    def blocked_by() -> None:
         raise RuntimeError("a mistake of ours")
 
-    tokenizer = replace(spec("tokenizer"), hindrance=hindrance)
+    tokenizer = replace(spec("tokenizer"), blocked_by=blocked_by)
     beats: list[object] = []
     settings = Settings.from_env({"AX650_RUNTIME_PORT": str(own_port())})
     supervisor = RuntimeSupervisor(settings, (tokenizer, spec("runtime")))
