@@ -47,9 +47,9 @@ from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.prompts.vendor_script import ScriptPrompts
-from axproxy.runtimes.main_api.attached import AttachedUnit
+from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.vendor_script import tokenizer_for
 from runtime_supervisor import RuntimeSupervisor
@@ -57,12 +57,12 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings, patience: Patience | None = None) -> SerialEngine:
+def create_engine(settings: Settings, patience: Timeouts | None = None) -> SerialEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing."""
     attach = settings.runtime_kind == "attach"
     return SerialEngine(
         settings,
-        AttachedUnit(settings) if attach else RuntimeSupervisor(settings),
+        AttachedRuntime(settings) if attach else RuntimeSupervisor(settings),
         describe_model(settings),
         tokenizer=tokenizer_for(settings),
         connect=lambda: RuntimeClient(settings.runtime_url),

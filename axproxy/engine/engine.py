@@ -40,8 +40,8 @@ from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker, Prompts
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import Patience
-from axproxy.runtimes.main_api.runtime import RESTART_HOLD, Slot, Task
+from axproxy.runtimes.main_api.generation import Timeouts
+from axproxy.runtimes.main_api.runtime import RESTART_HOLD, MainApiRuntime, Task
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 
@@ -71,7 +71,7 @@ class SerialEngine:
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
         prompts: PromptMaker | None = None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -80,8 +80,8 @@ class SerialEngine:
         self._tokenizer = tokenizer
         self._clock = clock
         self._queue = RequestQueue(settings.max_queue)
-        self._patience = patience or Patience(stall=settings.stall_timeout)
-        self._slot = Slot(unit, tokenizer, connect, self._patience)
+        self._patience = patience or Timeouts(stall=settings.stall_timeout)
+        self._slot = MainApiRuntime(unit, tokenizer, connect, self._patience)
         self._keep_alive = KeepAlive(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._prompts = prompts

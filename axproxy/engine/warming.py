@@ -15,7 +15,7 @@ from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
 from axproxy.prompts.renderer import PromptMaker
-from axproxy.runtimes.main_api.runtime import Slot
+from axproxy.runtimes.main_api.runtime import MainApiRuntime
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class CacheWarmer:
 
     def __init__(
         self,
-        slot: Slot,
+        slot: MainApiRuntime,
         queue: RequestQueue,
         unit: Supervisor,
         *,

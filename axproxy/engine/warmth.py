@@ -12,7 +12,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from axproxy.prompts.fitting import Prompt
-from axproxy.runtimes.main_api.kv_cache import Held
+from axproxy.runtimes.main_api.kv_cache import CachedPrompt
 
 REMEMBERED = 32  # requests
 FADING = 0.8  # of a use's weight with each request after it: a prompt with a date is new every day
@@ -50,7 +50,7 @@ class WarmingPolicy:
         habits = [one for one in uses if uses[one] >= self._policy.least_uses]
         return max(habits, key=weights.__getitem__, default=None)
 
-    def due(self, held: Held | None, quiet_since: float, talking: bool = False) -> float:
+    def due(self, held: CachedPrompt | None, quiet_since: float, talking: bool = False) -> float:
         """When to warm the cache that holds `held`, on the clock of `quiet_since`; never is
         `math.inf`.  `talking` says that somebody is in the middle of a conversation."""
         candidate = self.candidate()

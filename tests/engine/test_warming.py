@@ -10,7 +10,7 @@ from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
-from axproxy.runtimes.main_api.kv_cache import Held, Mark, Segment
+from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Segment
 from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.support.simulated import Card, spell
 from tests.support.waiting import eventually
@@ -21,8 +21,8 @@ SHORT = Prompt("<system>Be kind", 20)
 POLICY = WarmingTimes()
 
 
-def holding(text: str) -> Held:
-    return Held((Segment(text),), 1, Mark("first", 1, 1))
+def holding(text: str) -> CachedPrompt:
+    return CachedPrompt((Segment(text),), 1, CacheVersion("first", 1, 1))
 
 
 def after(*used: Prompt | None) -> WarmingPolicy:
@@ -62,7 +62,7 @@ def test_the_favourite_is_what_was_used_most_of_late(
     ],
 )
 def test_a_conversation_is_left_alone_for_longer_than_a_strangers(
-    held: Held | None, due: float
+    held: CachedPrompt | None, due: float
 ) -> None:
     assert after(HOUSE, HOUSE).due(held, quiet_since=100) == due
     assert after(HOUSE).due(held, quiet_since=100) == math.inf

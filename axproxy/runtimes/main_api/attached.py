@@ -24,7 +24,7 @@ from axproxy.tokenizer.vendor_script import tokenizer_for
 log = logging.getLogger("attached")
 
 
-class AttachedUnit:
+class AttachedRuntime:
     """Looks every `pause` seconds, in a thread of its own, whether both still answer."""
 
     def __init__(self, settings: Settings, pause: float = 1.0) -> None:

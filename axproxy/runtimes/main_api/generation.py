@@ -25,11 +25,11 @@ from axproxy.messages import Limits, Sampling
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.prompts.fitting import Prompt
 from axproxy.runtimes.main_api.client import Poll, RuntimeClient
-from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, held_after
+from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, held_after
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
-from axproxy.runtimes.main_api.script_faults import Suspicion
+from axproxy.runtimes.main_api.script_faults import ScriptFaultDetector
 from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
 
@@ -39,7 +39,7 @@ PREFILL_PACE = 50.0  # tokens per second that even the slowest published card ex
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long to wait, in seconds: before something counts as broken, and with a sign of life."""
 
     stall: float = 60.0  # for a token; reading the prompt comes on top
@@ -68,7 +68,7 @@ class Generation:
         gone: Callable[[], bool],
         log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -79,17 +79,19 @@ class Generation:
         self._gone = gone
         self._log = log or RunLog()
         self._interrupted = interrupted
-        self._patience = patience or Patience()
+        self._patience = patience or Timeouts()
         self._waiting = Waiting(gone, self._patience.stall, clock, sleep)
         self._clock = clock
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
         self._bad_polls = 0  # in a row
-        self._suspicion = None if tokenizer.traces else Suspicion(self._log, self._patience.words)
+        self._suspicion = (
+            None if tokenizer.traces else ScriptFaultDetector(self._log, self._patience.words)
+        )
         self._continued: Continuation | None = None
         self.outcome: RunResult | None = None
-        self.held: Held | None = None  # what the cache holds, where that is known
+        self.held: CachedPrompt | None = None  # what the cache holds, where that is known
 
     def run(
         self,
@@ -189,7 +191,7 @@ class Generation:
             before = self._tokenizer.trace()
         except TokenizerGone:
             before = None
-        if continuation and before and continuation.held.mark == Mark.of(before):
+        if continuation and before and continuation.held.mark == CacheVersion.of(before):
             self._continued = continuation
             text = continuation.rest.text
         else:
@@ -213,7 +215,7 @@ class Generation:
 
         self._waiting.until_accepted(ask)
 
-    def _now_held(self, prompt: Prompt) -> Held | None:
+    def _now_held(self, prompt: Prompt) -> CachedPrompt | None:
         reader = self._reader
         if reader is None or (mark := reader.mark) is None:
             return None

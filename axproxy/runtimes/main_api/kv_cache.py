@@ -28,7 +28,7 @@ _REST_OF_THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Mark:
+class CacheVersion:
     """A moment in the tokenizer's trace: its process, the resets and the runs that it has seen.
 
     While it stays the same, nobody has touched the cache, and the runtime is the same process: a
@@ -40,7 +40,7 @@ class Mark:
     run: int
 
     @classmethod
-    def of(cls, trace: Trace) -> Mark:
+    def of(cls, trace: Trace) -> CacheVersion:
         return cls(trace.epoch, trace.resets, trace.run)
 
 
@@ -53,13 +53,13 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedPrompt:
     """The cache after an answer that ended by itself: all of the text, in `tokens` tokens.  The
     token that ended the answer is not in it."""
 
     segments: tuple[Segment, ...]
     tokens: int
-    mark: Mark
+    mark: CacheVersion
 
     def rest_of(self, prompt: str, turn_ends: Collection[str]) -> str | None:
         """What of `prompt` the cache lacks; `None` where the prompt is another one.
@@ -81,7 +81,7 @@ class Held:
 class Continuation:
     """How to go on from `held`: `rest` is what to send."""
 
-    held: Held
+    held: CachedPrompt
     rest: Prompt
 
     @property
@@ -104,13 +104,15 @@ class Continuation:
         return window.room_for_answer(self.tokens) >= least
 
 
-def held_after(sent: Prompt | Continuation, reply: str, reply_tokens: int, mark: Mark) -> Held:
+def held_after(
+    sent: Prompt | Continuation, reply: str, reply_tokens: int, mark: CacheVersion
+) -> CachedPrompt:
     """The cache after `reply` has ended by itself."""
     if isinstance(sent, Continuation):
         before, text = sent.held.segments, sent.rest.text
     else:
         before, text = (), sent.text
-    return Held((*before, *_turn(text, reply)), sent.tokens + reply_tokens, mark)
+    return CachedPrompt((*before, *_turn(text, reply)), sent.tokens + reply_tokens, mark)
 
 
 def _turn(prompt: str, reply: str) -> tuple[Segment, ...]:

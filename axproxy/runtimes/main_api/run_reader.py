@@ -11,7 +11,7 @@ from __future__ import annotations
 from axproxy.errors import PromptTooLong, RuntimeMisbehaved
 from axproxy.output.limits import Piece
 from axproxy.runtimes.main_api.client import CONTEXT_FULL, Poll
-from axproxy.runtimes.main_api.kv_cache import Mark
+from axproxy.runtimes.main_api.kv_cache import CacheVersion
 from axproxy.tokenizer.client import Trace
 
 FLUSH = 3  # tokens the vendor's program sends on at a time
@@ -88,10 +88,10 @@ class RunReader:
         return not (self.have or self._polled)
 
     @property
-    def mark(self) -> Mark | None:
+    def mark(self) -> CacheVersion | None:
         """Where the trace stands after a run that was seen whole, and left text that is exact."""
         whole = self.traced and self.ended and self.final_call_seen and self.faithful
-        return Mark(self._epoch, self._resets, self.run) if whole else None
+        return CacheVersion(self._epoch, self._resets, self.run) if whole else None
 
     def lose_trace(self) -> None:
         """The tokenizer was restarted; the polls must do for the rest."""

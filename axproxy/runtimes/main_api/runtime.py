@@ -24,8 +24,8 @@ from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptMaker
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Patience
-from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, Segment
+from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Timeouts
+from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
 from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
 
@@ -44,7 +44,7 @@ class Task:
     gone: Gone
 
 
-class Slot:
+class MainApiRuntime:
     """Used by one thread at a time, the one that holds the turn; `hits` and `misses` may be read by
     any: how many prompts went on from what the cache held, and how many began with a reset.
 
@@ -56,7 +56,7 @@ class Slot:
         unit: Supervisor,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
-        patience: Patience,
+        patience: Timeouts,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -67,7 +67,7 @@ class Slot:
         self._patience = patience
         self._clock = clock
         self._sleep = sleep
-        self._held: Held | None = None
+        self._held: CachedPrompt | None = None
         self.hits = 0
         self.misses = 0
 
@@ -97,7 +97,7 @@ class Slot:
             self._unit.wait_ready(task.gone, RESTART_HOLD)
 
     @property
-    def held(self) -> Held | None:
+    def held(self) -> CachedPrompt | None:
         """What the cache holds, where that is known."""
         return self._held
 
@@ -119,9 +119,11 @@ class Slot:
             waiting.until_idle(runtime.poll)
         finally:
             runtime.close()
-        ours = Mark.of(after) == replace(Mark.of(before), resets=before.resets + 1)
+        ours = CacheVersion.of(after) == replace(CacheVersion.of(before), resets=before.resets + 1)
         if ours and after.reset_tokens == beginning.tokens:
-            self._held = Held((Segment(beginning.text),), beginning.tokens, Mark.of(after))
+            self._held = CachedPrompt(
+                (Segment(beginning.text),), beginning.tokens, CacheVersion.of(after)
+            )
 
     def _attempt(
         self,

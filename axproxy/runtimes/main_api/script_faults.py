@@ -7,7 +7,7 @@ from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import RunReader
 
 
-class Suspicion:
+class ScriptFaultDetector:
     """Of one run.  `patience` is how many seconds text may take once `log` tells of a token."""
 
     def __init__(self, log: RunLog, patience: float) -> None:

@@ -9,7 +9,7 @@ from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import Generation, Patience
+from axproxy.runtimes.main_api.generation import Generation, Timeouts
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
@@ -40,7 +40,7 @@ def self_test(
             control_tokens=(),
             gone=cancelled,
             log=log,
-            patience=Patience(stall=settings.stall_timeout),
+            patience=Timeouts(stall=settings.stall_timeout),
         )
         try:
             prompt = _greeting(settings, tokenizer, window)

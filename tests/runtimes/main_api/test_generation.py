@@ -19,7 +19,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
-from axproxy.runtimes.main_api.generation import Generation, Patience, RunResult
+from axproxy.runtimes.main_api.generation import Generation, RunResult, Timeouts
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunTimes
 from tests.support.simulated import END, Card, Times, spell
@@ -152,7 +152,7 @@ def test_a_run_that_never_begins_is_an_error_and_not_an_empty_answer() -> None:
     card = Card(times=Times(pick_up=3600))
 
     with pytest.raises(RuntimeMisbehaved):
-        answer(card, patience=Patience(stop=1))
+        answer(card, patience=Timeouts(stop=1))
 
 
 def test_context_full_text_is_an_error_and_not_an_answer() -> None:
@@ -252,13 +252,13 @@ def test_silence_beyond_the_patience_is_a_stall() -> None:
     card = Card([spell("abcdef")], hangs_at_token=4)
 
     with pytest.raises(RuntimeStalled):
-        answer(card, patience=Patience(stall=5, stop=1))
+        answer(card, patience=Timeouts(stall=5, stop=1))
 
 
 def test_a_long_prompt_is_given_time_to_be_read() -> None:
     card = Card([spell("ok")], times=Times(prefill=20))
 
-    assert answer(card, prompt=Prompt("long", 2000), patience=Patience(stall=5)) == "ok"
+    assert answer(card, prompt=Prompt("long", 2000), patience=Timeouts(stall=5)) == "ok"
 
 
 def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> None:

@@ -15,14 +15,20 @@ from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import Prompts
-from axproxy.runtimes.main_api.generation import Patience
-from axproxy.runtimes.main_api.kv_cache import Continuation, Held, Mark, Segment, held_after
+from axproxy.runtimes.main_api.generation import Timeouts
+from axproxy.runtimes.main_api.kv_cache import (
+    CachedPrompt,
+    CacheVersion,
+    Continuation,
+    Segment,
+    held_after,
+)
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
-from axproxy.runtimes.main_api.runtime import Slot, Task
+from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
 from tests.support.simulated import HOLE, Card, spell
 
-ESCAPE = Mark("first", 1, 1)
+ESCAPE = CacheVersion("first", 1, 1)
 ENDS = ("<|im_end|>",)
 WINDOW = Window(context=2559, prefill_limit=2048)
 
@@ -32,7 +38,7 @@ NO_THINKING = "<think>\n\n</think>\n\n"
 THOUGHT = "<think>\nHm.\n</think>\n\n"
 
 
-def held(prompt: str, reply: str) -> Held:
+def held(prompt: str, reply: str) -> CachedPrompt:
     return held_after(Prompt(prompt, len(prompt)), reply, len(reply), ESCAPE)
 
 
@@ -82,7 +88,7 @@ def test_a_thought_that_a_user_types_is_never_left_out() -> None:
     ],
 )
 def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits: bool) -> None:
-    before = Held((Segment("x"),), cached, ESCAPE)
+    before = CachedPrompt((Segment("x"),), cached, ESCAPE)
     assert Continuation(before, Prompt("y", new)).fits(WINDOW) is fits
 
 
@@ -104,7 +110,7 @@ def test_beside_a_filled_cache_only_whole_chunks_fit(cached: int, new: int, fits
 def test_thinking_that_is_still_in_the_cache_does_not_cut_the_next_answer(
     cached: int, prompt: int, asked_for: int | None, enough: bool
 ) -> None:
-    found = Continuation(Held((Segment("x"),), cached, ESCAPE), Prompt("y", 20))
+    found = Continuation(CachedPrompt((Segment("x"),), cached, ESCAPE), Prompt("y", 20))
     assert found.leaves_room(WINDOW, Prompt("z", prompt), asked_for) is enough
 
 
@@ -143,8 +149,8 @@ class Talk:
     def __init__(self, card: Card) -> None:
         self.card = card
         self.prompts = Prompts(card, card.info())
-        self.slot = Slot(
-            OneCard(card), card, lambda: card, Patience(), clock=card.clock, sleep=card.sleep
+        self.slot = MainApiRuntime(
+            OneCard(card), card, lambda: card, Timeouts(), clock=card.clock, sleep=card.sleep
         )
 
     def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:

@@ -15,10 +15,10 @@ from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.vendor_script import ScriptPrompts
-from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
-from axproxy.runtimes.main_api.runtime import Slot, Task
+from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
 from tests.support.simulated import Card, Times, spell
 
 WINDOW = Window(context=1023, prefill_limit=896)
@@ -103,8 +103,8 @@ class Talk:
     def __init__(self, card: ScriptedCard, mends: bool = True) -> None:
         self.card = card
         self.pair = Pair(card, mends)
-        self.slot = Slot(
-            self.pair, card, lambda: card, Patience(), clock=card.clock, sleep=card.sleep
+        self.slot = MainApiRuntime(
+            self.pair, card, lambda: card, Timeouts(), clock=card.clock, sleep=card.sleep
         )
 
     def ask(self, *turns: str, limits: Limits | None = None, system: str = "") -> str:

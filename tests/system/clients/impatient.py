@@ -5,9 +5,9 @@ gunicorn tests.system.clients.impatient:app
 
 import os
 
-from axproxy.runtimes.main_api.generation import Patience
+from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.settings import Settings
 from backend import create_app, create_engine
 
 settings = Settings.from_env(os.environ)
-app = create_app(settings, create_engine(settings, Patience(heartbeat=0.2)))
+app = create_app(settings, create_engine(settings, Timeouts(heartbeat=0.2)))

@@ -17,7 +17,7 @@ from axproxy.engine.unit import Supervisor
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
-from axproxy.runtimes.main_api.attached import AttachedUnit
+from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
@@ -154,7 +154,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     settings, supervisor = begin()
     supervisor.wait_ready(lambda: False)
     pids = [status.pid for status in supervisor.snapshot()]
-    attached = AttachedUnit(settings, pause=0.05)
+    attached = AttachedRuntime(settings, pause=0.05)
     attached.start()
     attached.wait_ready(lambda: False)
 
@@ -180,7 +180,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
 
 
 def test_one_look_that_fails_does_not_end_the_looking() -> None:
-    attached = AttachedUnit(configured(), pause=0.01)
+    attached = AttachedRuntime(configured(), pause=0.01)
     told: list[object] = []
 
     def tell(problem: object) -> None:
@@ -194,7 +194,7 @@ def test_one_look_that_fails_does_not_end_the_looking() -> None:
 
 
 def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
-    attached = AttachedUnit(configured(), pause=0.05)
+    attached = AttachedRuntime(configured(), pause=0.05)
     attached.start()
 
     with pytest.raises(Unavailable, match="start_tokenizer.sh"):
