@@ -35,8 +35,9 @@ from axproxy.process.child import Child, ChildSpec, Status
 from axproxy.process.instance_lock import InstanceLock
 from axproxy.process.readiness import child_health, overall, why_not_ready
 from axproxy.process.states import HAS_PROCESS, State
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec
-from axproxy.runtimes.main_api.load_log import RuntimeLog, Window
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
 from axproxy.settings import Settings

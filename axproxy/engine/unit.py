@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ProxyError
-from axproxy.runtimes.main_api.load_log import Window
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 
 OnChange = Callable[[ProxyError | None], None]

@@ -9,8 +9,13 @@ from pathlib import Path
 
 from axproxy.engine.protocol import ModelCard
 from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
-from axproxy.models.tokenizer_files import SMALL
-from axproxy.prompts.template_features import COMPLETION, capabilities_in
+from axproxy.models.tokenizer_files import (
+    SMALL,
+    TokenizerFolderError,
+    find_folder,
+    read_folder,
+)
+from axproxy.prompts.template_features import COMPLETION, capabilities
 from axproxy.settings import Settings
 
 
@@ -82,3 +87,13 @@ def _parameter_size(name: str) -> str:
         if word.endswith("b") and word[:-1].replace(".", "", 1).isdigit():
             return word.upper()
     return "unknown"
+
+
+def capabilities_in(folder: Path) -> tuple[str, ...]:
+    """The capabilities, in Ollama's words, of the model whose tokenizer is in or beside `folder`;
+    what is wrong with the tokenizer is told when it is loaded, not here."""
+    try:
+        template = read_folder(find_folder(folder)).chat_template
+    except TokenizerFolderError:
+        return (COMPLETION,)
+    return capabilities(template)

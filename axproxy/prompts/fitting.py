@@ -8,7 +8,23 @@ from dataclasses import dataclass
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.runtimes.main_api.load_log import Window
+
+
+@dataclass(frozen=True)
+class Window:
+    """How many tokens fit, compiled into the model.
+
+    `context` (M) bounds prompt and answer together, `prefill_limit` (G) the prompt alone, and
+    `prefill_chunk` (C) is the step in which a prompt is read.
+    """
+
+    context: int
+    prefill_limit: int
+    prefill_chunk: int = 128
+
+    def room_for_answer(self, prompt_tokens: int) -> int:
+        """The longest answer after a prompt on an empty cache; then the program just ends it."""
+        return self.context - prompt_tokens + 1
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from axproxy.errors import PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output import thinking, tool_calls
 from axproxy.output.json_format import instructed
-from axproxy.prompts.fitting import Prompt, fit, steady
+from axproxy.prompts.fitting import Prompt, Window, fit, steady
 from axproxy.prompts.template import ChatTemplate
-from axproxy.runtimes.main_api.load_log import Window
-from axproxy.tokenizer.client import TokenizerClient, TokenizerInfo
+from axproxy.prompts.tokenizer import Tokenizer, TokenizerInfo
 
 _QUESTION = "a-question-that-nobody-asked"
 
@@ -53,7 +52,7 @@ class Prompts:
     """`end_tokens` are the ids that end an answer, for no control token belongs in one; `turn_ends`
     are their texts, which nothing that a client writes can contain."""
 
-    def __init__(self, tokenizer: TokenizerClient, info: TokenizerInfo) -> None:
+    def __init__(self, tokenizer: Tokenizer, info: TokenizerInfo) -> None:
         # Some models mark these as special, too, and still mean to go on after them.
         own = {thinking.OPEN, thinking.CLOSE, tool_calls.OPEN, tool_calls.CLOSE}
         special = [

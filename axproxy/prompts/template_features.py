@@ -6,13 +6,11 @@ that only tidy up a history.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from axproxy.control_tokens import Escaper
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
-from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
 from axproxy.output import thinking, tool_calls
 from axproxy.prompts.template import ChatTemplate
 
@@ -27,16 +25,6 @@ _TOOL = {
         "parameters": {"type": "object", "properties": {}},
     },
 }
-
-
-def capabilities_in(folder: Path) -> tuple[str, ...]:
-    """The capabilities, in Ollama's words, of the model whose tokenizer is in or beside `folder`;
-    what is wrong with the tokenizer is told when it is loaded, not here."""
-    try:
-        template = read_folder(find_folder(folder)).chat_template
-    except TokenizerFolderError:
-        return (COMPLETION,)
-    return capabilities(template)
 
 
 def capabilities(template: str | None) -> tuple[str, ...]:

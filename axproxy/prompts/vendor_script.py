@@ -16,10 +16,8 @@ from axproxy.control_tokens import REPLACEMENT, clean
 from axproxy.errors import ClientError, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output.thinking import split_thinking
-from axproxy.prompts.fitting import Prompt, fit
+from axproxy.prompts.fitting import Prompt, Window, fit
 from axproxy.prompts.renderer import with_form
-from axproxy.runtimes.main_api.load_log import Window
-from axproxy.tokenizer.vendor_script import estimated_tokens
 
 # At least what the script puts around a text: marks of turns, /no_think, the assistant's beginning.
 FRAME = 16
@@ -29,7 +27,22 @@ BUILT_IN = 21  # tokens of the system prompt that it uses where there is none
 # the ten seconds after which the runtime crashes.
 HOPELESS = 4
 
+# Qwen's tokenizer takes words with the blank before them, digits one by one, blanks and line ends
+# together.  Four letters a token is below what English needs, and above what rare words do.
+_PIECE = re.compile(r" ?[A-Za-z]{1,4}|[^\S\r\n]+|[\r\n]+|.", re.DOTALL)
+_BEYOND = re.compile("[\U00010000-\U0010ffff]")  # emoji and the like: up to three tokens each
+
 _LIVE = re.compile(r"<(?=\||/?(?:think|tool_call|tool_response)>)")
+
+
+def estimated_tokens(text: str) -> int:
+    """About as many tokens as `text` has, rather too many than too few.
+
+    Against Qwen's own vocabulary it says 1.0 to 1.6 times the truth for English, German and code,
+    1.1 to 2.6 for other languages, and too few only for what is no language: 0.6 for base64, 0.5
+    for scripts that are hardly ever written.
+    """
+    return len(_PIECE.findall(text)) + 2 * len(_BEYOND.findall(text))
 
 
 def harmless(text: str) -> str:

@@ -12,27 +12,9 @@ import requests
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import TokenizerGone
 from axproxy.local_http import LocalHTTP
+from axproxy.prompts.tokenizer import TokenizerInfo
 
 SERVER = "axproxy tokenizer"  # what our own server answers to the probe
-
-
-@dataclass(frozen=True)
-class TokenizerInfo:
-    """What the model's tokenizer folder says.
-
-    `bos_id` is -1 when the model has no such token.  `longest_token_bytes`: a text of n bytes has
-    at least n / this many tokens.  `epoch` changes when the tokenizer process does.
-    """
-
-    eos_id: int
-    eos_token: str
-    bos_id: int
-    bos_token: str | None
-    chat_template: str | None
-    vocab_size: int
-    longest_token_bytes: int
-    control_tokens: tuple[ControlToken, ...]
-    epoch: str
 
 
 @dataclass(frozen=True)

@@ -3,30 +3,15 @@ ask it: whether it is there.  What ours is asked besides is estimated, or is not
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NoReturn
 
 import requests
 
 from axproxy.errors import TokenizerGone
+from axproxy.prompts.vendor_script import estimated_tokens
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
-
-# Qwen's tokenizer takes words with the blank before them, digits one by one, blanks and line ends
-# together.  Four letters a token is below what English needs, and above what rare words do.
-_PIECE = re.compile(r" ?[A-Za-z]{1,4}|[^\S\r\n]+|[\r\n]+|.", re.DOTALL)
-_BEYOND = re.compile("[\U00010000-\U0010ffff]")  # emoji and the like: up to three tokens each
-
-
-def estimated_tokens(text: str) -> int:
-    """About as many tokens as `text` has, rather too many than too few.
-
-    Against Qwen's own vocabulary it says 1.0 to 1.6 times the truth for English, German and code,
-    1.1 to 2.6 for other languages, and too few only for what is no language: 0.6 for base64, 0.5
-    for scripts that are hardly ever written.
-    """
-    return len(_PIECE.findall(text)) + 2 * len(_BEYOND.findall(text))
 
 
 class VendorScript(TokenizerClient):

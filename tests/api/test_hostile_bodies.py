@@ -14,9 +14,9 @@ from axproxy.engine.protocol import Gone
 from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
 from axproxy.models.tokenizer_files import SMALL
+from axproxy.prompts.fitting import Window
 from axproxy.prompts.renderer import Prompts
 from axproxy.runtimes.main_api.client import sampling_keys
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from backend import create_app

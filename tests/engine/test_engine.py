@@ -32,7 +32,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.models.description import describe_model
-from axproxy.runtimes.main_api.load_log import Window
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from tests.support.simulated import Card, Times, spell

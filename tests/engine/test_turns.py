@@ -14,8 +14,8 @@ from axproxy.engine.protocol import Answer
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
 from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL, read_folder
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings
-from axproxy.tokenizer.client import TokenizerInfo
 from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
 from tests.support.simulated import Card, Times, spell
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.prompts.fitting import Prompt, fit, steady
-from axproxy.runtimes.main_api.load_log import Window
+from axproxy.prompts.fitting import Prompt, Window, fit, steady
 
 
 def talk(*turns: str) -> list[Message]:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from axproxy.errors import ClientError, PromptTooLong
 from axproxy.messages import ChatRequest, Message
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.vendor_script import ScriptPrompts, harmless
-from axproxy.runtimes.main_api.load_log import Window
 
 WINDOW = Window(context=1023, prefill_limit=896)
 PROMPTS = ScriptPrompts()

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, TokenizerGone
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import Poll
-from axproxy.tokenizer.client import Token, TokenizerInfo, Trace
+from axproxy.tokenizer.client import Token, Trace
 from axproxy.tokenizer.run_trace import RunTrace
 
 CALL = 0.001  # seconds that one call takes

@@ -10,9 +10,10 @@ import requests
 import responses
 
 from axproxy.errors import TokenizerGone
+from axproxy.prompts.vendor_script import estimated_tokens
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import SERVER, TokenizerClient
-from axproxy.tokenizer.vendor_script import VendorScript, estimated_tokens, tokenizer_for
+from axproxy.tokenizer.vendor_script import VendorScript, tokenizer_for
 
 URL = "http://127.0.0.1:12345"
 

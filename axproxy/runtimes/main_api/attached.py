@@ -14,9 +14,9 @@ from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
 from axproxy.engine.unit import OnChange
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.vendor_script import tokenizer_for

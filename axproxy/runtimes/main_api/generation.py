@@ -23,10 +23,9 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.output.limits import AnswerLimits, Piece
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.client import Poll, RuntimeClient
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, held_after
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
 from axproxy.runtimes.main_api.script_faults import ScriptFaultDetector

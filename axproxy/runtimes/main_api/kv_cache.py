@@ -17,8 +17,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from axproxy.prompts.fitting import Prompt
-from axproxy.runtimes.main_api.load_log import Window
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.tokenizer.client import Trace
 
 # At the end of a prompt: thinking is about to begin, or has been declared to be over.

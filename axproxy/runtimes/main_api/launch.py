@@ -27,8 +27,9 @@ from axproxy.process.exits import describe_runtime_exit
 from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess
 from axproxy.process.restart import RestartPolicy
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.load_log import RuntimeLog, Window
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer.vendor_script import tokenizer_for

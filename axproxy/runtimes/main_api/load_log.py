@@ -8,10 +8,10 @@ axproxy.runtimes.main_api.run_log.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from axproxy.card.failure import DEAD
 from axproxy.process.ansi import plain
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
@@ -31,23 +31,6 @@ _FATAL = re.compile(
     r"|(lLaMa|tokenizer|embed_selector)\.Init.* failed|embed file\(.*\)|not equal token_num"
     r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "
 )
-
-
-@dataclass(frozen=True)
-class Window:
-    """How many tokens fit, compiled into the model.
-
-    `context` (M) bounds prompt and answer together, `prefill_limit` (G) the prompt alone, and
-    `prefill_chunk` (C) is the step in which a prompt is read.
-    """
-
-    context: int
-    prefill_limit: int
-    prefill_chunk: int = 128
-
-    def room_for_answer(self, prompt_tokens: int) -> int:
-        """The longest answer after a prompt on an empty cache; then the program just ends it."""
-        return self.context - prompt_tokens + 1
 
 
 class RuntimeLog:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from axproxy.errors import ProxyError, RuntimeStalled
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import Prompts
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Generation, Timeouts
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from axproxy.errors import CardFailed, ClientGone
 from axproxy.messages import Limits, Sampling
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.generation import Generation
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from tests.support.simulated import END, Card, spell
 

@@ -18,9 +18,8 @@ from axproxy.errors import (
     Starting,
 )
 from axproxy.messages import Limits, Sampling
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.generation import Generation, RunResult, Timeouts
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunTimes
 from tests.support.simulated import END, Card, Times, spell
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.prompts.fitting import Prompt
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import Prompts
 from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.kv_cache import (
@@ -23,7 +23,6 @@ from axproxy.runtimes.main_api.kv_cache import (
     Segment,
     held_after,
 )
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
 from tests.support.simulated import HOLE, Card, spell

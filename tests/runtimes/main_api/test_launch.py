@@ -14,8 +14,8 @@ import pytest
 from axproxy.card.environment import child_environment
 from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Unusable
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec, window
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.settings import Settings
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.process.output import LineSplitter
-from axproxy.runtimes.main_api.load_log import RuntimeLog, Window
+from axproxy.prompts.fitting import Window
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunTimes
 
 RECORDED = Path(__file__).parents[2] / "data" / "vendor-wire" / "stdout.pty.raw"

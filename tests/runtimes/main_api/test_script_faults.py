@@ -14,9 +14,9 @@ from axproxy.engine.outcome import RunResult
 from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.output.reader import AnswerParser
+from axproxy.prompts.fitting import Window
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.runtimes.main_api.generation import Timeouts
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
 from tests.support.simulated import Card, Times, spell

@@ -17,9 +17,9 @@ from axproxy.engine.unit import Supervisor
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.load_log import Window
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
