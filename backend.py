@@ -46,6 +46,7 @@ from axproxy.engine.engine import SerialEngine
 from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
+from axproxy.preflight.checks import require_known_checks
 from axproxy.prompts.vendor_script import ScriptPrompts
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     gunicorn's hooks find the engine as `app.extensions["axproxy"]`.  Raises `SettingsError`.
     """
     settings = settings or Settings.from_env(os.environ)
+    require_known_checks(settings)
     engine = engine or create_engine(settings)
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from axproxy.durations import FOREVER, parse_keep_alive
-from axproxy.preflight.check_names import CHECK_NAMES
 
 RuntimeKind = Literal["vendor", "mock", "attach"]
 
@@ -36,16 +35,6 @@ def words(value: str) -> tuple[str, ...]:
 
 def names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def check_names(value: str) -> tuple[str, ...]:
-    given = names(value)
-    for name in given:
-        if name not in CHECK_NAMES:
-            near = difflib.get_close_matches(name, CHECK_NAMES, n=1, cutoff=0.5)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"names of checks: {', '.join(CHECK_NAMES)}{hint}")
-    return given
 
 
 def path(value: str) -> Path:
@@ -131,7 +120,7 @@ class Settings:
     keep_alive: float = setting("KEEP_ALIVE", time_span, FOREVER)
     min_cma_mb: int = setting("MIN_CMA_MB", whole(0, 1_000_000), 16)
     cma_check: str = setting("CMA_CHECK", one_of("warn", "fail", "off"), "warn")
-    preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", check_names, ())
+    preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", names, ())
     api_key: str | None = setting("API_KEY", text, None)
     origins: tuple[str, ...] = setting("ORIGINS", names, ())
     log_level: str = setting("LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from axproxy.errors import GaveUp, ProxyError
 from axproxy.ops.logs import configure_logging
+from axproxy.preflight.checks import require_known_checks
 from axproxy.process.instance_lock import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 
@@ -35,6 +36,7 @@ def keep_up(make: Callable[[Settings], Supervisor]) -> int:
         signal.signal(number, lambda *_: leave.set())
     try:
         settings = Settings.from_env(os.environ)
+        require_known_checks(settings)
         if settings.runtime_kind == "attach":
             raise SettingsError("AX650_RUNTIME=attach leaves nothing to supervise; unset it")
         configure_logging(settings)

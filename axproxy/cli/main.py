@@ -36,6 +36,12 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
         settings = Settings.from_env(os.environ)
         required_key(settings)
         allowed_origins(settings)
+        if settings.preflight_skip:
+            from axproxy.preflight.checks import (  # noqa: PLC0415 - few starts need all of it
+                require_known_checks,
+            )
+
+            require_known_checks(settings)
     except SettingsError as error:
         print(f"backend: {error}", file=sys.stderr)
         return 2

@@ -26,6 +26,7 @@ if __name__ == "__main__":
 import psutil
 import requests
 
+from axproxy.preflight.checks import require_known_checks
 from axproxy.process.ports import free_port, holders
 from axproxy.process.process import die_with_parent
 from axproxy.settings import Settings, SettingsError
@@ -54,6 +55,7 @@ def main() -> int:
     try:
         environ = with_usable_ports(os.environ)
         settings = Settings.from_env(environ)
+        require_known_checks(settings)
     except SettingsError as error:
         print(f"run_integration: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from axproxy.preflight.models_dir import check_models_dir
 from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
 from axproxy.preflight.scene import CheckContext
+from axproxy.settings import Settings, SettingsError
 
 Look = Callable[[CheckContext], Finding | Iterable[Finding]]
 
@@ -35,7 +37,7 @@ class Check:
     look: Look
 
 
-# For a person who mends things: the files, the driver, the card, the host.
+# In the order in which a person fixes things: the files, the driver, the card, the host.
 CHECKS = (
     Check(("binary",), check_binary),
     Check(("libraries",), check_libraries),
@@ -53,6 +55,7 @@ CHECKS = (
     Check(("governor",), check_governor),
     Check(("log-folder",), check_log_folder),
 )
+CHECK_NAMES = tuple(name for check in CHECKS for name in check.names)
 _WITHOUT_A_CARD = {"ports"}
 
 
@@ -61,3 +64,15 @@ def checks_for(kind: str) -> tuple[Check, ...]:
     if kind == "vendor":
         return CHECKS
     return tuple(check for check in CHECKS if _WITHOUT_A_CARD.issuperset(check.names))
+
+
+def require_known_checks(settings: Settings) -> None:
+    """Raise `SettingsError` if `AX650_PREFLIGHT_SKIP` names a check that does not exist."""
+    for name in settings.preflight_skip:
+        if name not in CHECK_NAMES:
+            near = difflib.get_close_matches(name, CHECK_NAMES, n=1, cutoff=0.5)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise SettingsError(
+                f"AX650_PREFLIGHT_SKIP must be names of checks: {', '.join(CHECK_NAMES)}{hint}, "
+                f"not {','.join(settings.preflight_skip)!r}"
+            )

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from axproxy.preflight.checks import Check, checks_for
+from axproxy.preflight.checks import Check, checks_for, require_known_checks
 from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.pcie import cards_on_the_bus
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
+        require_known_checks(settings)
     except SettingsError as error:
         print(f"backend: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from axproxy.models.manifest import STATEMENT, read_statement
-from axproxy.preflight.check_names import CHECK_NAMES
+from axproxy.preflight.checks import CHECK_NAMES
 from axproxy.process.states import as_mermaid
 from axproxy.settings import _OLLAMA, Settings, SettingsError
 from tests.support.sentences import said

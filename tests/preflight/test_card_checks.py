@@ -11,8 +11,7 @@ import pytest
 
 from axproxy.card.smi import AxclSmi
 from axproxy.preflight.card_checks import CARD_NAMES, check_cards, model_need
-from axproxy.preflight.check_names import CHECK_NAMES
-from axproxy.preflight.checks import CHECKS
+from axproxy.preflight.checks import CHECK_NAMES, CHECKS
 from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings
 from tests.support import fake_axcl_smi as fake

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.preflight.check_names import CHECK_NAMES
-from axproxy.preflight.checks import CHECKS, Check, checks_for
+from axproxy.preflight.checks import CHECK_NAMES, CHECKS, Check, checks_for
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.scene import CheckContext
