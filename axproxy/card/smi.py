@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from axproxy.card.libraries import PROGRAMS, with_axcl
+from axproxy.card.environment import PROGRAMS, with_axcl
 from axproxy.card.smi_table import NoTable, Table, read_table
 
 INSTALLED = Path(PROGRAMS) / "axcl-smi"  # on PATH in login shells only
