@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from axproxy.preflight.binary import check_binary
-from axproxy.preflight.card_checks import CARD_NAMES, check_cards
+from axproxy.preflight.card import CARD_NAMES, check_cards
 from axproxy.preflight.cma import check_cma
 from axproxy.preflight.driver import check_device_node, check_driver
 from axproxy.preflight.finding import Finding
