@@ -6,12 +6,16 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 
-from axproxy.preflight.causes import told_once
 from axproxy.preflight.checks import Check
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import CheckContext
 
 PATIENCE = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
+
+# Without a card there is nothing for axcl-smi to show, and without the driver no device: three
+# remedies for one trouble send a person the wrong way twice.
+# The check that fails, and those of which that is a mere consequence, the deepest first.
+_CAUSES = {"device-node": ("driver",), "card": ("pcie", "driver")}
 
 log = logging.getLogger(__name__)
 
@@ -77,3 +81,19 @@ def _look(check: Check, scene: CheckContext) -> Iterable[Finding]:
                 f"report it, and meanwhile AX650_PREFLIGHT_SKIP={','.join(check.names)}",
             )
         ]
+
+
+def told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """The same findings; a failed one whose cause has failed as well only says where to look.
+
+    Something still fails, so what may not be started still is not.
+    """
+    failed = {finding.name for finding in findings if finding.verdict == "fail"}
+    return [_pointing(finding, failed) for finding in findings]
+
+
+def _pointing(finding: Finding, failed: set[str]) -> Finding:
+    cause = next((name for name in _CAUSES.get(finding.name, ()) if name in failed), None)
+    if cause is None or finding.verdict != "fail":
+        return finding
+    return Finding(finding.name, "skip", f"{finding.seen}; see {cause}")
