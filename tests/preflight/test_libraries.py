@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.preflight.elf import NotElf, read_linking
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.libraries import check_libraries
+from axproxy.preflight.libraries import NotElf, check_libraries, read_linking
 from tests.preflight.machine import Machine, elf
 
 LOADER = "/lib/ld-linux-aarch64.so.1"
