@@ -19,8 +19,7 @@ from axproxy.preflight.host import (
 )
 from axproxy.preflight.kernel_log import check_kernel_log
 from axproxy.preflight.libraries import check_libraries
-from axproxy.preflight.model import check_model_folder
-from axproxy.preflight.models_dir import check_models_dir
+from axproxy.preflight.model import check_model_folder, check_models_dir
 from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
 from axproxy.preflight.scene import CheckContext

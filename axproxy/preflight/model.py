@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import STATEMENT
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.models_dir import choice
-from axproxy.preflight.post_config import check_post_config
-from axproxy.preflight.scene import CheckContext
+from axproxy.preflight.scene import CheckContext, entries
 
 SMALLEST = 1024  # bytes; below this a model file is a remnant
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
@@ -29,12 +29,24 @@ _PUBLISHED_LAYERS = {
     ("qwen2", 2048): 36,
     ("qwen2", 3584): 28,
 }
+# What the program reads of post_config.json: without one of them it aborts (vendor's source).
+_SAMPLING: dict[str, tuple[type, ...]] = {
+    "enable_temperature": (bool,),
+    "temperature": (int, float),
+    "enable_repetition_penalty": (bool,),
+    "repetition_penalty": (int, float),
+    "penalty_window": (int, float),
+    "enable_top_p_sampling": (bool,),
+    "top_p": (int, float),
+    "enable_top_k_sampling": (bool,),
+    "top_k": (int, float),
+}
 
 
 def check_model_folder(scene: CheckContext) -> list[Finding]:
     path = scene.settings.model_path
     if path is None:
-        remedy = choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+        remedy = _choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
     try:
         if spoilt := _spoilt(locate_model(path.resolve())):
@@ -42,11 +54,11 @@ def check_model_folder(scene: CheckContext) -> list[Finding]:
         model = ModelFolder.read(path)
     except (ModelFolderError, OSError) as error:
         seen, _, remedy = str(error).rpartition("; ")
-        return [Finding("model-folder", "fail", seen, choice(scene) or remedy)]
+        return [Finding("model-folder", "fail", seen, _choice(scene) or remedy)]
     problems = [
         *_embedding(model),
         *_layer_count(model),
-        *check_post_config(model.working_folder),
+        *_post_config(model.working_folder),
         *_tokenizer(scene, path),
     ]
     whole = Finding(
@@ -117,6 +129,35 @@ def _layer_count(model: ModelFolder) -> Iterator[Finding]:
         )
 
 
+def _post_config(folder: Path) -> Iterator[Finding]:
+    file = folder / "post_config.json"
+    remedy = f"copy {file.name} from the model's page to {_quote(folder)}"
+    try:
+        config: Any = json.loads(file.read_text())
+    except FileNotFoundError:
+        # The program warns and goes on; we send every sampling value with every request.
+        yield Finding("model-folder", "warn", f"there is no {file}", remedy)
+        return
+    except (OSError, ValueError) as error:
+        yield Finding("model-folder", "fail", f"{file} is not JSON ({error})", remedy)
+        return
+    entry = config if isinstance(config, dict) else {}
+    bad = [
+        key
+        for key, types in _SAMPLING.items()
+        if key not in entry
+        or not isinstance(entry[key], types)
+        or (isinstance(entry[key], bool) and bool not in types)
+    ]
+    if bad:
+        yield Finding(
+            "model-folder",
+            "fail",
+            f"{file} lacks {', '.join(bad)}, without which the program aborts",
+            remedy,
+        )
+
+
 def _tokenizer(scene: CheckContext, path: Path) -> Iterator[Finding]:
     if scene.settings.tokenizer == "vendor":
         return  # its script looks for its own folders
@@ -128,6 +169,48 @@ def _tokenizer(scene: CheckContext, path: Path) -> Iterator[Finding]:
     except TokenizerFolderError as error:
         seen, _, remedy = str(error).partition("; ")
         yield Finding("model-folder", "fail", seen, remedy)
+
+
+def check_models_dir(scene: CheckContext) -> Finding:
+    """The folder of model folders: which of them could be loaded."""
+    place = scene.settings.models_dir
+    if place is None:
+        return Finding("models-dir", "skip", "AX650_MODELS_DIR is not set")
+    if not place.is_dir():
+        return Finding(
+            "models-dir", "warn", f"{place} is not a folder", "set AX650_MODELS_DIR anew, or not"
+        )
+    usable, bad = _models_in(place)
+    if bad:
+        return Finding("models-dir", "warn", *bad[0].rsplit("; ", 1))
+    if not usable:
+        return Finding(
+            "models-dir", "warn", f"{place} holds no model folder", "set AX650_MODELS_DIR anew"
+        )
+    return Finding("models-dir", "ok", f"{place} holds {', '.join(p.name for p in usable)}")
+
+
+def _models_in(place: Path) -> tuple[list[Path], list[str]]:
+    """Folders that could be loaded, and why others with model files could not."""
+    usable, bad = [], []
+    for folder in entries(place):
+        if folder.is_dir() and any(folder.rglob("*.axmodel")):
+            try:
+                ModelFolder.read(folder)
+                usable.append(folder)
+            except ModelFolderError as error:
+                bad.append(str(error))
+    return usable, bad
+
+
+def _choice(scene: CheckContext) -> str:
+    """Where the configured folder is none and there is a shelf of models: what is on it."""
+    path, place = scene.settings.model_path, scene.settings.models_dir
+    if place is None or (path and path.is_dir()):
+        return ""
+    usable, _ = _models_in(place)
+    paths = " or ".join(str(folder) for folder in usable)
+    return f"set AX650_MODEL_PATH to {paths}" if usable else ""
 
 
 def _quote(path: Path) -> str:
