@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from axmock.console import Console
-from axmock.death import CppException, prepare_to_crash, terminate
+from axmock.crash import CppException, prepare_to_crash, terminate
 from axmock.engine import Engine, Mischief
 from axmock.kv_cache import KvCache, Shape
 from axmock.model import Misfortune, Model

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from axmock.console import Console, c_string
-from axmock.death import CppException, segfault, terminate
+from axmock.crash import CppException, segfault, terminate
 from axmock.kv_cache import Fate
 from axmock.model import Model
 from axmock.reply import Brain

@@ -7,7 +7,7 @@ import math
 import re
 from typing import NoReturn
 
-from axmock.death import CppException
+from axmock.crash import CppException
 
 type_error = "nlohmann::detail::type_error"
 parse_error = "nlohmann::detail::parse_error"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from axmock.console import Console, Progress
-from axmock.death import abort, segfault
+from axmock.crash import abort, segfault
 from axmock.kv_cache import Chunks, Fate, KvCache
 from axmock.pace import Metronome, Pace
 from axmock.reply import NONSENSE

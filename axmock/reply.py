@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axmock import http_client, json_values
-from axmock.death import CppException
+from axmock.crash import CppException
 from axmock.http_client import Address, NoReply
 
 NONSENSE = 33  # what the head makes of a zero or half-finished embedding

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from axmock import json_values
 from axmock.console import Console, c_string
-from axmock.death import CppException
+from axmock.crash import CppException
 from axmock.engine import Engine
 from axmock.json_values import Discarded, Json
 from axmock.sampling import Sampling

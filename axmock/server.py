@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from axmock.death import CppException
+from axmock.crash import CppException
 from axmock.wire import (
     URI_LIMIT,
     BadMessage,

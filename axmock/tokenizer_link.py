@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from axmock import http_client, json_values
 from axmock.console import Console, c_string
-from axmock.death import CppException, segfault
+from axmock.crash import CppException, segfault
 from axmock.http_client import Address, NoReply, Reply
 from axmock.json_values import Json
 

@@ -10,7 +10,7 @@ import pytest
 
 from axmock import json_values
 from axmock.console import Console
-from axmock.death import CppException
+from axmock.crash import CppException
 from axmock.json_values import Discarded
 from axmock.sampling import Sampling
 from axmock.stdout import Stdout
