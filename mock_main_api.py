@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The vendor's runtime main_api_axcl_aarch64, simulated without a card, with vices on request."""
+"""Simulates the vendor's runtime main_api_axcl_aarch64 without a card, with faults on request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 
 from axmock.console import Console
 from axmock.crash import CppException, prepare_to_crash, terminate
-from axmock.engine import Engine, Mischief
+from axmock.engine import Engine
+from axmock.faults import EngineFaults, ModelFaults, PollFaults
 from axmock.kv_cache import KvCache, Shape
-from axmock.model import Misfortune, Model
+from axmock.model import Model
 from axmock.options import Options, UsageError, device_ids, parse, usage
 from axmock.pace import Pace
-from axmock.reply import Brain
-from axmock.routes import PollTrouble, Routes
+from axmock.reply import ReplyScript
+from axmock.routes import Routes
 from axmock.sampling import Sampling
 from axmock.server import Server
 from axmock.startup import load
@@ -47,7 +48,7 @@ class Program:
             self.link,
             self.console,
             pace=Pace(options.tokens_per_second, options.prefill_tokens_per_second),
-            misfortune=Misfortune(
+            faults=ModelFaults(
                 spared=options.spare_answers,
                 crash_after=options.crash_after_tokens,
                 hang_after=options.hang_after_tokens,
@@ -56,18 +57,18 @@ class Program:
             known_ids=options.tokens_embed_num,
         )
         file = None if options.reply_file is None else Path(options.reply_file)
-        brain = Brain(options.reply, file)
+        script = ReplyScript(options.reply, file)
         self.engine = Engine(
             model,
             self.link,
             self.console,
-            brain,
-            mischief=Mischief(options.spare_answers, options.stick_running, options.full_context),
+            script,
+            faults=EngineFaults(options.spare_answers, options.stick_running, options.full_context),
         )
-        trouble = PollTrouble(
+        faults = PollFaults(
             options.spare_answers, options.fail_polls, options.garbage_polls, options.bad_utf8
         )
-        self.server = Server(Routes(self.engine, self.sampling, self.console, trouble).table())
+        self.server = Server(Routes(self.engine, self.sampling, self.console, faults).table())
 
     def run(self) -> int:
         """Load, serve until SIGINT, wait for the current answer; return the exit code."""
@@ -92,11 +93,11 @@ class Program:
         return 0
 
     def on_sigint(self) -> None:
-        """Close the port; swallowed while it is not open, as during the whole load."""
+        """Close the port; has no effect while it is not open, as during the whole load."""
         self.server.stop()
 
     def _listen(self) -> bool:
-        """Announce the port and open it; the announcement comes even when opening fails."""
+        """Open the port and announce it, even when opening it failed."""
         port: int | None = None
         if not self.options.refuse_port:
             try:
@@ -115,7 +116,7 @@ class Program:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; returns the exit code, or dies by a signal as the vendor's does."""
+    """Run the program; return the exit code, or end by a signal as the vendor's does."""
     try:
         command = parse(arguments[1:])
     except UsageError as error:

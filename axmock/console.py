@@ -1,4 +1,4 @@
-"""The vendor's log lines and progress bar, to the letter (observed on the vendor's binary)."""
+"""The vendor's log lines and progress bar, byte for byte (observed on the vendor's binary)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _COLOURS = {"I": 2, "W": 3, "N": 5, "E": 1}
 
 
 def log_line(level: str, function: str, line: int, message: str) -> str:
-    """One line of the vendor's logger, with its colour codes."""
+    """Return one line of the vendor's logger, with its colour codes."""
     colour = _COLOURS[level]
     return f"\x1b[1;30;3{colour}m[{level}][{function:>32}][{line:>4}]: {message}\x1b[0m\n"
 
 
 def c_string(text: str) -> str:
-    """`text` as C sees it: a NUL ends it."""
+    """Return `text` as C sees it: it ends at the first NUL."""
     return text.partition("\0")[0]
 
 
@@ -28,27 +28,27 @@ class Console:
         self.out = out
 
     def info(self, function: str, line: int, message: str) -> None:
-        """A green line."""
+        """Write a green line."""
         self.out.write(log_line("I", function, line, message))
 
     def warn(self, function: str, line: int, message: str) -> None:
-        """A yellow line."""
+        """Write a yellow line."""
         self.out.write(log_line("W", function, line, message))
 
     def notice(self, function: str, line: int, message: str) -> None:
-        """A purple line."""
+        """Write a purple line."""
         self.out.write(log_line("N", function, line, message))
 
     def error(self, function: str, line: int, message: str) -> None:
-        """A red line (on stdout too, as the vendor's)."""
+        """Write a red line, to stdout too, as the vendor's program does."""
         self.out.write(log_line("E", function, line, message))
 
 
 def bar_text(done: int, total: int, *, updates: int, elapsed: float, unit: str, text: str) -> str:
-    """One state of the progress bar.
+    """Return one state of the progress bar.
 
-    `updates` (how often it was drawn) and `elapsed` (seconds) give the rate, so a bar that does
-    not begin at zero still shows its speed; `done` and `total` give the length.
+    The rate follows from `updates` (how often the bar was drawn) and `elapsed` (seconds), so a bar
+    that does not begin at zero still shows its speed; the length follows from `done` and `total`.
     """
     share = done / total
     full = math.ceil(share * 32)

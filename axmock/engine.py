@@ -1,7 +1,7 @@
 """Everything behind the routes: the worker, the running flag, the text queue, the conversation.
 
-The flag is set by whoever starts a job, not when it is accepted, and nothing guards it: the
-vendor's windows and races are part of what is simulated.
+The thread that starts a job sets the flag, not the thread that accepts it, and no lock guards it:
+the vendor's time windows and races are part of the simulation.
 """
 
 from __future__ import annotations
@@ -10,25 +10,16 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from axmock.console import Console, c_string
 from axmock.crash import CppException, segfault, terminate
+from axmock.faults import EngineFaults
 from axmock.kv_cache import Fate
 from axmock.model import Model
-from axmock.reply import Brain
+from axmock.reply import ReplyScript
 from axmock.tokenizer_link import TokenizerLink
 
 CONTEXT_FULL = "error: SetKVCache failed: %d,the context may be full,please reset"
-
-
-@dataclass(frozen=True)
-class Mischief:
-    """What the engine does wrong with every answer but the first `spared` ones."""
-
-    spared: int = 0
-    stick_running: bool = False  # the flag stays set for ever
-    full_context: bool = False  # the prompt is refused
 
 
 class Engine:
@@ -39,15 +30,15 @@ class Engine:
         model: Model,
         link: TokenizerLink,
         console: Console,
-        brain: Brain,
+        script: ReplyScript,
         *,
-        mischief: Mischief,
+        faults: EngineFaults,
     ) -> None:
         self._model = model
         self._link = link
         self._console = console
-        self._brain = brain
-        self._mischief = mischief
+        self._script = script
+        self._faults = faults
         self._answers = 0
         self.running = False
         self._texts: deque[str] = deque()
@@ -68,7 +59,7 @@ class Engine:
         self._worker.join()
 
     def stop(self) -> None:
-        """Stop the current answer; without effect unless the model is inside a run."""
+        """Stop the current answer; has no effect unless the model is inside a run."""
         self._model.stop()
 
     def reset_later(self, system_prompt: str) -> None:
@@ -80,7 +71,7 @@ class Engine:
         self._jobs.put(lambda: self.answer(prompt, self._stream))
 
     def take_text(self) -> tuple[str, bool]:
-        """Take all the text there is, and whether nothing is running."""
+        """Remove and return all queued text, and whether nothing is running."""
         with self._texts_lock:
             texts = []
             while self._texts:
@@ -88,7 +79,7 @@ class Engine:
             return "".join(texts), not self.running
 
     def answer(self, prompt: str, out: Callable[[str], None] | None = None) -> str:
-        """Answer one user turn on the calling thread; empty when something else is running.
+        """Answer one user turn on the calling thread; return "" when something else is running.
 
         Raises CppException when the tokenizer's reply lacks a key; the flag then stays set, which
         kills the worker and leaves /api/chat's process stuck for ever.
@@ -98,32 +89,32 @@ class Engine:
         self.running = True
         new = self._link.encode(prompt, self._last_reply)
         if new is None:
-            # The return value is ignored: the limits are checked for no tokens at all, and then
-            # the previous prompt, still in memory, is answered again.
+            # The vendor's program ignores the return value: it checks the limits for no tokens at
+            # all, then answers the previous prompt, which is still in memory, again.
             self._console.error("Encode", 820, "encode failed")
         else:
             self._model.look_up(new)
             self._embedded = (prompt, len(new))
         fate = self._admit(len(new or []))
         self._answers += 1
-        naughty = self._answers > self._mischief.spared
-        if fate is None or (naughty and self._mischief.full_context):
+        faulty = self._answers > self._faults.spared
+        if fate is None or (faulty and self._faults.full_context):
             self.running = False
             self._texts.append(CONTEXT_FULL)  # after the flag and without the lock
             return CONTEXT_FULL
         seen, tokens = self._embedded
         self._last_reply = self._model.run(
-            tokens, fate, lambda: self._brain.tokens(seen, self._link.address), out
+            tokens, fate, lambda: self._script.tokens(seen, self._link.address), out
         )
         remaining = self._model.kv.settle()
         cached = self._model.kv.cached
         self._console.info("GetKVCache", 583, f"precompute_len:{cached}, remaining:{remaining}")
-        self.running = naughty and self._mischief.stick_running
+        self.running = faulty and self._faults.stick_running
         return self._last_reply
 
     def _reset(self, system_prompt: str) -> None:
         if self.running:
-            return  # /api/chat came first: the reset, long since answered with 200, is dropped
+            return  # /api/chat came first: the reset, already answered with 200, is dropped
         self.running = True
         ids = self._link.reset(system_prompt)
         if ids is not None:
@@ -144,22 +135,22 @@ class Engine:
         self.running = False
 
     def _admit(self, new: int) -> Fate | None:
-        """Log the check of a turn; None when it is refused."""
-        verdict = self._model.kv.admit(new)
+        """Check a turn and log the numbers; return None when it is refused."""
+        admission = self._model.kv.admit(new)
         self._console.info(
             "SetKVCache",
             614,
-            f"prefill_grpid:{verdict.group_id} kv_cache_num:{verdict.group_capacity}"
-            f" precompute_len:{verdict.cached} input_num_token:{verdict.new}",
+            f"prefill_grpid:{admission.group_id} kv_cache_num:{admission.group_capacity}"
+            f" precompute_len:{admission.cached} input_num_token:{admission.new}",
         )
-        self._console.info("SetKVCache", 617, f"current prefill_max_token_num:{verdict.room}")
-        if verdict.first_run:
+        self._console.info("SetKVCache", 617, f"current prefill_max_token_num:{admission.room}")
+        if admission.first_run:
             self._console.info("SetKVCache", 621, "first run")
-        if verdict.refusal is not None:
-            line = 627 if verdict.refusal.startswith("precompute_len") else 633
-            self._console.error("SetKVCache", line, verdict.refusal)
+        if admission.refusal is not None:
+            line = 627 if admission.refusal.startswith("precompute_len") else 633
+            self._console.error("SetKVCache", line, admission.refusal)
             return None
-        return verdict.fate
+        return admission.fate
 
     def _stream(self, text: str) -> None:
         shown = c_string(text)

@@ -12,7 +12,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?\r\n")
 
 
 class NoReply(Exception):
-    """No complete HTTP reply came: refused, closed, garbled, or silent for 10 seconds."""
+    """No complete HTTP reply: the server refused, closed, sent garbage, or was silent for 10 s."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Reply:
 
 
 def get(address: Address, target: str) -> Reply:
-    """GET `target`.  Raises NoReply."""
+    """Send GET `target` and return the reply.  Raises NoReply."""
     return _exchange(address, f"GET {target} HTTP/1.1", b"", "")
 
 
 def post(address: Address, target: str, body: str) -> Reply:
-    """POST the JSON text `body`.  Raises NoReply."""
+    """Send the JSON text `body` by POST and return the reply.  Raises NoReply."""
     raw = body.encode()
     length = f"Content-Length: {len(raw)}\r\nContent-Type: application/json\r\n"
     return _exchange(address, f"POST {target} HTTP/1.1", raw, length)

@@ -17,7 +17,7 @@ Json = object  # None, bool, int, float, str, list or dict
 
 
 class Discarded(Exception):
-    """The text is not JSON for nlohmann; the message says what its parser would complain of."""
+    """The text is not JSON for nlohmann; the message is its parser's complaint."""
 
 
 def parse(body: bytes) -> Json:
@@ -64,7 +64,7 @@ def dump(value: Json) -> str:
 
 
 def member(value: Json, key: str) -> Json:
-    """`value[key]` of a JSON object, null when absent; raises CppException for other types."""
+    """Return `value[key]` of an object, null when absent; raises CppException for other types."""
     if value is None:
         return None  # operator[] turns null into an empty object
     if not isinstance(value, dict):
@@ -73,35 +73,35 @@ def member(value: Json, key: str) -> Json:
 
 
 def as_string(value: Json) -> str:
-    """A JSON string; raises CppException otherwise."""
+    """Return `value` if it is a JSON string; raises CppException otherwise."""
     if not isinstance(value, str):
         _throw(302, f"type must be string, but is {type_name(value)}")
     return value
 
 
 def as_array(value: Json) -> list[Json]:
-    """A JSON array; raises CppException otherwise."""
+    """Return `value` if it is a JSON array; raises CppException otherwise."""
     if not isinstance(value, list):
         _throw(302, f"type must be array, but is {type_name(value)}")
     return value
 
 
 def as_boolean(value: Json) -> bool:
-    """A JSON boolean; raises CppException otherwise."""
+    """Return `value` if it is a JSON boolean; raises CppException otherwise."""
     if not isinstance(value, bool):
         _throw(302, f"type must be boolean, but is {type_name(value)}")
     return value
 
 
 def as_number(value: Json) -> float:
-    """A number or boolean; raises CppException otherwise."""
+    """Return a number or boolean as a float; raises CppException otherwise."""
     if not isinstance(value, int | float):
         _throw(302, f"type must be number, but is {type_name(value)}")
     return float(value)
 
 
 def as_int(value: Json) -> int:
-    """A number or boolean as a C int: fractions are cut off, integers wrap, doubles saturate."""
+    """Return a number or boolean as a C int: fractions are cut, integers wrap, doubles saturate."""
     if not isinstance(value, int | float):
         _throw(302, f"type must be number, but is {type_name(value)}")
     if isinstance(value, float):
@@ -110,12 +110,12 @@ def as_int(value: Json) -> int:
 
 
 def as_ints(value: Json) -> list[int]:
-    """An array of numbers as C ints; raises CppException otherwise."""
+    """Return an array of numbers as C ints; raises CppException otherwise."""
     return [as_int(item) for item in as_array(value)]
 
 
 def type_name(value: Json) -> str:
-    """The name nlohmann's error messages give to the type of `value`."""
+    """Return the name that nlohmann's error messages use for the type of `value`."""
     names = {bool: "boolean", int: "number", float: "number", str: "string"}
     if value is None:
         return "null"

@@ -1,8 +1,8 @@
-"""How many tokens fit: the vendor's arithmetic of groups, chunks and the KV cache, nothing else.
+"""How many tokens fit: the vendor's arithmetic of groups, chunks and the KV cache.
 
 P is the number of tokens in the cache, N the number of new ones, G the largest prefill group,
 C the chunk and M the longest conversation.  Observed on the vendor's binary and read from its
-source; where the vendor's program writes out of bounds, the outcome is a `Fate`.
+source.  Where the vendor's program writes out of bounds, `Fate` says what follows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Fate(Enum):
-    """What becomes of the process when the vendor's code leaves its buffers."""
+    """What happens to the process when the vendor's code writes outside its buffers."""
 
     LIVES = "lives"
     SEGFAULT = "dies by SIGSEGV in the first prefill chunk"
@@ -32,14 +32,14 @@ class Shape:
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Capacities of the prefill groups: 1, C, 2C ... G."""
+        """The capacities of the prefill groups: 1, C, 2C ... G."""
         steps = range(self.chunk, self.prefill_limit, self.chunk)
         return (1, *steps, self.prefill_limit)
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """A prefill, cut up: how many tokens each step takes."""
+    """A prefill cut into steps: the number of tokens in each."""
 
     sizes: tuple[int, ...]
 
@@ -51,7 +51,7 @@ class Chunks:
 
 @dataclass(frozen=True)
 class ResetPlan:
-    """What a reset with a system prompt of some tokens does."""
+    """What a reset with a system prompt does."""
 
     tokens: int
     group_id: int
@@ -61,7 +61,7 @@ class ResetPlan:
 
 @dataclass(frozen=True)
 class Admission:
-    """The verdict on a turn, with the numbers that the vendor's program logs."""
+    """The result of checking a turn, with the numbers that the vendor's program logs."""
 
     group_id: int
     group_capacity: int
@@ -78,7 +78,7 @@ class Admission:
 
 
 class KvCache:
-    """P, the room left and the leftovers of earlier runs; one writer, no locks."""
+    """P, the room left and the remains of earlier runs; one writer, no locks."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -90,22 +90,22 @@ class KvCache:
     def reset(self, tokens: int) -> ResetPlan:
         """Start over with a system prompt of `tokens` tokens.
 
-        No limit is checked.  The vendor's decode mask and chosen group stay as they were.
+        The vendor's program checks no limit, and keeps its decode mask and chosen group.
         """
         shape = self.shape
         self._room = shape.prefill_limit
         self.cached = tokens
         fits = [i for i, capacity in enumerate(shape.groups, 1) if tokens <= capacity]
         chunks = Chunks.of(tokens, shape.chunk)
-        # Each chunk writes C rows, full or not.  Rows beyond the largest group land in foreign
-        # device memory unnoticed; beyond the decode cache (M + 1 rows) the process dies.
+        # Each chunk writes C rows, full or not.  Rows beyond the largest group overwrite other
+        # device memory unnoticed; beyond the decode cache (M + 1 rows) the process crashes.
         rows = len(chunks.sizes) * shape.chunk
         overrun = tokens > shape.prefill_limit and rows > shape.max_tokens + 1
         fate = Fate.SEGFAULT if overrun else Fate.LIVES
         return ResetPlan(tokens, fits[0] if fits else len(shape.groups), chunks, fate)
 
     def admit(self, new: int) -> Admission:
-        """Check a turn of `new` tokens; the room shrinks with each attempt, refused or not."""
+        """Check a turn of `new` tokens; each attempt shrinks the room, refused or not."""
         shape, cached = self.shape, self.cached
         fits = [i for i, capacity in enumerate(shape.groups, 1) if cached + new <= capacity]
         chosen_before = self._group_id != -1
@@ -127,14 +127,14 @@ class KvCache:
         return Admission(self._group_id, capacity, cached, new, self._room, refusal, fate)
 
     def decoded_at(self, position: int) -> None:
-        """A decode step ran at `position`: its mask hides this and all later positions."""
+        """Record a decode step at `position`; its mask hides this and all later positions."""
         self._decode_mask_end = position
 
     def settle(self) -> int:
         """Take P from the decode mask that the last decode step left; return what remains of G.
 
-        A run without any decode step (stopped in prefill, or at the limit at once) finds the mask
-        of an older run, possibly of another conversation; a fresh process finds none and keeps P.
+        A run without any decode step (stopped in prefill, or at the limit from the start) finds the
+        mask of an older run, possibly of another conversation; a new process has none and keeps P.
         """
         if self._decode_mask_end is not None:
             self.cached = self._decode_mask_end + 1
@@ -144,8 +144,8 @@ class KvCache:
     def _capacity(self) -> int:
         if self._group_id > 0:
             return self.shape.groups[self._group_id - 1]
-        # Group -1 reads two ints before a vector: the low half of the heap chunk's size, whose
-        # lowest bit says that the chunk before is in use.
+        # Group -1 reads two ints before a vector: the low half of the heap chunk's size, in which
+        # the lowest bit means that the chunk before is in use.
         slots = 1 << (len(self.shape.groups) - 1).bit_length()
         return max(32, (slots * 4 + 8 + 15) & ~15) | 1
 

@@ -5,36 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from axmock.console import Console, Progress
 from axmock.crash import abort, segfault
+from axmock.faults import ModelFaults
 from axmock.kv_cache import Chunks, Fate, KvCache
 from axmock.pace import Metronome, Pace
 from axmock.reply import NONSENSE
 from axmock.tokenizer_link import TokenizerLink
 
 _GROUP = 3  # tokens per /decode
-_DECODE_ALLOWANCE = 0.010  # seconds of a /decode that count as part of the three tokens' own time
+_DECODE_ALLOWANCE = 0.010  # seconds of a /decode that count as time of the three tokens
 
 Callback = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Misfortune:
-    """What goes wrong after so many tokens of an answer; None is never.
-
-    The first `spared` answers go well.
-    """
-
-    spared: int = 0
-    crash_after: int | None = None
-    hang_after: int | None = None
-    lose_card_after: int | None = None
-
-
 class Model:
-    """The engine; `prefill` and `run` may be called by one thread at a time, `stop` by any."""
+    """The simulated model; one thread at a time calls `prefill` and `run`, any calls `stop`."""
 
     def __init__(
         self,
@@ -43,24 +30,24 @@ class Model:
         console: Console,
         *,
         pace: Pace,
-        misfortune: Misfortune,
+        faults: ModelFaults,
         known_ids: int | None,
     ) -> None:
         self.kv = kv
         self._link = link
         self._console = console
         self._pace = pace
-        self._misfortune = misfortune
+        self._faults = faults
         self._known_ids = known_ids
         self._stop = threading.Event()
         self._answers = 0
 
     def stop(self) -> None:
-        """Ask the current run to end; forgotten when the next run begins."""
+        """Ask the current run to end; the next run forgets it."""
         self._stop.set()
 
     def look_up(self, ids: list[int], line: int = 108) -> None:
-        """Fetch embeddings: each id beyond the table costs a log line and yields old contents."""
+        """Fetch embeddings; an id beyond the table is logged and yields what was there before."""
         for token in ids:
             if self._known_ids is not None and not 0 <= token < self._known_ids:
                 message = f"index({token}) > token_num({self._known_ids})"
@@ -75,10 +62,10 @@ class Model:
     def run(
         self, new: int, fate: Fate, reply: Callable[[], list[int]], out: Callback | None
     ) -> str:
-        """Prefill `new` tokens behind the cache and answer; return the text of the whole answer.
+        """Prefill `new` tokens after the cached ones and answer; return the whole answer's text.
 
-        `reply` yields the ids that the model is going to say; `out` gets the text in groups of
-        three tokens.  Without `out` a progress bar is drawn instead, as /api/chat does.
+        `reply` returns the ids of the answer; `out` gets the text in groups of three tokens.
+        Without `out` it draws a progress bar, as /api/chat does.
         """
         self._stop.clear()
         self._answers += 1
@@ -91,8 +78,8 @@ class Model:
         if not self._prefill_turn(chunks, fate, metronome):
             planned = [NONSENSE]  # the head sees a zero or half-finished embedding
         progress = Progress(self._console.out, self.kv.shape.max_tokens, time.monotonic)
-        self._suffer(0)
-        first = planned[0] if planned else self._link.eos_id  # never taken for an end
+        self._fail_at(0)
+        first = planned[0] if planned else self._link.eos_id  # the first token never ends a run
         self._console.info("Run", 1016, f"ttft: {(time.monotonic() - begun) * 1000:.2f} ms")
         since = time.monotonic()
         ids = self._decode(
@@ -110,7 +97,7 @@ class Model:
         return self._link.decode(ids)
 
     def _prefill_turn(self, chunks: Chunks, fate: Fate, metronome: Metronome) -> bool:
-        """Prefill a turn; False when a stop cut it short."""
+        """Prefill a turn; return False when a stop cut it short."""
         for size in chunks.sizes:
             if self._stop.is_set():
                 return False
@@ -135,12 +122,12 @@ class Model:
         out: Callback | None,
         progress: Progress,
     ) -> list[int]:
-        """Sample token after token up to the end of the context; return all of them.
+        """Sample tokens up to the end of the context and return all of them.
 
-        What is left in `waiting` at a stop or at the limit is never streamed.
+        Tokens left in `waiting` at a stop or at the limit are never streamed.
         """
         ids, waiting = [first], [first]
-        self._suffer(1)
+        self._fail_at(1)
         for at in range(position, self.kv.shape.max_tokens):
             if self._stop.is_set():
                 break
@@ -162,7 +149,7 @@ class Model:
                 if len(waiting) >= _GROUP:
                     self._send(waiting, out, metronome)
                     waiting = []
-            self._suffer(len(ids))
+            self._fail_at(len(ids))
         return ids
 
     def _send(self, ids: list[int], out: Callback, metronome: Metronome) -> None:
@@ -171,7 +158,7 @@ class Model:
         metronome.excuse(max(0.0, time.monotonic() - begun - _DECODE_ALLOWANCE))
 
     def _card_is_lost(self, sampled: int) -> bool:
-        limit = self._misfortune.lose_card_after
+        limit = self._faults.lose_card_after
         if limit is None or sampled < limit or self._spared:
             return False
         for _ in range(self.kv.shape.layers + 1):
@@ -180,12 +167,13 @@ class Model:
 
     @property
     def _spared(self) -> bool:
-        return self._answers <= self._misfortune.spared
+        return self._answers <= self._faults.spared
 
-    def _suffer(self, sampled: int) -> None:
+    def _fail_at(self, sampled: int) -> None:
+        """Crash or hang if that is due after `sampled` tokens."""
         if self._spared:
             return
-        if sampled == self._misfortune.crash_after:
+        if sampled == self._faults.crash_after:
             segfault()
-        if sampled == self._misfortune.hang_after:
+        if sampled == self._faults.hang_after:
             threading.Event().wait()

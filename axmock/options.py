@@ -1,6 +1,6 @@
-"""The command line: the vendor's flags with the vendor's parser, and the simulator's own.
+"""The command line: the vendor's flags, the simulator's own, and the vendor's parser.
 
-Everything about a flag stands in one field of `Options`.
+One field of `Options` holds everything about a flag.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _flag(text: str, default: Any = None, **metadata: Any) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; flags of the simulator write hyphens for underscores."""
+    """The command line's values; the simulator's own flags have hyphens for underscores."""
 
     system_prompt: str = _flag("system prompt", _QWEN, vendor=True)
     template_filename_axmodel: str = _flag(
@@ -67,38 +67,38 @@ class Options:
     reply: str | None = _flag("answer this text to everything instead of repeating the prompt")
     reply_file: str | None = _flag("answer this file's text, read anew for each answer")
 
-    crash_after_tokens: int | None = _flag("vice: die by SIGSEGV after N tokens of an answer")
+    crash_after_tokens: int | None = _flag("fault: die by SIGSEGV after N tokens of an answer")
     hang_after_tokens: int | None = _flag(
-        "vice: the driver never returns after N tokens of an answer; only SIGTERM helps"
+        "fault: the driver never returns after N tokens of an answer; only SIGTERM helps"
     )
     lose_card_after_tokens: int | None = _flag(
-        "vice: the card is lost after N tokens; the last one is repeated at full speed until M"
+        "fault: the card is lost after N tokens; the last one is repeated at full speed until M"
     )
     exit_during_load: int | None = _flag(
-        "vice: the post model fails to load; exit with this code (255 if none is given)", bare=255
+        "fault: the post model fails to load; exit with this code (255 if none is given)", bare=255
     )
-    ignore_sigint: bool = _flag("vice: SIGINT has no effect", default=False, bare=True)
-    ignore_sigterm: bool = _flag("vice: SIGTERM has no effect", default=False, bare=True)
+    ignore_sigint: bool = _flag("fault: SIGINT has no effect", default=False, bare=True)
+    ignore_sigterm: bool = _flag("fault: SIGTERM has no effect", default=False, bare=True)
     stick_running: bool = _flag(
-        "vice: the running flag stays set for ever after the next answer", default=False, bare=True
+        "fault: the running flag stays set for ever after the next answer", default=False, bare=True
     )
     bad_utf8: bool = _flag(
-        "vice: the first poll with text gets a 500 and the text is lost", default=False, bare=True
+        "fault: the first poll with text gets a 500 and the text is lost", default=False, bare=True
     )
     refuse_port: bool = _flag(
-        "vice: say that the server is running, then exit 0 as when the port is taken",
+        "fault: say that the server is running, then exit 0 as when the port is taken",
         default=False,
         bare=True,
     )
     flood_output: bool = _flag(
-        "vice: write about 2000 log lines a second to stdout", default=False, bare=True
+        "fault: write about 2000 log lines a second to stdout", default=False, bare=True
     )
-    fail_polls: int = _flag("vice: the first N polls of each answer get a 500", 0)
-    garbage_polls: int = _flag("vice: the next N polls of each answer get half a JSON text", 0)
+    fail_polls: int = _flag("fault: the first N polls of each answer get a 500", 0)
+    garbage_polls: int = _flag("fault: the next N polls of each answer get half a JSON text", 0)
     full_context: bool = _flag(
-        "vice: every prompt is refused as if the context were full", default=False, bare=True
+        "fault: every prompt is refused as if the context were full", default=False, bare=True
     )
-    spare_answers: int = _flag("the first N answers are spared all vices of answers and polls", 0)
+    spare_answers: int = _flag("the first N answers are spared all faults of answers and polls", 0)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class CommandLine:
 def parse(arguments: Sequence[str]) -> CommandLine:
     """Read `--flag value`, `--flag=value` and plain words (ignored), as the vendor's parser does.
 
-    Raises UsageError with the first complaint.
+    Raises UsageError with the first error.
     """
     known = {_name(option): option for option in fields(Options)}
     values: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
 
 def device_ids(text: str) -> list[int]:
-    """The card indices in `--devices`.  Raises ValueError where the vendor's stoi aborts."""
+    """Return the card indices in `--devices`.  Raises ValueError where the vendor's stoi aborts."""
     found = [re.match(r"\s*[+-]?\d+", item) for item in text.removesuffix(",").split(",")]
     if not all(found):
         raise ValueError(text)
@@ -154,7 +154,7 @@ def device_ids(text: str) -> list[int]:
 
 
 def usage(program: str) -> str:
-    """The help text, in the vendor's layout."""
+    """Return the help text, in the vendor's layout."""
     options = fields(Options)
     width = max(len(_name(option)) for option in options) + 4
     lines = [f"usage: {program} [options] ... ", "options:"]

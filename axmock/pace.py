@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_CATCH_UP = 0.25  # seconds of lateness that are made good; more is a pause, as on a card
+_CATCH_UP = 0.25  # seconds of delay that later steps make up; a longer delay stays, as on a card
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,16 @@ class Pace:
     prefill: float
 
     def token(self) -> float:
-        """Seconds for one decode step."""
+        """Return the seconds that one decode step takes."""
         return 1 / self.decode if self.decode else 0.0
 
     def chunk(self, tokens: int) -> float:
-        """Seconds for a prefill chunk of `tokens`, padding included."""
+        """Return the seconds that a prefill chunk of `tokens`, padding included, takes."""
         return tokens / self.prefill if self.prefill else 0.0
 
 
 class Metronome:
-    """Steps of a given length without drift, which a stop can cut short at a layer's end."""
+    """Waits for steps of a given length without drift; a stop ends a step after a layer."""
 
     def __init__(
         self, stop: threading.Event, layers: int, clock: Callable[[], float] = time.monotonic
@@ -39,7 +39,7 @@ class Metronome:
         self._due = clock()
 
     def step(self, seconds: float) -> bool:
-        """Let `seconds` pass; False when a stop came before the last layer was through."""
+        """Wait for a step of `seconds`; return False when a stop came before its last layer."""
         begun, self._due = self._due, self._due + seconds
         now = self._clock()
         if now - self._due > _CATCH_UP:
@@ -52,5 +52,5 @@ class Metronome:
         return layers_begun >= self._layers
 
     def excuse(self, seconds: float) -> None:
-        """Shift the beat by work that is not the card's."""
+        """Shift all later steps by `seconds` of work that is not the card's."""
         self._due += seconds

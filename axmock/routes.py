@@ -1,13 +1,12 @@
-"""The five endpoints of the vendor's program, quirk for quirk."""
+"""The five endpoints of the vendor's program, with all their quirks."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from axmock import json_values
 from axmock.console import Console, c_string
 from axmock.crash import CppException
 from axmock.engine import Engine
+from axmock.faults import PollFaults
 from axmock.json_values import Discarded, Json
 from axmock.sampling import Sampling
 from axmock.server import Handler
@@ -19,35 +18,22 @@ _INVALID_MESSAGE = '{"error": "Invalid message format"}'
 _RUNNING = '{"error": "llm is running"}'
 
 
-@dataclass
-class PollTrouble:
-    """What /api/generate_provider does wrong; the counts begin anew with each generation.
-
-    Nothing is wrong while the first `spared` answers are polled.
-    """
-
-    spared: int = 0
-    failing: int = 0
-    garbage: int = 0
-    bad_utf8: bool = False
-
-
 class Routes:
     """Handlers by method and path."""
 
     def __init__(
-        self, engine: Engine, sampling: Sampling, console: Console, trouble: PollTrouble
+        self, engine: Engine, sampling: Sampling, console: Console, faults: PollFaults
     ) -> None:
         self._engine = engine
         self._sampling = sampling
         self._console = console
-        self._trouble = trouble
-        self._bad_utf8_due = trouble.bad_utf8
-        self._polls = trouble.failing + trouble.garbage  # none are wrong before a generation
+        self._faults = faults
+        self._bad_utf8_due = faults.bad_utf8
+        self._polls = faults.failing + faults.garbage  # no faults before the first generation
         self._answers = 0
 
     def table(self) -> dict[tuple[bytes, str], Handler]:
-        """What the server dispatches on."""
+        """Return the table that the server dispatches on."""
         return {
             (b"GET", "/api/stop"): self.stop,
             (b"POST", "/api/reset"): self.reset,
@@ -57,12 +43,12 @@ class Routes:
         }
 
     def stop(self, _request: Request) -> Response:
-        """Stop whatever runs; says ok in any case."""
+        """Stop the current answer; the reply is ok in any case."""
         self._engine.stop()
         return Response(200, _OK)
 
     def reset(self, request: Request) -> Response:
-        """Queue a reset; anything that is JSON will do."""
+        """Queue a reset; any JSON text is accepted."""
         try:
             body = json_values.parse(request.body)
         except Discarded:
@@ -80,7 +66,7 @@ class Routes:
         return Response(200, _OK)
 
     def generate(self, request: Request) -> Response:
-        """Queue an answer.  Sampling keys are applied before the prompt's type is looked at."""
+        """Queue an answer.  Sampling keys are applied before the prompt's type is checked."""
         body = _object(request)
         if body is None or "prompt" not in body:
             return Response(400, _INVALID_REQUEST)
@@ -91,27 +77,27 @@ class Routes:
         prompt = json_values.as_string(body["prompt"])
         self._console.info("handle_generate", 376, c_string(prompt))
         self._answers += 1
-        spared = self._answers <= self._trouble.spared
-        self._polls = self._trouble.failing + self._trouble.garbage if spared else 0
+        spared = self._answers <= self._faults.spared
+        self._polls = self._faults.failing + self._faults.garbage if spared else 0
         self._engine.generate_later(prompt)
         return Response(200, _OK)
 
     def provider(self, _request: Request) -> Response:
-        """Hand out, once, the text that has come since the last poll."""
+        """Return the text that has come since the last poll, once."""
         self._polls += 1
-        if self._polls <= self._trouble.failing:
+        if self._polls <= self._faults.failing:
             return Response(500)
-        if self._polls <= self._trouble.failing + self._trouble.garbage:
+        if self._polls <= self._faults.failing + self._faults.garbage:
             return Response(200, '{"done":fal')
         text, done = self._engine.take_text()
-        if text and self._bad_utf8_due and self._answers > self._trouble.spared:
+        if text and self._bad_utf8_due and self._answers > self._faults.spared:
             self._bad_utf8_due = False
             what = "[json.exception.type_error.316] invalid UTF-8 byte at index 0: 0xFF"
             raise CppException(json_values.type_error, what)
         return Response(200, json_values.dump({"done": done, "response": text}))
 
     def chat(self, request: Request) -> Response:
-        """Answer the first message that has a role and a content, on this very thread."""
+        """Answer the first message that has a role and a content, on the calling thread."""
         body = _object(request)
         if body is None or "messages" not in body:
             self._console.error("handle_chat", 426, "Invalid request format")

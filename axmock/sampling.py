@@ -1,4 +1,4 @@
-"""The sampling settings: read from post_config.json, changed by requests, never forgotten."""
+"""The sampling settings: read from post_config.json, changed by requests, kept until the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from axmock.json_values import Json
 class Sampling:
     """Settings of the vendor's sampler.
 
-    The simulated model's reply is fixed, so they decide nothing; they stick for later requests and
-    are logged exactly as the vendor's program does.
+    The simulated reply is fixed, so they have no effect on it.  They stay for later requests, and
+    the log shows them exactly as the vendor's does.
     """
 
     temperature: float | None = None
@@ -27,9 +27,9 @@ class Sampling:
     top_k: int | None = None
 
     def load(self, path: Path, console: Console) -> None:
-        """Read post_config.json and log it; a missing file means greedy.
+        """Read post_config.json and log it; without the file, sampling is greedy.
 
-        Raises CppException for a file that is not JSON or lacks a key, which kills the process.
+        Raises CppException for a file that is not JSON or lacks a key, which ends the process.
         """
         try:
             raw = path.read_bytes()
@@ -56,7 +56,7 @@ class Sampling:
         self.top_k = int(number["top_k"]) if enabled["top_k_sampling"] else None
 
     def apply(self, body: Json, console: Console) -> None:
-        """Take the keys of a request, in the vendor's order.
+        """Apply the keys of a request, in the vendor's order.
 
         Raises CppException at a key of the wrong type; the keys before it stay applied.
         """
@@ -106,7 +106,7 @@ class Sampling:
 
 
 def _float(value: Json) -> float:
-    """A number as a C float: the comparisons above depend on its 24 bits."""
+    """Return a number as a C float; the comparisons above depend on its 24 bits."""
     number = json_values.as_number(value)
     try:
         single: float = struct.unpack("f", struct.pack("f", number))[0]

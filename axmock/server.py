@@ -1,6 +1,6 @@
 """The listening socket and the eight threads behind it, as in cpp-httplib 0.15.3.
 
-A thread serves one connection until it ends, so eight silent connections block everybody.
+A thread serves one connection until it ends, so eight silent connections block all others.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from axmock.wire import (
 
 THREADS = 8
 REQUESTS_PER_CONNECTION = 5
-IDLE_SECONDS = 5.0  # how long a connection may say nothing between requests, or within one
-# The vendor's is 5, which its accept loop empties within microseconds: 60 polls at once are all
-# answered in 10 ms.  At Python's pace 5 would overflow, and each overflow costs a client a second.
+IDLE_SECONDS = 5.0  # how long a connection may be silent between requests, or within one
+# The vendor's is 5.  Its accept loop empties that within microseconds: 60 polls at once are all
+# answered in 10 ms.  Python is slower, 5 would overflow, and each overflow costs a client a second.
 BACKLOG = 128
 
 Handler = Callable[[Request], Response]
@@ -43,7 +43,7 @@ _PREFLIGHT = {
 
 
 class Server:
-    """Serves `routes` ({(method, path): handler}); stop() may be called from a signal handler."""
+    """Serves `routes` ({(method, path): handler}); a signal handler may call stop()."""
 
     def __init__(self, routes: dict[tuple[bytes, str], Handler]) -> None:
         self._routes = routes
@@ -74,7 +74,7 @@ class Server:
         return int(listener.getsockname()[1])
 
     def serve(self) -> None:
-        """Accept until stop(); return when every connection that was accepted is finished."""
+        """Accept until stop(); return when every accepted connection is finished."""
         # A signal that arrives just before poll() must still wake it.
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         poller = select.poll()
@@ -93,7 +93,7 @@ class Server:
             thread.join()
 
     def stop(self) -> None:
-        """Close the listening socket at once; without effect before open()."""
+        """Close the listening socket at once; has no effect before open()."""
         listener, self._listener = self._listener, None
         if listener is not None:
             try:
@@ -119,7 +119,7 @@ class Server:
                     self._serve_connection(connection)
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    pass  # the client went away; its request has been carried out all the same
+                    pass  # the client went away; its request has been carried out
 
     def _serve_connection(self, connection: socket.socket) -> None:
         poller = select.poll()
@@ -131,7 +131,7 @@ class Server:
                 return
 
     def _serve_request(self, connection: socket.socket, *, last: bool) -> bool:
-        """Answer one request; False ends the connection."""
+        """Answer one request; return False to end the connection."""
         stream = Stream(connection)
         try:
             line = stream.line()
@@ -145,7 +145,7 @@ class Server:
             request = parse_request_line(line)
             request.headers.read(stream)
         except BadMessage as error:
-            # The connection stays open: the library looks at Connection: close only later.
+            # The connection stays open: the library checks for "Connection: close" only later.
             status = 414 if len(line) > URI_LIMIT else error.status
             _reply(connection, request, Response(status), last=last)
             return True

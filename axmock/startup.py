@@ -22,9 +22,9 @@ def load(
     sampling: Sampling,
     console: Console,
 ) -> int | None:
-    """Load the simulated model; None when it is ready, else the exit code.
+    """Load the simulated model; return None when it is ready, else the exit code.
 
-    Raises CppException where the vendor's program dies by an uncaught exception.
+    Raises CppException where an uncaught exception ends the vendor's program.
     """
     console.info("Init", 130, "LLM init start")
     progress = Progress(console.out, shape.layers + 3, time.monotonic)
@@ -65,7 +65,7 @@ def load(
 
 
 def loading_order(layers: int) -> Iterator[int]:
-    """The order in which layers are reported: two threads, half of the layers each."""
+    """Yield the layers in the order of the log: two threads load half of them each."""
     half = (layers + 1) // 2
     for first in range(half):
         if half + first < layers:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
-BLOCK = 4096  # what stdio takes for a pipe
+BLOCK = 4096  # bytes; stdio's buffer for a pipe
 
 
 class Stdout:
-    """What stdio does with stdout, including holding lines back and blocking everyone.
+    """Writes to stdout as stdio does: it holds lines back, and a full pipe blocks every thread.
 
     On a pipe or file nothing leaves before a flush or a full block, so the lines after the last
     flush are missing until the next one, and lost in a crash.  A reader that stops reading blocks
-    the writer while it holds the lock, and with it every thread that wants to log: that is how
-    the vendor's generation hangs on an unread pipe.
+    the writer while it holds the lock, and with it every thread that logs.  That is how the
+    vendor's generation hangs on an unread pipe.
     """
 
     def __init__(self, fd: int, *, tty: bool | None = None) -> None:
@@ -24,7 +24,7 @@ class Stdout:
         self._lock = threading.RLock()  # guards _buffer and the order of what is written
 
     def write(self, text: str | bytes) -> None:
-        """Add `text`; it leaves as stdio would let it leave."""
+        """Add `text`, and send what stdio would send."""
         data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         with self._lock:
             self._buffer += data

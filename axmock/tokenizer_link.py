@@ -1,7 +1,7 @@
-"""What the runtime asks its tokenizer server, and how it takes each kind of failure.
+"""The runtime's requests to its tokenizer server, and what each kind of failure does to it.
 
-Only the vendor's protocol.  Observed on the vendor's binary: no reply at all is a null pointer
-dereferenced, a reply without its key an uncaught exception, anything but 200 a log line.
+Only the vendor's protocol.  Observed on the vendor's binary: no reply at all dereferences a null
+pointer, a reply without its key is an uncaught exception, any status but 200 is a log line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Refused(Exception):
 
 
 class TokenizerLink:
-    """The client; `ids` lists live with the caller, which keeps them when a call fails."""
+    """The client; the caller owns the lists of ids and keeps them when a call fails."""
 
     def __init__(self, url: str, console: Console) -> None:
         self._url = url
@@ -40,12 +40,12 @@ class TokenizerLink:
 
     @property
     def address(self) -> Address:
-        """Where the server is, known once the first connection was made."""
-        assert self._address is not None, "connect() comes first"  # noqa: S101 - a caller's mistake
+        """The server's address, known after the first connection."""
+        assert self._address is not None, "init() comes first"  # noqa: S101 - a caller's mistake
         return self._address
 
     def init(self) -> bool:
-        """Connect, then ask for uid, bos and eos; False ends the program with 255."""
+        """Connect, then ask for uid, bos and eos; a False result ends the program with 255."""
         if not self._connect():
             self._console.error("Init", 29, f"connect {self._url} failed")
             return False
@@ -61,7 +61,7 @@ class TokenizerLink:
         return True
 
     def reset(self, system_prompt: str) -> list[int] | None:
-        """POST /reset; None when it was refused (the vendor then reuses its old ids).
+        """POST /reset; return None when it was refused (the vendor then reuses its old ids).
 
         Raises CppException for a 200 without token ids.
         """
@@ -76,7 +76,7 @@ class TokenizerLink:
         return json_values.as_ints(json_values.member(answer, "token_ids"))
 
     def encode(self, text: str, last_reply: str) -> list[int] | None:
-        """POST /encode and return the new ids; None when it failed (the turn goes on regardless).
+        """POST /encode and return the new ids, or None when it failed (the turn goes on).
 
         Raises CppException for a 200 without its keys.
         """
@@ -97,7 +97,7 @@ class TokenizerLink:
         return json_values.as_ints(json_values.member(answer, "diff"))
 
     def decode(self, ids: list[int]) -> str:
-        """POST /decode; two attempts in all, a second after each, then the text is empty."""
+        """POST /decode; after two failed attempts, each followed by a second, return ""."""
         for _ in range(2):
             reply = self._post("/decode", {"uid": self._uid, "token_ids": list(ids)})
             if reply.status == 200:
@@ -118,7 +118,7 @@ class TokenizerLink:
         return ""
 
     def _connect(self) -> bool:
-        """Connect and close, up to ten times; host names other than localhost never resolve."""
+        """Connect and close, up to ten times; no host name other than localhost resolves."""
         match = re.match(r"[^:]*://([^/:]*):([^/]*)", self._url)
         if match is None:
             return False
@@ -140,7 +140,7 @@ class TokenizerLink:
     def _ask(
         self, target: str, key: str, default: T, take: Callable[[Json], T], lines: tuple[int, int]
     ) -> T:
-        """GET one value, ten tries, then go on with `default` as the vendor's program does.
+        """GET one value; after ten tries return `default`, as the vendor's program does.
 
         Raises _Refused for a status other than 200.
         """

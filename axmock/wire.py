@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 URI_LIMIT = 8192  # bytes of the request line
 HEADER_LIMIT = 8192  # bytes of one header line
-FORM_LIMIT = 8192  # bytes of a form body; curl -d sends JSON as a form unless told otherwise
+FORM_LIMIT = 8192  # bytes of a form body; curl -d sends JSON as a form without a Content-Type
 _READ_AHEAD = 4096
 _BODY_PIECE = 16384
 
@@ -30,11 +30,11 @@ REASONS = {
 
 
 class Gone(Exception):
-    """The peer closed, or was silent for the read timeout."""
+    """The peer closed the connection, or was silent for the read timeout."""
 
 
 class BadMessage(Exception):
-    """The request cannot be taken; `status` answers it, with an empty body."""
+    """The request is refused with `status` and an empty body."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -42,10 +42,10 @@ class BadMessage(Exception):
 
 
 class Stream:
-    """Reads one request from a socket; what it read too much is dropped with it.
+    """Reads one request from a socket; bytes beyond its end are lost.
 
-    That is why pipelining does not work: a second request that came in the same packet sits in
-    this buffer when the first one has been answered.
+    That is why pipelining does not work: a second request from the same packet is still in this
+    buffer when the first one has been answered.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -53,7 +53,7 @@ class Stream:
         self._ahead = b""
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes, at least one.  Raises Gone."""
+        """Return up to `size` bytes, at least one.  Raises Gone."""
         if not self._ahead:
             data = self._receive(max(size, _READ_AHEAD))
             if size >= _READ_AHEAD:
@@ -63,7 +63,7 @@ class Stream:
         return data
 
     def line(self) -> bytes:
-        """One line with its end; at the end of the stream what is there.  Raises Gone."""
+        """Return one line with its end, or what is there at the end of the stream.  Raises Gone."""
         parts = []
         while True:
             end = self._ahead.find(b"\n") + 1
@@ -91,7 +91,7 @@ class Stream:
 
 
 class EndOfStream(Gone):
-    """The peer closed its side."""
+    """The peer closed its side of the connection."""
 
 
 class Headers:
@@ -101,7 +101,7 @@ class Headers:
         self._values: dict[str, str] = {}
 
     def add_line(self, line: bytes) -> None:
-        """Take one `Name: value` line; lines without a value do not count."""
+        """Add one `Name: value` line; lines without a value do not count."""
         name, colon, value = line.rstrip(b" \t").partition(b":")
         value = value.lstrip(b" \t")
         if name and colon and value:
@@ -109,7 +109,7 @@ class Headers:
             self._values.setdefault(key, decode_url(value).decode("latin-1"))
 
     def get(self, name: str) -> str:
-        """The value of `name`, empty when absent."""
+        """Return the value of `name`, empty when absent."""
         return self._values.get(name.lower(), "")
 
     def __contains__(self, name: str) -> bool:
@@ -133,7 +133,7 @@ class Headers:
 
 @dataclass
 class Request:
-    """A request; the body is read only when a handler may want it."""
+    """A request; the body is read only when a handler may need it."""
 
     method: bytes
     path: str
@@ -162,7 +162,7 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
     def head(self, *, close: bool, to_head: bool) -> bytes:
-        """Status line and headers, sorted by name as the library's map does."""
+        """Return the status line and headers, sorted by name as the library's map does."""
         fields = dict(self.headers)
         if close:
             fields["Connection"] = "close"
@@ -179,7 +179,7 @@ class Response:
 
 
 def parse_request_line(line: bytes) -> Request:
-    """Raises BadMessage(400)."""
+    """Parse the first line of a request.  Raises BadMessage(400)."""
     words = line[:-2].split(b" ")
     if not line.endswith(b"\r\n") or len(words) != 3 or b"\0" in line:
         raise BadMessage(400)
@@ -191,10 +191,10 @@ def parse_request_line(line: bytes) -> Request:
 
 
 def read_body(stream: Stream, request: Request) -> bytes:
-    """Read what the handlers get to see as the body.
+    """Read the body as the handlers see it.
 
-    Without Content-Length the library waits for more until the peer closes or 5 s pass, and takes
-    what came.  Raises BadMessage.
+    Without Content-Length the library reads until the peer closes or is silent for 5 s.  Raises
+    BadMessage.
     """
     headers = request.headers
     encoding = headers.get("Content-Encoding")
@@ -216,14 +216,14 @@ def read_body(stream: Stream, request: Request) -> bytes:
     if multipart and boundary:
         if not body.rstrip(b"\r\n").endswith(b"--" + boundary[1].encode("latin-1") + b"--"):
             raise BadMessage(400)
-        return b""  # the parts go to the library's list of files, which no handler looks at
+        return b""  # the parts go to the library's list of files, which no handler reads
     if content_type.startswith("application/x-www-form-urlencoded") and len(body) > FORM_LIMIT:
         raise BadMessage(413)
     return body
 
 
 def decode_url(text: bytes) -> bytes:
-    """Undo percent-encoding (`%41`, and `%u0041` as UTF-8); anything else stays."""
+    """Undo percent-encoding (`%41`, and `%u0041` as UTF-8); keep everything else."""
     if b"%" not in text:
         return text
 

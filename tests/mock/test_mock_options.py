@@ -70,13 +70,13 @@ def test_devices_that_stoi_refuses_are_an_error(text: str) -> None:
         device_ids(text)
 
 
-def test_usage_has_a_line_for_each_flag_and_a_sentence_for_each_vice() -> None:
+def test_usage_has_a_line_for_each_flag_and_a_sentence_for_each_fault() -> None:
     text = usage("mock_main_api.py")
 
     assert "      --axmodel_num                  num of axmodel(for template) (int [=22])\n" in text
-    vices = [line for line in text.splitlines() if " vice: " in line]
-    assert len(vices) == 13
-    assert all(len(line.partition(" vice: ")[2].split()) >= 4 for line in vices)
+    faults = [line for line in text.splitlines() if " fault: " in line]
+    assert len(faults) == 13
+    assert all(len(line.partition(" fault: ")[2].split()) >= 4 for line in faults)
 
 
 def test_layers_are_reported_by_two_loading_threads() -> None:

@@ -1,4 +1,4 @@
-"""What the simulated model says."""
+"""What the simulated model answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from axmock.http_client import Address
 from axmock.pace import Metronome, Pace
-from axmock.reply import Brain, last_user_message
+from axmock.reply import ReplyScript, last_user_message
 from tests.mock.byte_tokenizer import Answer, ByteTokenizer
 
 TWO_TURNS = (
@@ -30,16 +30,16 @@ PROMPTS = {
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_default_answer_repeats_the_last_user_message_word_for_word(prompt: str) -> None:
     assert last_user_message(prompt) == PROMPTS[prompt]
-    assert Brain().answer(prompt).endswith(f" You said: {PROMPTS[prompt]}")
+    assert ReplyScript().answer(prompt).endswith(f" You said: {PROMPTS[prompt]}")
 
 
 def test_a_reply_file_is_read_anew_for_each_answer(tmp_path: Path) -> None:
     file = tmp_path / "reply.txt"
-    brain = Brain(file=file)
+    script = ReplyScript(file=file)
 
     for text in ("one\n", "two é\n"):
         file.write_text(text, encoding="utf-8")
-        assert brain.answer("x") == text
+        assert script.answer("x") == text
 
 
 def address(tokenizer: ByteTokenizer) -> Address:
@@ -49,7 +49,7 @@ def address(tokenizer: ByteTokenizer) -> Address:
 def test_the_ids_of_a_reply_come_from_the_tokenizer(tokenizer: ByteTokenizer) -> None:
     tokenizer.vocabulary = {"Hello": [7, 8]}
 
-    assert Brain("Hello").tokens("x", address(tokenizer)) == [7, 8]
+    assert ReplyScript("Hello").tokens("x", address(tokenizer)) == [7, 8]
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_without_a_vocabulary_the_ids_are_the_bytes(
 ) -> None:
     tokenizer.fail("/tokenize", answer)
 
-    assert Brain("é").tokens("x", address(tokenizer)) == [0xC3, 0xA9]
+    assert ReplyScript("é").tokens("x", address(tokenizer)) == [0xC3, 0xA9]
 
 
-def test_the_mark_in_typed_control_tokens_is_no_byte_of_the_reply(
+def test_the_escape_in_typed_control_tokens_is_no_byte_of_the_reply(
     tokenizer: ByteTokenizer,
 ) -> None:
-    assert Brain("<\ufdd0|").tokens("x", address(tokenizer)) == list(b"<|")
+    assert ReplyScript("<\ufdd0|").tokens("x", address(tokenizer)) == list(b"<|")
 
 
 def test_speed_zero_takes_no_time() -> None:
@@ -91,10 +91,10 @@ class Ticks:
         return self.now
 
 
-def test_a_small_delay_is_made_good_and_a_long_one_is_not() -> None:
+def test_a_small_delay_is_made_up_and_a_long_delay_is_not() -> None:
     ticks = Ticks()
     stop = threading.Event()
-    stop.set()  # a step that had to wait would say so
+    stop.set()  # a step that had to wait would return False
     metronome = Metronome(stop, 4, ticks)
 
     ticks.now = 0.3  # two steps of 0.1 s are overdue: late by 0.1 s
