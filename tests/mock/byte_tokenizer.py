@@ -1,4 +1,4 @@
-"""A tokenizer server whose token ids are bytes, and which can be told to misbehave."""
+"""A tokenizer server whose token ids are bytes, with failures on request."""
 
 from __future__ import annotations
 
@@ -78,18 +78,18 @@ class ByteTokenizer:
         self.thread.join()
 
     def fail(self, path: str, *answers: Answer) -> None:
-        """Answer the next requests for `path` in these ways."""
+        """Send `answers`, in this order, to the next requests for `path`."""
         self.instead[path] = deque(answers)
 
     def requests(self, path: str) -> list[dict[str, Any]]:
         return [call.request for call in self.calls if call.path == path]
 
     def decoded(self) -> list[str]:
-        """The texts of all /decode requests so far."""
+        """Return the texts of all /decode requests so far."""
         return [bytes(r["token_ids"]).decode() for r in self.requests("/decode")]
 
     def runs(self) -> int:
-        """How many runs have begun: the simulated model asks for its reply's ids in each."""
+        """Return how many runs have begun: each asks once for the ids of its reply."""
         return len(self.requests("/tokenize"))
 
     def reply(self, handler: BaseHTTPRequestHandler, raw: bytes) -> None:

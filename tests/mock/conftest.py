@@ -22,7 +22,7 @@ import pytest
 from tests.mock.byte_tokenizer import ByteTokenizer
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 60.0  # seconds; generous, because others use the machine
+DEADLINE = 60.0  # seconds; long, because other programs use the machine
 POST_CONFIG = {
     "enable_temperature": False,
     "temperature": 0.9,
@@ -68,7 +68,7 @@ class Output:
         return self.data.decode("utf-8", "replace")
 
     def shows(self, text: str, times: int = 1) -> bool:
-        """Wait until `text` has been written so often; the collecting thread may lag behind."""
+        """Wait until `text` has appeared `times` times; the collecting thread may lag behind."""
         return bool(eventually(lambda: self.text.count(text) >= times, f"{times} x {text!r}"))
 
 
@@ -101,7 +101,7 @@ class Runtime:
         self.port = 0
 
     def ready(self) -> Runtime:
-        """Wait for the port."""
+        """Wait until the port is open."""
         pattern = re.compile(r"Server running on port (\d+)\.\.\.")
         found = eventually(
             lambda: pattern.search(self.output.text) or self.process.poll() is not None, "start-up"
@@ -114,7 +114,7 @@ class Runtime:
         self.process.send_signal(number)
 
     def exit_status(self) -> int:
-        """Wait for the end; negative for a signal.  All output is collected then."""
+        """Wait for the end and return the status, negative for a signal; all output is there."""
         status = self.process.wait(DEADLINE)
         for thread in self.threads:
             thread.join(DEADLINE)
@@ -135,7 +135,7 @@ class Runtime:
             return read_to_end(connection)
 
     def call(self, method: str, path: str, body: str | None = None) -> bytes:
-        """One request on its own connection; the raw response."""
+        """Send one request on its own connection and return the raw response."""
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         if body is None:
             return self.exchange(f"{head}\r\n".encode())
@@ -144,7 +144,7 @@ class Runtime:
         return self.exchange(head.encode() + raw)
 
     def json(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and decoded body."""
+        """Send one request and return the status and the decoded body."""
         first = {"/api/generate": "/encode", "/api/reset": "/reset"}.get(path, "")
         before = self._calls(first)
         raw = self.call(method, path, None if body is None else json.dumps(body))
@@ -158,7 +158,7 @@ class Runtime:
         return len(self._tokenizer.requests(path)) if self._tokenizer else 0
 
     def _begun(self) -> bool:
-        """An accepted job begins later, and until then the runtime says that it is idle."""
+        """Whether all accepted jobs have begun; until then the runtime reports that it is idle."""
         return not self._tokenizer or all(self._calls(p) >= n for p, n in self._due.items())
 
     def poll(self) -> tuple[bool, str]:
@@ -166,7 +166,7 @@ class Runtime:
         return answer["done"], answer["response"]
 
     def idle(self) -> bool:
-        """Whether nothing runs, asked without taking text."""
+        """Whether nothing runs; the question takes no text away."""
         _, answer = self.json("POST", "/api/chat", {"messages": []})
         return bool(answer == {"error": "Invalid message format"})
 
@@ -182,8 +182,7 @@ class Runtime:
         self.settle()
 
     def settle(self) -> str:
-        """Poll until all accepted jobs have begun and idle has lasted for a moment; the text that
-        came."""
+        """Poll until all accepted jobs have begun and it stays idle; return the text."""
         texts, idle = [], 0
 
         def quiet() -> bool:
@@ -199,7 +198,7 @@ class Runtime:
         return "".join(texts)
 
     def answer(self, prompt: str, **more: Any) -> str:
-        """Generate and collect the whole text."""
+        """Generate, and return the whole text."""
         self.generate(prompt, **more)
         return self.settle()
 
@@ -232,7 +231,7 @@ def runtime_in(
     ready: bool = True,
     on_terminal: bool = False,
 ) -> Runtime:
-    """Start a small, fast simulator in `folder`; of equal flags the later one wins."""
+    """Start a small, fast simulator in `folder`; of equal flags the last wins."""
     url = ["--url_tokenizer_model", tokenizer.url]
     arguments = [*url, *SMALL_MODEL, *FAST, "--tokens-per-second", "1000", *flags]
     runtime = Runtime(folder, arguments, tokenizer, on_terminal=on_terminal)
@@ -241,7 +240,7 @@ def runtime_in(
 
 @pytest.fixture
 def start(tmp_path: Path, tokenizer: ByteTokenizer) -> Iterator[Start]:
-    """Start simulators."""
+    """Return a function that starts simulators."""
     (tmp_path / "post_config.json").write_text(json.dumps(POST_CONFIG))
     runtimes: list[Runtime] = []
 

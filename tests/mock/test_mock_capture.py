@@ -1,4 +1,4 @@
-"""The simulator beside what the vendor's real program wrote, byte for byte."""
+"""The simulator compared byte for byte with what the vendor's real program wrote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 CAPTURES = Path(__file__).parents[1] / "data" / "vendor-wire"
 IDLE = b'{"done":true,"response":""}'
 POLL = ("GET", "/api/generate_provider")
-# The capture cuts this body short; its length is in the tokenizer's calls.
+# The capture has only the beginning of this body; its length is in the tokenizer's calls.
 LONG_PROMPT = json.dumps({"prompt": "x" * 880})
 
 
@@ -94,7 +94,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
 
 
 def poll_like(runtime: Runtime, exchanges: list[Exchange]) -> list[bytes]:
-    """Poll until as much text came as in the capture and the runtime is done."""
+    """Poll until as much text as in the capture has come and the runtime is done."""
     wanted = text_of(e.response for e in exchanges)
     raw: list[bytes] = []
 
@@ -125,7 +125,7 @@ def test_polls_have_the_captures_form_and_yield_the_same_text(replay: Replay) ->
     for captured_polls, our_polls in replay.polls:
         assert text_of(our_polls) == text_of(captured_polls)
         assert set(our_polls) <= theirs
-        # Before the worker has picked the job up "done" means "not begun".
+        # Until the worker has taken the job, "done" means "not begun".
         begun = list(dropwhile(lambda raw: raw.endswith(IDLE), our_polls))
         dones = [b'"done":true' in raw for raw in begun]
         assert dones == sorted(dones)
@@ -156,7 +156,7 @@ def test_the_tokenizer_is_asked_with_the_vendors_headers(replay: Replay) -> None
     length = [("Content-Length", "21"), ("Content-Type", "application/json")]
     posted = next(call for call in calls if call.length == 21)
     assert posted.headers == common + length + tail
-    # one connection that says nothing comes first
+    # the first connection sends nothing
     assert replay.tokenizer.connections == len(calls) + 1
 
 

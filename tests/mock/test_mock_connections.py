@@ -1,4 +1,4 @@
-"""Connections: keep-alive, limits, and how few of them the vendor's program can serve."""
+"""Connections: keep-alive, limits, and how few the vendor's program can serve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAST_PROBE = b"OPTIONS / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
 def head_of(connection: socket.socket) -> bytes:
-    """The next response, which must have no body."""
+    """Return the next response, which must have no body."""
     data = b""
     while not data.endswith(b"\r\n\r\n"):
         piece = connection.recv(1)
@@ -29,7 +29,7 @@ def head_of(connection: socket.socket) -> bytes:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    """One for all tests that leave no trace in it."""
+    """A simulator shared by all tests that change nothing in it."""
     tokenizer = ByteTokenizer()
     runtime = runtime_in(tmp_path_factory.mktemp("shared"), tokenizer, ready=False)
     try:
@@ -52,7 +52,7 @@ def test_a_connection_serves_five_requests(runtime: Runtime) -> None:
     assert rest == b""
 
 
-def test_seven_silent_connections_block_nobody(runtime: Runtime) -> None:
+def test_seven_silent_connections_block_no_others(runtime: Runtime) -> None:
     silent = [runtime.connect() for _ in range(7)]
     begun = time.monotonic()
     runtime.exchange(LAST_PROBE)
@@ -60,7 +60,7 @@ def test_seven_silent_connections_block_nobody(runtime: Runtime) -> None:
     for connection in silent:
         connection.close()
 
-    assert took < 4  # or it would be five
+    assert took < 4  # five if they did
 
 
 def test_a_pipelined_request_is_dropped(runtime: Runtime) -> None:
@@ -178,14 +178,14 @@ def test_expect_is_answered_before_the_body_is_read(runtime: Runtime) -> None:
         assert read_to_end(connection).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_http_1_0_closes_without_saying_so(runtime: Runtime) -> None:
+def test_http_1_0_closes_without_a_connection_header(runtime: Runtime) -> None:
     raw = runtime.exchange(b"OPTIONS / HTTP/1.0\r\n\r\n")
 
     assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Keep-Alive: timeout=5, max=5" in raw
 
 
-def test_sampling_keys_are_applied_before_the_type_of_the_prompt_is_seen(start: Start) -> None:
+def test_sampling_keys_are_applied_before_the_type_of_the_prompt_is_checked(start: Start) -> None:
     runtime = start(on_terminal=True)
     runtime.json("POST", "/api/generate", {"prompt": 3, "temperature": 2})
 

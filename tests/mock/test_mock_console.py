@@ -14,7 +14,7 @@ from axmock.stdout import BLOCK, Stdout
 
 
 class Pipe:
-    """A pipe whose other side shows what has really been written."""
+    """A pipe; its reading end shows what has been written."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -65,12 +65,12 @@ def test_on_a_terminal_whole_lines_leave_at_once(pipe: Pipe) -> None:
     assert pipe.seen() == "one\ntwo\n"
 
 
-def test_an_unread_pipe_blocks_everybody_who_logs(pipe: Pipe) -> None:
+def test_an_unread_pipe_blocks_every_thread_that_logs(pipe: Pipe) -> None:
     out = Stdout(pipe.writer)
     big = threading.Thread(target=out.write, args=("x" * (1 << 20),))
     small = threading.Thread(target=out.write, args=("y",))
     big.start()
-    assert select.select([pipe.reader], [], [], 60)[0]  # it has begun, so it is its turn
+    assert select.select([pipe.reader], [], [], 60)[0]  # the writer has begun
     small.start()
     small.join(0.1)
     blocked = small.is_alive()
@@ -80,7 +80,7 @@ def test_an_unread_pipe_blocks_everybody_who_logs(pipe: Pipe) -> None:
     assert blocked
 
 
-def test_output_after_the_reader_is_gone_is_dropped(pipe: Pipe) -> None:
+def test_output_is_dropped_when_the_reader_is_gone(pipe: Pipe) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     out = Stdout(writer)

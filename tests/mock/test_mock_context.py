@@ -40,7 +40,7 @@ def test_chat_leaves_a_second_copy_of_the_context_full_text(
 
 
 @pytest.mark.parametrize(("prompt", "streamed"), [(700, 324), (701, 321), (702, 321)])
-def test_at_the_limit_only_whole_threes_are_streamed(
+def test_at_the_limit_only_whole_groups_of_three_are_streamed(
     start: Start, tokenizer: ByteTokenizer, prompt: int, streamed: int
 ) -> None:
     runtime = start("--reply", "y" * 2000, "--tokens-per-second", "0", on_terminal=True)
@@ -53,7 +53,7 @@ def test_at_the_limit_only_whole_threes_are_streamed(
 
 
 @pytest.mark.parametrize(("prompt", "status"), [(897, -11), (1025, -11), (1100, -6)])
-def test_an_over_long_first_prompt_kills_the_process(
+def test_a_first_prompt_that_is_too_long_kills_the_process(
     start: Start, prompt: int, status: int
 ) -> None:
     runtime = start()
@@ -63,7 +63,7 @@ def test_an_over_long_first_prompt_kills_the_process(
     assert runtime.exit_status() == status
 
 
-def test_after_an_earlier_turn_an_over_long_first_prompt_prefills_then_aborts(
+def test_after_an_earlier_turn_a_first_prompt_that_is_too_long_prefills_then_aborts(
     start: Start,
 ) -> None:
     runtime = start("--reply", "abcd", on_terminal=True)
@@ -100,7 +100,7 @@ def test_an_empty_diff_is_answered_from_a_zero_vector(
     assert runtime.output.shows("input token num : 0, prefill_split_num : 0")
 
 
-def test_ids_beyond_the_table_cost_a_log_line_each(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_each_id_beyond_the_table_is_logged(start: Start, tokenizer: ByteTokenizer) -> None:
     runtime = start("--reply", "aa", "--tokens_embed_num", "100", on_terminal=True)
     runtime.answer("\u00e9")
 
@@ -108,6 +108,6 @@ def test_ids_beyond_the_table_cost_a_log_line_each(start: Start, tokenizer: Byte
         assert runtime.output.shows(line)
 
 
-def test_the_first_token_is_not_tested_for_the_end(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_the_first_token_never_ends_an_answer(start: Start, tokenizer: ByteTokenizer) -> None:
     assert start("--reply", "").answer("x") == ""
     assert [r["token_ids"] for r in tokenizer.requests("/decode")] == [[256], [256]]

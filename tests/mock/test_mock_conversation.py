@@ -1,4 +1,4 @@
-"""Queue, races and chat, as a client of the simulator sees them."""
+"""The simulator's queue, races and chat, as a client sees them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
 def over(runtime: Runtime, tokenizer: ByteTokenizer, decodes: int) -> None:
-    """Wait for the end of an answer without polling; "idle" alone may mean "not begun"."""
+    """Wait for the end of an answer without polling; "idle" may also mean "not begun"."""
     eventually(lambda: len(tokenizer.requests("/decode")) == decodes, "the last decode")
     eventually(runtime.idle, "the end")
 
 
-def test_text_is_streamed_in_threes_and_the_last_decode_carries_all(
+def test_text_is_streamed_in_groups_of_three_and_the_last_decode_has_all(
     start: Start, tokenizer: ByteTokenizer
 ) -> None:
     runtime = start("--reply", "Hello world")
@@ -42,7 +42,7 @@ def test_the_default_answer_shows_what_reached_the_model(start: Start) -> None:
     assert start().answer(prompt).endswith("You said: Is this thing on?")
 
 
-def test_text_that_nobody_polled_leads_the_next_answer(
+def test_text_that_was_not_polled_begins_the_next_answer(
     start: Start, tokenizer: ByteTokenizer
 ) -> None:
     runtime = start("--reply", ALPHABET[:6])
@@ -126,7 +126,7 @@ def test_chat_answers_the_first_usable_message_and_streams_nothing(
     assert runtime.settle() == ""
 
 
-def test_a_stopped_chat_keeps_the_tail(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_a_stopped_chat_keeps_its_last_tokens(start: Start, tokenizer: ByteTokenizer) -> None:
     runtime = start("--reply", ALPHABET * 8, "--tokens-per-second", "20")
     answers: list[dict[str, object]] = []
     body = {"messages": [{"role": "user", "content": "x"}]}
@@ -135,7 +135,7 @@ def test_a_stopped_chat_keeps_the_tail(start: Start, tokenizer: ByteTokenizer) -
     )
     chat.start()
     eventually(lambda: tokenizer.runs() >= 1, "the run")
-    time.sleep(0.25)  # a few tokens; how many is up to the machine
+    time.sleep(0.25)  # a few tokens; the machine decides how many
     runtime.call("GET", "/api/stop")
     chat.join()
 

@@ -1,4 +1,4 @@
-"""Each vice does what --help says."""
+"""Each fault of the simulator does what --help says."""
 
 from __future__ import annotations
 

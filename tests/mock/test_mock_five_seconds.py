@@ -1,4 +1,4 @@
-"""Everything that takes the vendor's five seconds, at the same time."""
+"""Everything that takes the vendor's five seconds, all at the same time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ pytestmark = pytest.mark.integration
 
 PROBE = b"OPTIONS / HTTP/1.1\r\n\r\n"
 LAST_PROBE = b"OPTIONS / HTTP/1.1\r\nConnection: close\r\n\r\n"
-LATE = 20.0  # seconds that a crowded machine may need for five
+LATE = 20.0  # seconds that a busy machine may need for five
 POST = b"POST /api/reset HTTP/1.1\r\nConnection: close\r\n"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What a connection said until it was closed, and after how many seconds that was."""
+    """What came over a connection, and the seconds until it was closed."""
 
     data: bytes
     seconds: float
 
 
 def until_closed(sent: bytes) -> Callable[[Runtime], Ending]:
-    """Send something incomplete and wait."""
+    """Send `sent`, which is incomplete, and wait for the end."""
 
     def wait(runtime: Runtime) -> Ending:
         begun = time.monotonic()
@@ -41,7 +41,7 @@ def until_closed(sent: bytes) -> Callable[[Runtime], Ending]:
 
 
 def half_the_headers(runtime: Runtime) -> Ending:
-    """Send no end of the headers; the connection would stay open for another five seconds."""
+    """Send headers without their end; the connection would stay open for another five seconds."""
     with runtime.connect() as connection:
         begun = time.monotonic()
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
@@ -49,7 +49,7 @@ def half_the_headers(runtime: Runtime) -> Ending:
 
 
 def behind_eight(runtime: Runtime) -> Ending:
-    """Ask while eight connections are silent."""
+    """Send a request while eight connections are silent."""
     begun = time.monotonic()
     silent = [runtime.connect() for _ in range(8)]
     answer = runtime.exchange(LAST_PROBE)
@@ -60,12 +60,12 @@ def behind_eight(runtime: Runtime) -> Ending:
 
 
 def sigint_with_idle_connection(runtime: Runtime) -> Ending:
-    """Interrupt while a client keeps its connection."""
+    """Send SIGINT while a client keeps its connection."""
     with runtime.connect() as connection:
         begun = time.monotonic()
         connection.sendall(PROBE)
         connection.recv(65536)
-        time.sleep(0.2)  # right after an answer the server would not begin to wait
+        time.sleep(0.2)  # a server interrupted right after a response would not wait
         runtime.signal(signal.SIGINT)
         read_to_end(connection)
         status = runtime.exit_status()
@@ -86,7 +86,7 @@ SCENES: dict[str, Callable[[Runtime], Ending]] = {
 
 @pytest.fixture(scope="module")
 def endings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ending]]:
-    """All scenes, played at once: six connections share a runtime, two scenes have their own."""
+    """Run all cases at once: six connections share a runtime, two cases have their own."""
     tokenizer = ByteTokenizer()
     folders: list[Path] = [tmp_path_factory.mktemp("scene") for _ in range(3)]
     runtimes = [runtime_in(folder, tokenizer, ready=False) for folder in folders]
@@ -137,7 +137,7 @@ def test_half_a_body_is_a_400_after_five_seconds(endings: dict[str, Ending]) -> 
     assert 4.9 < endings["half a body"].seconds < LATE
 
 
-def test_eight_silent_connections_block_everybody_else(endings: dict[str, Ending]) -> None:
+def test_eight_silent_connections_block_all_others(endings: dict[str, Ending]) -> None:
     assert endings["behind eight"].data.startswith(b"HTTP/1.1 200 OK\r\n")
     assert 2.5 < endings["behind eight"].seconds < LATE
 

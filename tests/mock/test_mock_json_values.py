@@ -91,7 +91,7 @@ def test_numbers_become_c_ints(value: Any, number: int) -> None:
     assert json_values.as_int(value) == number
 
 
-def test_asking_a_text_for_a_member_is_an_exception_of_its_own() -> None:
+def test_a_member_of_a_text_is_a_different_exception() -> None:
     with pytest.raises(CppException, match="305. cannot use operator.. .* with string"):
         json_values.member("x", "key")
 

@@ -66,7 +66,7 @@ FIRST_PROMPTS = {
 
 
 @pytest.mark.parametrize("name", FIRST_PROMPTS)
-def test_an_over_long_prompt_on_an_empty_cache_kills_the_process(name: str) -> None:
+def test_a_prompt_that_is_too_long_for_an_empty_cache_kills_the_process(name: str) -> None:
     new, chosen_before, fate = FIRST_PROMPTS[name]
     kv = KvCache(SMALL)
     if chosen_before:
@@ -95,7 +95,7 @@ def test_a_success_restores_the_room() -> None:
     assert kv.admit(24).room == 768
 
 
-def test_the_two_refusals_read_as_the_vendors() -> None:
+def test_the_two_refusals_have_the_vendors_words() -> None:
     assert (
         with_cached(900).admit(1).refusal
         == "precompute_len(900) + input_num_token(1) > _attr.prefill_max_kv_cache_num_grp[-2]"
@@ -123,7 +123,7 @@ def test_at_the_limit_what_remains_is_negative() -> None:
     assert (kv.settle(), kv.cached) == (-127, 1023)
 
 
-def test_a_run_without_a_decode_step_takes_over_a_foreign_length() -> None:
+def test_a_run_without_a_decode_step_takes_the_length_of_an_older_run() -> None:
     kv = KvCache(SMALL)
     kv.admit(300)
     kv.decoded_at(379)  # conversation A: 300 tokens and a reply of 80
@@ -136,7 +136,7 @@ def test_a_run_without_a_decode_step_takes_over_a_foreign_length() -> None:
     assert kv.cached == 380
 
 
-def test_a_fresh_process_has_no_foreign_length_to_take_over() -> None:
+def test_a_new_process_has_no_older_length_to_take() -> None:
     kv = with_cached(3)
     kv.admit(600)
 
@@ -159,7 +159,7 @@ RESETS = {
 
 
 @pytest.mark.parametrize("tokens", RESETS)
-def test_a_reset_checks_nothing_and_dies_only_far_beyond_the_limit(tokens: int) -> None:
+def test_a_reset_checks_nothing_and_crashes_only_far_beyond_the_limit(tokens: int) -> None:
     group, chunks, lives = RESETS[tokens]
 
     plan = KvCache(SMALL).reset(tokens)
@@ -176,7 +176,7 @@ def test_after_a_too_long_system_prompt_every_turn_is_refused() -> None:
 
 
 @given(st.integers(0, 3000), st.sampled_from([128, 256]))
-def test_chunks_are_full_but_for_the_last(tokens: int, chunk: int) -> None:
+def test_all_chunks_but_the_last_are_full(tokens: int, chunk: int) -> None:
     sizes = Chunks.of(tokens, chunk).sizes
 
     assert sum(sizes) == tokens

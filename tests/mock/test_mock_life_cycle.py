@@ -1,4 +1,4 @@
-"""Start, ports, signals and ends."""
+"""Start, ports, signals and exits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.mock.conftest import Start, eventually
 pytestmark = pytest.mark.integration
 
 
-def test_sigint_when_idle_exits_0_and_says_so(start: Start) -> None:
+def test_sigint_when_idle_exits_0_and_logs_it(start: Start) -> None:
     runtime = start()
     runtime.signal(signal.SIGINT)
 
@@ -32,7 +32,7 @@ def test_sigint_during_an_answer_closes_the_port_and_finishes_the_answer(
     runtime.signal(signal.SIGINT)
     eventually(lambda: refused(runtime.port), "the port is closed")
     assert runtime.process.poll() is None
-    runtime.signal(signal.SIGINT)  # a second one changes nothing
+    runtime.signal(signal.SIGINT)  # the second SIGINT changes nothing
 
     assert runtime.exit_status() == 0
     assert "y" * 100 in runtime.output.text
@@ -47,7 +47,7 @@ def refused(port: int) -> bool:
     return False
 
 
-def test_sigint_during_a_chat_answers_it_first(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_sigint_during_a_chat_lets_it_end_first(start: Start, tokenizer: ByteTokenizer) -> None:
     runtime = start("--reply", "y" * 50, "--tokens-per-second", "100")
     with runtime.connect() as connection:
         body = b'{"messages": [{"role": "user", "content": "x"}]}'
@@ -101,7 +101,7 @@ def test_sigterm_during_the_load_kills(start: Start) -> None:
     assert runtime.exit_status() == -15
 
 
-def test_a_taken_port_is_an_exit_0_after_the_announcement(start: Start) -> None:
+def test_a_port_in_use_is_an_exit_0_after_the_announcement(start: Start) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -122,7 +122,7 @@ def test_two_runtimes_of_one_user_share_a_port(start: Start) -> None:
         assert first.json("GET", "/api/stop")[0] == 200
 
 
-def test_it_listens_on_loopback_unless_told_otherwise(start: Start) -> None:
+def test_it_listens_on_loopback_by_default(start: Start) -> None:
     addresses = {flags: start(*flags) for flags in ((), ("--host", "0.0.0.0"))}
     for flags, host in (((), "127.0.0.1"), (("--host", "0.0.0.0"), "0.0.0.0")):
         runtime = addresses[flags]
@@ -140,7 +140,7 @@ def test_a_card_that_is_not_there_ends_with_255(start: Start) -> None:
 
 
 def test_layers_are_spread_over_the_cards(start: Start) -> None:
-    text = start("--devices", "0,1", "--cards", "2").output.text  # whole: the port came last
+    text = start("--devices", "0,1", "--cards", "2").output.text  # complete: the port came last
 
     for layer, card in ((0, 0), (1, 0), (2, 1), (3, 1)):
         assert f"init {layer} axmodel ok,devid({card})" in text

@@ -1,4 +1,4 @@
-"""Stopping an answer, and how fast one comes."""
+"""Stopping an answer, and the speed of an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.integration
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-def test_a_stop_cuts_the_text_to_whole_threes(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_a_stop_cuts_the_text_to_whole_groups_of_three(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
     runtime = start("--reply", ALPHABET * 8, "--tokens-per-second", "100")
     runtime.generate("x")
     eventually(lambda: len(tokenizer.requests("/decode")) >= 2, "some text")
@@ -58,7 +60,7 @@ def test_a_stop_takes_effect_after_one_layer(start: Start, tokenizer: ByteTokeni
     assert time.monotonic() - begun_at < 8
 
 
-def test_a_stop_in_prefill_streams_nothing_and_takes_a_foreign_length(
+def test_a_stop_in_prefill_streams_nothing_and_takes_the_length_of_an_older_run(
     start: Start, tokenizer: ByteTokenizer
 ) -> None:
     flags = ["--reply", "y" * 80, "--prefill-tokens-per-second", "1600"]
@@ -74,7 +76,7 @@ def test_a_stop_in_prefill_streams_nothing_and_takes_a_foreign_length(
     assert runtime.output.shows("precompute_len:380, remaining:516", 2)
 
 
-def test_an_answer_comes_at_the_speed_that_was_asked_for(start: Start) -> None:
+def test_an_answer_comes_at_the_configured_speed(start: Start) -> None:
     runtime = start("--reply", "y" * 200, "--tokens-per-second", "200", on_terminal=True)
     runtime.answer("x")
 

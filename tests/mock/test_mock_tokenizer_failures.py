@@ -1,4 +1,4 @@
-"""What becomes of the runtime when its tokenizer misbehaves."""
+"""What happens to the runtime when its tokenizer fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANG_UP = Answer(hang_up=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    """A runtime without a tokenizer; it takes its ten seconds while the other tests run."""
+    """A runtime without a tokenizer; its ten seconds pass while the other tests run."""
     flags = ["--url_tokenizer_model", "http://127.0.0.1:1"]
     runtime = Runtime(tmp_path_factory.mktemp("lonely"), flags)
     yield runtime
@@ -60,7 +60,7 @@ def test_encode_and_decode_can_kill_an_answer(
     ("answer", "status"),
     [(NO_KEY, -6), (Answer(body="no JSON"), -6), (Answer(body=""), -6), (HANG_UP, -11)],
 )
-def test_a_reset_without_its_answer_kills(
+def test_a_reset_without_an_answer_kills_the_process(
     start: Start, tokenizer: ByteTokenizer, answer: Answer, status: int
 ) -> None:
     runtime = start()
@@ -157,7 +157,7 @@ def test_a_refusal_during_init_ends_with_255(
     assert "lLaMa.Init failed" in runtime.output.text
 
 
-def test_a_useless_uid_is_asked_for_again(start: Start, tokenizer: ByteTokenizer) -> None:
+def test_an_unusable_uid_is_requested_again(start: Start, tokenizer: ByteTokenizer) -> None:
     tokenizer.fail("/get_uid", NO_KEY)
     runtime = start()
 

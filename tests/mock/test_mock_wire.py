@@ -66,7 +66,7 @@ def test_a_path_is_decoded_and_loses_query_and_fragment() -> None:
     assert parse_request_line(b"GET /api/sto%70?x=1#y HTTP/1.1\r\n").path == "/api/stop"
 
 
-def test_percent_encoding_knows_bytes_and_code_points() -> None:
+def test_percent_encoding_covers_bytes_and_code_points() -> None:
     assert decode_url(b"%41%u00e9%zz%") == b"A\xc3\xa9%zz%"
 
 
@@ -188,7 +188,7 @@ def test_a_response_has_sorted_headers_and_neither_date_nor_server() -> None:
         (b"HTTP/1.0", "Keep-Alive", False),
     ],
 )
-def test_who_keeps_the_connection(version: bytes, connection: str, closes: bool) -> None:
+def test_when_the_connection_is_closed(version: bytes, connection: str, closes: bool) -> None:
     request = Request(b"GET", "/", version)
     request.headers.add_line(f"Connection: {connection}".encode())
 
