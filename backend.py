@@ -47,7 +47,7 @@ from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
-from axproxy.prompts.vendor_script import ScriptPrompts
+from axproxy.prompts.vendor_script import VendorScriptRenderer
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Timeouts
@@ -67,7 +67,7 @@ def create_engine(settings: Settings, patience: Timeouts | None = None) -> Seria
         describe_model(settings),
         tokenizer=tokenizer_for(settings),
         connect=lambda: RuntimeClient(settings.runtime_url),
-        prompts=ScriptPrompts() if settings.tokenizer == "vendor" else None,
+        prompts=VendorScriptRenderer() if settings.tokenizer == "vendor" else None,
         patience=patience,
     )
 

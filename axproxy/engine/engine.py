@@ -38,7 +38,7 @@ from axproxy.errors import (
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Prompt
-from axproxy.prompts.renderer import PromptMaker, Prompts
+from axproxy.prompts.renderer import PromptRenderer, TemplateRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.runtime import RESTART_HOLD, MainApiRuntime, Task
@@ -70,7 +70,7 @@ class SerialEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
-        prompts: PromptMaker | None = None,
+        prompts: PromptRenderer | None = None,
         patience: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -177,10 +177,10 @@ class SerialEngine:
             "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
         }
 
-    def _known_prompts(self) -> PromptMaker:
+    def _known_prompts(self) -> PromptRenderer:
         # Two threads may both build one at first; either will do.
         if self._prompts is None:
-            self._prompts = Prompts(self._tokenizer, self._tokenizer.info())
+            self._prompts = TemplateRenderer(self._tokenizer, self._tokenizer.info())
         return self._prompts
 
     def _prepare(self) -> None:
@@ -191,7 +191,7 @@ class SerialEngine:
             self._known_prompts()
 
     def _fitted(self, request: ChatRequest) -> Prompt:
-        return self._known_prompts().fitted(request, self._unit.window())
+        return self._known_prompts().render(request, self._unit.window())
 
     def _have_loaded(self, gone: Gone, hold: float = RESTART_HOLD) -> None:
         """Waits for a load, and begins one if the model was unloaded; raises what else stands in

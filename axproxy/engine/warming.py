@@ -14,7 +14,7 @@ from axproxy.engine.unit import Supervisor
 from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest
-from axproxy.prompts.renderer import PromptMaker
+from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.runtime import MainApiRuntime
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class CacheWarmer:
         queue: RequestQueue,
         unit: Supervisor,
         *,
-        prompts: Callable[[], PromptMaker],
+        prompts: Callable[[], PromptRenderer],
         policy: WarmingTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

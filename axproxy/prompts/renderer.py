@@ -18,7 +18,7 @@ from axproxy.prompts.tokenizer import Tokenizer, TokenizerInfo
 _QUESTION = "a-question-that-nobody-asked"
 
 
-class PromptMaker(Protocol):
+class PromptRenderer(Protocol):
     """Makes prompts of requests, for one model and its tokenizer."""
 
     @property
@@ -29,7 +29,7 @@ class PromptMaker(Protocol):
     def turn_ends(self) -> tuple[str, ...]:
         """Texts of control tokens, which nothing that a client writes can contain."""
 
-    def fitted(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window) -> Prompt:
         """The request's prompt, short enough for the runtime to read or to refuse.  Raises
         `PromptTooLong`, `ClientError` and `TokenizerGone`."""
 
@@ -38,7 +38,9 @@ class PromptMaker(Protocol):
         that is nothing, or not known."""
 
 
-def with_form(request: ChatRequest, fitted: Callable[[Sequence[Message]], Prompt]) -> Prompt:
+def with_format_instruction(
+    request: ChatRequest, fitted: Callable[[Sequence[Message]], Prompt]
+) -> Prompt:
     """What `fitted` makes of the request's messages, after the form of the answer was put in."""
     if request.format is None or request.raw:
         return fitted(request.messages)
@@ -48,7 +50,7 @@ def with_form(request: ChatRequest, fitted: Callable[[Sequence[Message]], Prompt
         return fitted(instructed(request.messages, "json"))
 
 
-class Prompts:
+class TemplateRenderer:
     """`end_tokens` are the ids that end an answer, for no control token belongs in one; `turn_ends`
     are their texts, which nothing that a client writes can contain."""
 
@@ -70,13 +72,15 @@ class Prompts:
         self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})
         self.turn_ends = (info.eos_token, *(token.text for token in special))
 
-    def fitted(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window) -> Prompt:
         """The request's prompt in no more tokens than fit an empty cache.
 
         Raises `PromptTooLong`, `ClientError` for a conversation the model's template refuses, and
         `TokenizerGone`.
         """
-        return with_form(request, lambda messages: self._fitted(request, messages, window))
+        return with_format_instruction(
+            request, lambda messages: self._fitted(request, messages, window)
+        )
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
         """What the prompts of requests like this one begin with, whatever is asked: the system's

@@ -17,7 +17,7 @@ from axproxy.errors import ClientError, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output.thinking import split_thinking
 from axproxy.prompts.fitting import Prompt, Window, fit
-from axproxy.prompts.renderer import with_form
+from axproxy.prompts.renderer import with_format_instruction
 
 # At least what the script puts around a text: marks of turns, /no_think, the assistant's beginning.
 FRAME = 16
@@ -54,14 +54,16 @@ def harmless(text: str) -> str:
     return _LIVE.sub("< ", clean(text).replace(REPLACEMENT, ""))
 
 
-class ScriptPrompts:
-    """Made as `Prompts` are, by estimate.  `end_tokens` and `turn_ends` are empty: without a trace
-    nobody sees the one or needs the other."""
+class VendorScriptRenderer:
+    """Renders prompts for the vendor's script; their lengths are estimates.
+
+    `end_tokens` and `turn_ends` are empty: they serve the trace, and the script has none.
+    """
 
     end_tokens: frozenset[int] = frozenset()
     turn_ends: tuple[str, ...] = ()
 
-    def fitted(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window) -> Prompt:
         """The request's prompt.  Raises `PromptTooLong` where that is beyond doubt; whatever else
         is too long the runtime refuses, and lives, for the system's words are in its cache."""
         if request.raw:
@@ -74,7 +76,7 @@ class ScriptPrompts:
                 "the vendor's tokenizer script knows no context; use /api/chat, or set "
                 "AX650_TOKENIZER=builtin"
             )
-        return with_form(request, lambda messages: _fitted(messages, window))
+        return with_format_instruction(request, lambda messages: _fitted(messages, window))
 
     def beginning(self, _request: ChatRequest) -> None:
         """Nothing is kept in the cache from one request to the next."""

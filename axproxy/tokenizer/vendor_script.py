@@ -14,7 +14,7 @@ from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 
 
-class VendorScript(TokenizerClient):
+class VendorScriptClient(TokenizerClient):
     """Stands where our tokenizer's client does.
 
     It has no trace, so answers are read from the runtime's polls, and every request begins with a
@@ -50,7 +50,7 @@ class VendorScript(TokenizerClient):
 
 def tokenizer_for(settings: Settings, timeout: float = 10.0) -> TokenizerClient:
     """The client for the tokenizer that is configured."""
-    kind = VendorScript if settings.tokenizer == "vendor" else TokenizerClient
+    kind = VendorScriptClient if settings.tokenizer == "vendor" else TokenizerClient
     return kind(settings.tokenizer_url, timeout)
 
 

@@ -15,7 +15,7 @@ from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.fitting import Window
-from axproxy.prompts.renderer import Prompts
+from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.client import sampling_keys
 from axproxy.settings import Settings
 from axproxy.tokenizer.tokenizer import TextTokenizer
@@ -39,7 +39,7 @@ OLLAMAS_OWN = ('option "', "invalid format: ", "pull model manifest: ")
 CONFIG = json.loads((SMALL / "tokenizer_config.json").read_text())
 TOKENIZER: Any = Card(template=CONFIG["chat_template"])
 TOKENIZER.detokenize = TextTokenizer.load(SMALL).spell  # ids of a request may be any numbers
-PROMPTS = Prompts(TOKENIZER, TOKENIZER.info())
+PROMPTS = TemplateRenderer(TOKENIZER, TOKENIZER.info())
 
 
 class PromptingEngine(FakeEngine):
@@ -47,7 +47,7 @@ class PromptingEngine(FakeEngine):
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         check_size(request)
-        prompt = PROMPTS.fitted(request, Window(context=1023, prefill_limit=500))
+        prompt = PROMPTS.render(request, Window(context=1023, prefill_limit=500))
         assert "\0" not in prompt.text
         prompt.text.encode()
         json.dumps(sampling_keys(request.sampling), allow_nan=False)

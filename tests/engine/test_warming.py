@@ -9,7 +9,7 @@ import pytest
 from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
-from axproxy.prompts.renderer import Prompts
+from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Segment
 from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.support.simulated import Card, spell
@@ -146,6 +146,6 @@ def test_the_keeper_of_warmth_outlives_a_mistake() -> None:
 
 def test_a_template_without_control_tokens_has_no_beginning_that_is_known() -> None:
     card = Card(template="[INST] {{ messages[0].content }} {{ messages[1].content }} [/INST]")
-    prompts = Prompts(card, card.info())
+    prompts = TemplateRenderer(card, card.info())
 
     assert prompts.beginning(ChatRequest((Message("system", "x"), Message("user", "y")))) is None

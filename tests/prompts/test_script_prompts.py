@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from axproxy.errors import ClientError, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.prompts.vendor_script import ScriptPrompts, harmless
+from axproxy.prompts.vendor_script import VendorScriptRenderer, harmless
 
 WINDOW = Window(context=1023, prefill_limit=896)
-PROMPTS = ScriptPrompts()
+PROMPTS = VendorScriptRenderer()
 CONTROL = re.compile(r"<\|(\w+)\|>|</?(?:think|tool_call|tool_response)>")
 
 
 def fitted(*turns: tuple[str, str], window: Window = WINDOW) -> Prompt:
-    return PROMPTS.fitted(ChatRequest(tuple(Message(*turn) for turn in turns)), window)
+    return PROMPTS.render(ChatRequest(tuple(Message(*turn) for turn in turns)), window)
 
 
 def as_the_script_renders(prompt: Prompt) -> str:
@@ -164,9 +164,9 @@ def test_what_is_too_long_beyond_doubt_is_refused(length: int) -> None:
 def test_what_the_script_cannot_do_is_refused(wish: dict[str, object], sentence: str) -> None:
     request = replace(ChatRequest((Message("user", "x"),)), **wish)
     with pytest.raises(ClientError, match=f"{sentence}.*AX650_TOKENIZER=builtin"):
-        PROMPTS.fitted(request, WINDOW)
+        PROMPTS.render(request, WINDOW)
 
 
 def test_the_form_of_an_answer_is_told_in_the_systems_words() -> None:
     request = ChatRequest((Message("user", "x"),), format="json")
-    assert "JSON" in PROMPTS.fitted(request, WINDOW).system
+    assert "JSON" in PROMPTS.render(request, WINDOW).system

@@ -13,7 +13,7 @@ from axproxy.errors import TokenizerGone
 from axproxy.prompts.vendor_script import estimated_tokens
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import SERVER, TokenizerClient
-from axproxy.tokenizer.vendor_script import VendorScript, tokenizer_for
+from axproxy.tokenizer.vendor_script import VendorScriptClient, tokenizer_for
 
 URL = "http://127.0.0.1:12345"
 
@@ -48,7 +48,7 @@ def test_an_estimate_is_rather_too_high_than_too_low(text: str, tokens: int) -> 
 @responses.activate
 def test_it_is_there_if_it_refuses_as_the_script_does(answer: dict[str, Any], there: bool) -> None:
     responses.get(f"{URL}/", **answer)
-    assert VendorScript(URL).answers() is there
+    assert VendorScriptClient(URL).answers() is there
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_it_is_there_if_it_refuses_as_the_script_does(answer: dict[str, Any], th
     [lambda it: it.trace(), lambda it: it.tokenize("x"), lambda it: it.detokenize([1])],
     ids=["trace", "tokens", "text"],
 )
-def test_what_it_tells_nobody_is_not_asked(ask: Callable[[VendorScript], object]) -> None:
+def test_what_it_tells_nobody_is_not_asked(ask: Callable[[VendorScriptClient], object]) -> None:
     with pytest.raises(TokenizerGone, match="AX650_TOKENIZER=builtin"):
-        ask(VendorScript(URL))
+        ask(VendorScriptClient(URL))
 
 
 def test_the_client_is_that_of_the_tokenizer_which_is_configured() -> None:
-    assert isinstance(tokenizer_for(Settings(tokenizer="vendor")), VendorScript)
+    assert isinstance(tokenizer_for(Settings(tokenizer="vendor")), VendorScriptClient)
     assert type(tokenizer_for(Settings())) is TokenizerClient

@@ -22,7 +22,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
-from axproxy.prompts.renderer import PromptMaker
+from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Timeouts
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
@@ -71,7 +71,7 @@ class MainApiRuntime:
         self.hits = 0
         self.misses = 0
 
-    def run(self, task: Task, prompts: PromptMaker) -> Generator[str | RunResult, None, None]:
+    def run(self, task: Task, prompts: PromptRenderer) -> Generator[str | RunResult, None, None]:
         """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
 
         What fails before the first text is tried once more, for nobody can tell the difference;
@@ -128,7 +128,7 @@ class MainApiRuntime:
     def _attempt(
         self,
         task: Task,
-        prompts: PromptMaker,
+        prompts: PromptRenderer,
         texts_of: Callable[[Generation], Generator[str, None, None]],
     ) -> Generator[str | RunResult, None, None]:
         pid, runs = self._unit.runtime_pid(), self._unit.run_log()
@@ -167,7 +167,7 @@ class MainApiRuntime:
         self.misses += not generation.continued
         yield generation.outcome.refined(runs.times())
 
-    def _continuation(self, task: Task, prompts: PromptMaker) -> Continuation | None:
+    def _continuation(self, task: Task, prompts: PromptRenderer) -> Continuation | None:
         """How to go on from what the cache holds, if that is where the prompt begins and there is
         room for what comes after it."""
         held = self._held

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from axproxy.errors import ProxyError, RuntimeStalled
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.prompts.renderer import Prompts
+from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Generation, Timeouts
 from axproxy.runtimes.main_api.run_log import RunLog
@@ -60,4 +60,4 @@ def _greeting(settings: Settings, tokenizer: TokenizerClient, window: Window) ->
     if settings.tokenizer == "vendor":  # its script makes a user's turn of any text by itself
         return Prompt("Hi", tokens=16)
     request = ChatRequest((Message("user", "Hi"),))
-    return Prompts(tokenizer, tokenizer.info()).fitted(request, window)
+    return TemplateRenderer(tokenizer, tokenizer.info()).render(request, window)

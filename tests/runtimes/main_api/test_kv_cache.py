@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.prompts.renderer import Prompts
+from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.kv_cache import (
     CachedPrompt,
@@ -147,7 +147,7 @@ class Talk:
 
     def __init__(self, card: Card) -> None:
         self.card = card
-        self.prompts = Prompts(card, card.info())
+        self.prompts = TemplateRenderer(card, card.info())
         self.slot = MainApiRuntime(
             OneCard(card), card, lambda: card, Timeouts(), clock=card.clock, sleep=card.sleep
         )
@@ -160,7 +160,7 @@ class Talk:
         return "".join(texts)
 
     def rendered(self, request: ChatRequest) -> Prompt:
-        return self.prompts.fitted(request, WINDOW)
+        return self.prompts.render(request, WINDOW)
 
 
 def user(text: str) -> tuple[str, str]:

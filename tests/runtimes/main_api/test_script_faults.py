@@ -15,14 +15,14 @@ from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Window
-from axproxy.prompts.vendor_script import ScriptPrompts
+from axproxy.prompts.vendor_script import VendorScriptRenderer
 from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
 from tests.support.simulated import Card, Times, spell
 
 WINDOW = Window(context=1023, prefill_limit=896)
-PROMPTS = ScriptPrompts()
+PROMPTS = VendorScriptRenderer()
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Talk:
         roles = cycle(["user", "assistant"])
         said = [Message(role, text) for role, text in zip(roles, turns, strict=False)]
         messages = (*([Message("system", system)] if system else []), *said)
-        prompt = PROMPTS.fitted(ChatRequest(messages), WINDOW)
+        prompt = PROMPTS.render(ChatRequest(messages), WINDOW)
         task = Task(prompt, Sampling(), limits or Limits(), lambda: False)
         *texts, self.outcome = self.slot.run(task, PROMPTS)
         return "".join(texts)
