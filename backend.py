@@ -47,12 +47,11 @@ from axproxy.engine.protocol import Engine
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
-from axproxy.prompts.vendor_script import VendorScriptRenderer
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.settings import Settings, SettingsError
-from axproxy.tokenizer.vendor_script import tokenizer_for
+from axproxy.tokenizer.choice import choose_tokenizer
 from runtime_supervisor import RuntimeSupervisor
 
 ROOT = Path(__file__).resolve().parent
@@ -61,13 +60,15 @@ ROOT = Path(__file__).resolve().parent
 def create_engine(settings: Settings, patience: Timeouts | None = None) -> SerialEngine:
     """The runtime and what keeps it alive, or what is already there; it starts nothing."""
     attach = settings.runtime_kind == "attach"
+    tokenizer = choose_tokenizer(settings)
+    client = tokenizer.client()
     return SerialEngine(
         settings,
         AttachedRuntime(settings) if attach else RuntimeSupervisor(settings),
         describe_model(settings),
-        tokenizer=tokenizer_for(settings),
+        tokenizer=client,
         connect=lambda: RuntimeClient(settings.runtime_url),
-        prompts=VendorScriptRenderer() if settings.tokenizer == "vendor" else None,
+        make_renderer=lambda: tokenizer.renderer(client),
         patience=patience,
     )
 

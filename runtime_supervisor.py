@@ -41,6 +41,7 @@ from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
 from axproxy.settings import Settings
+from axproxy.tokenizer.choice import choose_tokenizer
 
 log = logging.getLogger("supervisor")
 
@@ -65,7 +66,7 @@ class RuntimeSupervisor:
         tokenizer, runtime = specs or (tokenizer_spec(settings), self._recipe.spec())
         self._tokenizer = Child(tokenizer, clock, log)
         self._runtime = Child(runtime, clock, log)
-        self._session = ScriptSession() if settings.tokenizer == "vendor" else None
+        self._session = ScriptSession() if choose_tokenizer(settings).stateful else None
         self._only_one = InstanceLock(settings.runtime_port)
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._changed = threading.Condition()  # guards all orders below

@@ -59,8 +59,8 @@ class _Job:
 
 
 class SerialEngine:
-    """`connect` makes a client for one answer; `tokenizer` serves all.  `prompts` are by default
-    what the tokenizer says of its model, `patience` what `settings` ask for."""
+    """`connect` makes a client for one answer; `tokenizer` serves all.  `make_renderer`
+    by default asks the tokenizer about its model, `patience` what `settings` ask for."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class SerialEngine:
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
-        prompts: PromptRenderer | None = None,
+        make_renderer: Callable[[], PromptRenderer] | None = None,
         patience: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,7 +84,10 @@ class SerialEngine:
         self._slot = MainApiRuntime(unit, tokenizer, connect, self._patience)
         self._keep_alive = KeepAlive(settings.keep_alive, clock)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self._prompts = prompts
+        self._make_renderer = make_renderer or (
+            lambda: TemplateRenderer(tokenizer, tokenizer.info())
+        )
+        self._prompts: PromptRenderer | None = None
         self._warmer = CacheWarmer(self._slot, self._queue, unit, prompts=self._known_prompts)
 
     def start(self, tell: OnChange = lambda _problem: None) -> None:
@@ -180,7 +183,7 @@ class SerialEngine:
     def _known_prompts(self) -> PromptRenderer:
         # Two threads may both build one at first; either will do.
         if self._prompts is None:
-            self._prompts = TemplateRenderer(self._tokenizer, self._tokenizer.info())
+            self._prompts = self._make_renderer()
         return self._prompts
 
     def _prepare(self) -> None:

@@ -10,7 +10,6 @@ import requests
 
 from axproxy.errors import TokenizerGone
 from axproxy.prompts.vendor_script import estimated_tokens
-from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
 
 
@@ -46,12 +45,6 @@ class VendorScriptClient(TokenizerClient):
         except requests.RequestException:
             return False
         return isinstance(answer, dict) and "error" in answer
-
-
-def tokenizer_for(settings: Settings, timeout: float = 10.0) -> TokenizerClient:
-    """The client for the tokenizer that is configured."""
-    kind = VendorScriptClient if settings.tokenizer == "vendor" else TokenizerClient
-    return kind(settings.tokenizer_url, timeout)
 
 
 def _not_told() -> TokenizerGone:

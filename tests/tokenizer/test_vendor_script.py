@@ -11,9 +11,8 @@ import responses
 
 from axproxy.errors import TokenizerGone
 from axproxy.prompts.vendor_script import estimated_tokens
-from axproxy.settings import Settings
-from axproxy.tokenizer.client import SERVER, TokenizerClient
-from axproxy.tokenizer.vendor_script import VendorScriptClient, tokenizer_for
+from axproxy.tokenizer.client import SERVER
+from axproxy.tokenizer.vendor_script import VendorScriptClient
 
 URL = "http://127.0.0.1:12345"
 
@@ -59,8 +58,3 @@ def test_it_is_there_if_it_refuses_as_the_script_does(answer: dict[str, Any], th
 def test_what_it_tells_nobody_is_not_asked(ask: Callable[[VendorScriptClient], object]) -> None:
     with pytest.raises(TokenizerGone, match="AX650_TOKENIZER=builtin"):
         ask(VendorScriptClient(URL))
-
-
-def test_the_client_is_that_of_the_tokenizer_which_is_configured() -> None:
-    assert isinstance(tokenizer_for(Settings(tokenizer="vendor")), VendorScriptClient)
-    assert type(tokenizer_for(Settings())) is TokenizerClient

@@ -19,7 +19,7 @@ from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
-from axproxy.tokenizer.vendor_script import tokenizer_for
+from axproxy.tokenizer.choice import choose_tokenizer
 
 log = logging.getLogger("attached")
 
@@ -146,7 +146,7 @@ class AttachedRuntime:
     def _look(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
-        self._tokenizer_answers = tokenizer_for(self._settings).answers()
+        self._tokenizer_answers = choose_tokenizer(self._settings).client().answers()
         if self._runtime_answers:
             self._card.end_load()
         elif before[0]:

@@ -32,7 +32,7 @@ from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.tokenizer.vendor_script import tokenizer_for
+from axproxy.tokenizer.choice import choose_tokenizer
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
 SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
@@ -70,12 +70,10 @@ def window(settings: Settings, logged: Window | None, chunk: int | None = None) 
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
-    # One that hangs takes the runtime with it as soon as that has waited for ten seconds.  The
-    # vendor's script answers one question at a time, and one of them takes it seconds.
-    ours = settings.tokenizer == "builtin"
-    client = tokenizer_for(settings, timeout=2.0 if ours else 5.0)
+    tokenizer = choose_tokenizer(settings)
+    client = tokenizer.client(tokenizer.probe_timeout)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
-    command, environ = _tokenizer_command(settings), child_environment()
+    command, environ = tokenizer.command(), child_environment()
 
     def check(_: object = None) -> None:
         if not client.answers():
@@ -84,21 +82,13 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=2.0 if ours else 10.0),
+        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
         stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
         start_timeout=60.0,
         blocked_by=lambda: sentence(held(CheckContext(settings, family=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )
-
-
-def _tokenizer_command(settings: Settings) -> list[str]:
-    if settings.tokenizer == "vendor":  # the script finds the vendor's by itself
-        return ["env", "AX650_TOKENIZER=vendor", str(ROOT / "start_tokenizer.sh")]
-    port = ["--port", str(settings.tokenizer_port)]
-    model = ["--model-path", str(settings.model_path.resolve())] if settings.model_path else []
-    return [sys.executable, "-m", "axproxy.tokenizer.server", *port, *model]
 
 
 class RuntimeRecipe:

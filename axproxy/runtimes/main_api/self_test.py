@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.errors import ProxyError, RuntimeStalled
-from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.prompts.fitting import Prompt, Window
-from axproxy.prompts.renderer import TemplateRenderer
+from axproxy.messages import Limits, Sampling
+from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Generation, Timeouts
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
-from axproxy.tokenizer.client import TokenizerClient
-from axproxy.tokenizer.vendor_script import tokenizer_for
+from axproxy.tokenizer.choice import choose_tokenizer
 
 
 class SelfTestFailed(Exception):
@@ -29,12 +27,13 @@ def self_test(
     Nobody else may use the runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once
     `cancelled()` is true.
     """
-    tokenizer = tokenizer_for(settings)
+    tokenizer = choose_tokenizer(settings)
+    client = tokenizer.client()
     runtime = RuntimeClient(settings.runtime_url)
     try:
         generation = Generation(
             runtime,
-            tokenizer,
+            client,
             window,
             control_tokens=(),
             gone=cancelled,
@@ -42,7 +41,7 @@ def self_test(
             patience=Timeouts(stall=settings.stall_timeout),
         )
         try:
-            prompt = _greeting(settings, tokenizer, window)
+            prompt = tokenizer.greeting(client, window)
             for _ in generation.run(prompt, Sampling(temperature=0.0), Limits(max_tokens=1)):
                 pass
         except RuntimeStalled:
@@ -54,10 +53,3 @@ def self_test(
         raise SelfTestFailed(f"the self-test failed: {error.message}") from error
     finally:
         runtime.close()
-
-
-def _greeting(settings: Settings, tokenizer: TokenizerClient, window: Window) -> Prompt:
-    if settings.tokenizer == "vendor":  # its script makes a user's turn of any text by itself
-        return Prompt("Hi", tokens=16)
-    request = ChatRequest((Message("user", "Hi"),))
-    return TemplateRenderer(tokenizer, tokenizer.info()).render(request, window)

@@ -1,0 +1,57 @@
+"""AX650_TOKENIZER chooses the tokenizer, and with it everything that depends on it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from axproxy.prompts.fitting import Prompt, Window
+from axproxy.prompts.vendor_script import VendorScriptRenderer
+from axproxy.settings import Settings
+from axproxy.tokenizer.choice import (
+    BuiltinTokenizer,
+    VendorScriptTokenizer,
+    choose_tokenizer,
+)
+from axproxy.tokenizer.client import TokenizerClient
+from axproxy.tokenizer.vendor_script import VendorScriptClient
+
+WINDOW = Window(context=1023, prefill_limit=896)
+
+
+def test_the_builtin_tokenizer_is_chosen_by_default() -> None:
+    tokenizer = choose_tokenizer(Settings())
+    assert isinstance(tokenizer, BuiltinTokenizer)
+    assert type(tokenizer.client()) is TokenizerClient
+    assert not tokenizer.stateful
+    assert tokenizer.capabilities == {"completion", "tools", "thinking"}
+
+
+def test_the_vendors_script_is_chosen_by_name() -> None:
+    tokenizer = choose_tokenizer(Settings(tokenizer="vendor"))
+    assert isinstance(tokenizer, VendorScriptTokenizer)
+    assert isinstance(tokenizer.client(), VendorScriptClient)
+    assert tokenizer.stateful
+    assert tokenizer.capabilities == {"completion"}
+
+
+def test_the_builtin_tokenizer_is_started_for_the_port_and_the_model(tmp_path: Path) -> None:
+    settings = Settings(tokenizer_port=12399, model_path=tmp_path)
+    python, *words = choose_tokenizer(settings).command()
+    assert python == sys.executable
+    assert words[2:] == ["--port", "12399", "--model-path", str(tmp_path)]
+    assert "--model-path" not in choose_tokenizer(Settings()).command()
+
+
+def test_the_vendors_script_is_started_by_start_tokenizer() -> None:
+    *environment, script = choose_tokenizer(Settings(tokenizer="vendor")).command()
+    assert environment == ["env", "AX650_TOKENIZER=vendor"]
+    assert Path(script).name == "start_tokenizer.sh"
+    assert Path(script).is_file()
+
+
+def test_the_vendors_script_makes_a_turn_of_the_greeting_by_itself() -> None:
+    tokenizer = choose_tokenizer(Settings(tokenizer="vendor"))
+    client = tokenizer.client()
+    assert tokenizer.greeting(client, WINDOW) == Prompt("Hi", tokens=16)
+    assert isinstance(tokenizer.renderer(client), VendorScriptRenderer)
