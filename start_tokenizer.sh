@@ -31,7 +31,7 @@ builtin)
     if [[ -n $model ]]; then
         arguments+=(--model-path "$model")
     fi
-    exec "$python" -m axproxy.tokenizer.server "${arguments[@]}" "$@"
+    exec "$python" -m axproxy.tokenizer "${arguments[@]}" "$@"
     ;;
 vendor)
     [[ -n $model ]] || refuse "AX650_TOKENIZER=vendor needs AX650_MODEL_PATH, the model's folder"

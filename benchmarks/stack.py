@@ -136,7 +136,7 @@ class Stack:
 @contextlib.contextmanager
 def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
     """A tokenizer process by itself: the process, its port, the seconds until it was ready."""
-    command = [sys.executable, "-m", "axproxy.tokenizer.server", "--port", "0"]
+    command = [sys.executable, "-m", "axproxy.tokenizer", "--port", "0"]
     before = time.monotonic()
     with subprocess.Popen(
         [*command, "--folder", str(folder), "--log-level", "error"],

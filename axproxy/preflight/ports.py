@@ -16,7 +16,7 @@ from axproxy.process.ports import PortHolder
 _STACKFLOW, _STACKFLOW_PORT = "llm-openai-api", 8000
 _STACKFLOW_PIDS = f"/sys/fs/cgroup/system.slice/{_STACKFLOW}.service/cgroup.procs"
 _RUNTIME = re.compile(r"(main(_api)?_(axcl|ax650)\w*|axllm)$")
-_TOKENIZER = re.compile(r"(\w*tokenizer\w*\.py|axproxy\.tokenizer_server)$")
+_TOKENIZER = re.compile(r"(\w*tokenizer\w*\.py|axproxy\.tokenizer([._]server)?)$")
 
 
 @dataclass(frozen=True)

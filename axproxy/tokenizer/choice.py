@@ -79,7 +79,7 @@ class BuiltinTokenizer:
         port = ["--port", str(self.settings.tokenizer_port)]
         path = self.settings.model_path
         model = ["--model-path", str(path.resolve())] if path else []
-        return [sys.executable, "-m", "axproxy.tokenizer.server", *port, *model]
+        return [sys.executable, "-m", "axproxy.tokenizer", *port, *model]
 
     def client(self, timeout: float = 10.0) -> TokenizerClient:
         return TokenizerClient(self.settings.tokenizer_url, timeout)

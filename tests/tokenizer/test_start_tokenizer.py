@@ -18,7 +18,7 @@ from tests.tokenizer.tokenizer_calls import Caller
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "start_tokenizer.sh")
-MODULE = (sys.executable, "-m", "axproxy.tokenizer.server")
+MODULE = (sys.executable, "-m", "axproxy.tokenizer")
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("AX650_")}
 
 

@@ -193,7 +193,7 @@ def spoilt(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, Spoi
             stack.callback(program.wait)
             stack.callback(program.kill)
 
-        run("-m", "axproxy.tokenizer.server", "--port", str(tokenizer))
+        run("-m", "axproxy.tokenizer", "--port", str(tokenizer))
         eventually(TokenizerClient(f"http://127.0.0.1:{tokenizer}").answers)
         url = f"http://127.0.0.1:{spoiler.port}"
         mock = [*QUICK_MOCK.split(), "--port", str(runtime), "--url_tokenizer_model", url]
