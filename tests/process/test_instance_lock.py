@@ -11,8 +11,8 @@ from tests.support.ports import own_port
 
 HOLD = """
 import sys
-from axproxy.process.instance_lock import OnlyOne
-only_one = OnlyOne(int(sys.argv[1]))
+from axproxy.process.instance_lock import InstanceLock
+only_one = InstanceLock(int(sys.argv[1]))
 only_one.acquire()
 print("held", flush=True)
 sys.stdin.read()
