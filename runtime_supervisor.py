@@ -11,8 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
 from axproxy.cli.own_python import no_arguments, use_own_python
 
@@ -31,6 +29,7 @@ from axproxy.errors import (
     Unavailable,
     Unloaded,
 )
+from axproxy.health import CheckHealth, RuntimeHealth
 from axproxy.process.child import Child, ChildSpec, Status
 from axproxy.process.instance_lock import InstanceLock
 from axproxy.process.readiness import child_health, overall, why_not_ready
@@ -192,25 +191,25 @@ class RuntimeSupervisor:
                 self._changed.wait(BUSY_TICK)
         return "the runtime closed the connection while answering; try again"
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> RuntimeHealth:
         tokenizer, runtime = self._snapshot
         now, wall = self._clock(), time.time()
         # Before the first signal an answer is stopped, for which the snapshot can be seconds late.
         condemned = self._wedged is not None
-        return {
-            "status": "stopping" if condemned else overall(tokenizer, runtime, self._resident),
-            "backend_type": self._settings.runtime_kind,
-            "model_loaded": runtime.state is State.READY,
-            "context_length": known.context if (known := self.known_window()) else None,
-            "runtime": {
-                **child_health(runtime, now, wall),
-                "load_percent": self._runtime_log.load_percent,
-            },
-            "tokenizer": child_health(tokenizer, now, wall),
-            "device": self._recipe.card.device_health(),
-            "host": host_health(),
-            "preflight": [asdict(finding) for finding in self._recipe.preflight.findings],
-        }
+        return RuntimeHealth(
+            status="stopping" if condemned else overall(tokenizer, runtime, self._resident),
+            kind=self._settings.runtime_kind,
+            runtime=child_health(runtime, now, wall),
+            tokenizer=child_health(tokenizer, now, wall),
+            context_length=known.context if (known := self.known_window()) else None,
+            load_percent=self._runtime_log.load_percent,
+            card=self._recipe.card.device_health(),
+            host=host_health(),
+            preflight=[
+                CheckHealth(check.name, check.verdict, check.seen, check.remedy)
+                for check in self._recipe.preflight.findings
+            ],
+        )
 
     @property
     def _runtime_log(self) -> RuntimeLog:

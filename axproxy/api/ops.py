@@ -25,7 +25,7 @@ class OpsRoutes:
 
     def health(self) -> Response:
         """What is known; 200 as long as we live."""
-        return json_response(self._engine.health())
+        return json_response(self._engine.health().as_json())
 
     def ready(self) -> Response:
         """200 only when a request would run now."""

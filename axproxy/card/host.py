@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import psutil
+
+from axproxy.health import HostHealth
 
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _MEMINFO = Path("/proc/meminfo")
 
 
-def host_health() -> dict[str, Any]:
+def host_health() -> HostHealth:
     """`None` stands for what this machine does not tell."""
     memory = {
         key: int(rest.split()[0]) // 1024  # kB to MB
@@ -19,12 +20,12 @@ def host_health() -> dict[str, Any]:
         if rest.split()
     }
     millidegrees = next(iter(_lines(_THERMAL)), "")
-    return {
-        "temperature_c": int(millidegrees) / 1000 if millidegrees.isdigit() else None,
-        "memory_used_mb": psutil.virtual_memory().used // 2**20,
-        "cma_total_mb": memory.get("CmaTotal"),
-        "cma_free_mb": memory.get("CmaFree"),
-    }
+    return HostHealth(
+        temperature_c=int(millidegrees) / 1000 if millidegrees.isdigit() else None,
+        memory_used_mb=psutil.virtual_memory().used // 2**20,
+        cma_total_mb=memory.get("CmaTotal"),
+        cma_free_mb=memory.get("CmaFree"),
+    )
 
 
 def _lines(path: Path) -> list[str]:

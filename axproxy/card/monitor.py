@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from axproxy.card.smi import AxclSmi, Reading, device_indices
 from axproxy.card.smi_table import Card, NoTable, Table
+from axproxy.health import CardHealth
 
 CADENCE = 15.0  # seconds; each call runs commands on the card
 CADENCE_DEAD = 60.0  # a dead card makes each call hang
@@ -156,19 +156,19 @@ class CardMonitor:
         cards = self._in_use(last.table)
         return last.table.tool_number(cards[0]) if cards else 0
 
-    def device_health(self) -> dict[str, Any]:
+    def device_health(self) -> CardHealth:
         """Of the card in use, from memory; `None` for what is not known, or not any more.  With
         several the hottest, the busiest, and their memory in all."""
         known = self._known
         cards: list[Card] = []
         if known and known.table and self._clock() - known.at <= STALE * self._cadence:
             cards = self._in_use(known.table)
-        return {
-            "temperature_c": _most([card.temperature_c for card in cards]),
-            "cmm_total_mb": _sum([card.cmm_total_mb for card in cards]),
-            "cmm_used_mb": _sum([card.cmm_used_mb for card in cards]),
-            "npu_percent": _most([card.npu_percent for card in cards]),
-        }
+        return CardHealth(
+            temperature_c=_most([card.temperature_c for card in cards]),
+            cmm_total_mb=_sum([card.cmm_total_mb for card in cards]),
+            cmm_used_mb=_sum([card.cmm_used_mb for card in cards]),
+            npu_percent=_most([card.npu_percent for card in cards]),
+        )
 
     def _in_use(self, table: Table) -> list[Card]:
         names = device_indices(self._device, table).split(",")

@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from axproxy.engine.answer import with_format
 from axproxy.engine.heartbeat import PAUSE, paced
@@ -35,6 +34,7 @@ from axproxy.errors import (
     TokenizerGone,
     Unloaded,
 )
+from axproxy.health import CacheHealth, Health, QueueHealth
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Prompt
@@ -170,15 +170,14 @@ class SerialEngine:
         elif not isinstance(problem, Starting):
             raise problem
 
-    def health(self) -> dict[str, Any]:
-        queue = {"waiting": self._queue.waiting, "answering": self._queue.busy}
-        return {
-            "model": self._card.name,
-            "model_path": self._card.path,
-            **self._unit.health(),
-            "queue": {**queue, "places": self._settings.max_queue},
-            "kv_cache": {"hits": self._slot.hits, "misses": self._slot.misses},
-        }
+    def health(self) -> Health:
+        return Health(
+            model=self._card.name,
+            model_path=self._card.path,
+            runtime=self._unit.health(),
+            queue=QueueHealth(self._queue.waiting, self._queue.busy, self._settings.max_queue),
+            kv_cache=CacheHealth(self._slot.hits, self._slot.misses),
+        )
 
     def _known_prompts(self) -> PromptRenderer:
         # Two threads may both build one at first; either will do.

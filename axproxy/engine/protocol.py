@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from axproxy.errors import ProxyError
+from axproxy.health import Health
 from axproxy.messages import ChatRequest, Event
 
 Gone = Callable[[], bool]  # True once the client has hung up
@@ -92,5 +93,5 @@ class Engine(Protocol):
         Raises `ProxyError` where no restart can be had.
         """
 
-    def health(self) -> dict[str, Any]:
-        """The body of `GET /health`, from memory."""
+    def health(self) -> Health:
+        """Return the present state, from memory; answers at once."""

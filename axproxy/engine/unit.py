@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ProxyError
+from axproxy.health import RuntimeHealth
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 
@@ -57,4 +58,4 @@ class Supervisor(Protocol):
     def unload(self) -> None:
         """Stops the runtime, so that the card is free, until `revive`."""
 
-    def health(self) -> dict[str, Any]: ...
+    def health(self) -> RuntimeHealth: ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
+from axproxy.health import ChildHealth
 from axproxy.process.child import Status
 from axproxy.process.states import State
 
@@ -58,13 +57,13 @@ def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:
     return "restarting" if again else "loading"
 
 
-def child_health(status: Status, now: float, wall: float) -> dict[str, Any]:
+def child_health(status: Status, now: float, wall: float) -> ChildHealth:
     """`now` is the supervisor's clock, `wall` the time of day, both in seconds."""
-    return {
-        "state": status.state.value,
-        "since": round(wall - (now - status.since), 3),
-        "pid": status.pid,
-        "restarts": status.restarts,
-        "last_exit": status.last_exit,
-        "note": status.blocked_by or status.note,
-    }
+    return ChildHealth(
+        state=status.state.value,
+        since=wall - (now - status.since),
+        pid=status.pid,
+        restarts=status.restarts,
+        last_exit=status.last_exit,
+        note=status.blocked_by or status.note,
+    )

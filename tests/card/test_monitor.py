@@ -13,10 +13,11 @@ from axproxy.card import monitor as card_monitor
 from axproxy.card.monitor import RELEASE_TIMEOUT, CardMonitor, Release
 from axproxy.card.smi import AxclSmi, Reading
 from axproxy.card.smi_table import NoTable, Why, read_table
+from axproxy.health import CardHealth
 from tests.support import fake_axcl_smi as fake
 from tests.support.waiting import eventually
 
-NOTHING = dict.fromkeys(("temperature_c", "cmm_total_mb", "cmm_used_mb", "npu_percent"))
+NOTHING = CardHealth()
 
 Probe = Callable[..., CardMonitor]
 
@@ -69,14 +70,14 @@ def test_health_shows_the_card_in_use(
 ) -> None:
     monitor = watch(scenario, device)
 
-    eventually(lambda: tuple(monitor.device_health().values()) == values)
+    eventually(lambda: monitor.device_health() == CardHealth(*values))
 
 
 def test_what_is_old_is_not_shown(watch: Probe, clock: Clock) -> None:
     monitor = watch()
     eventually(lambda: monitor.device_health() != NOTHING)
     clock.now += 3 * 900
-    assert monitor.device_health()["temperature_c"] == 41
+    assert monitor.device_health().temperature_c == 41
     clock.now += 1
     assert monitor.device_health() == NOTHING
 
@@ -95,7 +96,7 @@ def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
     (tmp_path / "scenario").write_text("busy")
     monkeypatch.setattr(card_monitor, "STALE", 1e9)
     eventually(lambda: seen("busy"))
-    assert monitor.device_health()["temperature_c"] == 41
+    assert monitor.device_health().temperature_c == 41
     (tmp_path / "scenario").write_text("dead")
     eventually(lambda: seen("dead"))
     eventually(lambda: monitor.device_health() == NOTHING)

@@ -30,6 +30,7 @@ from axproxy.errors import (
     Unavailable,
     Unloaded,
 )
+from axproxy.health import CacheHealth, ChildHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
 from axproxy.models.description import describe_model
 from axproxy.prompts.fitting import Window
@@ -95,8 +96,8 @@ class FakeUnit:
     def why_gone(self, pid: int | None) -> str:
         return f"{pid} was killed by SIGSEGV"
 
-    def health(self) -> dict[str, Any]:
-        return {"status": "ok"}
+    def health(self) -> RuntimeHealth:
+        return RuntimeHealth("ok", "vendor", ChildHealth("ready", since=0.0))
 
 
 class Bench:
@@ -222,7 +223,7 @@ def test_a_restart_that_takes_too_long_is_told() -> None:
         bench.events()
     assert told.value.retry_after == 9
     assert bench.unit.calls == ["wait"]
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
@@ -267,7 +268,7 @@ def test_the_turn_is_free_before_the_last_line_is_written() -> None:
     while not isinstance(next(answer), Finished):
         pass
 
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
@@ -277,7 +278,7 @@ def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
     second: list[Any] = []
     waiting = threading.Thread(target=lambda: second.extend(bench.events(asking("2"))))
     waiting.start()
-    eventually(lambda: bench.engine.health()["queue"]["waiting"] == 1)
+    eventually(lambda: bench.engine.health().queue.waiting == 1)
 
     with pytest.raises(Busy, match="maximum pending requests"):
         bench.events(asking("3"))
@@ -303,7 +304,7 @@ def test_a_death_is_told_with_its_cause() -> None:
 
     with pytest.raises(RuntimeGone, match="4711 was killed by SIGSEGV"):
         bench.events()
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
@@ -312,7 +313,7 @@ def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
     with pytest.raises(RuntimeStalled):
         bench.events()
     assert len(bench.unit.wedged) == 1
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error() -> None:
@@ -323,7 +324,7 @@ def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error
         bench.events()
     assert "the card failed while answering" in bench.unit.wedged[0]
     assert bench.card.idle
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_a_run_that_cannot_be_stopped_is_reported_too() -> None:
@@ -430,7 +431,7 @@ def test_a_request_does_not_wait_for_ever_for_the_tokenizer(
     with pytest.raises(TokenizerGone):
         bench.events()
     assert bench.card.prompts == []
-    assert not bench.engine.health()["queue"]["answering"]
+    assert not bench.engine.health().queue.answering
 
 
 def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
@@ -518,7 +519,7 @@ def test_a_context_goes_before_the_prompt_and_comes_back_longer() -> None:
         f"{bench.card.detokenize(context)}<|im_end|>\n"
         "<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\nWell"
     )
-    assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 1}
+    assert bench.engine.health().kv_cache == CacheHealth(hits=1, misses=1)
 
 
 def test_a_context_that_leaves_no_room_is_forgotten() -> None:

@@ -145,7 +145,7 @@ def test_a_client_that_leaves_while_its_json_is_awaited_frees_the_card() -> None
     assert next(answer) == Text("")
     answer.close()
     assert card.idle
-    assert not engine.health()["queue"]["answering"]
+    assert not engine.health().queue.answering
 
 
 @pytest.mark.parametrize("fields", [{"format": "json"}, {"tools": (TOOL,)}])

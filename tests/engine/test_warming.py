@@ -7,6 +7,7 @@ import math
 import pytest
 
 from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
+from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import TemplateRenderer
@@ -105,14 +106,14 @@ def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
             assert isinstance(finished, Finished)
             bench.events(ChatRequest((Message("user", "somebody else"),)))
             eventually(lambda: bench.card.cache == "<|im_start|>system\nlamps")
-            eventually(lambda: not bench.engine.health()["queue"]["answering"])
+            eventually(lambda: not bench.engine.health().queue.answering)
     finally:
         bench.engine._warmer.stop()
 
     assert bench.card.prompts[2] == (
         "<|im_end|>\n<|im_start|>user\noff<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert bench.engine.health()["kv_cache"] == {"hits": 1, "misses": 3}
+    assert bench.engine.health().kv_cache == CacheHealth(hits=1, misses=3)
 
 
 def test_what_is_not_to_be_kept_warm_is_not_kept_at_all() -> None:

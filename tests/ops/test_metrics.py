@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from axproxy.health import (
+    CacheHealth,
+    CardHealth,
+    ChildHealth,
+    Health,
+    QueueHealth,
+    RuntimeHealth,
+)
 from axproxy.ops.metrics import Metrics
 from axproxy.settings import Settings
 from backend import create_app
 from tests.support.fakes import FakeEngine
 
-HEALTH: dict[str, Any] = {
-    "model_loaded": True,
-    "queue": {"waiting": 3, "places": 64, "answering": True},
-    "kv_cache": {"hits": 5, "misses": 2},
-    "runtime": {"restarts": 1},
-    "tokenizer": {"restarts": None},
-    "device": {"temperature_c": 52, "cmm_total_mb": 7040, "cmm_used_mb": None, "npu_percent": 50},
-    "host": None,
-}
+HEALTH = Health(
+    model="qwen3:0.6b",
+    model_path=None,
+    runtime=RuntimeHealth(
+        status="ok",
+        kind="vendor",
+        runtime=ChildHealth("ready", 0.0, restarts=1),
+        tokenizer=ChildHealth("ready", 0.0, restarts=None),
+        card=CardHealth(temperature_c=52, cmm_total_mb=7040, npu_percent=50),
+    ),
+    queue=QueueHealth(waiting=3, answering=True, places=64),
+    kv_cache=CacheHealth(hits=5, misses=2),
+)
 
 
 def samples(page: bytes) -> dict[str, float]:
@@ -45,8 +57,14 @@ def test_what_is_known_is_told_in_base_units_and_what_is_not_is_left_out() -> No
     }
 
 
+def test_a_runtime_without_a_tokenizer_counts_the_restarts_of_one_program() -> None:
+    alone = replace(HEALTH, runtime=replace(HEALTH.runtime, tokenizer=None))
+    restarts = {name for name in samples(Metrics(lambda: alone).page()) if "restarts" in name}
+    assert restarts == {"ax650_restarts_totalruntime"}
+
+
 class Busy(FakeEngine):
-    def health(self) -> dict[str, Any]:
+    def health(self) -> Health:
         return HEALTH
 
 

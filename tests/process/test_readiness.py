@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
+from axproxy.health import ChildHealth
 from axproxy.process.child import Status
 from axproxy.process.readiness import child_health, overall, why_not_ready
 from axproxy.process.states import State
@@ -189,11 +190,11 @@ def test_one_word_stands_for_the_whole(tokenizer: Status, runtime: Status, word:
 
 def test_health_tells_the_time_of_day_since_when() -> None:
     health = child_health(child(State.READY, "a note"), now=160.0, wall=1_000_000.0)
-    assert health == {
-        "state": "ready",
-        "since": 999_940.0,
-        "pid": 4321,
-        "restarts": 0,
-        "last_exit": "exited with status 1",
-        "note": "a note",
-    }
+    assert health == ChildHealth(
+        state="ready",
+        since=999_940.0,
+        pid=4321,
+        restarts=0,
+        last_exit="exited with status 1",
+        note="a note",
+    )

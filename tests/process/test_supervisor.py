@@ -89,7 +89,7 @@ def test_the_runtime_starts_once_the_tokenizer_is_ready(make: Make) -> None:
     tokenizer, runtime = supervisor.snapshot()
     assert tokenizer.state is runtime.state is State.READY
     assert tokenizer.since <= runtime.since
-    assert supervisor.health()["status"] == "ok"
+    assert supervisor.health().status == "ok"
 
 
 def test_stop_ends_both_and_says_why_nothing_runs(make: Make) -> None:
@@ -185,7 +185,7 @@ def test_unloading_frees_the_card_and_keeps_the_tokenizer(make: Make) -> None:
 
     assert isinstance(supervisor.not_ready(), Unloaded)
     eventually(lambda: pids(supervisor) == [tokenizer, None])
-    assert supervisor.health()["status"] == "unloaded"
+    assert supervisor.health().status == "unloaded"
     supervisor.revive()
     assert isinstance(supervisor.not_ready(), Unloaded)
     supervisor.wait_ready(lambda: False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from axproxy.engine.protocol import Gone, Loaded, ModelCard
 from axproxy.errors import ProxyError
+from axproxy.health import ChildHealth, Health, RuntimeHealth
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 
 USAGE = Usage(
@@ -105,5 +105,9 @@ class FakeEngine:
         if self.refusal:
             raise self.refusal
 
-    def health(self) -> dict[str, Any]:
-        return {"status": "ok", "model": self.the_card.name}
+    def health(self) -> Health:
+        return Health(
+            model=self.the_card.name,
+            model_path=self.the_card.path,
+            runtime=RuntimeHealth("ok", "vendor", ChildHealth("ready", since=0.0)),
+        )

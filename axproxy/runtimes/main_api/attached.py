@@ -7,13 +7,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
 from axproxy.engine.unit import OnChange
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
+from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
@@ -114,26 +114,23 @@ class AttachedRuntime:
     def revive(self) -> None:
         """Nothing here was given up, for nothing was started."""
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> RuntimeHealth:
         problem = self.not_ready()
 
-        def child(answers: bool) -> dict[str, Any]:
+        def child(answers: bool) -> ChildHealth:
             state = "ready" if answers else "stopped"
-            unknown = dict.fromkeys(("pid", "restarts", "last_exit"))
             note = None if answers or problem is None else str(problem)
-            return {"state": state, "since": round(self._since, 3), **unknown, "note": note}
+            return ChildHealth(state, self._since, note=note)
 
-        return {
-            "status": "ok" if problem is None else "loading",
-            "backend_type": "attach",
-            "model_loaded": self._runtime_answers,
-            "context_length": self.window().context,
-            "runtime": {**child(self._runtime_answers), "load_percent": None},
-            "tokenizer": child(self._tokenizer_answers),
-            "device": self._card.device_health(),
-            "host": host_health(),
-            "preflight": [],
-        }
+        return RuntimeHealth(
+            status="ok" if problem is None else "loading",
+            kind="attach",
+            context_length=self.window().context,
+            runtime=child(self._runtime_answers),
+            tokenizer=child(self._tokenizer_answers),
+            card=self._card.device_health(),
+            host=host_health(),
+        )
 
     def _run(self) -> None:
         while not self._stopping.wait(self._pause):

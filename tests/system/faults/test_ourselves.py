@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from axproxy.engine.engine import SerialEngine
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.settings import Settings
 from backend import create_engine
@@ -106,6 +107,12 @@ def test_told_to_leave_an_answer_that_takes_too_long_ends_with_an_error(start: S
     assert service.process.wait(120) == 0
 
 
+def pids_of(engine: SerialEngine) -> tuple[int | None, int | None]:
+    runtime = engine.health().runtime
+    assert runtime.tokenizer
+    return runtime.tokenizer.pid, runtime.runtime.pid
+
+
 def test_a_clock_that_jumps_by_days_stops_no_answer_and_restarts_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -125,7 +132,7 @@ def test_a_clock_that_jumps_by_days_stops_no_answer_and_restarts_nothing(
     engine.start()
     try:
         eventually(lambda: engine.not_ready() is None)
-        pids = [engine.health()[name]["pid"] for name in ("tokenizer", "runtime")]
+        pids = pids_of(engine)
         for _ in range(3):
             request = ChatRequest((Message("user", "What day is it?"),))
             *texts, finished = engine.answer(request, lambda: False)
@@ -133,7 +140,7 @@ def test_a_clock_that_jumps_by_days_stops_no_answer_and_restarts_nothing(
             assert isinstance(finished, Finished)
             assert 0 <= finished.usage.total < 60
             assert engine.loaded()
-        assert [engine.health()[name]["pid"] for name in ("tokenizer", "runtime")] == pids
-        assert engine.health()["runtime"]["restarts"] == 0
+        assert pids_of(engine) == pids
+        assert engine.health().runtime.runtime.restarts == 0
     finally:
         engine.stop()

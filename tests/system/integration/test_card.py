@@ -104,7 +104,7 @@ def given_up(supervisor: RuntimeSupervisor) -> str:
     eventually(lambda: supervisor.snapshot()[1].state is State.FAILED)
     problem = supervisor.not_ready()
     assert isinstance(problem, GaveUp)
-    assert supervisor.health()["runtime"]["note"] in problem.message
+    assert supervisor.health().runtime.note in problem.message
     return problem.message
 
 
@@ -173,7 +173,7 @@ def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
 
     assert "the card does not work any more (AX_ENGINE_CreateHandle)" in message
     assert "reboot -d 0" in message
-    assert supervisor.health()["runtime"]["load_percent"] == 100
+    assert supervisor.health().load_percent == 100
 
 
 def test_a_layer_that_is_missing_without_a_word_is_found_by_the_self_test(
@@ -198,7 +198,7 @@ def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_p
     supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
     card = {"temperature_c": 37, "cmm_total_mb": 7040, "cmm_used_mb": 6348, "npu_percent": 35}
     eventually(lambda: supervisor.health()["device"] == card)
-    eventually(lambda: (supervisor.health()["runtime"]["load_percent"] or 0) > 90)
+    eventually(lambda: (supervisor.health().load_percent or 0) > 90)
 
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == int((tmp_path / "before").read_text())  # none since the load began
@@ -218,7 +218,7 @@ def test_the_next_runtime_waits_until_the_card_is_free(
     supervisor.report_wedged(pid, "as the test says")
 
     note = eventually(
-        lambda: (note := supervisor.health()["runtime"]["note"]) and "still lists" in note and note,
+        lambda: (note := supervisor.health().runtime.note) and "still lists" in note and note,
         20,
     )
     assert f"the card still lists the runtime that has ended (pid {pid})" in note

@@ -159,7 +159,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     attached.wait_ready(lambda: False)
 
     assert attached.window() == Window(context=1023, prefill_limit=896)
-    assert attached.health()["status"] == "ok"
+    assert attached.health().status == "ok"
     assert attached.runtime_pid() is None
     *_, finished = engine(settings, attached).answer(WHY, lambda: False)
     assert finished.reason == "stop"
@@ -199,7 +199,9 @@ def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
 
     with pytest.raises(Unavailable, match="start_tokenizer.sh"):
         attached.wait_ready(lambda: False)
-    assert "start_tokenizer.sh" in attached.health()["tokenizer"]["note"]
+    tokenizer = attached.health().tokenizer
+    assert tokenizer
+    assert "start_tokenizer.sh" in (tokenizer.note or "")
     attached.stop()
 
 
@@ -245,10 +247,10 @@ def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
 def test_a_runtime_that_was_found_useless_is_not_called_well_any_more(begin: Begin) -> None:
     _, supervisor = begin()
     supervisor.wait_ready(lambda: False)
-    assert supervisor.health()["status"] == "ok"
+    assert supervisor.health().status == "ok"
 
     supervisor.report_wedged(supervisor.runtime_pid(), "it is of no use")
-    assert supervisor.health()["status"] != "ok"
+    assert supervisor.health().status != "ok"
 
 
 def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
