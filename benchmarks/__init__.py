@@ -1,1 +1,1 @@
-"""What the service adds to the runtime, measured: `python -m benchmarks`."""
+"""Measures what the service adds to the runtime: `python -m benchmarks`."""

@@ -1,6 +1,6 @@
-"""Measures what the service adds to the runtime, on this machine, with the simulator for a card.
+"""Measures what the service adds to the runtime, on this machine, with a simulated card.
 
-Starts everything itself on free ports of the loopback, and ends it again, Ctrl-C included.
+It starts everything itself, on free loopback ports, and stops it again, also on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from benchmarks.machine import Neighbours, this_machine
 from benchmarks.overheads import overhead_rows, start_rows
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.report import Report, write_block
-from benchmarks.stack import ENDINGS, Started
+from benchmarks.stack import END_SIGNALS, Started
 from benchmarks.table import Curve, Row, with_block
 
-IMPATIENCE = 1.0  # seconds between two presses of Ctrl-C that mean one
+REPEAT_INTERVAL = 1.0  # seconds within which a second Ctrl-C counts as the same
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when every budget is kept, 1 when one is not, 2 when it could not be measured."""
+    """Return 0 if every budget is kept, 1 if one is not, 2 if it could not be measured."""
     arguments = _parser().parse_args(argv)
-    leave = _Leave()
-    for number in ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, leave)
+    interrupt = _Interrupt()
+    for number in END_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, interrupt)
     try:
         report = _measured(QUICK if arguments.quick else FULL, growth=not arguments.no_growth)
-    except (Broken, OSError, AssertionError) as error:  # the last: something never happened
+    except (Broken, OSError, AssertionError) as error:  # AssertionError: a wait timed out
         print(f"benchmark: cannot be measured: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        for number in ENDINGS:
+        for number in END_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         print("benchmark: interrupted; everything it started has ended", file=sys.stderr)
-        # An orderly end would wait for any lock that the interruption has left taken in a library.
+        # A normal exit would wait for any lock in a library that the interruption left taken.
         os._exit(130)
     print(report.markdown())
     if arguments.out:
@@ -82,32 +82,35 @@ def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve
     yield from start_rows(starts)
 
 
-class _Leave:
-    """Interrupts once.  A second press in the same moment must not disturb the cleaning up; a later
-    one counts again, for an exception may get lost in a destructor."""
+class _Interrupt:
+    """Raises KeyboardInterrupt, once for several signals at about the same time.
+
+    A second press within a second must not disturb the clean-up.  A later press counts again,
+    because an exception raised inside a destructor is lost.
+    """
 
     def __init__(self) -> None:
-        self._heard = float("-inf")
+        self._last = float("-inf")
 
     def __call__(self, *_: object) -> None:
-        last, self._heard = self._heard, time.monotonic()
-        if self._heard - last > IMPATIENCE:
+        before, self._last = self._last, time.monotonic()
+        if self._last - before > REPEAT_INTERVAL:
             raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="try everything in a few seconds")
-    parser.add_argument("--no-growth", action="store_true", help="leave the growth curves out")
+    parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
+    parser.add_argument("--no-growth", action="store_true", help="skip the growth curves")
     parser.add_argument("--out", type=_writable, help="write the figures to this file, as JSON")
     parser.add_argument(
-        "--markdown", type=_document, help="write the tables into this document, between its marks"
+        "--markdown", type=_document, help="write the tables between the marks of this document"
     )
     return parser
 
 
 def _writable(name: str) -> Path:
-    """Tried now rather than after minutes of measuring."""
+    """Check now that the file can be written, not after minutes of measuring."""
     path = Path(name)
     new = not path.exists()
     try:

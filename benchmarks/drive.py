@@ -1,4 +1,4 @@
-"""Driving the runtime directly, and the service as a client does; as little HTTP as possible."""
+"""Sends requests to the runtime directly and to the service as a client, with minimal HTTP."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TIMEOUT = 60.0  # seconds of silence
 
 
 class Broken(Exception):
-    """The answer is not what was asked for, so nothing can be measured."""
+    """The answer is wrong or missing, so nothing can be measured."""
 
 
 def call(port: int, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own."""
+    """Send one request on its own connection and return the status and the body."""
     with _asked(port, method, path, body) as connection:
         parts = []
         while part := connection.recv(1 << 16):
@@ -29,9 +29,9 @@ def call(port: int, method: str, path: str, body: Any = None) -> tuple[int, byte
 
 
 def directly(port: int, prompt: str) -> Run:
-    """The tightest possible poller: reset, generate, then poll without any pause.
+    """Answer `prompt` on the runtime as fast as possible: reset, generate, poll without pause.
 
-    What another run left behind is drained before the clock starts.
+    It drains the text of earlier runs before it starts the clock.
     """
     while not _poll(port)[1]:
         pass
@@ -49,12 +49,12 @@ def directly(port: int, prompt: str) -> Run:
 
 
 def ask(port: int, request: Any) -> socket.socket:
-    """Sends a chat and does not wait for the answer."""
+    """Send a chat without waiting for the answer."""
     return _asked(port, "POST", "/api/chat", request)
 
 
 def lines(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
-    """The lines of a streamed answer and when each came.  Raises `Broken`."""
+    """Yield each line of a streamed answer with the time it came.  Raises `Broken`."""
     reply = HTTPResponse(connection)
     reply.begin()
     if reply.status != 200:
@@ -68,14 +68,14 @@ def lines(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
 
 
 def through_the_service(port: int, request: Any) -> tuple[Run, dict[str, Any]]:
-    """A streamed chat, and its last line.  Raises `Broken`."""
+    """Return a streamed chat's run and its last line.  Raises `Broken`."""
     begun = time.monotonic()
     with ask(port, {**request, "stream": True}) as connection:
         return followed(connection, begun)
 
 
 def followed(connection: socket.socket, begun: float) -> tuple[Run, dict[str, Any]]:
-    """The rest of a streamed chat, and its last line.  Raises `Broken`."""
+    """Return the rest of a streamed chat and its last line.  Raises `Broken`."""
     arrivals: list[tuple[float, int]] = []
     characters = 0
     last: dict[str, Any] = {}
@@ -88,10 +88,10 @@ def followed(connection: socket.socket, begun: float) -> tuple[Run, dict[str, An
     return Run(begun, tuple(arrivals)), last
 
 
-def chat(*said: str, **options: Any) -> dict[str, Any]:
-    """A conversation: the user's words, the model's, the user's, ..."""
+def chat(*texts: str, **options: Any) -> dict[str, Any]:
+    """Return a chat request; the texts are in turn the user's and the assistant's."""
     roles = ("user", "assistant")
-    messages = [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]
+    messages = [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
     return {"model": "mock", "messages": messages, "options": options}
 
 
@@ -120,7 +120,7 @@ def _poll(port: int) -> tuple[str, bool]:
 
 
 def _insist(port: int, path: str, body: Any) -> None:
-    """Until it is accepted: "llm is running" is normal while a reset is worked on."""
+    """Repeat a request until it is accepted; "llm is running" is normal during a reset."""
     while (status := call(port, "POST", path, body)[0]) == 400:
         pass
     if status != 200:

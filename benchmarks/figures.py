@@ -1,4 +1,4 @@
-"""Many measurements as a few numbers; no I/O."""
+"""Turns many measurements into a few numbers; no I/O."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import pairwise
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of the values do not exceed.
+    """Return the smallest value that at least `share` (0 to 1) of the values do not exceed.
 
-    A value that was really measured, never one in between; of fewer than 100 values the 99th
-    percentile is the greatest.  Raises `ValueError` when there is no value.
+    The result is always a measured value, never an interpolation; of fewer than 100 values the 99th
+    percentile is the greatest.  Raises `ValueError` if there are no values.
     """
     if not values:
         raise ValueError("nothing was measured")
@@ -29,7 +29,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Raises `ValueError` when there is no value."""
+        """Summarise `values`.  Raises `ValueError` if there are none."""
         return cls(percentile(values, 0.5), percentile(values, 0.99), len(values))
 
 
@@ -49,15 +49,15 @@ class Growth:
         return "linear or less" if self.exponent <= LINEAR else "more than linear"
 
 
-FLAT, NEARLY_FLAT = 1.5, 3.0  # times the cost at the smallest size; less is mostly noise
-LINEAR = 1.25  # an exponent; measurements of a straight line scatter a little around 1
+FLAT, NEARLY_FLAT = 1.5, 3.0  # times the cost at the smallest size; a factor below 1.5 is noise
+LINEAR = 1.25  # an exponent; measurements of a straight line vary a little around 1
 
 
 def growth(points: Sequence[tuple[float, float]]) -> Growth:
-    """The growth through points (size, cost), with at least two sizes, all above 0.
+    """Return the growth through points (size, cost) of at least two sizes, all above 0.
 
-    Between two neighbouring sizes, a cost that doubles where the size does has the exponent 1, and
-    one that grows fourfold has 2.  Raises `ValueError` for fewer sizes.
+    If the size doubles between two neighbours, a cost that doubles has the exponent 1, a cost that
+    grows fourfold has 2.  Raises `ValueError` for fewer sizes.
     """
     ordered = sorted((size, max(cost, 1e-9)) for size, cost in points)
     (smallest, first), (greatest, last) = ordered[0], ordered[-1]

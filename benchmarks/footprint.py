@@ -16,17 +16,18 @@ from benchmarks.stack import Stack
 from benchmarks.table import Limit, Row, fact
 from tests.support.waiting import eventually
 
-BETWEEN = 0.005  # seconds between two looks at /health
-ALL_IN_LINE = 30.0  # seconds until a thousand clients are, at worst
-ENDLESS = " a" * 2300  # a token for every two characters; as long as the simulator's context allows
+HEALTH_INTERVAL = 0.005  # seconds between two requests to /health
+QUEUE_DEADLINE = 30.0  # seconds until a thousand clients are in the queue, at most
+ENDLESS = " a" * 2300  # one token per two characters; as long as the simulator's context allows
 
 
 def cpu_seconds(*processes: psutil.Process) -> float:
-    """Processor time that the processes have used, on behalf of the kernel too.
+    """Return the processor time of the processes in seconds, the kernel's part included.
 
-    From their own clocks: /proc counts in hundredths of a second, too coarse for one at rest.
+    It reads their own clocks: /proc counts hundredths of a second, too coarse for a process at
+    rest.
     """
-    # What clock_getcpuclockid(3) makes of a pid; Python has no name for it.
+    # The clock id that clock_getcpuclockid(3) makes of a pid; Python has no function for it.
     return sum(time.clock_gettime(~process.pid << 3 | 2) for process in processes)
 
 
@@ -35,12 +36,12 @@ def resident_mb(process: psutil.Process) -> float:
 
 
 def own_mb(process: psutil.Process) -> float:
-    """Resident memory that no other process shares."""
+    """Return the resident memory in MB that no other process shares."""
     return float(process.memory_full_info().uss) / 1e6
 
 
 def footprint_rows(stack: Stack, plan: Plan) -> Iterator[Row]:
-    """Of a service that has answered some; it is left idle."""
+    """Yield the rows of a service that has answered some requests; leave it idle."""
     yield from _memory(stack)
     yield _at_rest(stack, plan.rest_seconds)
     yield _health(stack, plan)
@@ -48,8 +49,8 @@ def footprint_rows(stack: Stack, plan: Plan) -> Iterator[Row]:
 
 def _memory(stack: Stack) -> Iterator[Row]:
     found = stack.processes
-    # What the two share is in the worker's.  Halves would be wrong: other Pythons, of which a user
-    # has fewer than we, share the same libraries.
+    # Memory that the two share counts as the worker's.  Shares of it (PSS) would be wrong: other
+    # Python programs map the same libraries, and a test machine runs more of them than a user's.
     worker, more = resident_mb(found.worker), own_mb(found.master)
     note = f"worker {worker:.1f} + the master's own {more:.1f}"
     yield Row("resident memory of the service", "MB", (Limit(worker + more, 70),), note)
@@ -79,8 +80,10 @@ def _health(stack: Stack, plan: Plan) -> Row:
 
 @contextlib.contextmanager
 def waiting_clients(stack: Stack, count: int) -> Iterator[socket.socket]:
-    """`count` clients in line behind one more, whose connection this is and whose answer has
-    hardly an end; all of them leave."""
+    """Queue `count` clients behind a client with a very long answer; yield its connection.
+
+    All of them leave at the end.
+    """
     stack.will_answer(ENDLESS)
     with contextlib.ExitStack() as clients:
 
@@ -89,15 +92,15 @@ def waiting_clients(stack: Stack, count: int) -> Iterator[socket.socket]:
             return clients.enter_context(drive.ask(stack.port, request))
 
         answered = ask(0)
-        eventually(lambda: stack.service.health()["queue"]["answering"], ALL_IN_LINE)
+        eventually(lambda: stack.service.health()["queue"]["answering"], QUEUE_DEADLINE)
         for number in range(count):
             ask(number + 1)
-        eventually(lambda: stack.service.health()["queue"]["waiting"] == count, ALL_IN_LINE)
+        eventually(lambda: stack.service.health()["queue"]["waiting"] == count, QUEUE_DEADLINE)
         yield answered
 
 
 def health_milliseconds(stack: Stack, count: int) -> Spread:
-    """How long /health takes, each time on a new connection.  Raises `Broken`."""
+    """Measure /health `count` times, in ms, each on a new connection.  Raises `Broken`."""
     times = []
     for _ in range(count):
         before = time.monotonic()
@@ -105,5 +108,5 @@ def health_milliseconds(stack: Stack, count: int) -> Spread:
         times.append(1000 * (time.monotonic() - before))
         if status != 200:
             raise drive.Broken(f"/health answered with status {status}")
-        time.sleep(BETWEEN)
+        time.sleep(HEALTH_INTERVAL)
     return Spread.of(times)

@@ -1,4 +1,4 @@
-"""How cost grows with what may become large: prompts, histories, waiting clients, vocabularies."""
+"""Measures how cost grows with prompts, histories, waiting clients and vocabularies."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from benchmarks.table import Curve, Limit, Row, fact
 from benchmarks.vocabulary import write_folder
 
 FAST = 200  # tokens per second
-GROUP = 3  # tokens that the runtime sends on at a time
+GROUP = 3  # tokens in one piece of the runtime's text
 BEAT = 50  # tokens per second while clients wait
-BACKLOG = 0.1  # seconds, in which what came before we looked has been read
+BACKLOG = 0.1  # seconds; enough to read the text that came before the measurement
 
 
 def curve(name: str, size: str, cost: str, points: Sequence[tuple[float, float]]) -> Curve:
-    """With its verdict."""
+    """Return the curve with its verdict."""
     return Curve(name, size, cost, tuple(points), growth(points).verdict)
 
 
 def growth_figures(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Row | Curve]:
-    """Every curve, and the row about the large vocabulary; appends to `starts`."""
+    """Yield every curve and the rows about the largest vocabulary; append to `starts`."""
     yield from _prompts(plan, folder, starts)
     yield from _too_long(plan, folder, starts)
     yield from _waiting(plan, folder, starts)
@@ -40,7 +40,7 @@ def growth_figures(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[
 def _prompts(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]:
     with Stack(folder, tokens_per_second=FAST, context=32_768, prefill_limit=32_640) as stack:
         starts.append(stack.started)
-        # The runtime reads a prompt in no time here, so what grows is the work on its text.
+        # Prefill takes no time here, so only the work on the text grows.
         stack.will_answer(stack.text_of(GROUP))
 
         def by_length(tokens: int, number: int) -> float:
@@ -62,14 +62,13 @@ def _too_long(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve
 
 def _by_history(name: str, stack: Stack, sizes: tuple[int, ...], repeats: int) -> Curve:
     def cost(messages: int, number: int) -> float:
-        said = [stack.text_of(10, number + each) for each in range(messages)]
-        return _first_text(stack, said)
+        return _first_text(stack, [stack.text_of(10, number + each) for each in range(messages)])
 
     return curve(name, "messages of 10 tokens", "ms", _medians(sizes, repeats, cost))
 
 
-def _first_text(stack: Stack, said: list[str]) -> float:
-    run, _ = drive.through_the_service(stack.port, drive.chat(*said))
+def _first_text(stack: Stack, messages: list[str]) -> float:
+    run, _ = drive.through_the_service(stack.port, drive.chat(*messages))
     stack.idle()
     return 1000 * run.first_text
 
@@ -83,7 +82,7 @@ def _medians(
 
 
 def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]:
-    """What waiting clients cost the one who is answered, those who ask for /health, and us."""
+    """Measure the cost of waiting clients: to the running answer, to /health and to the worker."""
     _allow_files(max(plan.waiting) + 500)
     health, late, used, memory = [], [], [], []
     with Stack(folder, tokens_per_second=BEAT, max_queue=max(plan.waiting)) as stack:
@@ -96,8 +95,8 @@ def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]
                 seconds = time.monotonic() - since
                 used.append((count, 1000 * (cpu_seconds(worker) - before) / seconds))
                 memory.append((count, resident_mb(worker)))
-                looks = health_milliseconds(stack, max(plan.health_samples // 2, 1))
-                health.append((count, looks.p99))
+                spread = health_milliseconds(stack, max(plan.health_samples // 2, 1))
+                health.append((count, spread.p99))
             stack.idle()
     size = "waiting clients"
     yield curve("/health p99 by waiting clients", size, "ms", health)
@@ -107,8 +106,7 @@ def _waiting(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Curve]
 
 
 def _lateness(answered: socket.socket, until: float) -> float:
-    """How many milliseconds later than the runtime's steady beat the pieces of an endless answer
-    come, at worst (p99)."""
+    """Return by how many milliseconds the pieces of a long answer lag behind its pace (p99)."""
     behind: list[float] = []
     begun, characters = time.monotonic(), 0
     for now, line in drive.lines(answered):
@@ -175,8 +173,10 @@ def _milliseconds(action: Callable[[], object], repeats: int = 15) -> float:
 
 
 def _allow_files(wanted: int) -> None:
-    """A thousand clients need more open files than many shells allow; what is started inherits
-    it, as from a systemd unit with LimitNOFILE."""
+    """Raise the limit of open files for a thousand clients.
+
+    Child processes inherit it, as from a systemd unit with LimitNOFILE.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         top = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Describes the machine on which the figures were taken."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-BUSY = 0.2  # of all cores; figures that were taken beside so much other work are not to be trusted
+BUSY = 0.2  # share of all cores; with more other work than this the figures are unreliable
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`busy` is the share of all cores that other programs used just before or meanwhile."""
+    """A machine; `busy` is the share of all cores that other programs used before or meanwhile."""
 
     name: str
     cores: int
@@ -39,7 +39,7 @@ class Machine:
 
 
 def this_machine(look: float) -> Machine:
-    """Watches for `look` seconds what else is going on."""
+    """Describe this machine; measure other programs' load for `look` seconds."""
     return Machine(
         name=_board() or _processor() or platform.machine(),
         cores=os.cpu_count() or 1,
@@ -52,29 +52,34 @@ def this_machine(look: float) -> Machine:
 
 
 class Neighbours:
-    """The other programs on this machine, from now on."""
+    """Measures the load of other programs on this machine, from now on."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._used = _seconds_of_others()
 
     def busy(self) -> float:
-        """The share of all cores that they have used.  All that we have started must have ended,
-        for only then is it known what was ours."""
+        """Return the share of all cores that they used.
+
+        All processes that we started must have ended: only then is their time known.
+        """
         used = _seconds_of_others() - self._used
         return max(used, 0.0) / (time.monotonic() - self._begun) / (os.cpu_count() or 1)
 
 
 def _seconds_of_others() -> float:
-    """Of processor time, since the machine was started; what a hypervisor took is theirs, too, and
-    interrupts are nobody's, for most of them are our own connections."""
+    """Return the processor time of other programs since the machine started.
+
+    Time taken by a hypervisor counts as theirs.  Interrupts do not count: most of them serve our
+    own connections.
+    """
     all_of_it, ours = psutil.cpu_times(), os.times()
     used = all_of_it.user + all_of_it.nice + all_of_it.system + all_of_it.steal
     return float(used) - sum(ours[:4])
 
 
 def _board() -> str:
-    """A single-board computer says what it is: "Raspberry Pi 5 Model B Rev 1.0"."""
+    """Return a single-board computer's model, such as "Raspberry Pi 5 Model B Rev 1.0"."""
     try:
         return Path("/proc/device-tree/model").read_text().strip("\0\n ")
     except OSError:

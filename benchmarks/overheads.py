@@ -1,4 +1,4 @@
-"""What the service adds to an answer, at several speeds, for one client and for a crowd."""
+"""Measures what the service adds to an answer, at several speeds, for one client and for many."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmarks.table import Limit, Row, fact
 from benchmarks.timing import Overhead, Run, chained, overhead
 
 QUESTION = "Why is the sky blue?"
-# What the service makes of it with the small tokenizer's template; checked below.
+# The same question as the small tokenizer's template renders it; checked below.
 PROMPT = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def overhead_rows(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[Row]:
-    """Rows of every speed, and what can be seen beside them; appends to `starts`."""
+    """Yield the rows of every speed and of the footprint; append to `starts`."""
     differences: list[float] = []
     for pace in plan.paces:
         with Stack(folder, tokens_per_second=pace.tokens_per_second) as stack:
@@ -37,7 +37,7 @@ def overhead_rows(plan: Plan, folder: Path, starts: list[Started]) -> Iterator[R
 
 
 def _first_request(stack: Stack) -> float:
-    """Seconds that the first request pays and a later one does not; start-up should pay them."""
+    """Return the extra seconds of the first request, which start-up should have spent."""
     first, second = (
         drive.through_the_service(stack.port, drive.chat(QUESTION))[0].first_text for _ in range(2)
     )
@@ -46,7 +46,7 @@ def _first_request(stack: Stack) -> float:
 
 
 def _check_prompt(stack: Stack) -> None:
-    """Both ways must send the model the same number of tokens."""
+    """Check that both ways send the model the same number of tokens."""
     through = stack.tokenizer.trace().prompt_tokens
     stack.idle()
     drive.directly(stack.runtime_port, PROMPT)
@@ -60,9 +60,9 @@ def _alone(stack: Stack, pace: Pace, *, count_cpu: bool) -> Iterator[Row]:
     service: list[Run] = []
     used = beside = 0.0  # by the service, by its tokenizer
     tokens = 0
-    for number in range(pace.repeats):  # in turns, so that a noisy minute hits both
+    for number in range(pace.repeats):  # in turns, so that other load affects both
         direct.append(drive.directly(stack.runtime_port, PROMPT))
-        # Never the conversation that the cache holds: that would save the service a reset.
+        # A different request each time: a cached conversation would save the service a reset.
         request = drive.chat(QUESTION, temperature=0.5 + number / 100)
         ours = stack.processes.master, stack.processes.worker
         before, before_beside = cpu_seconds(*ours), cpu_seconds(stack.processes.tokenizer)
@@ -141,7 +141,7 @@ def _rows(added: Overhead, label: str) -> Iterator[Row]:
 
 
 def start_rows(starts: list[Started]) -> Iterator[Row]:
-    """Medians over every service that was started for other measurements."""
+    """Yield the medians over every service that was started for other measurements."""
     middle = len(starts) // 2
     listening = sorted(started.listening for started in starts)[middle]
     note = f"median of {len(starts)} starts, slowest {max(s.listening for s in starts):.2f} s"

@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""Defines how much is measured."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pace:
-    """One speed of the simulated card.  Many short answers say more about the service than a few
-    long ones, but a slow card has time for a few pieces only."""
+    """One speed of the simulated card.
+
+    Many short answers show more of the service than a few long ones, but a slow card has time for
+    a few pieces only.
+    """
 
     tokens_per_second: int
-    tokens: int  # of the answer to a client that is alone
+    tokens: int  # of the answer to a single client
     repeats: int
-    crowd_tokens: int  # of each answer where `Plan.crowd` clients ask at once
+    crowd_tokens: int  # of each answer when `Plan.crowd` clients ask at once
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of everything; lengths in tokens."""
+    """The sizes of all measurements; lengths in tokens."""
 
     name: str
     paces: tuple[Pace, ...]
     cpu_pace: int  # tokens per second at which processor time per token is counted
     crowd: int  # clients at once
     crowd_repeats: int  # runs of the direct driver to compare with
-    rest_seconds: float  # in which we do nothing, and see what is done all the same
+    rest_seconds: float  # of an idle service, whose processor time is measured
     health_samples: int
     turns: int
     growth_repeats: int
     start_repeats: int  # of a tokenizer
     prompts: tuple[int, ...]
     histories: tuple[int, ...]  # messages
-    long_histories: tuple[int, ...]  # messages, more than a model for the card can read
+    long_histories: tuple[int, ...]  # messages; more than a model on the card can read
     waiting: tuple[int, ...]  # clients
     waiting_seconds: float
     vocabularies: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The growth curves as pictures.
+"""Draws the growth curves.
 
     python -m benchmarks.plots results.json docs/        writes docs/growth.png
 
@@ -17,8 +17,8 @@ COLUMNS = 3
 
 
 def draw(report: Report, picture: Path) -> None:
-    """One panel per curve."""
-    from matplotlib import pyplot  # noqa: PLC0415 - the usage is told without it
+    """Draw one panel per curve.  Raises ImportError without matplotlib."""
+    from matplotlib import pyplot  # noqa: PLC0415 - the usage is printed without it
 
     pyplot.switch_backend("Agg")
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         draw(read_report(results), picture)
     except ImportError:
         command = f"{sys.executable} -m pip install -r benchmarks/requirements.txt"
-        print(f"plots: matplotlib is missing; mend it with: {command}", file=sys.stderr)
+        print(f"plots: matplotlib is missing; install it with: {command}", file=sys.stderr)
         return 2
     except (OSError, ValueError) as error:
         print(f"plots: {error}", file=sys.stderr)

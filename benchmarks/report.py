@@ -1,4 +1,4 @@
-"""What was measured, as text for a person and as JSON for a program.
+"""Writes the figures as text for people and as JSON for programs.
 
 python -m benchmarks.report results.json docs/performance.md     writes the tables there
 """
@@ -29,7 +29,7 @@ class Report:
     curves: tuple[Curve, ...]
 
     def markdown(self) -> str:
-        """Both tables, and what they were taken on."""
+        """Return both tables, with the machine above them."""
         parts = [
             f"Taken on: {self.machine}.  One run of `{COMMAND}{self._flag}`, {self.seconds:.0f} s.",
             budget_table(self.rows),
@@ -81,7 +81,7 @@ def _curve(value: dict[str, Any]) -> Curve:
 
 
 def read_report(results: Path) -> Report:
-    """Raises `OSError`, and `ValueError` for a file that no benchmark has written."""
+    """Read the JSON file of a benchmark.  Raises `OSError`, and `ValueError` for any other file."""
     try:
         return Report.from_json(results.read_text(encoding="utf-8"))
     except (KeyError, TypeError, ValueError) as error:
@@ -89,7 +89,7 @@ def read_report(results: Path) -> Report:
 
 
 def write_block(report: Report, document: Path) -> None:
-    """Raises `ValueError` for a document without the marks."""
+    """Write the tables between the marks.  Raises `ValueError` for a document without them."""
     text = with_block(document.read_text(encoding="utf-8"), report.markdown())
     document.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The whole service with a simulated card, on free ports, for as long as it is measured."""
+"""Runs the whole service with a simulated card on free ports while it is measured."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from axproxy.tokenizer.client import TokenizerClient
 from tests.support.service import ROOT, Service
 from tests.support.waiting import eventually
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
-START = 60.0  # seconds for a start, of which a slow machine needs ten
+# SIGHUP comes when the terminal is closed.
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+START_DEADLINE = 60.0  # seconds; a slow machine needs ten
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Processes:
-    """What runs for the service; the first two are the service."""
+    """The service's processes; the first two are the service itself."""
 
     master: psutil.Process
     worker: psutil.Process
@@ -41,8 +42,10 @@ class Processes:
 
 
 class Stack:
-    """A running service.  `tokens_per_second` and `prefill` are the simulated card's, 0 being as
-    fast as it can; every answer is the text in `reply_file`."""
+    """A running service; every answer is the text in its reply file.
+
+    `tokens_per_second` and `prefill` are the simulated card's speeds; 0 means as fast as possible.
+    """
 
     def __init__(
         self,
@@ -69,9 +72,9 @@ class Stack:
         before = time.monotonic()
         self.service = Service(settings, folder / f"service-{time.monotonic_ns()}.log")
         try:
-            eventually(self.service.listening, START)
+            eventually(self.service.listening, START_DEADLINE)
             listening = time.monotonic() - before
-            eventually(self.service.ready, START)
+            eventually(self.service.ready, START_DEADLINE)
             self.started = Started(listening, time.monotonic() - before)
             self.tokenizer = TokenizerClient(f"http://127.0.0.1:{self.service.tokenizer_port}")
             self.processes = self._found()
@@ -88,27 +91,27 @@ class Stack:
         return self.service.runtime_port
 
     def text_of(self, tokens: int, offset: int = 0) -> str:
-        """A text of exactly so many tokens; others for other offsets."""
+        """Return a text of exactly `tokens` tokens; a different text for each offset."""
         words = _WORDS[offset % len(_WORDS) :] + _WORDS
         text = " ".join(words * (tokens // len(_WORDS) + 2))
         ids = self.tokenizer.tokenize(text)[:tokens]
         return self.tokenizer.detokenize(ids)
 
     def will_answer(self, text: str) -> None:
-        """From the next answer on."""
+        """Set the text of the next answers."""
         self._reply_file.write_text(text)
 
     def idle(self) -> None:
-        """Returns once nobody is answered and nobody waits."""
-        eventually(self._is_idle, START)
+        """Wait until no request is being answered and none waits."""
+        eventually(self._is_idle, START_DEADLINE)
 
     def _is_idle(self) -> bool:
         queue = self.service.health()["queue"]
         return not queue["answering"] and not queue["waiting"]
 
     def stop(self) -> None:
-        """Returns when every process is gone.  Ctrl-C has to wait for that."""
-        with deaf():
+        """Stop every process and wait for it; signals take effect after that."""
+        with signals_deferred():
             family = _family(self.service.process.pid)
             try:
                 self.service.stop()
@@ -135,7 +138,7 @@ class Stack:
 
 @contextlib.contextmanager
 def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
-    """A tokenizer process by itself: the process, its port, the seconds until it was ready."""
+    """Run a tokenizer process alone; yield the process, its port and its start-up seconds."""
     command = [sys.executable, "-m", "axproxy.tokenizer", "--port", "0"]
     before = time.monotonic()
     with subprocess.Popen(
@@ -146,31 +149,31 @@ def lone_tokenizer(folder: Path) -> Iterator[tuple[psutil.Process, int, float]]:
         process_group=0,
     ) as process:
         try:
-            said = process.stdout.readline() if process.stdout else ""
+            line = process.stdout.readline() if process.stdout else ""
             ready = time.monotonic() - before
-            yield psutil.Process(process.pid), int(said.rpartition(":")[2]), ready
+            yield psutil.Process(process.pid), int(line.rpartition(":")[2]), ready
         finally:
             process.terminate()
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[None]:
-    """None of the `ENDINGS` has an effect meanwhile; the first of them has it afterwards."""
+def signals_deferred() -> Iterator[None]:
+    """Defer the `END_SIGNALS`; the first of them takes effect at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda heard_now, _: heard.append(heard_now))
-        for number in ENDINGS
+        number: signal.signal(number, lambda received_now, _: received.append(received_now))
+        for number in END_SIGNALS
     }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if heard:
-        signal.raise_signal(heard[0])
+    if received:
+        signal.raise_signal(received[0])
 
 
 def _family(pid: int) -> Sequence[psutil.Process]:
@@ -181,7 +184,7 @@ def _family(pid: int) -> Sequence[psutil.Process]:
         return []
 
 
-_WORDS = (  # noqa: SIM905 - reads best as words
+_WORDS = (  # noqa: SIM905 - words are easier to read than a list
     "the sun rises over a small house near the river and people walk to work while children "
     "play in the garden under old trees before school begins on a cold day"
 ).split()

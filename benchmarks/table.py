@@ -1,4 +1,4 @@
-"""Budgets, what was measured, and whether it is kept; no I/O."""
+"""Budgets, measured values, and whether the budgets are kept; no I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Limit:
-    """One number and how great (or, with `at_least`, how small) it may be."""
+    """One number and its greatest (or, with `at_least`, smallest) permitted value."""
 
     value: float
     budget: float
@@ -21,8 +21,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: one thing, one or two numbers with budgets, or none where nothing was
-    promised and `limits` hold only what was measured."""
+    """One line of the table: one or two numbers, with budgets or without.
+
+    Without a budget `limits` holds only the measured value.
+    """
 
     what: str
     unit: str
@@ -48,13 +50,13 @@ class Row:
 
 
 def fact(what: str, value: float, unit: str, note: str = "") -> Row:
-    """A row without a budget."""
+    """Return a row without a budget."""
     return Row(what, unit, (Limit(value, float("inf")),), note)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How one cost grows with one size; `verdict` in words."""
+    """How one cost grows with one size; `verdict` says it in words."""
 
     name: str
     size: str
@@ -64,14 +66,14 @@ class Curve:
 
 
 def _short(number: float) -> str:
-    """Three digits that count."""
+    """Round to three significant digits."""
     if number == 0:
         return "0"
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def rows_as_text(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that is aligned for reading as it stands."""
+    """Return a Markdown table with aligned columns."""
     widths = [max(len(row[at]) for row in (head, *body)) for at in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -83,7 +85,7 @@ def rows_as_text(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def budget_table(rows: Sequence[Row]) -> str:
-    """Every row with its budget and verdict."""
+    """Return the table of every row with its budget and verdict."""
     return rows_as_text(
         ("what", "budget", "measured", "", "remark"),
         [(row.what, row.budget, row.measured, row.verdict, row.note) for row in rows],
@@ -91,7 +93,7 @@ def budget_table(rows: Sequence[Row]) -> str:
 
 
 def growth_table(curves: Sequence[Curve]) -> str:
-    """Every curve in a line."""
+    """Return the table of curves, one per line."""
     body = [
         (curve.name, ", ".join(f"{x:g}: {_short(y)}" for x, y in curve.points), curve.verdict)
         for curve in curves
@@ -103,7 +105,7 @@ BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
 def with_block(document: str, block: str) -> str:
-    """The document with `block` between the two marks.  Raises `ValueError` without them."""
+    """Return the document with `block` between the marks.  Raises `ValueError` without them."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -1,4 +1,4 @@
-"""When the pieces of an answer came, directly and through the service; no I/O."""
+"""Compares when the pieces of an answer came, directly and through the service; no I/O."""
 
 from __future__ import annotations
 
@@ -37,22 +37,26 @@ class Run:
         return self.first - self.begun
 
     def had(self, characters: int) -> float:
-        """Seconds until so many characters were there.  Raises `IndexError` if they never were."""
+        """Return the seconds until `characters` had come.  Raises `IndexError` if fewer came."""
         at = bisect_left(self.arrivals, characters, key=lambda arrival: arrival[1])
         return self.arrivals[at][0] - self.begun
 
 
 def chained(runs: Sequence[Run]) -> list[Run]:
-    """Runs that followed each other, each counted from the last text of the one before: the moment
-    from which it could have begun.  The first has none before it and is left out."""
+    """Return consecutive runs, each counted from the last text of the run before it.
+
+    From that moment on it could have begun.  The first run has none before it and is left out.
+    """
     ordered = sorted(runs, key=lambda run: run.first)
     return [replace(run, begun=before.last) for before, run in pairwise(ordered)]
 
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the service adds, in seconds, and the share of the direct speed that is kept: `kept`
-    from the first text to the last, `kept_in_all` from `begun`."""
+    """The seconds that the service adds, and the share of the direct speed that it keeps.
+
+    `kept` is counted from the first text to the last, `kept_in_all` from `begun`.
+    """
 
     first_text: Spread
     lag: Spread
@@ -62,11 +66,11 @@ class Overhead:
 
 
 def overhead(service: Sequence[Run], direct: Sequence[Run]) -> Overhead:
-    """The same answer, several times each way.
+    """Compare several runs of the same answer through the service and directly.
 
-    Each piece is compared with the median of the same piece directly, both counted from their
-    `begun`, so the lag of a late first text is in the lag of all that follow.  Raises `ValueError`
-    when the answers are not the same length, or come in one piece.
+    Each piece is compared with the direct median of the same piece, both counted from their
+    `begun`, so a late first text also delays all later pieces.  Raises `ValueError` if the answers
+    differ in length, or come in one piece.
     """
     lengths = {run.characters for run in (*service, *direct)}
     if len(lengths) != 1:
@@ -98,7 +102,9 @@ def _whole(run: Run) -> float:
 
 
 def _piece_ends(runs: Sequence[Run]) -> list[int]:
-    """Where the runtime's pieces end, in characters: a poll may take two pieces at once, so the run
-    with the most of them knows best."""
+    """Return where the runtime's pieces end, in characters.
+
+    A poll may take two pieces at once, so the run with the most pieces is the most accurate.
+    """
     finest = max(runs, key=lambda run: len(run.arrivals))
     return [characters for _, characters in finest.arrivals]

@@ -1,4 +1,4 @@
-"""A tokenizer with as many tokens as wanted; made up, for its size is what matters."""
+"""Makes a tokenizer of any size; its tokens are invented, because only the size matters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SEED = 650
 
 
 def write_folder(folder: Path, tokens: int) -> Path:
-    """A tokenizer.json with about `tokens` tokens in `folder`, beside the small one's settings.
+    """Write a tokenizer.json with about `tokens` tokens and the small tokenizer's settings.
 
-    It is the small tokenizer with further merges of two known tokens each, picked at random but
-    always the same ones; the average token grows to the length that real vocabularies have.
+    It is the small tokenizer with more merges of two known tokens each, the same random ones every
+    time; the average token grows to the length that real vocabularies have.
     """
     content = json.loads((SMALL / "tokenizer.json").read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 HERE = Path(__file__).resolve().parent
 VOCABULARY = 4096  # bytes and merges at most; control tokens come on top
 
-# How the Qwen family cuts text into words: contractions, letters with what leads them in, single
-# digits, punctuation, line breaks, blanks.
+# How the Qwen family splits text into words: contractions, letters with the character before them,
+# single digits, punctuation, line breaks, spaces.
 WORDS = "|".join(
     [
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
@@ -70,7 +70,7 @@ NOT_SPECIAL = (
 
 
 def train(corpus: str) -> Tokenizer:
-    """A tokenizer that knows the words of the corpus."""
+    """Train a tokenizer on the corpus."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -93,7 +93,7 @@ def train(corpus: str) -> Tokenizer:
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The content of tokenizer.json, with a merge per line so that changes can be read."""
+    """Return the content of tokenizer.json, one merge per line so that a diff can be read."""
     content: dict[str, Any] = json.loads(tokenizer.to_str())
     model = content["model"]
     model["merges"] = [
@@ -103,7 +103,7 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def config(chat_template: str) -> dict[str, Any]:
-    """The content of tokenizer_config.json."""
+    """Return the content of tokenizer_config.json."""
     return {
         "add_bos_token": False,
         "bos_token": None,
@@ -116,7 +116,7 @@ def config(chat_template: str) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes both files."""
+    """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, default=HERE / "corpus.txt")
     parser.add_argument(

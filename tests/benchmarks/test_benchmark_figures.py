@@ -1,4 +1,4 @@
-"""What the benchmark makes of its measurements."""
+"""The arithmetic of the benchmark's measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_99th_percentile_of_a_hundred_values_leaves_one_out() -> None:
     assert percentile(values, 1) == 100
 
 
-def test_of_few_values_the_99th_percentile_is_the_greatest() -> None:
+def test_the_99th_percentile_of_few_values_is_the_greatest() -> None:
     assert Spread.of([3.0, 1.0, 2.0]) == Spread(median=2.0, p99=3.0, count=3)
 
 
@@ -59,7 +59,7 @@ CURVES: dict[str, tuple[Callable[[float], float], str]] = {
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_growth_is_called_what_it_is(name: str) -> None:
+def test_growth_gets_the_right_verdict(name: str) -> None:
     cost, verdict = CURVES[name]
     assert growth([(x, cost(x)) for x in SIZES]).verdict == verdict
 
@@ -76,7 +76,7 @@ def test_no_straight_line_grows_more_than_its_size(base: float, slope: float) ->
 
 
 @pytest.mark.parametrize("points", [[(1, 2)], [(0, 1), (5, 2)], [(3, 1), (3, 2)]])
-def test_one_size_is_no_growth(points: list[tuple[float, float]]) -> None:
+def test_growth_needs_two_sizes(points: list[tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match="two sizes"):
         growth(points)
 
@@ -101,7 +101,7 @@ def test_what_the_service_adds_is_the_difference_to_the_direct_median() -> None:
     assert added.kept_in_all == pytest.approx(0.2 / 0.21)
 
 
-def test_pieces_are_compared_by_their_text_however_it_was_cut() -> None:
+def test_pieces_are_compared_by_their_text_wherever_it_was_cut() -> None:
     direct = [run(0.0, (0.1, 3), (0.2, 6), (0.3, 9)), run(0.0, (0.1, 3), (0.3, 9))]
     late_then_all = [run(0.0, (0.1, 1), (0.25, 8), (0.3, 9))]
     added = overhead(late_then_all, direct)
@@ -114,7 +114,7 @@ def test_answers_of_different_lengths_are_not_compared() -> None:
         overhead([run(0.0, (0.1, 3), (0.2, 6))], [run(0.0, (0.1, 3), (0.2, 7))])
 
 
-def test_runs_in_a_row_count_from_the_end_of_the_one_before() -> None:
+def test_consecutive_runs_count_from_the_end_of_the_run_before() -> None:
     runs = [run(0.0, (3.0, 3), (4.0, 6)), run(0.0, (1.0, 3), (2.0, 6))]
     (second,) = chained(runs)
     assert second.first_text == pytest.approx(1.0)

@@ -48,17 +48,17 @@ def test_the_table_is_markdown_whose_columns_line_up() -> None:
     assert set(lines[1]) == {"|", "-"}
 
 
-def test_a_report_survives_being_written_and_read() -> None:
+def test_a_report_is_unchanged_after_writing_and_reading() -> None:
     assert Report.from_json(REPORT.to_json()) == REPORT
 
 
-def test_a_busy_machine_is_named_as_such() -> None:
+def test_a_busy_machine_is_reported_as_not_quiet() -> None:
     assert "NOT QUIET" not in REPORT.markdown()
     busy = Machine("a board", 4, 8.0, "Linux 6", "3.11.2", "2026-01-02", busy=0.9)
     assert "NOT QUIET, 90% busy" in str(busy)
 
 
-def test_the_tables_replace_what_stood_between_the_marks(tmp_path: Path) -> None:
+def test_the_tables_replace_the_text_between_the_marks(tmp_path: Path) -> None:
     document, results = tmp_path / "page.md", tmp_path / "results.json"
     document.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter\n")
     results.write_text(REPORT.to_json())
@@ -85,7 +85,7 @@ def test_the_page_about_performance_has_the_marks() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"rows": 1}'])
 @pytest.mark.parametrize("reader", [main, plots.main], ids=["report", "plots"])
-def test_what_no_benchmark_has_written_is_told_in_a_sentence(
+def test_a_file_that_no_benchmark_has_written_gets_one_sentence(
     reader: Callable[[list[str]], int],
     text: str,
     tmp_path: Path,
@@ -97,7 +97,9 @@ def test_what_no_benchmark_has_written_is_told_in_a_sentence(
     assert "results.json holds no figures; run python -m benchmarks" in capsys.readouterr().err
 
 
-def test_what_we_have_started_is_no_noise_and_the_rest_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_processes_that_we_did_not_start_count_as_other_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     noise = 0.0
 
     def all_of_it() -> SimpleNamespace:

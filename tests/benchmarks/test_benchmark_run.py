@@ -1,4 +1,4 @@
-"""The benchmark for real, with tiny numbers."""
+"""The whole benchmark, with very small numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from benchmarks.__main__ import main
 from benchmarks.footprint import cpu_seconds
-from benchmarks.stack import deaf
+from benchmarks.stack import signals_deferred
 from benchmarks.vocabulary import write_folder
 from tests.support.service import ROOT
 from tests.support.waiting import eventually
@@ -43,12 +43,12 @@ def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: P
     scratch.mkdir()
     out = tmp_path / "results.json"
     with begun(scratch, "--out", str(out)) as process:
-        said, complaints = process.communicate(timeout=240)
+        output, complaints = process.communicate(timeout=240)
 
-    assert process.returncode in (0, 1), complaints  # 1: a busy machine keeps no budget
+    assert process.returncode in (0, 1), complaints  # 1: a busy machine exceeds budgets
     results = json.loads(out.read_text())
     measured = {row["what"]: row for row in results["rows"]}
-    assert all(what in said for what in measured)
+    assert all(what in output for what in measured)
     budgeted = [row for row in measured.values() if row["verdict"]]
     assert {row["verdict"] for row in budgeted} <= {"ok", "over"}
     over = any(row["verdict"] == "over" for row in budgeted)
@@ -61,7 +61,7 @@ def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: P
     assert list(scratch.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_said_before_anything_is_measured(
+def test_a_file_that_cannot_be_written_is_reported_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
@@ -79,12 +79,12 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(
     assert list(tmp_path.iterdir()) == [page]
 
 
-def test_the_end_is_put_off_while_a_service_is_stopped_and_then_comes() -> None:
+def test_a_signal_during_the_stop_of_a_service_takes_effect_afterwards() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     stopped = []
 
     def stop() -> None:
-        with deaf():
+        with signals_deferred():
             signal.raise_signal(signal.SIGINT)
             stopped.append(True)
 
@@ -97,9 +97,10 @@ def test_the_end_is_put_off_while_a_service_is_stopped_and_then_comes() -> None:
 
 
 def pressed(process: subprocess.Popen[str]) -> str:
-    """Ctrl-C by an impatient person whose terminal closes; what the program then says.  It is
-    pressed again if nothing comes of it, for an interruption that falls into a destructor is
-    lost."""
+    """Press Ctrl-C twice and close the terminal; return the program's stderr.
+
+    It presses again if the program goes on: an exception raised inside a destructor is lost.
+    """
     for _ in range(10):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGINT, signal.SIGTERM):
             process.send_signal(number)
@@ -110,10 +111,10 @@ def pressed(process: subprocess.Popen[str]) -> str:
     raise AssertionError("it does not end")
 
 
-def test_ctrl_c_ends_what_it_has_started_whatever_comes_after_it(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_processes_even_if_more_signals_follow(tmp_path: Path) -> None:
     with begun(tmp_path) as process:
         benchmark = psutil.Process(process.pid)
-        # The service and the two that it has started.
+        # The service's two processes and its two children.
         eventually(lambda: len(benchmark.children(recursive=True)) >= 4)
         family = benchmark.children(recursive=True)
         complaints = pressed(process)
@@ -124,7 +125,7 @@ def test_ctrl_c_ends_what_it_has_started_whatever_comes_after_it(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_made_up_vocabulary_has_the_size_that_was_asked_for(tmp_path: Path) -> None:
+def test_an_invented_vocabulary_has_the_requested_size(tmp_path: Path) -> None:
     tokenizer = TextTokenizer.load(write_folder(tmp_path / "vocabulary", 6_000))
     assert tokenizer.info()["vocab_size"] == 6_000
     text = "Why is the sky blue? 你好 🙂"
@@ -132,7 +133,7 @@ def test_a_made_up_vocabulary_has_the_size_that_was_asked_for(tmp_path: Path) ->
     assert tokenizer.encode("<|im_end|>") == [tokenizer.eos_id]
 
 
-def test_processor_time_is_finer_than_a_tick_of_the_kernels_table() -> None:
+def test_processor_time_is_finer_than_the_ticks_of_proc() -> None:
     me = psutil.Process()
     before, since = cpu_seconds(me), time.process_time()
     while time.process_time() - since < 0.003:
