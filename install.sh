@@ -156,7 +156,7 @@ report() {
     for variable in AX650_MODEL_PATH AX650_RUNTIME_BIN; do
         path=$(setting "$variable")
         if [ -e "$path" ] && ! as_user test -r "$path"; then
-            say "the user $name may not read $path ($variable); put it below /opt/models, or run:"
+            say "the user $name cannot read $path ($variable); put it below /opt/models, or run:"
             say "  $(opening "$path")"
         fi
     done

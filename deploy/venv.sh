@@ -23,7 +23,7 @@ prepare_venv() {
     if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-            echo "Python's venv module is missing; mend it with: sudo apt install python3-venv" >&2
+            echo "Python's venv module is missing; install it with: sudo apt install python3-venv" >&2
             return 1
         fi
         echo "making .venv with $("$python" --version)"
