@@ -1,5 +1,6 @@
 """The accelerator card, the vendor's tool for it, and the host around it.
 
-Not about checks before a start (`preflight`).  Read `smi` first (the vendor's `axcl-smi`, read by
-`smi_table`), then `monitor` (what `/health` shows) and `failure` (when a card counts as dead).
+Not the checks before a start: those are in `preflight`.  Read `smi` first (it runs the vendor's
+`axcl-smi`; `smi_table` parses its output), then `monitor` (what `/health` shows) and `failure`
+(how a dead card is recognised).
 """

@@ -1,4 +1,4 @@
-"""What a child finds around it: the variables it is started with."""
+"""The environment variables that child processes and the card's programs are started with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where the driver package puts its programs and libraries, which only login shells are told.
+# The driver package installs here, and only login shells have these folders in their paths.
 PROGRAMS = "/usr/bin/axcl"
 LIBRARIES = "/usr/lib/axcl"
 
 
 def child_environment() -> dict[str, str]:
-    """For the children: found libraries, no systemd socket, no proxies for loopback, no buffers."""
+    """Return the environment of a child process.
+
+    It finds the card's libraries, does not reach systemd's socket, uses no proxy for loopback, and
+    does not buffer Python's output.
+    """
     environ = with_axcl(os.environ)
-    for systemds in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
-        environ.pop(systemds, None)
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        environ.pop(name, None)
     environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost"
     environ["PYTHONUNBUFFERED"] = "1"
     environ["PYTHONPATH"] = str(ROOT)
@@ -24,10 +28,10 @@ def child_environment() -> dict[str, str]:
 
 
 def with_axcl(environ: Mapping[str, str]) -> dict[str, str]:
-    """For any program of the card's: what /etc/profile.d adds, and no renumbering of the cards.
+    """Return `environ` with the paths that /etc/profile.d adds, and without renumbered cards.
 
-    Newer drivers hide cards named in AXCL_VISIBLE_DEVICES from programs but not from `axcl-smi`,
-    so that the index that it shows would be another card's.
+    Newer drivers hide cards named in AXCL_VISIBLE_DEVICES from programs but not from `axcl-smi`.
+    With that variable set, the index that `axcl-smi` shows would mean another card.
     """
     complete = {name: value for name, value in environ.items() if name != "AXCL_VISIBLE_DEVICES"}
     complete["PATH"] = f"{environ.get('PATH', os.defpath)}:{PROGRAMS}"

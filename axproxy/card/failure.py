@@ -1,15 +1,15 @@
-"""How a card that has died shows on the runtime's output, and what has brought cards back.
+"""How a dead card shows in the runtime's output, and the steps that have revived cards.
 
-Nothing here, nor anywhere in the service, resets a card or a host: other programs may use them.
+Nothing in the service resets a card or the host: other programs may be using them.
 """
 
 from __future__ import annotations
 
 import re
 
-# Lines of the AXCL library and of the runtime (vendor's sources and users' logs).  The program goes
-# on after any of them, and says 100 %, "ok", and an answer.
-DEAD = re.compile(
+# Lines of the AXCL library and of the runtime (vendor's sources and users' logs).  After any of
+# them the program goes on: it prints 100 %, "ok" and an answer.
+DEAD_CARD = re.compile(
     r"AX_ENGINE_(?:CreateHandle|Execute)"
     r"|Decode api\(\d+\) response failed"
     r"|request ports from device"
@@ -22,22 +22,26 @@ DEAD = re.compile(
     r"|reset_device failed"
 )
 
-# A runtime that dies of the card once is started again, which is the first thing that can help.
-TRIES = 2
+# After the first failure of the card the runtime is restarted once: that is the first thing that
+# can help.
+MAX_FAILURES = 2
 
 
-def ladder(number: int = 0) -> str:
-    """What to try, mildest first; `number` is what `axcl-smi -d` calls the card."""
+def recovery_steps(number: int = 0) -> str:
+    """Return what to try, mildest first; `number` is the card's number for `axcl-smi -d`."""
     return (
-        "try each once, mildest first: stop every program that uses the card and wait 15 s; "
+        "try these in order until one helps: stop every program that uses the card and wait 15 s; "
         f"echo y | sudo /usr/bin/axcl/axcl-smi reboot -d {number}; sudo reboot; "
-        "power off at the wall, for a reboot does not cut the card's power"
+        "power off at the wall (a reboot does not cut the card's power)"
     )
 
 
-def hopeless(sign: str | None, deaths: int, number: int = 0) -> str | None:
-    """Why the runtime need not be started again after so many deaths in a row, or `None`; `sign` is
-    what its output showed of the card."""
-    if sign is None or deaths < TRIES:
+def why_hopeless(sign: str | None, failures: int, number: int = 0) -> str | None:
+    """Return why starting the runtime again is useless, or `None` if it may help.
+
+    `sign` is the line of the runtime's output that shows a dead card, `failures` how many times in
+    a row it has ended, `number` the card's number for `axcl-smi -d`.
+    """
+    if sign is None or failures < MAX_FAILURES:
         return None
-    return f"the card does not work any more ({sign}); {ladder(number)}"
+    return f"the card no longer works ({sign}); {recovery_steps(number)}"

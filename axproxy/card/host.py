@@ -1,4 +1,4 @@
-"""The machine around the card, as far as reading it costs nothing."""
+"""The health of the host: what the kernel reports without any cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def host_health() -> HostHealth:
-    """`None` stands for what this machine does not tell."""
+    """Return the host's part of `/health`; `None` stands for what this machine does not report."""
     memory = {
         key: int(rest.split()[0]) // 1024  # kB to MB
         for key, _, rest in (line.partition(":") for line in _lines(_MEMINFO))

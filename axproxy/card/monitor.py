@@ -1,7 +1,7 @@
-"""The card as `/health` shows it, asked for now and then by a thread of its own.
+"""Watches the card for `/health`, from a thread of its own.
 
-It keeps quiet while a model is being loaded, and watches the card's memory fall after a runtime has
-ended.
+It makes no calls while a model is being loaded.  After a runtime has ended it watches until the
+card has freed the memory.
 """
 
 from __future__ import annotations
@@ -16,71 +16,71 @@ from axproxy.card.smi import AxclSmi, Reading, device_indices
 from axproxy.card.smi_table import Card, NoTable, Table
 from axproxy.health import CardHealth
 
-CADENCE = 15.0  # seconds; each call runs commands on the card
-CADENCE_DEAD = 60.0  # a dead card makes each call hang
-CADENCE_RELEASE = 1.0
-STALE = 3  # cadences after which a value is not shown any more
+POLL_INTERVAL = 15.0  # seconds; each call runs commands on the card
+POLL_INTERVAL_HUNG = 60.0  # a dead card makes each call hang
+POLL_INTERVAL_RELEASE = 1.0
+MAX_AGE_INTERVALS = 3  # poll intervals after which a value is no longer shown
 RELEASE_TIMEOUT = 60.0  # seconds
-SLACK_MB = 256  # other programs on the card may have grown by so much meanwhile
+SLACK_MB = 256  # other programs on the card may have grown by this much meanwhile
 
 log = logging.getLogger("card")
 
 
 @dataclass(frozen=True)
-class Release:
-    """Whether the card has freed the memory of a runtime that has ended.
+class MemoryRelease:
+    """Decides whether the card has freed the memory of the runtime `pid`, which ended at `since`.
 
-    The driver frees it within a second or two of most deaths, but a runtime that is started before
-    that finds no room, says "100 %" all the same, and answers nonsense (users' reports).
+    The driver frees it within a second or two in most cases.  A runtime that is started before that
+    finds no memory, prints "100 %" all the same, and answers nonsense (users' reports).
 
-    The runtime `pid` has ended at `since` seconds; `before_mb` was in use before it was started,
-    or `None` where that is not known."""
+    `since` is in seconds of the monitor's clock.  `before_mb` is what was in use before that
+    runtime was started, `None` if that is not known.
+    """
 
     pid: int
     since: float
     before_mb: int | None
 
-    def pending(self, reading: Reading | None, now: float) -> str | None:
-        """What must be waited for before the next start; `None` when nothing, or when waiting has
-        not helped, or when nobody can tell."""
+    def waiting_for(self, reading: Reading | None, now: float) -> str | None:
+        """Return what the next start must wait for.
+
+        Returns `None` when the memory is free, when the time for waiting is over, and when
+        `axcl-smi` cannot show it.
+        """
         if now - self.since >= RELEASE_TIMEOUT:
             return None
         if reading is None or reading.begun < self.since:
-            return (
-                f"waiting to see that the card has freed its memory, at most {RELEASE_TIMEOUT:g} s"
-            )
-        if isinstance(reading.said, NoTable):
-            # These may pass; anything else is for the preflight check to judge.
-            if reading.said.why not in ("busy", "hung"):
+            return f"waiting for the card to free its memory, at most {RELEASE_TIMEOUT:g} s"
+        if isinstance(reading.result, NoTable):
+            # These two may pass; the preflight checks judge the others.
+            if reading.result.reason not in ("busy", "hung"):
                 return None
-            return f"cannot see yet whether the card has freed its memory: {reading.said.said}"
-        return self._held(reading.said)
+            return f"cannot see yet whether the card is free: {reading.result.message}"
+        return self._still_held(reading.result)
 
-    def settled(self, reading: Reading | None, now: float) -> str | None:
-        """A warning once the wait is over and the card is still not free."""
-        if (
-            now - self.since < RELEASE_TIMEOUT
-            or reading is None
-            or not isinstance(reading.said, Table)
-        ):
-            return None
-        return self._held(reading.said)
+    def still_held(self, reading: Reading | None, now: float) -> str | None:
+        """Return a warning if the time for waiting is over and the memory is still not free."""
+        over = now - self.since >= RELEASE_TIMEOUT
+        return self._still_held(reading.table) if over and reading and reading.table else None
 
-    def _held(self, table: Table) -> str | None:
-        if any(holder.pid == self.pid for holder in table.holders):
+    def _still_held(self, table: Table) -> str | None:
+        if any(user.pid == self.pid for user in table.users):
             return f"the card still lists the runtime that has ended (pid {self.pid})"
         used = used_mb(table)
         if self.before_mb is not None and used is not None and used > self.before_mb + SLACK_MB:
             return (
                 "the card has not freed the memory of the runtime that has ended: more than "
-                f"{self.before_mb + SLACK_MB} MiB are in use, {self.before_mb} were before it"
+                f"{self.before_mb + SLACK_MB} MiB are in use, {self.before_mb} MiB were before it"
             )
         return None
 
 
 class CardMonitor:
-    """`start` and `stop` are its owner's, `device_health` anybody's; the rest is called by the
-    supervisor's thread.  Not started, it knows nothing."""
+    """Keeps the latest reading of the card and delays the next runtime until the card is free.
+
+    Its owner calls `start` and `stop`, any thread `device_health`, the supervisor's thread the
+    rest.  A monitor that was not started knows nothing and delays nothing.
+    """
 
     def __init__(
         self,
@@ -88,17 +88,17 @@ class CardMonitor:
         device: str = "auto",
         *,
         clock: Callable[[], float] = time.monotonic,
-        cadence: float = CADENCE,
+        interval: float = POLL_INTERVAL,
     ) -> None:
         self.smi = smi
         self._device = device
         self._clock = clock
-        self._cadence = cadence
+        self._interval = interval
         self._known: Reading | None = None  # the latest with a table
-        self._release: Release | None = None
+        self._release: MemoryRelease | None = None
         self._loading = False
         self._before_mb: int | None = None
-        self._leaving = False
+        self._stopping = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="card", daemon=True)
 
@@ -106,50 +106,50 @@ class CardMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when nothing is asked any more."""
-        self._leaving = True
+        """End the thread and the call under way; wait up to 5 s for that."""
+        self._stopping = True
         self.smi.close()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
     def begin_load(self) -> None:
-        """The runtime is about to be started, and asks `axcl-smi` itself."""
-        self.smi.hush()
+        """Make no more calls: the runtime is about to start and calls `axcl-smi` itself."""
+        self.smi.pause()
         self._loading, self._release = True, None
         last = self.smi.last
         self._before_mb = used_mb(last.table) if last and last.table else None
 
     def end_load(self) -> None:
-        """It serves, or is gone."""
+        """Allow calls again: the runtime is serving, or has ended."""
         if self._loading:
             self._loading = False
-            self.smi.unhush()
+            self.smi.resume()
 
     def runtime_ended(self, pid: int) -> None:
-        """From now on `blocked_by` tells when the next one may be started."""
+        """Make `blocked_by` delay the next start until the card has freed the memory of `pid`."""
         self.end_load()
         if self._thread.is_alive():
-            self._release = Release(pid, self._clock(), self._before_mb)
+            self._release = MemoryRelease(pid, self._clock(), self._before_mb)
             self._wake.set()
 
     def blocked_by(self) -> str | None:
-        """What keeps a runtime from being started because the last one is not off the card yet."""
+        """Return why the next runtime cannot be started yet, or `None` when it can."""
         release, last, now = self._release, self.smi.last, self._clock()
         if release is None:
             return None
-        if waiting := release.pending(last, now):
+        if waiting := release.waiting_for(last, now):
             return waiting
-        if still := release.settled(last, now):
-            log.warning("%s; starting the runtime anyway", still)
+        if held := release.still_held(last, now):
+            log.warning("%s; starting the runtime anyway", held)
         elif last and last.table:
-            log.info("the card was free %.1f s after the runtime's end", last.at - release.since)
+            log.info("the card was free %.1f s after the runtime's end", last.ended - release.since)
         self._release = None
         return None
 
     @property
     def tool_number(self) -> int:
-        """What `axcl-smi -d` calls the card in use; 0 where that is not known."""
+        """The number for `axcl-smi -d` of the card in use; 0 if it is not known."""
         last = self.smi.last
         if last is None or last.table is None:
             return 0
@@ -157,11 +157,15 @@ class CardMonitor:
         return last.table.tool_number(cards[0]) if cards else 0
 
     def device_health(self) -> CardHealth:
-        """Of the card in use, from memory; `None` for what is not known, or not any more.  With
-        several the hottest, the busiest, and their memory in all."""
+        """Return what `/health` shows of the card in use, from the latest reading.
+
+        `None` stands for values that are not known or too old.  Of several cards it shows the
+        hottest temperature, the busiest NPU and the sum of their memory.
+        """
         known = self._known
         cards: list[Card] = []
-        if known and known.table and self._clock() - known.at <= STALE * self._cadence:
+        max_age = MAX_AGE_INTERVALS * self._interval
+        if known and known.table and self._clock() - known.ended <= max_age:
             cards = self._in_use(known.table)
         return CardHealth(
             temperature_c=_most([card.temperature_c for card in cards]),
@@ -176,31 +180,31 @@ class CardMonitor:
         return [card for card in found if card]
 
     def _run(self) -> None:
-        while not self._leaving:
+        while not self._stopping:
             try:
-                if reading := self.smi.look(max_age=CADENCE_RELEASE / 2):
-                    self._take(reading)
-                pause = self._pause_after(reading)
-            except Exception:  # without this thread the card would not be shown ever again
-                log.exception("the card could not be looked at")
-                pause = self._cadence
-            self._wake.wait(pause)
+                if reading := self.smi.read(max_age=POLL_INTERVAL_RELEASE / 2):
+                    self._update(reading)
+                delay = self._delay_after(reading)
+            except Exception:  # if this thread ended, the card would never be shown again
+                log.exception("cannot read the state of the card")
+                delay = self._interval
+            self._wake.wait(delay)
             self._wake.clear()
 
-    def _pause_after(self, reading: Reading | None) -> float:
+    def _delay_after(self, reading: Reading | None) -> float:
         release = self._release
-        if release and release.pending(reading, self._clock()):
-            return CADENCE_RELEASE
-        hung = reading and isinstance(reading.said, NoTable) and reading.said.why == "hung"
-        return max(CADENCE_DEAD, self._cadence) if hung else self._cadence
+        if release and release.waiting_for(reading, self._clock()):
+            return POLL_INTERVAL_RELEASE
+        hung = reading and isinstance(reading.result, NoTable) and reading.result.reason == "hung"
+        return max(POLL_INTERVAL_HUNG, self._interval) if hung else self._interval
 
-    def _take(self, reading: Reading) -> None:
-        busy = isinstance(reading.said, NoTable) and reading.said.why == "busy"
-        before = self._known
-        if not busy:
-            self._known = reading if reading.table else None
-        if before and not busy and isinstance(reading.said, NoTable):
-            log.warning("the card is not shown any more: %s", reading.said.said or reading.said.why)
+    def _update(self, reading: Reading) -> None:
+        result, before = reading.result, self._known
+        if isinstance(result, NoTable) and result.reason == "busy":
+            return
+        self._known = reading if reading.table else None
+        if before and isinstance(result, NoTable):
+            log.warning("axcl-smi no longer shows the card: %s", result.message or result.reason)
 
 
 def _most(values: list[int | None]) -> int | None:
@@ -213,6 +217,6 @@ def _sum(values: list[int | None]) -> int | None:
 
 
 def used_mb(table: Table) -> int | None:
-    """CMM in use on all cards; `None` when one does not tell."""
+    """Return the CMM in use on all cards together; `None` if one does not report it."""
     used = [card.cmm_used_mb for card in table.cards]
     return None if None in used else sum(mb for mb in used if mb is not None)

@@ -1,8 +1,9 @@
-"""The vendor's `axcl-smi`, asked with care.
+"""The program `axcl-smi` of the vendor: run one call at a time, with a time limit.
 
-It refuses to run twice at once, can hang for a minute when a card is dead, always exits 0, spoils
-terminals when it is killed, and each call runs several commands on the card (observed by the
-people who run it).  The runtime itself asks it while it loads a model, so nobody else may then.
+Observed by people who use it: it refuses to run twice at once, can hang for a minute when a card
+is dead, always exits with status 0, leaves the terminal damaged when it is killed, and runs
+several commands on the card in each call.  The runtime calls it too while it loads a model, so
+nothing else may call it then.
 """
 
 from __future__ import annotations
@@ -23,53 +24,54 @@ from axproxy.card.environment import PROGRAMS, with_axcl
 from axproxy.card.smi_table import NoTable, Table, read_table
 
 INSTALLED = Path(PROGRAMS) / "axcl-smi"  # on PATH in login shells only
-PATIENCE = 10.0  # seconds for one call
-BUSY_PAUSE, BUSY_TRIES = 0.7, 4  # a call takes about half a second, so another one soon ends
-FRESH = 5.0  # seconds
-_MOST_OUTPUT = 256 * 1024  # bytes; eight cards need about three thousand
-_POLITELY = ((signal.SIGINT, 1.0), (signal.SIGTERM, 1.0), (signal.SIGKILL, 0.2))
+CALL_TIMEOUT = 10.0  # seconds
+BUSY_RETRY_DELAY, BUSY_RETRIES = 0.7, 4  # a call takes about 0.5 s, so another program's ends soon
+MAX_AGE = 5.0  # seconds for which a reading is reused
+_MAX_OUTPUT = 256 * 1024  # bytes; eight cards need about three thousand
+_STOP_LADDER = ((signal.SIGINT, 1.0), (signal.SIGTERM, 1.0), (signal.SIGKILL, 0.2))
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was said; the call began and ended at these seconds of the reader's clock."""
+    """The result of one call; `begun` and `ended` are seconds of the `AxclSmi`'s clock."""
 
-    said: Table | NoTable
+    result: Table | NoTable
     begun: float
-    at: float
+    ended: float
 
     @property
     def table(self) -> Table | None:
-        return self.said if isinstance(self.said, Table) else None
+        return self.result if isinstance(self.result, Table) else None
 
 
 class AxclSmi:
-    """One for the whole process; safe from any thread, one call at a time.
+    """Runs `axcl-smi` and remembers its latest output.
 
-    `configured` is the program to ask instead of the one that is found on PATH or installed.
+    The process has one of them.  Any thread may use it; calls are made one at a time.
+    `configured` is the program to run instead of the one on PATH or the installed one.
     """
 
     def __init__(
         self,
         configured: Path | None = None,
         *,
-        patience: float = PATIENCE,
+        timeout: float = CALL_TIMEOUT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._configured = configured
-        self._patience = patience
+        self._timeout = timeout
         self._clock = clock
-        self._asking = threading.Lock()  # held by the one who asks, for as long as that takes
-        self._stuck: subprocess.Popen[bytes] | None = None  # it did not die when it was told to
-        self._hushed = False
+        self._calling = threading.Lock()  # held for the whole of a call
+        self._stuck: subprocess.Popen[bytes] | None = None  # a call that no signal has ended
+        self._paused = False
         self._closed = False
         self._last: Reading | None = None
 
     @property
     def program(self) -> Path | None:
-        """The file that is asked; `None` where there is none."""
+        """The file that is run, or `None` if there is none."""
         if self._configured:
             return self._configured if os.access(self._configured, os.X_OK) else None
         found = shutil.which("axcl-smi") or shutil.which("axcl-smi", path=PROGRAMS)
@@ -80,51 +82,51 @@ class AxclSmi:
         """The latest reading, however old."""
         return self._last
 
-    def hush(self) -> None:
-        """From now on nothing is asked, for a model is being loaded; waits for a call under way."""
-        self._hushed = True
-        if self._asking.acquire(timeout=self._patience):
-            self._asking.release()
+    def pause(self) -> None:
+        """Start no more calls because a model is being loaded; wait for a call under way."""
+        self._paused = True
+        if self._calling.acquire(timeout=self._timeout):
+            self._calling.release()
 
-    def unhush(self) -> None:
-        self._hushed = False
+    def resume(self) -> None:
+        """Allow calls again."""
+        self._paused = False
 
     def close(self) -> None:
-        """Ends a call under way; whoever waits for it is told that it hangs."""
-        self._hushed = self._closed = True
+        """End the call under way, which then counts as hung, and start no more."""
+        self._paused = self._closed = True
 
-    def look(self, max_age: float = FRESH) -> Reading | None:
-        """A reading that is at most `max_age` seconds old.
+    def read(self, max_age: float = MAX_AGE) -> Reading | None:
+        """Return a reading that is at most `max_age` seconds old.
 
-        Takes up to twice the patience.  `None` while hushed, unless one that young is remembered.
+        Takes up to twice the timeout.  Returns `None` while paused, unless the latest reading is
+        young enough.
         """
-        with self._asking:
+        with self._calling:
             last = self._last
-            if last and self._clock() - last.at <= max_age:
+            if last and self._clock() - last.ended <= max_age:
                 return last
-            if self._hushed:
+            if self._paused:
                 return None
-            begun, said = self._clock(), self._ask()
-            for _ in range(BUSY_TRIES):
-                if not (isinstance(said, NoTable) and said.why == "busy") or self._hushed:
+            begun, result = self._clock(), self._call()
+            for _ in range(BUSY_RETRIES):
+                if not (isinstance(result, NoTable) and result.reason == "busy") or self._paused:
                     break
-                time.sleep(BUSY_PAUSE)
-                begun, said = self._clock(), self._ask()
-            self._last = Reading(said, begun, self._clock())
+                time.sleep(BUSY_RETRY_DELAY)
+                begun, result = self._clock(), self._call()
+            self._last = Reading(result, begun, self._clock())
             return self._last
 
-    def _ask(self) -> Table | NoTable:
+    def _call(self) -> Table | NoTable:
         if self._stuck and self._stuck.poll() is None:
             return NoTable("hung", f"an earlier call still hangs (pid {self._stuck.pid})")
         self._stuck = None
         program = self.program
         if program is None:
-            where = (
-                f"at {self._configured}" if self._configured else f"on the PATH or at {INSTALLED}"
-            )
+            where = f"at {self._configured}" if self._configured else f"on PATH or at {INSTALLED}"
             return NoTable("missing", f"there is no program axcl-smi {where}")
         try:
-            asked = subprocess.Popen(
+            process = subprocess.Popen(
                 [str(program)],  # no -d: its meaning has changed, and it renumbers the cards
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -134,24 +136,24 @@ class AxclSmi:
             )
         except OSError as error:
             return NoTable("missing", f"{program} cannot be run: {error.strerror}")
-        output = self._read(asked)
+        output = self._output_of(process)
         if output is None:
-            self._end(asked)
-            return NoTable("hung", f"{program} did not answer in {self._patience:g} s")
-        if asked.stdout:
-            asked.stdout.close()
+            self._stop(process)
+            return NoTable("hung", f"{program} did not answer in {self._timeout:g} s")
+        if process.stdout:
+            process.stdout.close()
         return read_table(output.decode(errors="replace"))
 
-    def _read(self, asked: subprocess.Popen[bytes]) -> bytes | None:
-        """All it prints until it ends; `None` when it does not end in time."""
-        if asked.stdout is None:
+    def _output_of(self, process: subprocess.Popen[bytes]) -> bytes | None:
+        """Return all the output of `process`, or `None` if it does not end in time."""
+        if process.stdout is None:
             return b""
-        fd, output, deadline = asked.stdout.fileno(), b"", time.monotonic() + self._patience
+        fd, output, deadline = process.stdout.fileno(), b"", time.monotonic() + self._timeout
         readable = select.poll()  # select() stops at descriptor 1023, and clients may hold more
         readable.register(fd, select.POLLIN)
-        while not self._closed and time.monotonic() < deadline and len(output) < _MOST_OUTPUT:
-            ended = asked.poll() is not None
-            # A helper that it has left behind may keep the pipe open for ever.
+        while not self._closed and time.monotonic() < deadline and len(output) < _MAX_OUTPUT:
+            ended = process.poll() is not None
+            # A helper process that it left behind may keep the pipe open for ever.
             if readable.poll(0 if ended else 50):
                 piece = os.read(fd, 65_536)
                 output += piece
@@ -163,33 +165,33 @@ class AxclSmi:
                 return output
         return None
 
-    def _end(self, asked: subprocess.Popen[bytes]) -> None:
-        # Killed outright it can leave its single-instance lock behind; stuck in the driver it may
-        # not die at all, so somebody else waits for that.
-        for number, seconds in _POLITELY:
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        # Killed at once, it can leave its single-instance lock behind.  Stuck in the driver, it may
+        # not die at all; the next call then checks whether it has.
+        for number, seconds in _STOP_LADDER:
             try:
-                os.killpg(asked.pid, number)
-                asked.wait(seconds)
+                os.killpg(process.pid, number)
+                process.wait(seconds)
                 break
             except subprocess.TimeoutExpired:
                 continue
             except (ProcessLookupError, PermissionError):
                 break
         else:
-            log.warning("axcl-smi (pid %d) hangs in the driver and cannot be ended", asked.pid)
-            self._stuck = asked
-        if asked.stdout:
-            asked.stdout.close()
+            log.warning("axcl-smi (pid %d) hangs in the driver and cannot be ended", process.pid)
+            self._stuck = process
+        if process.stdout:
+            process.stdout.close()
 
 
-def device_indices(device: str, said: Table | NoTable) -> str:
-    """What `--devices` is given for `AX650_DEVICE`: `auto` is the first card there is.
+def device_indices(device: str, result: Table | NoTable) -> str:
+    """Return the value of the runtime's `--devices` for `AX650_DEVICE`.
 
-    Where `axcl-smi` cannot tell, that is 0, the only card of nearly every machine; the runtime
-    itself says so when there is none.
+    `auto` means the first card.  Where `axcl-smi` shows no card, that is 0, the only card of nearly
+    every machine; the runtime itself reports an error if it does not exist.
     """
     if device != "auto":
         return device
-    if isinstance(said, Table):
-        return str(said.cards[0].index)
+    if isinstance(result, Table):
+        return str(result.cards[0].index)
     return "0"

@@ -1,8 +1,8 @@
-"""What the text of `axcl-smi` says: the cards and who uses them, or why it says nothing.
+"""Parses the output of `axcl-smi`: the cards and their users, or the reason for no table.
 
-Pure: any text gives one of the two.  The headers are printed also where there is no card, and the
-tool always exits 0, so only rows count; its columns shift from one version to the next, so a row is
-known by its cells, not by their places (observed in the tables of V1.0 to V3.10).
+Pure: any text gives either of them.  The tool prints its headers even without a card and always
+exits with status 0, so only rows count.  Its columns move from one version to the next, so a row is
+recognised by its cells, not by their positions (observed in the tables of V1.0 to V3.10).
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Literal
 
 from axproxy.process.ansi import plain
 
-Why = Literal["busy", "forbidden", "no driver", "no card", "dead", "unknown", "missing", "hung"]
+Reason = Literal["busy", "forbidden", "no driver", "no card", "dead", "unknown", "missing", "hung"]
 
-_LONGEST_ROW = 1000  # characters; real ones have about a hundred
+_MAX_ROW = 1000  # characters; real ones have about a hundred
 _ROW_END = r"\s*\|?\s*$"
 _MEMORY = r"([0-9]{1,9})\s*MiB\s*/\s*([0-9]{1,9})\s*MiB"
 # "|    0  AX650N                     V3.4.0 | 0000:01:00.0 |       193 MiB /      945 MiB |"; the
-# first number is the index that `--devices` takes.  What is not known is "--".
+# first number is the index that `--devices` takes; "--" stands for an unknown value.
 _CARD = re.compile(r"^\s*\|?\s*([0-9]{1,4})\s+([^|]*)\|([^|]*)\|\s*" + _MEMORY + _ROW_END)
 # "|   --   37C                      -- / -- | 2%        0% |      6348 MiB /     7040 MiB |"
 _VITALS = re.compile(r"^\s*\|?\s*[^\s|]+\s+([^|]*)\|([^|]*)\|\s*" + _MEMORY + _ROW_END)
 # "|    0    84643  /home/axera/samples/main_axcl_aarch64                   4894032 KiB |"
-_HOLDER = re.compile(
+_USER = re.compile(
     r"^\s*\|?\s*([0-9]{1,4})\s+([0-9]{1,9})\s+(\S.*?)\s+([0-9]{1,12})\s*KiB" + _ROW_END
 )
 _VERSION = re.compile(r"AXCL-SMI\s+V([0-9]{1,6})\.([0-9]{1,6})", re.IGNORECASE)
@@ -32,8 +32,8 @@ _DEGREES = re.compile(r"(-?[0-9]{1,4})C\b")
 _PERCENT = re.compile(r"([0-9]{1,4})%")
 _BUS = re.compile(r"^[0-9A-Fa-f]{4,8}:([0-9A-Fa-f]{2}):[0-9A-Fa-f]{2}\.[0-9A-Fa-f]$")
 
-# Why there is no row, by what stands there instead; the first that is found explains.
-_EXPLANATIONS: tuple[tuple[re.Pattern[str], Why], ...] = (
+# Why there is no row, by the text that is there instead; the first match explains it.
+_EXPLANATIONS: tuple[tuple[re.Pattern[str], Reason], ...] = (
     (re.compile(r"is already running", re.IGNORECASE), "busy"),
     (re.compile(r"/dev/axcl_host fail.*(errno: 13|permission denied)", re.IGNORECASE), "forbidden"),
     (re.compile(r"/dev/axcl_host fail|0x8030010b", re.IGNORECASE), "no driver"),
@@ -52,8 +52,11 @@ _EXPLANATIONS: tuple[tuple[re.Pattern[str], Why], ...] = (
 
 @dataclass(frozen=True)
 class Card:
-    """One card.  `index` is what `--devices` takes, `bus` the number of its PCIe bus; memory is in
-    MiB, and CMM is what models live in.  `None` is what the tool does not know."""
+    """One card.
+
+    `index` is its number for `--devices`, `bus` the number of its PCIe bus.  Memory is in MiB; CMM
+    is the memory that holds the models.  `None` stands for values that the tool does not know.
+    """
 
     index: int
     name: str | None = None
@@ -76,14 +79,17 @@ class Card:
 
     @property
     def silent(self) -> bool:
-        """It is listed, but tells nothing of itself."""
+        """Whether it is listed without any values."""
         return self.temperature_c is None and self.cmm_total_mb is None
 
 
 @dataclass(frozen=True)
 class CardUser:
-    """A process of this host that uses a card.  `mb` is less than what it really holds (6330 MiB
-    where 4779 are shown), so free memory cannot be told from it."""
+    """A process of this host that uses a card.
+
+    `mb` is less than the process really uses (6330 MiB where 4779 are shown), so the free memory
+    cannot be computed from it.
+    """
 
     card: int
     pid: int
@@ -93,39 +99,42 @@ class CardUser:
 
 @dataclass(frozen=True)
 class Table:
-    """At least one card, in the tool's order.  `version` is the tool's, without its stamp."""
+    """At least one card, in the tool's order; `version` is the tool's, without its time stamp."""
 
     cards: tuple[Card, ...]
-    holders: tuple[CardUser, ...] = ()
+    users: tuple[CardUser, ...] = ()
     version: tuple[int, int] | None = None
 
     def card(self, index: int) -> Card | None:
         return next((card for card in self.cards if card.index == index), None)
 
     def tool_number(self, card: Card) -> int:
-        """What `axcl-smi -d` calls this card: up to V2.25 the number of its bus, since then its
-        index (vendor's release notes)."""
+        """Return the card's number for `axcl-smi -d`.
+
+        Up to V2.25 that is the number of its bus, since then its index (vendor's release notes).
+        """
         old = self.version is not None and (2, 0) <= self.version < (2, 26)
         return card.bus if old and card.bus is not None else card.index
 
 
 @dataclass(frozen=True)
 class NoTable:
-    """No card row.  `said` is the line that shows why, for people."""
+    """There is no row of a card; `message` is the line of the output that explains it."""
 
-    why: Why
-    said: str
+    reason: Reason
+    message: str
 
 
 def read_table(text: str) -> Table | NoTable:
-    lines = [line for line in plain(text).splitlines() if len(line) <= _LONGEST_ROW]
+    """Return the cards in the output of `axcl-smi`, or the reason why it shows none."""
+    lines = [line for line in plain(text).splitlines() if len(line) <= _MAX_ROW]
     cards: dict[int, Card] = {}
-    holders: list[CardUser] = []
-    current: int | None = None  # the card whose second row is due
+    users: list[CardUser] = []
+    current: int | None = None  # the card whose second row comes next
     for line in lines:
-        if found := _HOLDER.match(line):
+        if found := _USER.match(line):
             card, pid, program, kib = found.groups()
-            holders.append(CardUser(int(card), int(pid), program, int(kib) // 1024))
+            users.append(CardUser(int(card), int(pid), program, int(kib) // 1024))
             continue
         row, vitals = _CARD.match(line), _VITALS.match(line)
         if current is not None and vitals and not (row and _BUS.match(row[3].strip())):
@@ -135,7 +144,7 @@ def read_table(text: str) -> Table | NoTable:
             current = int(row[1])
             cards[current] = Card(current, _known(row[2].split()[:1]), _known([row[3]]))
     if cards:
-        return Table(tuple(cards.values()), tuple(holders), _version(lines))
+        return Table(tuple(cards.values()), tuple(users), _version(lines))
     return _explain(lines)
 
 
@@ -148,7 +157,7 @@ def _with_vitals(card: Card, row: re.Match[str]) -> Card:
         card.bus_id,
         temperature_c=int(degrees[1]) if degrees else None,
         npu_percent=int(percents[-1]) if len(percents) > 1 else None,
-        # No card has none: zeros stand for what could not be asked.
+        # No card has 0 MiB: the tool prints zeros where the card gave no answer.
         cmm_used_mb=int(row[3]) if total else None,
         cmm_total_mb=total or None,
     )
@@ -165,10 +174,11 @@ def _version(lines: list[str]) -> tuple[int, int] | None:
 
 
 def _explain(lines: list[str]) -> NoTable:
-    for pattern, why in _EXPLANATIONS:
+    for pattern, reason in _EXPLANATIONS:
         for line in lines:
             if pattern.search(line):
-                # A header without rows is no sentence.
-                return NoTable(why, "" if line.lstrip().startswith("|") else line.strip()[:300])
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return NoTable("unknown", said[:300])
+                # A line of the header explains nothing to people.
+                message = "" if line.lstrip().startswith("|") else line.strip()[:300]
+                return NoTable(reason, message)
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return NoTable("unknown", last[:300])

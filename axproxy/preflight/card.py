@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 import psutil
 
-from axproxy.card.failure import ladder
+from axproxy.card.failure import recovery_steps
 from axproxy.card.smi import AxclSmi, device_indices
-from axproxy.card.smi_table import Card, NoTable, Table, Why
+from axproxy.card.smi_table import Card, NoTable, Reason, Table
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.finding import Finding, Verdict
@@ -21,7 +21,7 @@ HOT = 85  # °C; users set their alarms at 75 to 85, the card resets itself at 1
 
 # What no table means, and what helps.  Not being able to ask is no proof of anything, so it does
 # not stop a start.
-_NO_TABLE: dict[Why, tuple[Verdict, str, str]] = {
+_NO_TABLE: dict[Reason, tuple[Verdict, str, str]] = {
     "missing": (
         "warn",
         "the card cannot be looked at",
@@ -48,8 +48,8 @@ _NO_TABLE: dict[Why, tuple[Verdict, str, str]] = {
         "lspci -d 1f4b: must show it; on a Raspberry Pi 5 add dtoverlay=pciex1-compat-pi5,no-mip "
         "under [all] in /boot/firmware/config.txt and reboot, else switch off and reseat the card",
     ),
-    "dead": ("fail", "the card does not answer", ladder()),
-    "hung": ("fail", "the card does not answer", ladder()),
+    "dead": ("fail", "the card does not answer", recovery_steps()),
+    "hung": ("fail", "the card does not answer", recovery_steps()),
     "unknown": (
         "warn",
         "axcl-smi says something that we do not understand",
@@ -61,11 +61,11 @@ _NO_TABLE: dict[Why, tuple[Verdict, str, str]] = {
 def check_cards(scene: CheckContext) -> list[Finding]:
     """One finding per name.  May take as long as `AxclSmi.look`."""
     smi = scene.smi or AxclSmi(scene.settings.axcl_smi)
-    reading = None if scene.busy else smi.look()
+    reading = None if scene.busy else smi.read()
     if reading is None:
         loading = "a model is being loaded, and the card is not asked meanwhile"
         return [Finding(name, "skip", loading) for name in CARD_NAMES]
-    said, device = reading.said, scene.settings.device
+    said, device = reading.result, scene.settings.device
     memory = _cmm(scene.settings, said, _descendants(scene.family))
     return [check_card(said), check_device_id(device, said), memory]
 
@@ -83,13 +83,15 @@ def _cmm(settings: Settings, said: Table | NoTable, ours: Collection[int]) -> Fi
 def check_card(said: Table | NoTable) -> Finding:
     """Which cards there are, and in what state; by rows, for the tool always exits 0."""
     if isinstance(said, NoTable):
-        verdict, meaning, remedy = _NO_TABLE[said.why]
-        return Finding("card", verdict, f"{meaning}: {said.said}" if said.said else meaning, remedy)
+        verdict, meaning, remedy = _NO_TABLE[said.reason]
+        return Finding(
+            "card", verdict, f"{meaning}: {said.message}" if said.message else meaning, remedy
+        )
     seen = "; ".join(map(_described, said.cards))
     for card in said.cards:
         if card.silent:
             return Finding(
-                "card", "warn", f"{seen}: it may be dead", ladder(said.tool_number(card))
+                "card", "warn", f"{seen}: it may be dead", recovery_steps(said.tool_number(card))
             )
     if any((card.temperature_c or 0) >= HOT for card in said.cards):
         return Finding("card", "warn", f"{seen}: too hot", "give the card a fan and a heat sink")

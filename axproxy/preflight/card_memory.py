@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from axproxy.card.failure import ladder
+from axproxy.card.failure import recovery_steps
 from axproxy.card.smi_table import Card, CardUser, NoTable, Table
 from axproxy.preflight.finding import Finding, Verdict
 
@@ -63,7 +63,7 @@ def check_cmm(
         seen = "the card's memory is not known, for axcl-smi shows no card; see card"
         return Finding("cmm", "skip", seen)
     cards = [card for card in said.cards if card.index in devices]
-    holders = [holder for holder in said.holders if holder.card in devices]
+    holders = [holder for holder in said.users if holder.card in devices]
     if any(holder.pid in ours for holder in holders):
         return Finding("cmm", "ok", f"our runtime has its model on the card; {_usage(cards)}")
     free = [card.cmm_free_mb for card in cards]
@@ -104,5 +104,5 @@ def _remedy(holders: list[CardUser], cards: list[Card], said: Table) -> str:
         # SIGINT is the signal on which the vendor's programs give the card back.
         return f"kill -INT {' '.join(str(pid) for pid in sorted({h.pid for h in holders}))}"
     if any((card.cmm_used_mb or 0) > _LEFT_OVER_MB for card in cards):
-        return ladder(said.tool_number(cards[0]))
+        return recovery_steps(said.tool_number(cards[0]))
     return "choose a smaller model: this one does not fit the card"

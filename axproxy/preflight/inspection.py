@@ -10,7 +10,7 @@ from axproxy.preflight.checks import Check
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.scene import CheckContext
 
-PATIENCE = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
+CHECK_TIMEOUT = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
 
 # Without a card there is nothing for axcl-smi to show, and without the driver no device: three
 # remedies for one trouble send a person the wrong way twice.
@@ -26,9 +26,9 @@ class Inspection:
     Belongs to one thread at a time.
     """
 
-    def __init__(self, checks: Sequence[Check], patience: float = PATIENCE) -> None:
+    def __init__(self, checks: Sequence[Check], timeout: float = CHECK_TIMEOUT) -> None:
         self._checks = checks
-        self._patience = patience
+        self._timeout = timeout
         self._hanging: dict[tuple[str, ...], threading.Thread] = {}
 
     def run(self, scene: CheckContext) -> list[Finding]:
@@ -41,11 +41,11 @@ class Inspection:
                 Finding(name, "skip", "left out by AX650_PREFLIGHT_SKIP") for name in left_out
             ]
             if len(left_out) < len(check.names):
-                found = self._within_patience(check, scene)
+                found = self._within_timeout(check, scene)
                 findings += [finding for finding in found if finding.name not in skipped]
         return told_once(findings)
 
-    def _within_patience(self, check: Check, scene: CheckContext) -> list[Finding]:
+    def _within_timeout(self, check: Check, scene: CheckContext) -> list[Finding]:
         found: list[Finding] = []
         thread = self._hanging.get(check.names)
         if thread is None or not thread.is_alive():
@@ -54,14 +54,14 @@ class Inspection:
             )
             self._hanging[check.names] = thread
             thread.start()
-            thread.join(self._patience)
+            thread.join(self._timeout)
         if not thread.is_alive():
             return found
         return [
             Finding(
                 check.names[0],
                 "warn",
-                f"this check has not ended within {self._patience:g} s",
+                f"this check has not ended within {self._timeout:g} s",
                 f"if it goes on so: AX650_PREFLIGHT_SKIP={','.join(check.names)}",
             )
         ]

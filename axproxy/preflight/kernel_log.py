@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from axproxy.card.failure import ladder
+from axproxy.card.failure import recovery_steps
 from axproxy.preflight.finding import Finding, Verdict
 from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.scene import CheckContext
@@ -54,7 +54,9 @@ def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
         if ago <= RECENT:
             all_dead = sum(now - when <= RECENT for when, _ in dead) >= cards
             verdict: Verdict = "fail" if all_dead else "warn"
-            return Finding("kernel-log", verdict, f"the kernel says: device {bus}: dead!", ladder())
+            return Finding(
+                "kernel-log", verdict, f"the kernel says: device {bus}: dead!", recovery_steps()
+            )
         return Finding(
             "kernel-log",
             "warn",
@@ -64,7 +66,7 @@ def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
         )
     recent = [each.text for each in records if now - each.at <= 10 * RECENT]
     if broken := next((text for text in recent if _BROKEN_LINK.search(text)), None):
-        return Finding("kernel-log", "warn", f"the kernel says: {broken.strip()}", ladder())
+        return Finding("kernel-log", "warn", f"the kernel says: {broken.strip()}", recovery_steps())
     if short := next((text for text in recent if _NO_MEMORY.search(text)), None):
         return Finding(
             "kernel-log",

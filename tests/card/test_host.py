@@ -1,4 +1,4 @@
-"""The host's health is read from what the kernel offers."""
+"""The health of the host is read from the kernel's files."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ CmaFree:           58112 kB
 
 @pytest.fixture(name="machine")
 def a_machine_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands for /proc and /sys."""
+    """A folder in the place of /proc and /sys."""
     monkeypatch.setattr(host, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(host, "_THERMAL", tmp_path / "temp")
     return tmp_path
 
 
-def test_a_raspberry_pi_tells_its_temperature_and_its_cma(machine: Path) -> None:
+def test_a_raspberry_pi_reports_its_temperature_and_cma(machine: Path) -> None:
     (machine / "meminfo").write_text(MEMINFO)
     (machine / "temp").write_text("48312\n")
     health = host_health()
@@ -35,13 +35,13 @@ def test_a_raspberry_pi_tells_its_temperature_and_its_cma(machine: Path) -> None
 
 
 @pytest.mark.parametrize("temperature", ["", "\n", "hot\n", None])
-def test_what_the_machine_does_not_tell_stays_open(machine: Path, temperature: str | None) -> None:
+def test_what_the_machine_does_not_report_is_none(machine: Path, temperature: str | None) -> None:
     if temperature is not None:
         (machine / "temp").write_text(temperature)
     health = host_health()
     assert (health.temperature_c, health.cma_total_mb, health.cma_free_mb) == (None,) * 3
 
 
-def test_this_machine_can_be_read() -> None:
+def test_the_health_of_this_machine_can_be_read() -> None:
     health = host_health()
     assert 0 < health.memory_used_mb <= psutil.virtual_memory().total // 2**20

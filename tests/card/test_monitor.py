@@ -1,4 +1,4 @@
-"""The card as /health shows it: from memory, never old, never asked for during a load."""
+"""The card in /health: never too old, and never read during a load."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.card import monitor as card_monitor
-from axproxy.card.monitor import RELEASE_TIMEOUT, CardMonitor, Release
+from axproxy.card.monitor import RELEASE_TIMEOUT, CardMonitor, MemoryRelease
 from axproxy.card.smi import AxclSmi, Reading
-from axproxy.card.smi_table import NoTable, Why, read_table
+from axproxy.card.smi_table import NoTable, Reason, read_table
 from axproxy.health import CardHealth
 from tests.support import fake_axcl_smi as fake
 from tests.support.waiting import eventually
 
 NOTHING = CardHealth()
 
-Probe = Callable[..., CardMonitor]
+Begin = Callable[..., CardMonitor]
 
 
 class Clock:
@@ -35,13 +34,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
-    monkeypatch.setattr(card_monitor, "CADENCE_RELEASE", 0.02)
+def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
+    monkeypatch.setattr("axproxy.card.monitor.POLL_INTERVAL_RELEASE", 0.02)
     started: list[CardMonitor] = []
 
-    def begin(scenario: str = "idle", device: str = "auto", cadence: float = 900) -> CardMonitor:
-        smi = AxclSmi(fake.install(tmp_path, scenario), clock=clock, patience=5.0)
-        started.append(CardMonitor(smi, device, clock=clock, cadence=cadence))
+    def begin(scenario: str = "idle", device: str = "auto", interval: float = 900) -> CardMonitor:
+        smi = AxclSmi(fake.install(tmp_path, scenario), clock=clock, timeout=5.0)
+        started.append(CardMonitor(smi, device, clock=clock, interval=interval))
         started[-1].start()
         eventually(lambda: smi.last)
         return started[-1]
@@ -66,14 +65,14 @@ def watch(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iter
     ],
 )
 def test_health_shows_the_card_in_use(
-    watch: Probe, scenario: str, device: str, values: tuple[int | None, ...]
+    watch: Begin, scenario: str, device: str, values: tuple[int | None, ...]
 ) -> None:
     monitor = watch(scenario, device)
 
     eventually(lambda: monitor.device_health() == CardHealth(*values))
 
 
-def test_what_is_old_is_not_shown(watch: Probe, clock: Clock) -> None:
+def test_old_values_are_not_shown(watch: Begin, clock: Clock) -> None:
     monitor = watch()
     eventually(lambda: monitor.device_health() != NOTHING)
     clock.now += 3 * 900
@@ -82,19 +81,19 @@ def test_what_is_old_is_not_shown(watch: Probe, clock: Clock) -> None:
     assert monitor.device_health() == NOTHING
 
 
-def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
-    watch: Probe, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_busy_tool_changes_nothing_and_a_lost_card_shows_at_once(
+    watch: Begin, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("axproxy.card.smi.BUSY_PAUSE", 0.0)
-    monitor = watch(cadence=0.05)
+    monkeypatch.setattr("axproxy.card.smi.BUSY_RETRY_DELAY", 0.0)
+    monitor = watch(interval=0.05)
     eventually(lambda: monitor.device_health() != NOTHING)
 
-    def seen(why: str) -> bool:
-        clock.now += 0.1  # else the cache answers
-        return getattr(monitor.smi.last.said, "why", None) == why
+    def seen(reason: str) -> bool:
+        clock.now += 0.1  # or the cached reading is returned
+        return getattr(monitor.smi.last.result, "reason", None) == reason
 
     (tmp_path / "scenario").write_text("busy")
-    monkeypatch.setattr(card_monitor, "STALE", 1e9)
+    monkeypatch.setattr("axproxy.card.monitor.MAX_AGE_INTERVALS", 1e9)
     eventually(lambda: seen("busy"))
     assert monitor.device_health().temperature_c == 41
     (tmp_path / "scenario").write_text("dead")
@@ -102,7 +101,7 @@ def test_a_tool_that_is_busy_changes_nothing_and_a_lost_card_is_shown_at_once(
     eventually(lambda: monitor.device_health() == NOTHING)
 
 
-def test_one_that_was_never_started_knows_nothing_and_hinders_nothing() -> None:
+def test_a_monitor_that_was_not_started_knows_nothing_and_delays_nothing() -> None:
     monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")))
     monitor.begin_load()
     monitor.runtime_ended(77)
@@ -113,18 +112,18 @@ def test_one_that_was_never_started_knows_nothing_and_hinders_nothing() -> None:
     monitor.stop()
 
 
-def test_one_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_fails_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     smi = AxclSmi(Path("/no/such/axcl-smi"))
     failures = [ValueError("filedescriptor out of range in select()")]
-    look = smi.look
+    read = smi.read
 
-    def looked(max_age: float) -> Reading | None:
+    def read_or_fail(max_age: float) -> Reading | None:
         if failures:
             raise failures.pop()
-        return look(max_age)
+        return read(max_age)
 
-    monkeypatch.setattr(smi, "look", looked)
-    monitor = CardMonitor(smi, cadence=0.01)
+    monkeypatch.setattr(smi, "read", read_or_fail)
+    monitor = CardMonitor(smi, interval=0.01)
     monitor.start()
     eventually(lambda: smi.last)
     monitor.stop()
@@ -133,8 +132,8 @@ def test_one_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) ->
     assert not monitor._thread.is_alive()
 
 
-def test_the_card_must_be_seen_free_before_the_next_start(
-    watch: Probe, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_the_next_start_waits_until_the_card_shows_free_memory(
+    watch: Begin, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monitor = watch()
     monitor.begin_load()
@@ -147,7 +146,7 @@ def test_the_card_must_be_seen_free_before_the_next_start(
         clock.now += 0.01
         return monitor.blocked_by()
 
-    assert "waiting to see" in (blocked_by() or "")
+    assert "waiting for the card" in (blocked_by() or "")
     eventually(lambda: "more than 274 MiB are in use" in (blocked_by() or ""))
     (tmp_path / "scenario").write_text("idle")
     with caplog.at_level("INFO", "card"):
@@ -155,8 +154,8 @@ def test_the_card_must_be_seen_free_before_the_next_start(
     assert "the card was free" in caplog.text
 
 
-def test_a_card_that_never_gets_free_is_tried_all_the_same_and_that_is_said(
-    watch: Probe, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_card_that_stays_full_is_used_anyway_with_a_warning(
+    watch: Begin, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     monitor = watch()
     (tmp_path / "scenario").write_text("loaded")
@@ -172,38 +171,38 @@ def test_a_card_that_never_gets_free_is_tried_all_the_same_and_that_is_said(
 
 
 @pytest.mark.parametrize(("scenario", "number"), [("idle", 0), ("old", 129), ("second", 1)])
-def test_the_ladder_names_the_card_as_the_tool_does(
-    watch: Probe, scenario: str, number: int
+def test_the_recovery_steps_number_the_card_as_the_tool_does(
+    watch: Begin, scenario: str, number: int
 ) -> None:
     assert watch(scenario).tool_number == number
 
 
 @pytest.mark.parametrize(
-    ("why", "pause"), [("hung", 60.0), ("dead", 15.0), ("missing", 15.0), ("busy", 15.0)]
+    ("reason", "delay"), [("hung", 60.0), ("dead", 15.0), ("missing", 15.0), ("busy", 15.0)]
 )
-def test_what_hangs_is_asked_less_often(why: Why, pause: float) -> None:
+def test_a_tool_that_hangs_is_called_less_often(reason: Reason, delay: float) -> None:
     monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")))
 
-    assert monitor._pause_after(Reading(NoTable(why, "so it is"), 1.0, 2.0)) == pause
+    assert monitor._delay_after(Reading(NoTable(reason, "a message"), 1.0, 2.0)) == delay
 
 
-def test_the_fall_of_the_memory_is_watched_closely_and_not_for_ever(clock: Clock) -> None:
+def test_the_card_is_polled_often_until_its_memory_is_free_but_not_for_ever(clock: Clock) -> None:
     monitor = CardMonitor(AxclSmi(Path("/no/such/axcl-smi")), clock=clock)
-    monitor._release = Release(84643, clock.now, before_mb=18)
+    monitor._release = MemoryRelease(84643, clock.now, before_mb=18)
     clock.now += 2
     full, free = (
         Reading(read_table(fake.scenario(name, 84643)), clock.now, clock.now)
         for name in ("loaded", "idle")
     )
 
-    assert monitor._pause_after(full) == 1.0
-    assert monitor._pause_after(free) == 15.0  # although nobody wants to start anything
+    assert monitor._delay_after(full) == 1.0
+    assert monitor._delay_after(free) == 15.0  # although no start is waiting
     clock.now += 60
-    assert monitor._pause_after(full) == 15.0
+    assert monitor._delay_after(full) == 15.0
 
 
 ENDED = 100.0
-RELEASE = Release(pid=84643, since=ENDED, before_mb=18)
+RELEASE = MemoryRelease(pid=84643, since=ENDED, before_mb=18)
 
 
 def reading(scenario: str, begun: float = ENDED + 1, pid: int = 84643) -> Reading:
@@ -213,10 +212,13 @@ def reading(scenario: str, begun: float = ENDED + 1, pid: int = 84643) -> Readin
 @pytest.mark.parametrize(
     ("seen", "waiting_for"),
     [
-        (None, "waiting to see"),
-        (reading("idle", begun=ENDED - 0.1), "waiting to see"),  # it was asked before the end
+        (None, "waiting for the card"),
+        (
+            reading("idle", begun=ENDED - 0.1),
+            "waiting for the card",
+        ),  # too early
         (reading("loaded"), "still lists the runtime"),
-        (reading("leaked"), "more than 274 MiB are in use, 18 were before it"),
+        (reading("leaked"), "more than 274 MiB are in use, 18 MiB were before it"),
         (reading("loaded", pid=5), "more than 274 MiB"),
         (reading("busy"), "cannot see yet"),
         (reading("idle"), None),
@@ -226,34 +228,34 @@ def reading(scenario: str, begun: float = ENDED + 1, pid: int = 84643) -> Readin
         (Reading(NoTable("missing", "no program"), ENDED + 1, ENDED + 1), None),
     ],
 )
-def test_a_start_waits_for_the_memory_to_fall(
+def test_a_start_waits_until_the_memory_is_free(
     seen: Reading | None, waiting_for: str | None
 ) -> None:
-    pending = RELEASE.pending(seen, ENDED + 12)
+    pending = RELEASE.waiting_for(seen, ENDED + 12)
 
     assert (waiting_for or "") in (pending or "")
     assert bool(pending) == bool(waiting_for)
 
 
-def test_where_it_is_not_known_what_was_used_before_the_pid_alone_tells() -> None:
-    release = Release(84643, ENDED, before_mb=None)
+def test_without_the_memory_used_before_only_the_pid_decides() -> None:
+    release = MemoryRelease(84643, ENDED, before_mb=None)
 
-    assert release.pending(reading("loaded"), ENDED + 2)
-    assert release.pending(reading("loaded", pid=5), ENDED + 2) is None
+    assert release.waiting_for(reading("loaded"), ENDED + 2)
+    assert release.waiting_for(reading("loaded", pid=5), ENDED + 2) is None
 
 
-def test_the_wait_is_bounded_and_its_end_says_what_was_not_reached() -> None:
+def test_the_wait_is_limited_and_then_warns() -> None:
     late = ENDED + RELEASE_TIMEOUT
 
-    assert RELEASE.pending(reading("loaded"), late) is None
-    assert "still lists" in (RELEASE.settled(reading("loaded"), late) or "")
-    assert RELEASE.settled(reading("idle"), late) is None
-    assert RELEASE.settled(reading("loaded"), ENDED + 1) is None
+    assert RELEASE.waiting_for(reading("loaded"), late) is None
+    assert "still lists" in (RELEASE.still_held(reading("loaded"), late) or "")
+    assert RELEASE.still_held(reading("idle"), late) is None
+    assert RELEASE.still_held(reading("loaded"), ENDED + 1) is None
 
 
 @given(
     st.none() | st.text(max_size=80).map(lambda text: Reading(read_table(text), ENDED + 1, ENDED)),
     st.floats(0, 1000),
 )
-def test_whatever_the_card_says_nobody_waits_for_ever(seen: Reading | None, waited: float) -> None:
-    assert waited < RELEASE_TIMEOUT or RELEASE.pending(seen, ENDED + waited) is None
+def test_no_output_makes_a_start_wait_for_ever(seen: Reading | None, waited: float) -> None:
+    assert waited < RELEASE_TIMEOUT or RELEASE.waiting_for(seen, ENDED + waited) is None

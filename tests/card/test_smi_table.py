@@ -1,4 +1,4 @@
-"""What axcl-smi's text says: rows count, not headers, statuses, places or device ids."""
+"""The output of axcl-smi: rows count, not headers, statuses, positions or device ids."""
 
 from __future__ import annotations
 
@@ -63,27 +63,27 @@ TABLES = [
 
 @pytest.mark.parametrize(("text", "cards"), TABLES)
 def test_every_known_layout_shows_its_cards(text: str, cards: tuple[Card, ...]) -> None:
-    said = read_table(text)
+    result = read_table(text)
 
-    assert isinstance(said, Table)
-    assert said.cards == cards
+    assert isinstance(result, Table)
+    assert result.cards == cards
 
 
-def test_who_holds_the_card_is_known_by_pid_and_program() -> None:
+def test_a_user_of_the_card_is_known_by_pid_and_program() -> None:
     assert read_table(LOADED) == Table(
         (Card(0, "AX650N", "0000:01:00.0", 37, 0, 6348, 7040),),
         (CardUser(0, 84643, "/home/axera/samples/qwen3-4b/main_axcl_aarch64", 4779),),
     )
 
 
-def test_a_holder_with_spaces_and_bars_in_its_path_is_one_holder() -> None:
-    text = fake.head() + fake.card() + fake.holders((0, 7, "/a b/12 MiB | 3 KiB /x", 2048))
+def test_a_user_with_spaces_and_bars_in_its_path_is_one_user() -> None:
+    text = fake.head() + fake.card() + fake.users((0, 7, "/a b/12 MiB | 3 KiB /x", 2048))
 
-    assert read_table(text).holders == (CardUser(0, 7, "/a b/12 MiB | 3 KiB /x", 2),)
+    assert read_table(text).users == (CardUser(0, 7, "/a b/12 MiB | 3 KiB /x", 2),)
 
 
 @pytest.mark.parametrize(
-    ("name", "why", "said"),
+    ("name", "reason", "message"),
     [
         ("busy", "busy", "already running"),
         ("driverless", "no driver", "0x8030010b"),
@@ -94,16 +94,16 @@ def test_a_holder_with_spaces_and_bars_in_its_path_is_one_holder() -> None:
         ("garbage", "unknown", "Segmentation fault"),
     ],
 )
-def test_a_table_without_rows_is_explained(name: str, why: str, said: str) -> None:
+def test_a_table_without_rows_is_explained(name: str, reason: str, message: str) -> None:
     found = read_table(fake.scenario(name, 1))
 
     assert isinstance(found, NoTable)
-    assert found.why == why
-    assert said in found.said
-    assert "\x1b" not in found.said
+    assert found.reason == reason
+    assert message in found.message
+    assert "\x1b" not in found.message
 
 
-def test_nothing_at_all_is_no_table() -> None:
+def test_empty_output_is_no_table() -> None:
     assert read_table("") == NoTable("unknown", "")
 
 
@@ -119,33 +119,33 @@ def test_nothing_at_all_is_no_table() -> None:
         ("V2.18.0", "--", 0),
     ],
 )
-def test_the_tools_own_option_took_the_bus_number_once_and_the_runtimes_never(
+def test_old_tools_take_the_bus_number_and_the_runtime_always_the_index(
     version: str, bus: str, number: int
 ) -> None:
-    said = read_table(fake.head(version) + fake.card(bus=bus))
+    result = read_table(fake.head(version) + fake.card(bus=bus))
 
-    assert isinstance(said, Table)
-    assert said.tool_number(said.cards[0]) == number
-    assert said.cards[0].index == 0
+    assert isinstance(result, Table)
+    assert result.tool_number(result.cards[0]) == number
+    assert result.cards[0].index == 0
 
 
 @given(st.text() | st.text(alphabet="|+-=: 0123456789ACMKiB/%.\n\r\x1b[m"))
 def test_any_text_is_a_table_with_cards_or_an_explanation(text: str) -> None:
-    said = read_table(text)
+    result = read_table(text)
 
-    assert isinstance(said, NoTable) or said.cards
+    assert isinstance(result, NoTable) or result.cards
 
 
 @given(st.data())
-def test_a_table_with_lost_lines_never_invents_anything(data: st.DataObject) -> None:
+def test_a_table_with_lost_lines_invents_no_card(data: st.DataObject) -> None:
     text = fake.scenario(data.draw(st.sampled_from(["two", "loaded", "shifted", "old"])), 77)
     lines = text.splitlines()
     kept = data.draw(st.lists(st.booleans(), min_size=len(lines), max_size=len(lines)))
-    said = read_table("\n".join(line for line, keep in zip(lines, kept, strict=True) if keep))
+    result = read_table("\n".join(line for line, keep in zip(lines, kept, strict=True) if keep))
     whole = read_table(text)
 
     assert isinstance(whole, Table)
-    for card in said.cards if isinstance(said, Table) else ():
+    for card in result.cards if isinstance(result, Table) else ():
         original = whole.card(card.index)
         assert original
         assert card.bus_id == original.bus_id
@@ -175,11 +175,11 @@ def test_any_number_of_cards_on_any_bus_is_read_as_the_tool_prints_it(
     text = fake.head() + "".join(fake.card(i, **each) for i, each in enumerate(fields))
     if squeezed:
         text = "\n".join(" ".join(line.split()) for line in text.splitlines())
-    said = read_table(text.replace("\n", line_end))
+    result = read_table(text.replace("\n", line_end))
 
-    assert isinstance(said, Table)
-    assert len(said.cards) == len(fields)
-    for i, (card, each) in enumerate(zip(said.cards, fields, strict=True)):
+    assert isinstance(result, Table)
+    assert len(result.cards) == len(fields)
+    for i, (card, each) in enumerate(zip(result.cards, fields, strict=True)):
         assert card.index == i
         assert card.bus_id == each["bus"]
         assert card.bus == int(str(each["bus"])[5:7], 16)
@@ -190,7 +190,7 @@ def test_any_number_of_cards_on_any_bus_is_read_as_the_tool_prints_it(
         assert card.npu_percent == (None if each["npu"] == "--" else int(str(each["npu"])[:-1]))
 
 
-def test_a_line_without_end_is_not_looked_through() -> None:
+def test_an_overlong_line_is_ignored() -> None:
     text = "0 " + " " * 300_000 + "1 KiB" + "\n" + fake.card()
 
     assert read_table(text).cards[0].index == 0

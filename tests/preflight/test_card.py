@@ -131,7 +131,7 @@ def test_the_model_must_fit_the_memory_that_is_free(
 
 
 def test_what_may_just_fit_is_tried_with_a_warning() -> None:
-    text = fake.head() + fake.card(used=2000) + fake.holders((0, 9, "/usr/bin/whisper", 900_000))
+    text = fake.head() + fake.card(used=2000) + fake.users((0, 9, "/usr/bin/whisper", 900_000))
     finding = check_cmm(QWEN3_4B, read_table(text), devices=[0])
 
     assert finding.verdict == "warn"
@@ -251,7 +251,7 @@ def test_the_services_own_runtime_may_have_its_model_on_the_card(tmp_path: Path)
 def test_nobody_asks_while_a_model_is_being_loaded(tmp_path: Path) -> None:
     looked_at = scene(tmp_path, "idle")
     smi = AxclSmi(looked_at.settings.axcl_smi)
-    smi.hush()
+    smi.pause()
     hushed = CheckContext(looked_at.settings, tmp_path, smi=smi)
     beside = CheckContext(looked_at.settings, tmp_path, busy=True)
 

@@ -87,7 +87,7 @@ def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
         stuck.wait(20)
         return FINE
 
-    inspection = Inspection([Check(("cma",), hangs), check("memory")], patience=0.02)
+    inspection = Inspection([Check(("cma",), hangs), check("memory")], timeout=0.02)
     for _ in range(3):
         (finding,) = inspection.run(pi.scene())
         assert finding.verdict == "warn"

@@ -1,10 +1,10 @@
-"""A stand-in for the vendor's `axcl-smi`, with its formats, its manners and its vices.
+"""A stand-in for the vendor's `axcl-smi`, with its formats, its behaviour and its faults.
 
-fake_axcl_smi.py FOLDER [ARGUMENTS]    answers as the first word of FOLDER/scenario says; a number
-after that word is the pid that holds the card.  Every call is noted in FOLDER/calls.
+fake_axcl_smi.py FOLDER [ARGUMENTS]    plays the scenario that FOLDER/scenario names; a number after
+the name is the pid that uses the card.  Every call appends a line to FOLDER/calls.
 """
 
-# ruff: noqa: E501 - the tool's lines are as long as they are
+# ruff: noqa: E501 - lines copied from the tool must not be wrapped
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def card(
     used: int = 18,
     total: int = 7040,
 ) -> str:
-    """The two rows and the rule below them, by the vendor's own format strings."""
+    """Return the two rows of a card and the rule below them, by the vendor's format strings."""
     return (
         f"| {index:4d}  {name:<16s} {firmware:>16s} | {bus:>12s} |           {149:8d} MiB / {945:8d} MiB |\n"
         f"| {'--':>4s}  {temperature:>4s} {'-- / --':>28s} | {'1%':<6s}{npu:>6s} |"
@@ -68,8 +68,11 @@ def card(
     )
 
 
-def holders(*rows: tuple[int, int, str, int]) -> str:
-    """(card, pid, program, KiB) each; the closing rule is there only with at least one."""
+def users(*rows: tuple[int, int, str, int]) -> str:
+    """Return the list of processes, (card, pid, program, KiB) each.
+
+    The tool prints the closing rule only if there is at least one.
+    """
     lines = [
         *PROCESSES,
         *(f"| {c:4d} {pid:8d}  {path[:66]:<66s} {kib:8d} KiB |" for c, pid, path, kib in rows),
@@ -78,7 +81,7 @@ def holders(*rows: tuple[int, int, str, int]) -> str:
 
 
 PROGRAM = "/home/axera/samples/qwen3-4b/main_axcl_aarch64"
-# As a web page's tables have them; nobody knows which tool was run to get them.
+# Copied from a web page; which version of the tool printed it is not known.
 SHIFTED = """\
 | Card  Name                     Firmware                                     | Bus-Id       | Memory-Usage           |
 | Fan   Temp                Pwr:Usage/Cap                                     | CPU      NPU | CMM-Usage              |
@@ -89,31 +92,32 @@ SHIFTED = """\
 
 
 def scenario(name: str, pid: int) -> str:
+    """Return the output of the scenario `name`, in which `pid` uses the card."""
     full = card(temperature="37C", npu="35%", used=6348)
     texts = {
-        "idle": head() + card() + holders(),
-        "loaded": head() + full + holders((0, pid, PROGRAM, 4894032)),
-        "leaked": head() + full + holders(),
-        "two": head() + full + card(1, bus="0000:03:00.0", temperature="38C") + holders(),
-        "second": head() + card(1, bus="0001:81:00.0", name="AX8850") + holders(),
-        "old": head("V2.18.0") + card(bus="0001:81:00.0", total=3072, used=22) + holders(),
+        "idle": head() + card() + users(),
+        "loaded": head() + full + users((0, pid, PROGRAM, 4894032)),
+        "leaked": head() + full + users(),
+        "two": head() + full + card(1, bus="0000:03:00.0", temperature="38C") + users(),
+        "second": head() + card(1, bus="0001:81:00.0", name="AX8850") + users(),
+        "old": head("V2.18.0") + card(bus="0001:81:00.0", total=3072, used=22) + users(),
         "silent": head()
         + card(name="--", firmware="--", bus="--", temperature="--", npu="--", used=0, total=0),
-        "hot": head() + card(temperature="96C") + holders(),
+        "hot": head() + card(temperature="96C") + users(),
         "shifted": SHIFTED,
         "busy": BUSY,
-        "driverless": NO_DRIVER + head() + holders(),
-        "forbidden": FORBIDDEN + head() + holders(),
-        "cardless": NO_CARD + head() + holders(),
-        "dead": DEAD + head() + holders(),
-        "rowless": head() + holders(),
+        "driverless": NO_DRIVER + head() + users(),
+        "forbidden": FORBIDDEN + head() + users(),
+        "cardless": NO_CARD + head() + users(),
+        "dead": DEAD + head() + users(),
+        "rowless": head() + users(),
         "garbage": "Segmentation fault\n",
     }
     return texts[name]
 
 
 def reboot(arguments: list[str], version: str) -> str:
-    """`reboot -d N`; the meaning of N changed with V2.26."""
+    """Return the output of `reboot -d N`; the meaning of N changed with V2.26."""
     number = int(arguments[arguments.index("-d") + 1])
     known = {"V2.18.0": 0x81}.get(version, 0)
     if number != known:
@@ -154,7 +158,7 @@ def main() -> int:
             sys.stdout.write(reboot(arguments, version))
         else:
             sys.stdout.write(scenario(name, int(pid or 84643)))
-    return 0  # also on failure, as the vendor's
+    return 0  # also on failure, like the vendor's
 
 
 def _has_tty() -> bool:
@@ -166,7 +170,7 @@ def _has_tty() -> bool:
 
 
 def install(folder: Path, name: str = "idle") -> Path:
-    """Makes it a program in `folder`; returns its path."""
+    """Install this file as a program in `folder`; return the path of that."""
     program = folder / "axcl-smi"
     program.write_text(
         f'#!/bin/sh\nexec {sys.executable} -SE {Path(__file__).resolve()} {folder} "$@"\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 from axproxy.card.environment import ROOT, child_environment
-from axproxy.card.failure import hopeless
+from axproxy.card.failure import why_hopeless
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable
@@ -169,8 +169,10 @@ class RuntimeRecipe:
     def _devices(self) -> str:
         if self._settings.device != "auto":
             return self._settings.device
-        reading = self.card.smi.look(max_age=60.0)
-        return device_indices("auto", reading.said if reading else NoTable("busy", "a load is on"))
+        reading = self.card.smi.read(max_age=60.0)
+        return device_indices(
+            "auto", reading.result if reading else NoTable("busy", "a load is on")
+        )
 
     def _blocked_by(self) -> str | None:
         waiting = self.card.blocked_by()  # or the preflight would blame our own last runtime
@@ -182,7 +184,7 @@ class RuntimeRecipe:
 
     def _hopeless(self, deaths: int) -> str | None:
         sign = self.log.dead_card or self.log.run.trouble
-        return hopeless(sign, deaths, self.card.tool_number)
+        return why_hopeless(sign, deaths, self.card.tool_number)
 
     def _probe(self, pid: int) -> Probe:
         first_answer: list[float] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from axproxy.card.failure import DEAD
+from axproxy.card.failure import DEAD_CARD
 from axproxy.process.ansi import plain
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
@@ -52,7 +52,7 @@ class RuntimeLog:
             return
         self.glimpse(line)
         said = plain(line).strip()
-        if dead := DEAD.search(said):
+        if dead := DEAD_CARD.search(said):
             self.dead_card = self.dead_card or dead[0]
         if self.fault is None and (dead or _FATAL.search(said)):
             self.fault = said

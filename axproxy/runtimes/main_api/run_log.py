@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from axproxy.card.failure import DEAD
+from axproxy.card.failure import DEAD_CARD
 from axproxy.errors import CardFailed
 from axproxy.process.ansi import plain
 
@@ -49,7 +49,7 @@ class RunLog:
     def feed(self, line: str) -> None:
         """One complete line; streamed text has no line ends, so anything may stand in mid-line."""
         said = plain(line)
-        for sign in DEAD.finditer(said):
+        for sign in DEAD_CARD.finditer(said):
             self._sign = sign[0]
             self.logged += 1
         self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(said)]
@@ -73,7 +73,7 @@ class RunLog:
     def end(self, whole: bool) -> None:
         """The run is over; `whole` when all its text was heard."""
         if self._running:
-            self._explained += self._count(DEAD)
+            self._explained += self._count(DEAD_CARD)
             self._running, self._whole = False, whole
 
     def check(self, logged: int) -> None:
@@ -89,7 +89,7 @@ class RunLog:
         have been looked up before the latest of them was asked for.  Sets `trouble`."""
         if logged <= self._explained:
             return False
-        if self._running and logged <= self._explained + self._count(DEAD):
+        if self._running and logged <= self._explained + self._count(DEAD_CARD):
             return False
         self.trouble = self._sign
         return True

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from axproxy.card import failure as dead_card
-from axproxy.card import monitor as card_monitor
+from axproxy.card.failure import recovery_steps
 from axproxy.engine.engine import SerialEngine
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
@@ -31,7 +30,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
-WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
+WHY = ChatRequest((Message("user", "Reason is the sky blue?"),))
 LINE = "[E][                       inference][ 526]: AX_ENGINE_Execute"
 
 NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # which no test can have
@@ -76,7 +75,7 @@ def engine(supervisor: RuntimeSupervisor) -> SerialEngine:
     )
 
 
-def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]:
+def answer(supervisor: RuntimeSupervisor, text: str = "Reason?") -> tuple[str, Any]:
     events = list(engine(supervisor).answer(ChatRequest((Message("user", text),)), lambda: False))
     return "".join(event.text for event in events[:-1]), events[-1]
 
@@ -129,7 +128,7 @@ def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
         )
     message = given_up(supervisor)
     assert "given up after 2 deaths in a row" in message
-    assert dead_card.ladder(0) in message
+    assert recovery_steps(0) in message
 
 
 def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
@@ -137,7 +136,7 @@ def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
 ) -> None:
     supervisor = begin(**mock("--lose-card-after-tokens 1 --context 600 --prefill-limit 512"))
 
-    assert "the card does not work any more (AX_ENGINE_Execute)" in given_up(supervisor)
+    assert "the card no longer works (AX_ENGINE_Execute)" in given_up(supervisor)
     assert supervisor.snapshot()[1].restarts == 1
     supervisor.revive()
     eventually(lambda: supervisor.snapshot()[1].state is State.STARTING)
@@ -171,7 +170,7 @@ def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
     message = given_up(supervisor)
 
-    assert "the card does not work any more (AX_ENGINE_CreateHandle)" in message
+    assert "the card no longer works (AX_ENGINE_CreateHandle)" in message
     assert "reboot -d 0" in message
     assert supervisor.health().load_percent == 100
 
@@ -209,7 +208,7 @@ def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_p
 def test_the_next_runtime_waits_until_the_card_is_free(
     begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(card_monitor, "CADENCE_RELEASE", 0.1)
+    monkeypatch.setattr("axproxy.card.monitor.POLL_INTERVAL_RELEASE", 0.1)
     settings = vendor(tmp_path)
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
     supervisor.wait_ready(lambda: False)
@@ -234,7 +233,7 @@ def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) ->
     supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
     supervisor.wait_ready(lambda: False)
     (tmp_path / "scenario").write_text("hang")
-    thread = threading.Thread(target=supervisor._recipe.card.smi.look, args=(0.0,))
+    thread = threading.Thread(target=supervisor._recipe.card.smi.read, args=(0.0,))
     thread.start()
     eventually((tmp_path / "hanging").exists)
     started = time.monotonic()
