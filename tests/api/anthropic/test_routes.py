@@ -11,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from axproxy.api.anthropic.routes import AnthropicRoutes
-from axproxy.errors import Busy, ClientError, GaveUp, ProxyError, RuntimeGone
 from axproxy.messages import (
     ChatRequest,
     Finished,
@@ -176,32 +175,6 @@ def test_an_empty_answer_has_no_blocks(client: FlaskClient, engine: FakeEngine) 
     assert names == ["message_start", "message_delta", "message_stop"]
 
 
-def test_an_answer_that_its_limit_cut_says_so_unless_it_calls(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
-    engine.script = (Text("Hel"), Finished("length", USAGE))
-    assert ask(client).get_json()["stop_reason"] == "max_tokens"
-
-    engine.script = (PARIS, Finished("length", USAGE))
-    assert ask(client, tools=[TOOL]).get_json()["stop_reason"] == "tool_use"
-
-
-def test_a_sign_of_life_is_a_comment(client: FlaskClient, engine: FakeEngine) -> None:
-    engine.script = (Text(""), Text("Hi"), Finished("stop", USAGE))
-    body = ask(client, stream=True).data
-
-    assert body.startswith(b": ")
-    assert heard(body)[0][0] == "message_start"
-
-
-def test_a_stream_that_breaks_says_why(client: FlaskClient, engine: FakeEngine) -> None:
-    engine.script = (Text("Hel"), RuntimeGone("it died"))
-
-    words = "an error was encountered while running the model: it died"
-    error = {"type": "error", "error": {"type": "api_error", "message": words}}
-    assert heard(ask(client, stream=True).data)[-1] == ("error", error)
-
-
 def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine) -> None:
     ask(
         client,
@@ -332,15 +305,6 @@ def test_thinking(
     assert said(engine).think is think
 
 
-def test_a_model_that_cannot_think_answers_all_the_same(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
-    engine.the_card = CARD
-
-    assert ask(client, thinking={"type": "enabled"}).status_code == 200
-    assert said(engine).think is None
-
-
 def block(**fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [fields]}]}
 
@@ -351,9 +315,6 @@ GO = "json: cannot unmarshal"
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"", 400, "EOF"),
-        (b"{", 400, "unexpected EOF"),
-        (b"[]", 400, f"{GO} array into Go value of type anthropic.MessagesRequest"),
         ({"model": "", "max_tokens": 0, "messages": []}, 400, "model is required"),
         (
             {"max_tokens": 0, "messages": []},
@@ -404,12 +365,6 @@ GO = "json: cannot unmarshal"
             f'"{MODEL}" does not support images',
         ),
         (block(type="document", source={}), 400, f'"{MODEL}" does not support documents'),
-        ({"model": "nope"}, 404, "model 'nope' not found"),
-        (
-            {"model": "glm:cloud"},
-            403,
-            "ollama cloud is disabled: remote model is unavailable",
-        ),
     ],
 )
 def test_what_is_wrong_is_told_in_anthropics_envelope(
@@ -425,37 +380,9 @@ def test_what_is_wrong_is_told_in_anthropics_envelope(
     assert error == {"type": "error", "error": {"type": kinds[status], "message": words}}
 
 
-@pytest.mark.parametrize(
-    ("refusal", "status", "kind"),
-    [
-        (Busy("full"), 503, "overloaded_error"),
-        (GaveUp("dead"), 503, "overloaded_error"),
-        (RuntimeGone("it died"), 500, "api_error"),
-        (ProxyError("slow down", status=429), 429, "rate_limit_error"),
-        (ClientError("too much", status=413), 413, "api_error"),
-    ],
-)
-def test_errors_of_the_engine_keep_their_status(
-    client: FlaskClient, engine: FakeEngine, refusal: ProxyError, status: int, kind: str
+def test_a_model_without_tools_answers_a_request_that_chooses_none(
+    client: FlaskClient, engine: FakeEngine
 ) -> None:
-    engine.refusal = refusal
-    reply = ask(client, stream=True)
-
-    assert reply.status_code == status
-    assert reply.get_json()["error"]["type"] == kind
-
-
-def test_a_model_without_tools_refuses_them(client: FlaskClient, engine: FakeEngine) -> None:
     engine.the_card = CARD
 
-    assert ask(client, tools=[TOOL]).get_json()["error"] == {
-        "type": "invalid_request_error",
-        "message": f"registry.ollama.ai/library/{MODEL} does not support tools",
-    }
     assert ask(client, tools=[TOOL], tool_choice={"type": "none"}).status_code == 200
-
-
-def test_other_methods_and_counting_are_not_there(client: FlaskClient) -> None:
-    assert client.get(ROUTE).data == b"405 method not allowed"
-    assert client.head(ROUTE).headers["Allow"] == "POST"
-    assert client.post(f"{ROUTE}/count_tokens", json={}).data == b"404 page not found"

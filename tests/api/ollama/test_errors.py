@@ -8,15 +8,8 @@ from flask.testing import FlaskClient
 
 from axproxy.errors import (
     Busy,
-    ClientError,
-    GaveUp,
-    PromptTooLong,
     RuntimeGone,
-    RuntimeStalled,
-    Starting,
-    TokenizerGone,
 )
-from axproxy.messages import Text
 from tests.support.fakes import FakeEngine
 
 CHAT, GENERATE, SHOW = "/api/chat", "/api/generate", "/api/show"
@@ -215,50 +208,6 @@ def test_errors_are_ollamas(
     assert not engine.unloads
 
 
-RUNNER_STOPPED = (
-    "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
-    "error, check ollama server logs for details: it died"
-)
-CUT_SHORT = "an error was encountered while running the model: it died"
-TOO_LONG = (
-    "the prompt is longer than the context length currently available to the model; shorten the "
-    "prompt, adjust the context length in settings, or use a model with a longer context length"
-)
-SERVER_BUSY = "server busy, please try again.  maximum pending requests exceeded"
-
-
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(
-    ("error", "status", "retry_after", "says"),
-    [
-        (Busy("full", retry_after=7), 503, "7", SERVER_BUSY),
-        (PromptTooLong("too long"), 400, None, TOO_LONG),
-        (Starting("the model is being loaded"), 503, "5", "the model is being loaded"),
-        (GaveUp("ask an operator"), 503, None, "ask an operator"),
-        (ClientError("the template refuses"), 400, None, "the template refuses"),
-        (RuntimeGone("it died"), 500, None, RUNNER_STOPPED),
-        (RuntimeStalled("it died"), 500, None, RUNNER_STOPPED),
-        (TokenizerGone("in a moment"), 503, "2", "in a moment"),
-    ],
-)
-def test_an_error_before_the_first_word_has_a_status_and_a_time_to_try_again(
-    client: FlaskClient,
-    engine: FakeEngine,
-    error: Exception,
-    status: int,
-    retry_after: str | None,
-    says: str,
-    stream: bool,
-) -> None:
-    for refusal, script in ((error, []), (None, [error])):
-        engine.refusal, engine.script = refusal, script
-        body = {"model": "qwen3:0.6b", "prompt": "Hi", "stream": stream}
-        reply = client.post("/api/generate", json=body)
-
-        assert (reply.status_code, reply.headers.get("Retry-After")) == (status, retry_after)
-        assert reply.get_json() == {"error": says}
-
-
 @pytest.mark.parametrize(
     ("error", "stream", "content_type"),
     [
@@ -274,27 +223,3 @@ def test_only_a_failure_of_the_run_at_the_start_of_a_stream_is_told_without_a_ch
     reply = client.post(CHAT, data=f'{{{OURS},{HI},"stream":{stream}}}')
 
     assert reply.content_type == content_type
-
-
-def test_an_error_in_the_middle_of_a_stream_is_its_last_line(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
-    engine.script = [Text("Hel"), RuntimeGone("it died")]
-    reply = client.post("/api/generate", json={"model": "qwen3:0.6b", "prompt": "Hi"})
-    text, last = reply.data.splitlines()
-
-    assert reply.status_code == 200
-    assert b'"response":"Hel","done":false' in text
-    assert last == f'{{"error":"{CUT_SHORT}"}}'.encode()
-
-
-def test_an_error_in_the_middle_of_an_answer_in_one_piece_is_all_there_is(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
-    engine.script = [Text(""), Text("Hel"), RuntimeGone("it died")]
-    reply = client.post(
-        "/api/generate", json={"model": "qwen3:0.6b", "prompt": "Hi", "stream": False}
-    )
-
-    assert reply.status_code == 500
-    assert reply.get_json() == {"error": CUT_SHORT}
