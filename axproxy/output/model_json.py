@@ -1,5 +1,7 @@
-"""JSON as models write it: line breaks within strings are borne; numbers that no reader could take
-and brackets without end are not."""
+"""JSON as models write it: line breaks inside strings are accepted.
+
+Numbers too large for a float, `NaN` and nesting that breaks recursive code are not.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,14 @@ import json
 import math
 from typing import Any
 
-from axproxy.output.json_depth import too_deep
+DEEPEST = 100  # arrays and objects inside each other; code that gets the value may recurse
 
 _BLANKS = " \t\r\n"
 _TOO_DEEP = "it is nested too deeply"
 
 
 def read(text: str) -> Any:
-    """The value that the whole text is, but for blanks.  Raises `ValueError`."""
+    """Return the one JSON value in `text`; blanks may surround it.  Raises `ValueError`."""
     value, end = read_at(text, len(text) - len(text.lstrip(_BLANKS)))
     if text[end:].strip(_BLANKS):
         raise ValueError("more follows")
@@ -22,14 +24,32 @@ def read(text: str) -> Any:
 
 
 def read_at(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at `start`, and where it ends.  Raises `ValueError`."""
+    """Return the value that begins at `start`, and where it ends.  Raises `ValueError`."""
     try:
         value, end = _DECODER.raw_decode(text, start)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
-    if too_deep(value):  # or whoever checks it, or writes it again, fails where this did not
+    if too_deep(value):  # or code that checks or encodes it fails later
         raise ValueError(_TOO_DEEP)
     return value, end
+
+
+def too_deep(value: Any) -> bool:
+    """Return whether more than `DEEPEST` arrays and objects are inside each other.
+
+    It does not recurse.
+    """
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        level = [
+            item
+            for container in containers
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
+    return True
 
 
 def _finite(digits: str) -> float:

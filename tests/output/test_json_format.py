@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.messages import Message
-from axproxy.output.json_depth import DEEPEST
 from axproxy.output.json_format import corrected, instructed, judge
+from axproxy.output.model_json import DEEPEST
 
 PET = {
     "type": "object",

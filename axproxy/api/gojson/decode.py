@@ -14,7 +14,7 @@ from typing import Any
 from axproxy.api.gojson.base64 import corrupt_at
 from axproxy.api.gojson.syntax import complaint
 from axproxy.errors import ClientError
-from axproxy.output.json_depth import too_deep
+from axproxy.output.model_json import too_deep
 
 MISSING_BODY = "missing request body"
 EOF = "EOF"  # the same to the routes under /v1, where Ollama passes Go's own word on

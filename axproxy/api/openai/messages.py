@@ -12,7 +12,7 @@ from axproxy.api.gojson.base64 import corrupt_at
 from axproxy.api.gojson.decode import Fields, go_type, well_formed, well_formed_throughout
 from axproxy.errors import ClientError
 from axproxy.messages import Message, ToolCall
-from axproxy.output.json_depth import too_deep
+from axproxy.output.model_json import too_deep
 
 _IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
 _BETWEEN_PARTS = "\n\n"
