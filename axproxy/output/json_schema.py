@@ -1,7 +1,7 @@
-"""Whether a value follows a JSON schema from anywhere, found out in bounded time and from memory.
+"""Checks a value against a client's JSON schema, in bounded time and without network access.
 
-Regular expressions are not tried, for a hostile one never ends; nothing is fetched; and a check
-that takes too long, or a schema that makes no sense, says nothing against the value.
+Regular expressions are not tried, because a hostile one never ends.  References are not fetched.
+A check that takes too long, or a schema that makes no sense, counts as passed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Check = Callable[..., Iterator[Any] | None]
 
 
 class _TooLong(Exception):
-    """The check has taken its time."""
+    """The check has taken longer than `LONGEST`."""
 
 
 class SchemaCheck:
-    """One schema, for the values in one answer, which share the time."""
+    """Checks the values in one answer against one schema; together they have `LONGEST` seconds."""
 
     def __init__(
         self, schema: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
@@ -43,8 +43,7 @@ class SchemaCheck:
                 self._validator = kind(_of_one_draft(schema), registry=Registry())
 
     def complaint(self, value: Any) -> str | None:
-        """What is wrong with the value, in a few words; None where nothing can be said against
-        it."""
+        """Return what is wrong with the value, in a few words; None where nothing was found."""
         if self._validator is None:
             return None
         try:
@@ -55,8 +54,11 @@ class SchemaCheck:
 
 
 def _of_one_draft(schema: Any) -> Any:
-    """The schema where no part names a draft of its own, for which the library would take its own
-    validator, without our bounds."""
+    """Return the schema without the `$schema` of its parts.
+
+    For a part with a draft of its own the library would take that draft's validator, without our
+    bounds.
+    """
     if isinstance(schema, dict):
         drafts = {key for key, part in schema.items() if key == "$schema" and isinstance(part, str)}
         return {key: _of_one_draft(part) for key, part in schema.items() if key not in drafts}
@@ -64,7 +66,7 @@ def _of_one_draft(schema: Any) -> Any:
 
 
 def _validator_class(draft: Any, clock: Callable[[], float]) -> Any:
-    """The draft's validator with every keyword bounded."""
+    """Return the draft's validator class, every keyword of it bounded in time."""
     deadline = clock() + LONGEST
 
     def bounded(check: Check) -> Check:
@@ -76,14 +78,14 @@ def _validator_class(draft: Any, clock: Callable[[], float]) -> Any:
         return checked
 
     checks = {name: bounded(check) for name, check in draft.VALIDATORS.items()}
-    # With their expressions untried, nobody knows which properties are left over.
-    unknown: dict[str, Check] = dict.fromkeys(_UNKNOWN, _says_nothing)
+    # The patterns are not tried, so it is unknown which properties are left over.
+    unknown: dict[str, Check] = dict.fromkeys(_UNKNOWN, _passes)
     if "additionalProperties" in checks:
         unknown["additionalProperties"] = _unless_patterns(checks["additionalProperties"])
     return extend(draft, {**checks, **unknown})  # type: ignore[no-untyped-call]  # the stubs' gap
 
 
-def _says_nothing(*_what: Any) -> None:
+def _passes(*_what: Any) -> None:
     return None
 
 

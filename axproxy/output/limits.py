@@ -1,4 +1,4 @@
-"""Where an answer ends: after so many tokens, before a stop string, at a control token."""
+"""Ends an answer: at its token limit, before a stop string, or at a control token."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from axproxy.messages import FinishReason, Limits
 
 @dataclass(frozen=True)
 class Piece:
-    """What one token adds to the text; `""` while it is half a character.
+    """The text that one token adds; `""` while it is half a character.
 
-    `tokens` is above 1 only where nobody has counted and the vendor's flush of three must do.
+    `tokens` is above 1 only where there is no exact count: a flush of the vendor's program then
+    counts as its three tokens.
     """
 
     text: str
@@ -21,7 +22,7 @@ class Piece:
 
 
 def unfinished(text: str, words: Collection[str]) -> int:
-    """How many characters at the end of `text` could still grow into one of the words."""
+    """Return how many characters at the end of `text` could still become one of the words."""
     longest = min(max((len(word) for word in words), default=1) - 1, len(text))
     for length in range(longest, 0, -1):
         end = text[-length:]
@@ -31,7 +32,7 @@ def unfinished(text: str, words: Collection[str]) -> int:
 
 
 class StopStrings:
-    """Finds the first stop string in text that comes in pieces, without letting any of it out."""
+    """Finds the first stop string in text that comes in pieces; no part of it is sent."""
 
     def __init__(self, stops: Collection[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
@@ -39,29 +40,30 @@ class StopStrings:
         self.hit = False
 
     def feed(self, text: str) -> str:
-        """The text that is safe to send now; nothing more once `hit`."""
+        """Return the text that is safe to send now; nothing more once `hit`."""
         self._held += text
-        # The one that is complete first counts, whatever the borders between the pieces.
+        # The stop string that is complete first counts, however the text was cut into pieces.
         found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.hit = True
-            return self._let_go(min(found)[1])
-        return self._let_go(len(self._held) - unfinished(self._held, self._stops))
+            return self._release(min(found)[1])
+        return self._release(len(self._held) - unfinished(self._held, self._stops))
 
     def flush(self) -> str:
-        """What was held back, for the answer has ended without a stop string."""
-        return "" if self.hit else self._let_go(len(self._held))
+        """Return the text held back; the answer has ended without a stop string."""
+        return "" if self.hit else self._release(len(self._held))
 
-    def _let_go(self, length: int) -> str:
+    def _release(self, length: int) -> str:
         text, self._held = self._held[:length], self._held[length:]
         return text
 
 
 class AnswerLimits:
-    """Cuts the pieces of a run down to the answer that was asked for.
+    """Cuts the pieces of a run down to the answer that the request asked for.
 
-    `control_tokens` end the answer wherever they are sampled: the vendor's program does not look
-    at the first token, and knows one end-of-text id of several (observed on the binary).
+    `control_tokens` are ids that end the answer wherever they are sampled: the vendor's program
+    does not check the first token, and knows only one of several end-of-text ids (observed on the
+    binary).
     """
 
     def __init__(self, limits: Limits, control_tokens: Collection[int]) -> None:
@@ -72,7 +74,7 @@ class AnswerLimits:
         self.reason: FinishReason | None = None  # set once the answer is complete
 
     def feed(self, pieces: Collection[Piece]) -> str:
-        """The text to send for these pieces; look at `reason` afterwards."""
+        """Return the text to send for these pieces; `reason` is set if they end the answer."""
         sent = []
         for piece in pieces:
             if self.reason:
@@ -91,6 +93,6 @@ class AnswerLimits:
         return "".join(sent)
 
     def run_ended(self) -> str:
-        """The rest, for the run ended by itself."""
+        """Return the text held back; the run has ended by itself."""
         self.reason = self.reason or "stop"
         return self._stops.flush()

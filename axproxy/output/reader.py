@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.control_tokens import ESCAPE
-from axproxy.messages import Event, Text
+from axproxy.messages import Event, Text, Thinking
 from axproxy.output import thinking
 from axproxy.output.thinking import ThinkingParser
 from axproxy.output.tool_calls import ToolCallParser, new_call_id
@@ -30,13 +30,13 @@ class AnswerParser:
         return self._without_calls(self._thinking.feed(text))
 
     def finish(self) -> list[Event]:
-        """The rest, for the run has ended."""
+        """Return the events of the text held back; the run has ended."""
         rest = self._without_calls(self._thinking.finish())
         return [*rest, *(self._calls.finish() if self._calls else [])]
 
-    def _without_calls(self, said: list[thinking.Said]) -> list[Event]:
+    def _without_calls(self, parsed: list[Text | Thinking]) -> list[Event]:
         events: list[Event] = []
-        for event in said:
+        for event in parsed:
             if self._calls and isinstance(event, Text):
                 events += self._calls.feed(event.text)
             else:

@@ -1,6 +1,6 @@
-"""The model's reasoning told apart from its answer, in text that comes in pieces.
+"""Separates thinking from the answer, in text that comes in pieces.
 
-Models of the Qwen3 and DeepSeek families write it between two tags before they answer.
+Models of the Qwen3 and DeepSeek families write their thinking between two tags, before the answer.
 """
 
 from __future__ import annotations
@@ -14,53 +14,52 @@ from axproxy.output.limits import unfinished
 
 OPEN, CLOSE = "<think>", "</think>"
 
-Said = Text | Thinking
-
 _BLOCK = re.compile(rf"\s*{OPEN}\s*(.*?){CLOSE}\s*", re.DOTALL)
 
 
 def split_thinking(content: str) -> tuple[str, str]:
-    """The reasoning that a whole answer begins with, maybe none, and the rest."""
+    """Return the thinking at the beginning of a whole answer, maybe none, and the rest."""
     if found := _BLOCK.match(content):
         return found[1], content[found.end() :]
     return "", content
 
 
 class ThinkingParser:
-    """Feed text, then `finish`; the events are the same however the text was cut.
+    """Turns text into events: call `feed` for each piece, then `finish`.
 
-    Blanks around the tags vanish, but for those before the closing one, as in Ollama; an empty
-    block leaves nothing.  With `wanted` false nothing else is parsed: the text passes as it is.
-    `inside` says that the prompt has opened the block already, which some models' templates always
-    do; reasoning that is not `wanted` is then dropped, for the model cannot be kept from it.
+    The events are the same however the text was cut.  Blanks around the tags are dropped, except
+    before the closing tag, as in Ollama; an empty block leaves nothing.  With `wanted` false only
+    an empty block is parsed; all other text passes as it is.  `inside` means that the prompt has
+    opened the block already, as some models' templates always do; thinking that is not `wanted` is
+    then dropped, because the model cannot be kept from it.
     """
 
     def __init__(self, *, wanted: bool, inside: bool = False) -> None:
         self._wanted = wanted
         self._held = ""
-        self._said: list[Said] = []
-        # What the next text belongs to: a step takes what it can from `_held` and answers the step
-        # that goes on with the rest, or None until more text has come.
+        self._events: list[Text | Thinking] = []
+        # A step consumes what it can of `_held` and returns the step that takes the rest, or None
+        # when it needs more text.
         self._step: Callable[[], Any]
         if inside:
             self._step = self._reopening
         else:
             self._step = self._opening if wanted else self._perhaps_empty
 
-    def feed(self, text: str) -> list[Said]:
+    def feed(self, text: str) -> list[Text | Thinking]:
         self._held += text
         while self._held and (step := self._step()):
             self._step = step
-        return self._told()
+        return self._take_events()
 
-    def finish(self) -> list[Said]:
-        """What was held back, for there is no more."""
+    def finish(self) -> list[Text | Thinking]:
+        """Return the events of the text held back; there is no more text."""
         if self._step in (self._thoughts, self._reopening):
-            self._think(self._held)
+            self._emit_thinking(self._held)
         else:
-            self._say(self._held)
+            self._emit_text(self._held)
         self._held = ""
-        return self._told()
+        return self._take_events()
 
     def _opening(self) -> Any:
         text = self._held.lstrip()
@@ -94,11 +93,11 @@ class ThinkingParser:
     def _thoughts(self) -> Any:
         thought, closed, rest = self._held.partition(CLOSE)
         if closed:
-            self._think(thought)
+            self._emit_thinking(thought)
             self._held = rest
             return self._closed
         safe = len(self._held) - unfinished(self._held, (CLOSE,))
-        self._think(self._held[:safe])
+        self._emit_thinking(self._held[:safe])
         self._held = self._held[safe:]
         return None
 
@@ -107,17 +106,17 @@ class ThinkingParser:
         return self._content if self._held else None
 
     def _content(self) -> Any:
-        self._say(self._held)
+        self._emit_text(self._held)
         self._held = ""
 
-    def _think(self, text: str) -> None:
+    def _emit_thinking(self, text: str) -> None:
         if text and self._wanted:
-            self._said.append(Thinking(text))
+            self._events.append(Thinking(text))
 
-    def _say(self, text: str) -> None:
+    def _emit_text(self, text: str) -> None:
         if text:
-            self._said.append(Text(text))
+            self._events.append(Text(text))
 
-    def _told(self) -> list[Said]:
-        said, self._said = self._said, []
-        return said
+    def _take_events(self) -> list[Text | Thinking]:
+        events, self._events = self._events, []
+        return events

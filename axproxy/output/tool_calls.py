@@ -1,4 +1,4 @@
-"""Tool calls found in an answer that comes in pieces, in the form that the Qwen family was taught:
+"""Finds tool calls in an answer that comes in pieces, in the form that the Qwen family was taught:
 
 <tool_call>
 {"name": "weather", "arguments": {"city": "Paris"}}
@@ -18,21 +18,19 @@ from axproxy.output.limits import unfinished
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
-Said = Text | ToolCall
-
 _LETTERS = string.ascii_lowercase + string.digits
 _SURPLUS = " \t\r\n}]"  # small models close one bracket too many
 
 
 def new_call_id() -> str:
-    """An id in Ollama's form, which nobody else has."""
+    """Return a random id in Ollama's form."""
     return "call_" + "".join(secrets.choice(_LETTERS) for _ in range(8))
 
 
 def arguments_of(value: Any) -> Mapping[str, Any]:
-    """A call's arguments, given as an object or as a string that holds one.
+    """Return a call's arguments; `value` is an object, or a string that holds an object.
 
-    Raises `ValueError` where they are something else.
+    Raises `ValueError` for anything else.
     """
     if isinstance(value, str):
         value = model_json.read(value) if value.strip() else None
@@ -44,39 +42,40 @@ def arguments_of(value: Any) -> Mapping[str, Any]:
 
 
 class ToolCallParser:
-    """Feed text, then `finish`; the events are the same however the text was cut.
+    """Turns text into events: call `feed` for each piece, then `finish`.
 
-    A call is told as soon as its last bracket is there, whether or not the tag is closed; blanks
-    around calls vanish.  What begins like a call and turns out to be none comes back as text.
+    The events are the same however the text was cut.  A call becomes an event as soon as its last
+    bracket has come, whether or not the tag is closed; blanks around calls are dropped.  Text that
+    begins like a call and turns out to be none stays text.
     """
 
     def __init__(self, make_id: Callable[[], str] = new_call_id) -> None:
         self._make_id = make_id
         self._held = ""
-        self._lead = ""  # what stood before the call's body, should it have to be given back
+        self._lead = ""  # the text before the call's body, in case it was no call
         self._nesting = _Nesting()
-        self._said: list[Said] = []
-        # A step takes what it can from `_held` and answers the step that goes on with the rest, or
-        # None until more text has come.
+        self._events: list[Text | ToolCall] = []
+        # A step consumes what it can of `_held` and returns the step that takes the rest, or None
+        # when it needs more text.
         self._step: Callable[[], Any] = self._text
 
-    def feed(self, text: str) -> list[Said]:
+    def feed(self, text: str) -> list[Text | ToolCall]:
         self._held += text
         self._read()
-        return self._told()
+        return self._take_events()
 
-    def finish(self) -> list[Said]:
-        """What was held back, for there is no more."""
+    def finish(self) -> list[Text | ToolCall]:
+        """Return the events of the text held back; there is no more text."""
         while self._step == self._body:
-            # A string without an end has swallowed the rest, where another call may be.
+            # A string without an end has taken the rest, and another call may be in it.
             _, closed, rest = self._held.partition(CLOSE)
-            self._step = self._give_back(len(self._held) - len(rest) if closed else None)
+            self._step = self._back_to_text(len(self._held) - len(rest) if closed else None)
             self._read()
-        # All that a closed call may leave is the beginning of the tag that closes it.
+        # After a complete call, only the beginning of its closing tag may be left.
         if not (self._step == self._after and CLOSE.startswith(self._held)):
-            self._say(self._held)
+            self._emit_text(self._held)
         self._held = ""
-        return self._told()
+        return self._take_events()
 
     def _read(self) -> None:
         while self._held and (step := self._step()):
@@ -85,13 +84,13 @@ class ToolCallParser:
     def _text(self) -> Any:
         before, tag, rest = self._held.partition(OPEN)
         if tag:
-            said = before.rstrip()
-            self._say(said)
+            text = before.rstrip()
+            self._emit_text(text)
             self._held = rest
-            return self._enter(before[len(said) :] + tag)
-        # Blanks wait as well: before a call they vanish.
+            return self._enter(before[len(text) :] + tag)
+        # Blanks are held back as well: before a call they are dropped.
         safe = len(self._held[: len(self._held) - unfinished(self._held, (OPEN,))].rstrip())
-        self._say(self._held[:safe])
+        self._emit_text(self._held[:safe])
         self._held = self._held[safe:]
         return None
 
@@ -104,24 +103,24 @@ class ToolCallParser:
         try:
             end = self._nesting.end_of_value(self._held)
         except ValueError:
-            return self._give_back(self._nesting.read)
+            return self._back_to_text(self._nesting.read)
         if end is None:
             return None
         try:
             calls = _calls(self._held[:end])
         except ValueError:
-            return self._give_back(end)
-        self._said += [ToolCall(name, given, self._make_id()) for name, given in calls]
+            return self._back_to_text(end)
+        self._events += [ToolCall(name, given, self._make_id()) for name, given in calls]
         self._held = self._held[end:]
         return self._after
 
-    def _give_back(self, end: int | None) -> Any:
-        self._say(self._lead + self._held[:end])
+    def _back_to_text(self, end: int | None) -> Any:
+        self._emit_text(self._lead + self._held[:end])
         self._held = "" if end is None else self._held[end:]
         return self._text
 
     def _after(self) -> Any:
-        """Behind a call, within its tag: more calls may come, or the tag ends."""
+        """Read on after a call, inside its tag: more calls may come, or the tag ends."""
         self._held = self._held.lstrip(_SURPLUS)
         if self._held.startswith(CLOSE):
             self._held = self._held[len(CLOSE) :]
@@ -134,17 +133,17 @@ class ToolCallParser:
         self._held = self._held.lstrip()
         return self._text if self._held else None
 
-    def _say(self, text: str) -> None:
+    def _emit_text(self, text: str) -> None:
         if text:
-            self._said.append(Text(text))
+            self._events.append(Text(text))
 
-    def _told(self) -> list[Said]:
-        said, self._said = self._said, []
-        return said
+    def _take_events(self) -> list[Text | ToolCall]:
+        events, self._events = self._events, []
+        return events
 
 
 class _Nesting:
-    """Finds the end of an object or a list by its brackets, each character looked at once."""
+    """Finds the end of an object or a list by its brackets; reads each character once."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -153,9 +152,10 @@ class _Nesting:
         self._escaped = False
 
     def end_of_value(self, text: str) -> int | None:
-        """Where the value ends; None until it does.  `text` begins as it did the last time.
+        """Return where the value ends, None if it does not end in `text`.
 
-        Raises `ValueError` at a character, number `read`, that no value has there.
+        The next call must begin with the same text.  Raises `ValueError` when the character number
+        `read` cannot be part of a value.
         """
         while self.read < len(text):
             character = text[self.read]
@@ -180,7 +180,7 @@ class _Nesting:
 
 
 def _calls(text: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Names and arguments of one call, or of a list of them.  Raises `ValueError`."""
+    """Return names and arguments of one call, or of a list of calls.  Raises `ValueError`."""
     value = model_json.read(text)
     if value == []:
         raise ValueError("the list is empty")
