@@ -6,9 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.file_kind import Elf, Other, WrongFile, kind_of
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext
 
 # Programs of the vendor that look alike: what each is, by how its name begins.
 _LOOK_ALIKES = {
@@ -20,10 +20,10 @@ _LOOK_ALIKES = {
 _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 
 
-def check_binary(scene: CheckContext) -> Finding:
+def check_binary(context: CheckContext) -> Finding:
     """Looks at the file's name, mode and first bytes; it is not run."""
-    path = scene.settings.runtime_bin.resolve()
-    right = _RIGHT.get(scene.machine, "main_api_axcl")
+    path = context.settings.runtime_bin.resolve()
+    right = _RIGHT.get(context.machine, "main_api_axcl")
     elsewhere = f"name the place of {right} in AX650_RUNTIME_BIN"
 
     def fail(seen: str, remedy: str) -> Finding:
@@ -32,21 +32,21 @@ def check_binary(scene: CheckContext) -> Finding:
     try:
         kind = kind_of(path)
     except FileNotFoundError:
-        return fail(f"the vendor's program {path} is not there", _where_it_is(scene, elsewhere))
+        return fail(f"the vendor's program {path} is not there", _where_it_is(context, elsewhere))
     except IsADirectoryError:
         return fail(f"{path} is a folder, not the vendor's program", elsewhere)
     except OSError as error:
         return fail(f"cannot read {path} ({error.strerror})", f"sudo chmod a+rx {_quote(path)}")
-    if wrong := _wrong(scene, path, kind, elsewhere):
+    if wrong := _wrong(context, path, kind, elsewhere):
         return fail(*wrong)
-    if not scene.may(path, os.X_OK):
+    if not context.can_access(path, os.X_OK):
         # Downloads and archives lose the execute bit.
         return fail(f"{path} may not be executed", f"chmod +x {_quote(path)}")
-    return Finding("binary", "ok", f"{path} is a program for {scene.machine}")
+    return Finding("binary", "ok", f"{path} is a program for {context.machine}")
 
 
 def _wrong(
-    scene: CheckContext, path: Path, kind: Elf | WrongFile | Other, elsewhere: str
+    context: CheckContext, path: Path, kind: Elf | WrongFile | Other, elsewhere: str
 ) -> tuple[str, str] | None:
     """What is seen, and the remedy, of a file that is something else."""
     if isinstance(kind, WrongFile):
@@ -58,13 +58,13 @@ def _wrong(
         is_it = "a script" if kind.script else "no program"
         wrapper = "; if it wraps the program: AX650_PREFLIGHT_SKIP=binary" if kind.script else ""
         return f"{path} is {is_it}, not the vendor's program", elsewhere + wrapper
-    if kind.machine != scene.machine:
-        return f"{path} is for {kind.machine}, and this machine is {scene.machine}", elsewhere
+    if kind.machine != context.machine:
+        return f"{path} is for {kind.machine}, and this machine is {context.machine}", elsewhere
     return None
 
 
-def _where_it_is(scene: CheckContext, elsewhere: str) -> str:
-    model = scene.settings.model_path
+def _where_it_is(context: CheckContext, elsewhere: str) -> str:
+    model = context.settings.model_path
     beside = [model, model.resolve().parent] if model else []
     for folder in beside:
         # Newer model pages carry files for `axllm`, whose vocabulary is a text file.

@@ -11,8 +11,8 @@ from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import Card, NoTable, Reason, Table
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
-from axproxy.preflight.finding import Finding, Verdict
-from axproxy.preflight.scene import CheckContext
+from axproxy.preflight.context import CheckContext
+from axproxy.preflight.finding import Finding, Severity
 from axproxy.settings import Settings
 
 CARD_NAMES = ("card", "device-id", "cmm")
@@ -21,7 +21,7 @@ HOT = 85  # °C; users set their alarms at 75 to 85, the card resets itself at 1
 
 # What no table means, and what helps.  Not being able to ask is no proof of anything, so it does
 # not stop a start.
-_NO_TABLE: dict[Reason, tuple[Verdict, str, str]] = {
+_NO_TABLE: dict[Reason, tuple[Severity, str, str]] = {
     "missing": (
         "warn",
         "the card cannot be looked at",
@@ -58,15 +58,15 @@ _NO_TABLE: dict[Reason, tuple[Verdict, str, str]] = {
 }
 
 
-def check_cards(scene: CheckContext) -> list[Finding]:
+def check_cards(context: CheckContext) -> list[Finding]:
     """One finding per name.  May take as long as `AxclSmi.look`."""
-    smi = scene.smi or AxclSmi(scene.settings.axcl_smi)
-    reading = None if scene.busy else smi.read()
+    smi = context.smi or AxclSmi(context.settings.axcl_smi)
+    reading = None if context.loading else smi.read()
     if reading is None:
         loading = "a model is being loaded, and the card is not asked meanwhile"
         return [Finding(name, "skip", loading) for name in CARD_NAMES]
-    said, device = reading.result, scene.settings.device
-    memory = _cmm(scene.settings, said, _descendants(scene.family))
+    said, device = reading.result, context.settings.device
+    memory = _cmm(context.settings, said, _descendants(context.owner))
     return [check_card(said), check_device_id(device, said), memory]
 
 

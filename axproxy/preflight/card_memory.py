@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from axproxy.card.failure import recovery_steps
 from axproxy.card.smi_table import Card, CardUser, NoTable, Table
-from axproxy.preflight.finding import Finding, Verdict
+from axproxy.preflight.finding import Finding, Severity
 
 _LEFT_OVER_MB = 512  # an idle card uses 18
 
@@ -75,7 +75,7 @@ def check_cmm(
     if room >= need.likely:
         return Finding("cmm", "ok", seen)
     seen += f"; {_taken(holders, cards)}"
-    verdict: Verdict = "fail" if room < need.least else "warn"
+    verdict: Severity = "fail" if room < need.least else "warn"
     return Finding("cmm", verdict, seen, _remedy(holders, cards, said))
 
 

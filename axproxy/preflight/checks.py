@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from axproxy.preflight.binary import check_binary
 from axproxy.preflight.card import CARD_NAMES, check_cards
 from axproxy.preflight.cma import check_cma
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.driver import check_device_node, check_driver
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.host import (
@@ -22,7 +23,6 @@ from axproxy.preflight.libraries import check_libraries
 from axproxy.preflight.model import check_model_folder, check_models_dir
 from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
-from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings, SettingsError
 
 Look = Callable[[CheckContext], Finding | Iterable[Finding]]

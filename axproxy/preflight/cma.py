@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from axproxy.preflight.finding import Finding, Verdict
-from axproxy.preflight.scene import CheckContext
+from axproxy.preflight.context import CheckContext
+from axproxy.preflight.finding import Finding, Severity
 
 _CONFIG = "/boot/firmware/config.txt"
 _CMDLINE = "/boot/firmware/cmdline.txt"
@@ -19,15 +19,15 @@ _OVERLAY_SIZES = (128, 192, 256, 320, 384, 448, 512)
 _GRAPHICS = re.compile(r"^dtoverlay=vc4-kms-v3d", re.MULTILINE)
 
 
-def check_cma(scene: CheckContext) -> Finding:
-    settings = scene.settings
+def check_cma(context: CheckContext) -> Finding:
+    settings = context.settings
     if settings.cma_check == "off":
         return Finding("cma", "skip", "left out by AX650_CMA_CHECK=off")
-    speak = cast(Verdict, settings.cma_check)
-    words = scene.text("/proc/cmdline").split()
+    speak = cast(Severity, settings.cma_check)
+    words = context.text("/proc/cmdline").split()
     forced = next((word for word in words if word.startswith("cma=")), None)
-    total, free = scene.size_in_kib("CmaTotal"), scene.size_in_kib("CmaFree")
-    if forced and scene.is_pi_5:
+    total, free = context.size_in_kib("CmaTotal"), context.size_in_kib("CmaFree")
+    if forced and context.is_pi_5:
         # The pool then lies where the firmware cannot reach it: no clock, no boot in the end.
         return Finding(
             "cma",
@@ -43,17 +43,17 @@ def check_cma(scene: CheckContext) -> Finding:
         # Nearly none free is normal: the kernel lends it out to whatever can be moved.
         return Finding("cma", "ok", seen)
     return Finding(
-        "cma", speak, f"{seen}; AX650_MIN_CMA_MB asks for {settings.min_cma_mb}", _more(scene)
+        "cma", speak, f"{seen}; AX650_MIN_CMA_MB asks for {settings.min_cma_mb}", _more(context)
     )
 
 
-def _more(scene: CheckContext) -> str:
-    wanted = scene.settings.min_cma_mb
-    if not scene.at(_CONFIG).is_file():
+def _more(context: CheckContext) -> str:
+    wanted = context.settings.min_cma_mb
+    if not context.at(_CONFIG).is_file():
         return "AX650_CMA_CHECK=off, unless allocations really fail: few boards can change this"
     size = next((size for size in _OVERLAY_SIZES if size >= wanted), _OVERLAY_SIZES[-1])
     backup = f"sudo cp {_CONFIG} {_CONFIG}.bak"
-    if _GRAPHICS.search(scene.text(_CONFIG)):
+    if _GRAPHICS.search(context.text(_CONFIG)):
         # The overlay for the screen sets the pool, too, and takes the size as a parameter.
         edit = (
             f"sudo sed -i -E 's/^(dtoverlay=vc4-kms-v3d[^#[:space:]]*)/\\1,cma-{size}/' {_CONFIG}"

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from axproxy.preflight.checks import Check, checks_for, require_known_checks
-from axproxy.preflight.finding import Finding, Verdict
+from axproxy.preflight.context import CheckContext
+from axproxy.preflight.finding import Finding, Severity
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.running_service import RunningService, find_service
-from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings, SettingsError
 
-_COLOURS: dict[Verdict, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
+_COLOURS: dict[Severity, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
 _OF_ITS_USER = ("device-node", "log-folder")
 _SIMULATOR = (
     "no model is configured and no card is in sight, so a simulator answers; "
@@ -31,20 +31,20 @@ def examine(
     settings: Settings, service: RunningService | None, root: Path = Path("/")
 ) -> list[Finding]:
     """All findings about this machine; a running service is not disturbed."""
-    scene = scene_beside(settings, service, root)
-    findings = Inspection(_checks(scene)).run(scene)
+    context = context_for(settings, service, root)
+    findings = Inspection(_checks(context)).run(context)
     said = service.said_as_another_user() if service else {}
     # What another user may open, and its private /tmp, only that user can tell.
     return [said.get(f.name, f) if f.name in _OF_ITS_USER else f for f in findings]
 
 
-def scene_beside(settings: Settings, service: RunningService | None, root: Path) -> CheckContext:
+def context_for(settings: Settings, service: RunningService | None, root: Path) -> CheckContext:
     """The same as before a launch, except that the service's own ports are its own.
 
     A shell seldom has the settings of the unit, so what the service uses is asked of it.
     """
     if service is None:
-        return CheckContext(settings, root, family=None)
+        return CheckContext(settings, root, owner=None)
     health: Mapping[str, Any] = service.health or {}
     if settings.model_path is None and health.get("backend_type") == "vendor":
         settings = replace(
@@ -54,18 +54,22 @@ def scene_beside(settings: Settings, service: RunningService | None, root: Path)
             runtime_bin=service.program() or settings.runtime_bin,
         )
     return CheckContext(
-        settings, root, family=service.pid(), busy=service.loading, strangers=service.strangers
+        settings,
+        root,
+        owner=service.pid(),
+        loading=service.loading,
+        other_holders=service.other_holders,
     )
 
 
-def _checks(scene: CheckContext) -> Sequence[Check]:
-    kind = scene.settings.runtime_kind
-    undecided = scene.settings.runtime == "auto" and kind == "mock"
-    return checks_for("vendor" if undecided and _card_in_sight(scene) else kind)
+def _checks(context: CheckContext) -> Sequence[Check]:
+    kind = context.settings.runtime_kind
+    undecided = context.settings.runtime == "auto" and kind == "mock"
+    return checks_for("vendor" if undecided and _card_in_sight(context) else kind)
 
 
-def _card_in_sight(scene: CheckContext) -> bool:
-    return bool(cards_on_the_bus(scene)) or scene.at("/dev/axcl_host").exists()
+def _card_in_sight(context: CheckContext) -> bool:
+    return bool(cards_on_the_bus(context)) or context.at("/dev/axcl_host").exists()
 
 
 def render(findings: Sequence[Finding], colour: bool) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from axproxy.preflight.context import CheckContext, entries
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext, entries
 
 MODULE = "axcl_host"
 _NEEDED = "/dev/axcl_host"
@@ -14,23 +14,23 @@ _USEFUL = ("/dev/ax_mmb_dev", "/dev/msg_userdev")
 _LOG = "/var/log/axclhost-install.log"
 
 
-def check_driver(scene: CheckContext) -> Finding:
+def check_driver(context: CheckContext) -> Finding:
     """A kernel upgrade leaves the driver behind with the old kernel."""
-    running = scene.text("/proc/sys/kernel/osrelease").strip()
-    if _loaded(scene):
+    running = context.text("/proc/sys/kernel/osrelease").strip()
+    if _loaded(context):
         return Finding("driver", "ok", f"the module {MODULE} is loaded into kernel {running}")
-    return Finding("driver", "fail", _why_not_loaded(scene, running), _driver_remedy(scene))
+    return Finding("driver", "fail", _why_not_loaded(context, running), _driver_remedy(context))
 
 
-def check_device_node(scene: CheckContext) -> Finding:
+def check_device_node(context: CheckContext) -> Finding:
     """Root is not needed: the driver's udev rules give everybody access."""
-    missing = [node for node in (_NEEDED, *_USEFUL) if not scene.at(node).exists()]
+    missing = [node for node in (_NEEDED, *_USEFUL) if not context.at(node).exists()]
     if _NEEDED in missing:
-        return Finding("device-node", "fail", f"{_NEEDED} is not there", _node_remedy(scene))
+        return Finding("device-node", "fail", f"{_NEEDED} is not there", _node_remedy(context))
     closed = [
         node
         for node in (_NEEDED, *_USEFUL)
-        if node not in missing and not scene.may(scene.at(node), os.R_OK | os.W_OK)
+        if node not in missing and not context.can_access(context.at(node), os.R_OK | os.W_OK)
     ]
     if closed:
         return Finding(
@@ -49,29 +49,31 @@ def check_device_node(scene: CheckContext) -> Finding:
     return Finding("device-node", "ok", f"{_NEEDED} and its companions are there for this user")
 
 
-def _loaded(scene: CheckContext) -> bool:
-    if scene.at(f"/sys/module/{MODULE}").is_dir():
+def _loaded(context: CheckContext) -> bool:
+    if context.at(f"/sys/module/{MODULE}").is_dir():
         return True
-    return any(line.split(" ", 1)[0] == MODULE for line in scene.text("/proc/modules").splitlines())
+    return any(
+        line.split(" ", 1)[0] == MODULE for line in context.text("/proc/modules").splitlines()
+    )
 
 
-def _why_not_loaded(scene: CheckContext, running: str) -> str:
-    built = kernels_with_driver(scene)
-    if running in built or not _modules_in_sight(scene):
+def _why_not_loaded(context: CheckContext, running: str) -> str:
+    built = kernels_with_driver(context)
+    if running in built or not _modules_in_sight(context):
         return f"the card's driver {MODULE} is not loaded"
     if built:
         return f"the card's driver is built for kernel {', '.join(built)}, but {running} is running"
     return f"the card's driver is not installed: no {MODULE} for kernel {running}"
 
 
-def kernels_with_driver(scene: CheckContext) -> list[str]:
+def kernels_with_driver(context: CheckContext) -> list[str]:
     """The installed kernels that the driver was built for."""
-    return [each.name for each in entries(scene.at("/lib/modules")) if _has_module(each)]
+    return [each.name for each in entries(context.at("/lib/modules")) if _has_module(each)]
 
 
-def _modules_in_sight(scene: CheckContext) -> bool:
+def _modules_in_sight(context: CheckContext) -> bool:
     """Containers and hardened units do not see the kernel's modules."""
-    return bool(entries(scene.at("/lib/modules")))
+    return bool(entries(context.at("/lib/modules")))
 
 
 def _has_module(kernel: Path) -> bool:
@@ -81,27 +83,27 @@ def _has_module(kernel: Path) -> bool:
     )
 
 
-def _driver_remedy(scene: CheckContext) -> str:
-    running = scene.text("/proc/sys/kernel/osrelease").strip()
-    built = kernels_with_driver(scene)
-    if running in built or not _modules_in_sight(scene):
+def _driver_remedy(context: CheckContext) -> str:
+    running = context.text("/proc/sys/kernel/osrelease").strip()
+    built = kernels_with_driver(context)
+    if running in built or not _modules_in_sight(context):
         return f"sudo modprobe {MODULE}"
-    if scene.at("/var/lib/dkms/axcl").is_dir():
+    if context.at("/var/lib/dkms/axcl").is_dir():
         return f"sudo dkms autoinstall -k {running} && sudo modprobe {MODULE}"
-    headers = "sudo apt install linux-headers-$(uname -r) && " if not _headers(scene) else ""
-    again = "--reinstall " if built or scene.at("/usr/src/axcl").is_dir() else ""
+    headers = "sudo apt install linux-headers-$(uname -r) && " if not _headers(context) else ""
+    again = "--reinstall " if built or context.at("/usr/src/axcl").is_dir() else ""
     return f"{headers}sudo apt install {again}axclhost  # it tells how it went in {_LOG}"
 
 
-def _headers(scene: CheckContext) -> bool:
-    running = scene.text("/proc/sys/kernel/osrelease").strip()
-    return scene.at(f"/lib/modules/{running}/build").exists()
+def _headers(context: CheckContext) -> bool:
+    running = context.text("/proc/sys/kernel/osrelease").strip()
+    return context.at(f"/lib/modules/{running}/build").exists()
 
 
-def _node_remedy(scene: CheckContext) -> str:
-    if not _loaded(scene):
-        return _driver_remedy(scene)
-    if scene.at("/.dockerenv").exists():
+def _node_remedy(context: CheckContext) -> str:
+    if not _loaded(context):
+        return _driver_remedy(context)
+    if context.at("/.dockerenv").exists():
         nodes = " ".join(f"--device {node}" for node in (_NEEDED, *_USEFUL))
         return f"give the container the devices: docker run {nodes} …"
     return f"sudo modprobe -r {MODULE} && sudo modprobe {MODULE}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["ok", "warn", "fail", "skip"]
+Severity = Literal["ok", "warn", "fail", "skip"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,6 @@ class Finding:
     is there; `remedy` is a command to paste, or one more sentence where no command helps."""
 
     name: str
-    verdict: Verdict
+    verdict: Severity
     seen: str
     remedy: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from axproxy.preflight.context import CheckContext, entries, read
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext, entries, read
 
 LITTLE_MEMORY = 512  # MiB; the embedding table is mapped, and read from the disk again if need be
 HOT = 80.0  # degrees C; a Pi 5 slows itself down from here on
@@ -14,8 +14,8 @@ _LOGS = "/tmp/axcl"  # noqa: S108 - the vendor's library writes there, and nowhe
 _GOVERNORS = "/sys/devices/system/cpu/cpufreq"
 
 
-def check_memory(scene: CheckContext) -> Finding:
-    available = scene.size_in_kib("MemAvailable")
+def check_memory(context: CheckContext) -> Finding:
+    available = context.size_in_kib("MemAvailable")
     if available is None:
         return Finding("memory", "skip", "this kernel does not tell how much memory is available")
     seen = f"{available // 1024} MiB of memory are available"
@@ -24,8 +24,8 @@ def check_memory(scene: CheckContext) -> Finding:
     return Finding("memory", "warn", f"only {seen}", "ps -eo pid,rss,comm --sort=-rss | head")
 
 
-def check_temperature(scene: CheckContext) -> Finding:
-    zones = [read(zone / "temp").strip() for zone in entries(scene.at("/sys/class/thermal"))]
+def check_temperature(context: CheckContext) -> Finding:
+    zones = [read(zone / "temp").strip() for zone in entries(context.at("/sys/class/thermal"))]
     degrees = [int(millidegrees) / 1000 for millidegrees in zones if millidegrees.isdigit()]
     if not degrees:
         return Finding("temperature", "skip", "this machine does not tell its temperature")
@@ -37,10 +37,10 @@ def check_temperature(scene: CheckContext) -> Finding:
     )
 
 
-def check_governor(scene: CheckContext) -> Finding:
+def check_governor(context: CheckContext) -> Finding:
     found = {
         word
-        for policy in entries(scene.at(_GOVERNORS))
+        for policy in entries(context.at(_GOVERNORS))
         # The drivers of newer PCs call "powersave" what follows the load.
         if not read(policy / "scaling_driver").startswith(("intel_pstate", "amd-pstate"))
         and (word := read(policy / "scaling_governor").strip())
@@ -50,7 +50,7 @@ def check_governor(scene: CheckContext) -> Finding:
     seen = f"the CPU's clock is governed by {' and '.join(sorted(found))}"
     # Measured on RK3588 boards: half as fast again with a clock that stays up.  A Pi 5 is fine
     # with anything but the slowest.
-    slow = found - {"performance"} if _is_rockchip(scene) else found & {"powersave"}
+    slow = found - {"performance"} if _is_rockchip(context) else found & {"powersave"}
     if not slow:
         return Finding("governor", "ok", seen)
     return Finding(
@@ -61,19 +61,19 @@ def check_governor(scene: CheckContext) -> Finding:
     )
 
 
-def check_log_folder(scene: CheckContext) -> Finding:
+def check_log_folder(context: CheckContext) -> Finding:
     """The card's library gives up when it cannot open its log."""
-    folder = scene.at(_LOGS)
+    folder = context.at(_LOGS)
     existing = folder if folder.exists() else folder.parent
-    closed = [existing] if not scene.may(existing, os.W_OK | os.X_OK) else []
+    closed = [existing] if not context.can_access(existing, os.W_OK | os.X_OK) else []
     logs = [path for path in entries(folder) if path.is_file()]
-    closed += [path for path in logs if not scene.may(path, os.W_OK)]
+    closed += [path for path in logs if not context.can_access(path, os.W_OK)]
     if not closed:
         return Finding("log-folder", "ok", f"{_LOGS} can be written")
-    name = f"/{closed[0].relative_to(scene.root)}"
+    name = f"/{closed[0].relative_to(context.root)}"
     remedy = f"sudo chmod -R a+rwX {_LOGS}" if existing == folder else f"sudo chmod 1777 {name}"
     return Finding("log-folder", "fail", f"this user may not write {name}", remedy)
 
 
-def _is_rockchip(scene: CheckContext) -> bool:
-    return bool(re.search(r"rockchip,", scene.text("/proc/device-tree/compatible")))
+def _is_rockchip(context: CheckContext) -> bool:
+    return bool(re.search(r"rockchip,", context.text("/proc/device-tree/compatible")))

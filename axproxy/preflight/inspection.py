@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from axproxy.preflight.checks import Check
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext
 
 CHECK_TIMEOUT = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
 
@@ -31,9 +31,9 @@ class Inspection:
         self._timeout = timeout
         self._hanging: dict[tuple[str, ...], threading.Thread] = {}
 
-    def run(self, scene: CheckContext) -> list[Finding]:
+    def run(self, context: CheckContext) -> list[Finding]:
         """All findings, in the order of the checks."""
-        skipped = set(scene.settings.preflight_skip)
+        skipped = set(context.settings.preflight_skip)
         findings: list[Finding] = []
         for check in self._checks:
             left_out = [name for name in check.names if name in skipped]
@@ -41,16 +41,16 @@ class Inspection:
                 Finding(name, "skip", "left out by AX650_PREFLIGHT_SKIP") for name in left_out
             ]
             if len(left_out) < len(check.names):
-                found = self._within_timeout(check, scene)
+                found = self._within_timeout(check, context)
                 findings += [finding for finding in found if finding.name not in skipped]
         return told_once(findings)
 
-    def _within_timeout(self, check: Check, scene: CheckContext) -> list[Finding]:
+    def _within_timeout(self, check: Check, context: CheckContext) -> list[Finding]:
         found: list[Finding] = []
         thread = self._hanging.get(check.names)
         if thread is None or not thread.is_alive():
             thread = threading.Thread(
-                target=lambda: found.extend(_look(check, scene)), name="check", daemon=True
+                target=lambda: found.extend(_look(check, context)), name="check", daemon=True
             )
             self._hanging[check.names] = thread
             thread.start()
@@ -67,9 +67,9 @@ class Inspection:
         ]
 
 
-def _look(check: Check, scene: CheckContext) -> Iterable[Finding]:
+def _look(check: Check, context: CheckContext) -> Iterable[Finding]:
     try:
-        found = check.look(scene)
+        found = check.look(context)
         return [found] if isinstance(found, Finding) else list(found)
     except Exception as error:  # a check that stumbles must not keep a working card from starting
         log.exception("the check %s stumbled", check.names[0])

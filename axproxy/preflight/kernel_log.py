@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from axproxy.card.failure import recovery_steps
-from axproxy.preflight.finding import Finding, Verdict
+from axproxy.preflight.context import CheckContext
+from axproxy.preflight.finding import Finding, Severity
 from axproxy.preflight.pcie import cards_on_the_bus
-from axproxy.preflight.scene import CheckContext
 
 RECENT = 60.0  # seconds; the driver repeats "dead!" every few seconds for as long as it is so
 _MOST = 4 << 20  # bytes; the kernel's own buffer is smaller
@@ -53,7 +53,7 @@ def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
         ago = now - at
         if ago <= RECENT:
             all_dead = sum(now - when <= RECENT for when, _ in dead) >= cards
-            verdict: Verdict = "fail" if all_dead else "warn"
+            verdict: Severity = "fail" if all_dead else "warn"
             return Finding(
                 "kernel-log", verdict, f"the kernel says: device {bus}: dead!", recovery_steps()
             )
@@ -77,10 +77,10 @@ def judge(records: list[Record], now: float, cards: int = 1) -> Finding:
     return Finding("kernel-log", "ok", "the kernel has not reported the card as dead")
 
 
-def check_kernel_log(scene: CheckContext) -> Finding:
+def check_kernel_log(context: CheckContext) -> Finding:
     try:
-        text = _read_kmsg(str(scene.at("/dev/kmsg")))
-        now = float(scene.text("/proc/uptime").split()[0])
+        text = _read_kmsg(str(context.at("/dev/kmsg")))
+        now = float(context.text("/proc/uptime").split()[0])
     except (OSError, ValueError, IndexError):
         return Finding(
             "kernel-log",
@@ -88,7 +88,7 @@ def check_kernel_log(scene: CheckContext) -> Finding:
             "this user may not read the kernel's log",
             _LOOK,
         )
-    return judge(list(parse(text)), now, len(cards_on_the_bus(scene)))
+    return judge(list(parse(text)), now, len(cards_on_the_bus(context)))
 
 
 def _read_kmsg(path: str) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from axproxy.card.environment import child_environment
+from axproxy.preflight.context import CheckContext, entries, read
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext, entries, read
 
 _PACKAGES = {
     "libgomp.so.1": "libgomp1",
@@ -45,7 +45,7 @@ class Linking:
 class _Search:
     """One walk through all that the program needs; `path` is what the loader searches."""
 
-    scene: CheckContext
+    context: CheckContext
     path: list[str]
     machine: int
     seen: set[str] = field(default_factory=set)
@@ -67,7 +67,7 @@ class _Search:
     def _find(self, name: str, first: tuple[str, ...]) -> tuple[Path, Linking] | None:
         for place in (*first, *self.path):
             # A place of the program's own is a real one already.
-            file = (Path(place) if place in first else self.scene.at(place)) / name
+            file = (Path(place) if place in first else self.context.at(place)) / name
             try:
                 linking = read_linking(file)
             except NotElf:
@@ -80,15 +80,15 @@ class _Search:
         return None
 
 
-def check_libraries(scene: CheckContext) -> Finding:
+def check_libraries(context: CheckContext) -> Finding:
     """Looks where the loader will look with the environment that the program is started with."""
-    program = scene.settings.runtime_bin.resolve()
+    program = context.settings.runtime_bin.resolve()
     try:
         linking = read_linking(program)
     except (OSError, NotElf):
         return Finding("libraries", "skip", f"{program} is not a program that could be looked at")
     loader = linking.interpreter
-    if loader and not scene.at(loader).exists():
+    if loader and not context.at(loader).exists():
         return Finding(
             "libraries",
             "fail",
@@ -96,7 +96,7 @@ def check_libraries(scene: CheckContext) -> Finding:
             "install a 64-bit system; on a Pi: Raspberry Pi OS (64-bit)",
         )
     places = [place for place in child_environment()["LD_LIBRARY_PATH"].split(":") if place]
-    search = _Search(scene, [*places, *_system_places(scene)], linking.machine)
+    search = _Search(context, [*places, *_system_places(context)], linking.machine)
     search.follow(program, linking)
     if search.broken:
         return _broken(search.broken[0])
@@ -127,9 +127,9 @@ def _remedy(name: str) -> str:
     return f"apt-file search {name}  # then install the package it names"
 
 
-def _system_places(scene: CheckContext) -> list[str]:
+def _system_places(context: CheckContext) -> list[str]:
     """Where the loader looks by itself: what ld.so.conf names, and the usual folders."""
-    configs = [scene.at("/etc/ld.so.conf"), *entries(scene.at("/etc/ld.so.conf.d"))]
+    configs = [context.at("/etc/ld.so.conf"), *entries(context.at("/etc/ld.so.conf.d"))]
     named = [
         line.strip()
         for config in configs

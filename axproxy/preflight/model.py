@@ -12,9 +12,9 @@ from typing import Any
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import STATEMENT
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
+from axproxy.preflight.context import CheckContext, entries
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext, entries
 
 SMALLEST = 1024  # bytes; below this a model file is a remnant
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
@@ -43,10 +43,10 @@ _SAMPLING: dict[str, tuple[type, ...]] = {
 }
 
 
-def check_model_folder(scene: CheckContext) -> list[Finding]:
-    path = scene.settings.model_path
+def check_model_folder(context: CheckContext) -> list[Finding]:
+    path = context.settings.model_path
     if path is None:
-        remedy = _choice(scene) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+        remedy = _choice(context) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
     try:
         if spoilt := _spoilt(locate_model(path.resolve())):
@@ -54,12 +54,12 @@ def check_model_folder(scene: CheckContext) -> list[Finding]:
         model = ModelFolder.read(path)
     except (ModelFolderError, OSError) as error:
         seen, _, remedy = str(error).rpartition("; ")
-        return [Finding("model-folder", "fail", seen, _choice(scene) or remedy)]
+        return [Finding("model-folder", "fail", seen, _choice(context) or remedy)]
     problems = [
         *_embedding(model),
         *_layer_count(model),
         *_post_config(model.working_folder),
-        *_tokenizer(scene, path),
+        *_tokenizer(context, path),
     ]
     whole = Finding(
         "model-folder",
@@ -158,22 +158,22 @@ def _post_config(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _tokenizer(scene: CheckContext, path: Path) -> Iterator[Finding]:
-    if scene.settings.tokenizer == "vendor":
+def _tokenizer(context: CheckContext, path: Path) -> Iterator[Finding]:
+    if context.settings.tokenizer == "vendor":
         return  # its script looks for its own folders
     try:
         folder = find_folder(path)
         read_folder(folder)
-        if not scene.may(folder, os.R_OK | os.X_OK):
+        if not context.can_access(folder, os.R_OK | os.X_OK):
             raise TokenizerFolderError(f"cannot list {folder}; sudo chmod a+rx {_quote(folder)}")
     except TokenizerFolderError as error:
         seen, _, remedy = str(error).partition("; ")
         yield Finding("model-folder", "fail", seen, remedy)
 
 
-def check_models_dir(scene: CheckContext) -> Finding:
+def check_models_dir(context: CheckContext) -> Finding:
     """The folder of model folders: which of them could be loaded."""
-    place = scene.settings.models_dir
+    place = context.settings.models_dir
     if place is None:
         return Finding("models-dir", "skip", "AX650_MODELS_DIR is not set")
     if not place.is_dir():
@@ -203,9 +203,9 @@ def _models_in(place: Path) -> tuple[list[Path], list[str]]:
     return usable, bad
 
 
-def _choice(scene: CheckContext) -> str:
+def _choice(context: CheckContext) -> str:
     """Where the configured folder is none and there is a shelf of models: what is on it."""
-    path, place = scene.settings.model_path, scene.settings.models_dir
+    path, place = context.settings.model_path, context.settings.models_dir
     if place is None or (path and path.is_dir()):
         return ""
     usable, _ = _models_in(place)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from axproxy.preflight.context import CheckContext, entries, read
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext, entries, read
 
 _VENDOR = "0x1f4b"  # AXERA; the card is 1f4b:0650 under all its names
 _GEN_2 = 5.0  # GT/s; the card can do no more, on two lanes at most
@@ -16,25 +16,25 @@ _COMPAT = "dtoverlay=pciex1-compat-pi5,no-mip"
 _POWER = "turn the power off at the wall for ten seconds: a restart does not cut it for the card"
 
 
-def check_pcie(scene: CheckContext) -> list[Finding]:
-    cards = cards_on_the_bus(scene)
+def check_pcie(context: CheckContext) -> list[Finding]:
+    cards = cards_on_the_bus(context)
     if not cards:
-        return [_no_card(scene)]
-    return [_look_at(scene, card) for card in cards]
+        return [_no_card(context)]
+    return [_look_at(context, card) for card in cards]
 
 
-def cards_on_the_bus(scene: CheckContext) -> list[Path]:
+def cards_on_the_bus(context: CheckContext) -> list[Path]:
     """Their folders in /sys, named by PCI domain, bus, device and function."""
-    devices = entries(scene.at("/sys/bus/pci/devices"))
+    devices = entries(context.at("/sys/bus/pci/devices"))
     return [path for path in devices if read(path / "vendor").strip() == _VENDOR]
 
 
-def _look_at(scene: CheckContext, card: Path) -> Finding:
+def _look_at(context: CheckContext, card: Path) -> Finding:
     if _config_start(card) == b"\xff\xff":
         # Reading a device that does not answer any more gives ones.
         return Finding("pcie", "fail", f"the card {card.name} has dropped off the bus", _POWER)
     vectors = len(entries(card / "msi_irqs"))
-    if scene.is_pi_5 and 0 < vectors < _VECTORS:
+    if context.is_pi_5 and 0 < vectors < _VECTORS:
         # It fails as "no device connected", 0x80300181.
         return Finding(
             "pcie",
@@ -57,11 +57,11 @@ def _look_at(scene: CheckContext, card: Path) -> Finding:
     return Finding("pcie", "ok", seen)
 
 
-def _no_card(scene: CheckContext) -> Finding:
+def _no_card(context: CheckContext) -> Finding:
     seen = "no AXERA card is on the PCI bus"
-    if not scene.is_pi_5:
+    if not context.is_pi_5:
         return Finding("pcie", "fail", seen, "power off, seat the card anew, then: lspci -nn")
-    config = scene.text(_CONFIG)
+    config = context.text(_CONFIG)
     if not re.search(r"^dtparam=pciex1(=on)?\s*$", config, re.MULTILINE):
         # HAT+ boards switch the slot on by themselves, others need this line.
         return Finding("pcie", "fail", seen, _add_to_config("dtparam=pciex1"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext
 from axproxy.process.ports import PortHolder
 
 # M5Stack's images run it as root, so another user sees a port held by nobody.
@@ -27,35 +27,35 @@ class Port:
     setting: str | None
 
 
-def check_ports(scene: CheckContext) -> list[Finding]:
+def check_ports(context: CheckContext) -> list[Finding]:
     """The vendor's program must not find its port taken: it would load for two minutes, say that it
     is running, and exit with status 0; or share the port with an older copy of itself
     (observed on the vendor's binary)."""
-    settings = scene.settings
+    settings = context.settings
     if settings.runtime_kind == "attach":
-        return _to_attach_to(scene)
+        return _to_attach_to(context)
     fixed = settings.runtime_kind == "vendor"
     wanted = [
         Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
         Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"),
     ]
-    findings = [finding for port in wanted for finding in held(scene, port)]
+    findings = [finding for port in wanted for finding in held(context, port)]
     numbers = " and ".join(str(port.number) for port in wanted)
     return findings or [Finding("ports", "ok", f"nobody else holds ports {numbers}")]
 
 
-def held(scene: CheckContext, port: Port) -> list[Finding]:
+def held(context: CheckContext, port: Port) -> list[Finding]:
     """One finding for each program that holds the port; none when it is free."""
     try:
-        holders = scene.strangers(port.number, scene.family)
+        holders = context.other_holders(port.number, context.owner)
     except (OSError, psutil.Error) as error:
         return [_unseen(port.number, error)]
-    return [_finding(scene, port, holder) for holder in holders]
+    return [_finding(context, port, holder) for holder in holders]
 
 
-def _to_attach_to(scene: CheckContext) -> list[Finding]:
+def _to_attach_to(context: CheckContext) -> list[Finding]:
     """What somebody else must have started, in the order in which it must be."""
-    settings = scene.settings
+    settings = context.settings
     remedies = {
         settings.tokenizer_port: "./start_tokenizer.sh",
         settings.runtime_port: "start the runtime, or unset AX650_RUNTIME to have it started",
@@ -63,7 +63,7 @@ def _to_attach_to(scene: CheckContext) -> list[Finding]:
     findings = []
     for port, remedy in remedies.items():
         try:
-            missing = not scene.strangers(port, scene.family)
+            missing = not context.other_holders(port, context.owner)
         except (OSError, psutil.Error) as error:
             findings.append(_unseen(port, error))
             continue
@@ -79,12 +79,12 @@ def _unseen(port: int, error: Exception) -> Finding:
     return Finding("ports", "fail", seen, f"sudo ss -ltnp 'sport = :{port}'")
 
 
-def _finding(scene: CheckContext, port: Port, holder: PortHolder) -> Finding:
+def _finding(context: CheckContext, port: Port, holder: PortHolder) -> Finding:
     name, remedy = str(holder), f"sudo ss -ltnp 'sport = :{port.number}'  # then stop it"
     words = _command_line(holder)
     program = next((found[0] for word in words if (found := _RUNTIME.search(word))), None)
     script = next((found[0] for word in words if (found := _TOKENIZER.search(word))), None)
-    if _is_stackflow(scene, port, holder, words):
+    if _is_stackflow(context, port, holder, words):
         who = f" (pid {holder.pid})" if holder.pid else ""
         name, remedy = f"{_STACKFLOW}{who}", f"sudo systemctl disable --now {_STACKFLOW}"
     elif program:
@@ -109,8 +109,8 @@ def _command_line(holder: PortHolder) -> list[str]:
         return []
 
 
-def _is_stackflow(scene: CheckContext, port: Port, holder: PortHolder, words: list[str]) -> bool:
-    pids = scene.text(_STACKFLOW_PIDS).split()
+def _is_stackflow(context: CheckContext, port: Port, holder: PortHolder, words: list[str]) -> bool:
+    pids = context.text(_STACKFLOW_PIDS).split()
     if holder.pid is None:
         return bool(pids) and port.number == _STACKFLOW_PORT
     return str(holder.pid) in pids or any(os.path.basename(w) == _STACKFLOW for w in words)

@@ -59,7 +59,7 @@ class RunningService:
         except psutil.Error:
             return None
 
-    def strangers(self, port: int, pid: int | None) -> list[ports.PortHolder]:
+    def other_holders(self, port: int, pid: int | None) -> list[ports.PortHolder]:
         """Listeners that are not its own; what another user holds must be taken for its own."""
         if self.health is None:
             return []

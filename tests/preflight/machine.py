@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from axproxy.preflight.scene import CheckContext
+from axproxy.preflight.context import CheckContext
 from axproxy.process.ports import PortHolder
 from axproxy.settings import Settings
 
@@ -59,18 +59,20 @@ class Machine:
         lines = [f"{name}:{value:>14} kB" for name, value in kib.items()]
         self.write("/proc/meminfo", "\n".join(lines))
 
-    def scene(self, machine: str = "aarch64", **environ: str) -> CheckContext:
+    def context(self, machine: str = "aarch64", **environ: str) -> CheckContext:
         return CheckContext(
             Settings.from_env(environ),
             self.root,
             machine,
-            may=lambda path, _mode: f"/{path.relative_to(self.root)}" not in self.closed,
-            strangers=lambda port, _pid: self.held.get(port, []),
+            can_access=lambda path, _mode: f"/{path.relative_to(self.root)}" not in self.closed,
+            other_holders=lambda port, _pid: self.held.get(port, []),
         )
 
-    def scene_of_files(self, may: Callable[[Path, int], bool] = lambda *_: True, **environ: str):
+    def context_of_files(
+        self, can_access: Callable[[Path, int], bool] = lambda *_: True, **environ: str
+    ):
         """The same for checks that look at files outside the machine's root."""
-        return replace(self.scene(**environ), may=may)
+        return replace(self.context(**environ), can_access=can_access)
 
 
 def elf(

@@ -18,8 +18,8 @@ POINTER = (
 
 def look(pi: Machine, file: Path, machine: str = "aarch64") -> Finding:
     environ = {"AX650_RUNTIME_BIN": str(file), "AX650_MODEL_PATH": str(file.parent)}
-    scene = pi.scene_of_files(**environ)
-    return check_binary(type(scene)(scene.settings, scene.root, machine))
+    context = pi.context_of_files(**environ)
+    return check_binary(type(context)(context.settings, context.root, machine))
 
 
 def program(folder: Path, content: bytes, name: str = "main_api_axcl_aarch64") -> Path:

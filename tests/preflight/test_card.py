@@ -22,8 +22,8 @@ from axproxy.preflight.card import (
 )
 from axproxy.preflight.card_memory import Need, check_cmm, need_of
 from axproxy.preflight.checks import CHECK_NAMES, CHECKS
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.scene import CheckContext
 from axproxy.settings import Settings
 from tests.support import fake_axcl_smi as fake
 from tests.support.model_folders import published_model, sparse
@@ -180,7 +180,9 @@ def test_any_output_and_any_setting_give_findings(output: str, device: str) -> N
         assert finding.verdict in ("ok", "skip") or finding.remedy
 
 
-def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: str) -> CheckContext:
+def context(
+    tmp_path: Path, scenario: str, owner: int | None = None, **environ: str
+) -> CheckContext:
     smi = fake.install(tmp_path, scenario)
     settings = Settings.from_env(
         {
@@ -189,7 +191,7 @@ def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: s
             **environ,
         }
     )
-    return CheckContext(settings, tmp_path, family=family)
+    return CheckContext(settings, tmp_path, owner=owner)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def scene(tmp_path: Path, scenario: str, family: int | None = None, **environ: s
 def test_one_reading_gives_three_findings(
     tmp_path: Path, scenario: str, verdicts: tuple[str, ...]
 ) -> None:
-    findings = check_cards(scene(tmp_path, scenario))
+    findings = check_cards(context(tmp_path, scenario))
 
     assert tuple(finding.name for finding in findings) == CARD_NAMES
     assert tuple(finding.verdict for finding in findings) == verdicts
@@ -217,14 +219,14 @@ def test_one_reading_gives_three_findings(
 
 
 def test_the_bus_number_is_refused_as_a_device(tmp_path: Path) -> None:
-    findings = check_cards(scene(tmp_path, "idle", AX650_DEVICE="1"))
+    findings = check_cards(context(tmp_path, "idle", AX650_DEVICE="1"))
 
     assert findings[1].verdict == "fail"
     assert "PCIe bus" in findings[1].seen
 
 
 def test_a_stale_runtime_on_the_card_is_named_with_how_to_end_it(tmp_path: Path) -> None:
-    looked_at = scene(tmp_path, "loaded 4711")
+    looked_at = context(tmp_path, "loaded 4711")
     for layer in range(28):  # a model that is as large as the card
         sparse(
             tmp_path / "repo" / "qwen3-0.6b-ax650" / f"qwen3_p128_l{layer}_together.axmodel",
@@ -241,7 +243,7 @@ def test_the_services_own_runtime_may_have_its_model_on_the_card(tmp_path: Path)
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as child:
-        finding = check_cards(scene(tmp_path, f"loaded {child.pid}", family=os.getpid()))[2]
+        finding = check_cards(context(tmp_path, f"loaded {child.pid}", owner=os.getpid()))[2]
         child.communicate(b"\n")
 
     assert finding.verdict == "ok"
@@ -249,11 +251,11 @@ def test_the_services_own_runtime_may_have_its_model_on_the_card(tmp_path: Path)
 
 
 def test_nobody_asks_while_a_model_is_being_loaded(tmp_path: Path) -> None:
-    looked_at = scene(tmp_path, "idle")
+    looked_at = context(tmp_path, "idle")
     smi = AxclSmi(looked_at.settings.axcl_smi)
     smi.pause()
     hushed = CheckContext(looked_at.settings, tmp_path, smi=smi)
-    beside = CheckContext(looked_at.settings, tmp_path, busy=True)
+    beside = CheckContext(looked_at.settings, tmp_path, loading=True)
 
     for findings in (check_cards(hushed), check_cards(beside)):
         assert [finding.verdict for finding in findings] == ["skip"] * 3
@@ -261,7 +263,7 @@ def test_nobody_asks_while_a_model_is_being_loaded(tmp_path: Path) -> None:
 
 
 def test_a_model_of_unknown_size_is_not_weighed(tmp_path: Path) -> None:
-    looked_at = scene(tmp_path, "idle", AX650_MODEL_PATH=str(tmp_path / "nowhere"))
+    looked_at = context(tmp_path, "idle", AX650_MODEL_PATH=str(tmp_path / "nowhere"))
     finding = check_cards(looked_at)[2]
 
     assert (finding.verdict, finding.remedy) == ("skip", "")
@@ -269,7 +271,7 @@ def test_a_model_of_unknown_size_is_not_weighed(tmp_path: Path) -> None:
 
 
 def test_the_need_grows_with_the_files_and_with_the_window(tmp_path: Path) -> None:
-    small = scene(tmp_path, "idle").settings
+    small = context(tmp_path, "idle").settings
     wide = Settings.from_env(
         {"AX650_MODEL_PATH": str(small.model_path), "AX650_CONTEXT_LENGTH": "5118"}
     )

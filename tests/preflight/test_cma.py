@@ -13,7 +13,7 @@ BACKUP = "sudo cp /boot/firmware/config.txt /boot/firmware/config.txt.bak && "
 
 
 def test_the_default_of_a_pi_is_enough_also_when_none_is_free(pi: Machine) -> None:
-    finding = check_cma(pi.scene())
+    finding = check_cma(pi.context())
     assert finding.verdict == "ok"
     assert finding.seen == "64 MiB of contiguous memory (CMA), 0 MiB free"
 
@@ -24,7 +24,7 @@ def test_too_little_warns_and_is_a_gate_only_on_request(
     pi: Machine, total: int, check: str
 ) -> None:
     pi.memory(CmaTotal=total, CmaFree=0)
-    finding = check_cma(pi.scene(AX650_CMA_CHECK=check))
+    finding = check_cma(pi.context(AX650_CMA_CHECK=check))
     assert finding.verdict == check
     assert finding.remedy == (
         BACKUP + "printf '\\n[all]\\ndtoverlay=cma,cma-128\\n' | "
@@ -33,17 +33,17 @@ def test_too_little_warns_and_is_a_gate_only_on_request(
 
 
 def test_how_little_is_too_little_can_be_set(pi: Machine) -> None:
-    finding = check_cma(pi.scene(AX650_MIN_CMA_MB="200"))
+    finding = check_cma(pi.context(AX650_MIN_CMA_MB="200"))
     assert finding.verdict == "warn"
     assert "AX650_MIN_CMA_MB asks for 200" in finding.seen
     assert "cma-256" in finding.remedy
-    assert "cma-512" in check_cma(pi.scene(AX650_MIN_CMA_MB="2048")).remedy  # a Pi's ceiling
+    assert "cma-512" in check_cma(pi.context(AX650_MIN_CMA_MB="2048")).remedy  # a Pi's ceiling
 
 
 def test_with_graphics_the_overlay_of_the_screen_gets_the_size(pi: Machine) -> None:
     line = "dtoverlay=vc4-kms-v3d"
     pi.write("/boot/firmware/config.txt", f"# x\n{line}\n")
-    remedy = check_cma(pi.scene(AX650_MIN_CMA_MB="65")).remedy
+    remedy = check_cma(pi.context(AX650_MIN_CMA_MB="65")).remedy
     pattern, replacement = re.search(r"'s/(.*?)/(.*?)/'", remedy).groups()
     pattern = pattern.replace("[:space:]", r"\s")
     assert re.sub(pattern, replacement, line) == "dtoverlay=vc4-kms-v3d,cma-128"
@@ -52,7 +52,7 @@ def test_with_graphics_the_overlay_of_the_screen_gets_the_size(pi: Machine) -> N
 
 def test_cma_on_the_command_line_of_a_pi_5_is_taken_away_again(pi: Machine) -> None:
     pi.write("/proc/cmdline", "console=tty1 cma=256M rootwait\n")
-    finding = check_cma(pi.scene())
+    finding = check_cma(pi.context())
     assert finding.verdict == "warn"
     assert "cma=256M" in finding.seen
     assert "cmdline.txt.bak" in finding.remedy
@@ -65,23 +65,23 @@ def test_cma_on_the_command_line_of_a_pi_5_is_taken_away_again(pi: Machine) -> N
 def test_elsewhere_cma_on_the_command_line_is_nobodys_business(pi: Machine) -> None:
     pi.write("/proc/cmdline", "cma=256M\n")
     pi.write("/proc/device-tree/model", "Radxa ROCK 5B")
-    assert check_cma(pi.scene()).verdict == "ok"
+    assert check_cma(pi.context()).verdict == "ok"
 
 
 def test_the_check_can_be_switched_off(pi: Machine) -> None:
     pi.memory(CmaTotal=0)
-    assert check_cma(pi.scene(AX650_CMA_CHECK="off")).verdict == "skip"
+    assert check_cma(pi.context(AX650_CMA_CHECK="off")).verdict == "skip"
 
 
 def test_a_kernel_without_such_memory_is_fine(pi: Machine) -> None:
     pi.memory(MemAvailable=1)
-    assert check_cma(pi.scene()).verdict == "ok"
+    assert check_cma(pi.context()).verdict == "ok"
 
 
 def test_a_board_without_the_pis_files_is_told_no_command(pi: Machine) -> None:
     pi.memory(CmaTotal=0)
     pi.remove("/boot/firmware/config.txt")
-    assert check_cma(pi.scene()).remedy.startswith("AX650_CMA_CHECK=off")
+    assert check_cma(pi.context()).remedy.startswith("AX650_CMA_CHECK=off")
 
 
 def test_no_remedy_ever_puts_cma_on_the_command_line(pi: Machine) -> None:
@@ -90,5 +90,5 @@ def test_no_remedy_ever_puts_cma_on_the_command_line(pi: Machine) -> None:
             for needed in ("0", "16", "2048"):
                 pi.memory(**({} if total is None else {"CmaTotal": total}))
                 pi.write("/proc/cmdline", words)
-                remedy = check_cma(pi.scene(AX650_MIN_CMA_MB=needed)).remedy
+                remedy = check_cma(pi.context(AX650_MIN_CMA_MB=needed)).remedy
                 assert "cma=" not in remedy.replace("\\bcma=[^ ]*//", "")

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from axproxy.preflight.doctor import examine, main, render, scene_beside, wants_colour
+from axproxy.preflight.doctor import context_for, examine, main, render, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.process.instance_lock import InstanceLock, is_held
@@ -61,14 +61,14 @@ def test_a_machine_without_a_card_needs_nothing_but_its_ports(pi: Machine) -> No
 
 def test_what_a_running_service_uses_is_asked_of_it(pi: Machine) -> None:
     mine = os.getpid()
-    scene = scene_beside(
+    context = context_for(
         Settings(), service(runtime={"state": "starting", "pid": mine, "note": None}), pi.root
     )
-    assert scene.settings.runtime_kind == "vendor"
-    assert scene.settings.model_path == Path("/models/qwen3-4b-ax650")
-    assert scene.settings.runtime_bin == Path(psutil.Process().exe())
-    assert scene.family == os.getppid()
-    assert scene.busy  # nobody may ask the card while it loads
+    assert context.settings.runtime_kind == "vendor"
+    assert context.settings.model_path == Path("/models/qwen3-4b-ax650")
+    assert context.settings.runtime_bin == Path(psutil.Process().exe())
+    assert context.owner == os.getppid()
+    assert context.loading  # nobody may ask the card while it loads
 
 
 def test_what_only_the_services_user_can_tell_is_asked_of_the_service(
@@ -90,17 +90,17 @@ def test_what_only_the_services_user_can_tell_is_asked_of_the_service(
 
 def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
     settings = Settings.from_env({"AX650_MODEL_PATH": "/mine"})
-    assert scene_beside(settings, service(), pi.root).settings == settings
+    assert context_for(settings, service(), pi.root).settings == settings
 
 
 def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [PortHolder(None), PortHolder(os.getpid())]
     monkeypatch.setattr("axproxy.process.ports.holders", lambda _port: found)
-    assert service().strangers(8000, None) == [
+    assert service().other_holders(8000, None) == [
         PortHolder(os.getpid())
     ]  # not what another user holds
-    assert service().strangers(8000, os.getpid()) == []
-    assert RunningService(URL, None).strangers(8000, None) == []
+    assert service().other_holders(8000, os.getpid()) == []
+    assert RunningService(URL, None).other_holders(8000, None) == []
 
 
 def test_a_service_that_cannot_be_asked_may_be_loading() -> None:

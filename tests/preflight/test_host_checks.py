@@ -18,18 +18,18 @@ LOGS = "/tmp/axcl"  # noqa: S108 - the vendor's library's own choice
 
 def test_a_pi_in_good_order_is_fine(pi: Machine) -> None:
     for check in (check_memory, check_temperature, check_governor, check_log_folder):
-        assert check(pi.scene()).verdict == "ok"
+        assert check(pi.context()).verdict == "ok"
 
 
 def test_little_memory_is_said(pi: Machine) -> None:
     pi.memory(MemAvailable=100_000)
-    assert check_memory(pi.scene()).seen == "only 97 MiB of memory are available"
+    assert check_memory(pi.context()).seen == "only 97 MiB of memory are available"
 
 
 @pytest.mark.parametrize(("millidegrees", "verdict"), [("79999", "ok"), ("80000", "warn")])
 def test_a_hot_host_is_said(pi: Machine, millidegrees: str, verdict: str) -> None:
     pi.write("/sys/class/thermal/thermal_zone1/temp", millidegrees)
-    assert check_temperature(pi.scene()).verdict == verdict
+    assert check_temperature(pi.context()).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_clock_that_is_held_down_is_said(
     pi.write("/proc/device-tree/compatible", board)
     pi.write(f"{POLICY}/scaling_driver", driver)
     pi.write(f"{POLICY}/scaling_governor", governor)
-    finding = check_governor(pi.scene())
+    finding = check_governor(pi.context())
     assert finding.verdict == verdict
     assert ("performance | sudo tee" in finding.remedy) == (verdict == "warn")
 
@@ -56,9 +56,9 @@ def test_a_clock_that_is_held_down_is_said(
 @pytest.mark.parametrize("closed", [LOGS, f"{LOGS}/axcl_logs.txt"])
 def test_a_log_folder_of_another_user_is_opened(pi: Machine, closed: str) -> None:
     pi.write(f"{LOGS}/axcl_logs.txt", "")
-    assert check_log_folder(pi.scene()).verdict == "ok"
+    assert check_log_folder(pi.context()).verdict == "ok"
     pi.closed = {closed}
-    finding = check_log_folder(pi.scene())
+    finding = check_log_folder(pi.context())
     assert finding.verdict == "fail"
     assert closed in finding.seen
     assert finding.remedy == "sudo chmod -R a+rwX /tmp/axcl"
@@ -66,7 +66,7 @@ def test_a_log_folder_of_another_user_is_opened(pi: Machine, closed: str) -> Non
 
 def test_without_a_log_folder_the_one_above_must_be_open(pi: Machine) -> None:
     pi.closed = {LOGS.removesuffix("/axcl")}
-    assert check_log_folder(pi.scene()).remedy == "sudo chmod 1777 /tmp"
+    assert check_log_folder(pi.context()).remedy == "sudo chmod 1777 /tmp"
 
 
 def test_a_machine_that_tells_nothing_is_not_blamed(pi: Machine) -> None:
@@ -74,4 +74,4 @@ def test_a_machine_that_tells_nothing_is_not_blamed(pi: Machine) -> None:
     pi.remove("/sys/class/thermal/thermal_zone0/temp")
     pi.remove(f"{POLICY}/scaling_governor")
     for check in (check_memory, check_temperature, check_governor):
-        assert check(pi.scene()).verdict == "skip"
+        assert check(pi.context()).verdict == "skip"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from axproxy.preflight.checks import CHECK_NAMES, CHECKS, Check, checks_for
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.scene import CheckContext
 from tests.preflight.machine import Machine
 
 FINE = Finding("cma", "ok", "fine")
@@ -24,27 +24,27 @@ def stuck() -> Iterator[threading.Event]:
 
 
 def check(name: str, *findings: Finding) -> Check:
-    return Check((name,), lambda _scene: findings)
+    return Check((name,), lambda _context: findings)
 
 
 def test_findings_come_in_the_order_of_the_checks(pi: Machine) -> None:
     slow, hot = Finding("governor", "warn", "slow"), Finding("temperature", "warn", "hot")
     checks = [check("governor", slow), check("temperature", hot), Check(("cma",), lambda _: FINE)]
-    assert Inspection(checks).run(pi.scene()) == [slow, hot, FINE]
+    assert Inspection(checks).run(pi.context()) == [slow, hot, FINE]
 
 
 def test_a_check_that_is_left_out_is_not_run_and_says_so(pi: Machine) -> None:
-    def never(_scene: CheckContext) -> Finding:
+    def never(_context: CheckContext) -> Finding:
         raise AssertionError
 
-    findings = Inspection([Check(("cma",), never)]).run(pi.scene(AX650_PREFLIGHT_SKIP="cma"))
+    findings = Inspection([Check(("cma",), never)]).run(pi.context(AX650_PREFLIGHT_SKIP="cma"))
     assert findings == [Finding("cma", "skip", "left out by AX650_PREFLIGHT_SKIP")]
 
 
 def test_one_of_several_findings_of_a_check_can_be_left_out(pi: Machine) -> None:
     card, cmm = Finding("card", "ok", "there"), Finding("cmm", "fail", "full")
     checks = [Check(("card", "cmm"), lambda _: [card, cmm])]
-    findings = Inspection(checks).run(pi.scene(AX650_PREFLIGHT_SKIP="cmm"))
+    findings = Inspection(checks).run(pi.context(AX650_PREFLIGHT_SKIP="cmm"))
     assert findings == [Finding("cmm", "skip", "left out by AX650_PREFLIGHT_SKIP"), card]
 
 
@@ -63,7 +63,7 @@ def test_a_trouble_is_told_once_and_what_follows_from_it_says_where_to_look(
     pi: Machine, broken: tuple[str, ...]
 ) -> None:
     found = Inspection([check(name, Finding(name, "fail", "gone", "x")) for name in broken])
-    findings = found.run(pi.scene())
+    findings = found.run(pi.context())
 
     assert {finding.name for finding in findings if finding.verdict == "fail"} == CAUSES[broken]
     for finding in findings:
@@ -74,7 +74,7 @@ def test_a_trouble_is_told_once_and_what_follows_from_it_says_where_to_look(
 def test_a_cause_that_is_left_out_explains_nothing(pi: Machine) -> None:
     dead = Finding("card", "fail", "it does not answer", "reboot")
     checks = [check("pcie", Finding("pcie", "fail", "gone")), check("card", dead)]
-    assert dead in Inspection(checks).run(pi.scene(AX650_PREFLIGHT_SKIP="pcie"))
+    assert dead in Inspection(checks).run(pi.context(AX650_PREFLIGHT_SKIP="pcie"))
 
 
 def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
@@ -82,14 +82,14 @@ def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
 ) -> None:
     begun = []
 
-    def hangs(_scene: CheckContext) -> Finding:
+    def hangs(_context: CheckContext) -> Finding:
         begun.append(1)
         stuck.wait(20)
         return FINE
 
     inspection = Inspection([Check(("cma",), hangs), check("memory")], timeout=0.02)
     for _ in range(3):
-        (finding,) = inspection.run(pi.scene())
+        (finding,) = inspection.run(pi.context())
         assert finding.verdict == "warn"
         assert finding.seen == "this check has not ended within 0.02 s"
         assert "AX650_PREFLIGHT_SKIP=cma" in finding.remedy
@@ -97,10 +97,10 @@ def test_a_check_that_hangs_holds_nobody_up_and_is_not_begun_twice(
 
 
 def test_a_check_that_stumbles_does_not_keep_a_card_from_starting(pi: Machine) -> None:
-    def stumbles(_scene: CheckContext) -> Finding:
+    def stumbles(_context: CheckContext) -> Finding:
         raise ZeroDivisionError("oh")
 
-    (finding,) = Inspection([Check(("cma",), stumbles)]).run(pi.scene())
+    (finding,) = Inspection([Check(("cma",), stumbles)]).run(pi.context())
     assert finding.verdict == "warn"
     assert "ZeroDivisionError" in finding.seen
 
@@ -114,7 +114,7 @@ def test_every_check_has_a_name_that_can_be_left_out_in_the_same_order() -> None
 def test_findings_carry_the_names_of_their_checks(pi: Machine) -> None:
     environ = {"AX650_RUNTIME": "vendor", "AX650_MODEL_PATH": "/nowhere"}
     for each in CHECKS:
-        for finding in Inspection([each]).run(pi.scene_of_files(**environ)):
+        for finding in Inspection([each]).run(pi.context_of_files(**environ)):
             assert finding.name in each.names
             assert "stumbled" not in finding.seen
             assert bool(finding.remedy) == (finding.verdict in ("warn", "fail"))

@@ -33,7 +33,7 @@ def test_the_last_word_on_a_card_counts(pi: Machine, history: str) -> None:
     lines, verdict = HISTORIES[history]
     text = "".join(f"4,{n},{at * 1000000},-;{line}\n" for n, (at, line) in enumerate(lines))
     pi.write("/dev/kmsg", f"6,0,1,-;Booting\n SUBSYSTEM=x\n{text}")
-    finding = check_kernel_log(pi.scene())
+    finding = check_kernel_log(pi.context())
     assert finding.verdict == verdict
     if verdict == "fail":
         assert "axcl-smi reboot" in finding.remedy
@@ -43,9 +43,9 @@ def test_the_last_word_on_a_card_counts(pi: Machine, history: str) -> None:
 def test_while_another_card_lives_a_dead_one_is_a_warning(pi: Machine) -> None:
     pi.write("/sys/bus/pci/devices/0000:81:00.0/vendor", "0x1f4b\n")
     pi.write("/dev/kmsg", f"4,1,{(NOW - 3) * 1000000},-;{DEAD}\n")
-    assert check_kernel_log(pi.scene()).verdict == "warn"
+    assert check_kernel_log(pi.context()).verdict == "warn"
 
 
 def test_a_log_that_may_not_be_read_is_no_reason_to_fail(pi: Machine) -> None:
     pi.remove("/dev/kmsg")
-    assert check_kernel_log(pi.scene()).verdict == "skip"
+    assert check_kernel_log(pi.context()).verdict == "skip"

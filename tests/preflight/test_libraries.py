@@ -27,7 +27,7 @@ def library(pi: Machine, path: str, content: bytes) -> None:
 
 
 def look(pi: Machine, binary: Path) -> Finding:
-    return check_libraries(pi.scene(AX650_RUNTIME_BIN=str(binary)))
+    return check_libraries(pi.context(AX650_RUNTIME_BIN=str(binary)))
 
 
 @pytest.mark.parametrize("place", ["/usr/lib/axcl", "/opt/axcl/lib", "/usr/lib/aarch64-linux-gnu"])

@@ -21,8 +21,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def look(pi: Machine, path: Path, **environ: str) -> list[Finding]:
-    scene = pi.scene_of_files(AX650_MODEL_PATH=str(path), **environ)
-    return list(check_model_folder(scene))
+    context = pi.context_of_files(AX650_MODEL_PATH=str(path), **environ)
+    return list(check_model_folder(context))
 
 
 def only(pi: Machine, path: Path, **environ: str) -> Finding:
@@ -154,11 +154,11 @@ def test_the_shelf_of_models_is_looked_through(pi: Machine, model: Path) -> None
     shelf = model.parent.parent
     published_model(shelf / "qwen3-1.7b", columns=2048, flat=True)
     (shelf / "notes").mkdir()
-    scene = pi.scene(AX650_MODELS_DIR=str(shelf))
-    finding = check_models_dir(scene)
+    context = pi.context(AX650_MODELS_DIR=str(shelf))
+    finding = check_models_dir(context)
     assert finding.seen == f"{shelf} holds Qwen3-0.6B, qwen3-1.7b"
     (shelf / "qwen3-1.7b" / "qwen3_p128_l3_together.axmodel").unlink()
-    finding = check_models_dir(scene)
+    finding = check_models_dir(context)
     assert (finding.verdict, finding.seen) == ("warn", f"layer 3 is missing in {shelf}/qwen3-1.7b")
 
 
@@ -170,4 +170,4 @@ def test_a_shelf_that_is_none_is_said(pi: Machine, tmp_path: Path) -> None:
         "": "skip",
     }
     for place, verdict in verdicts.items():
-        assert check_models_dir(pi.scene(AX650_MODELS_DIR=place)).verdict == verdict
+        assert check_models_dir(pi.context(AX650_MODELS_DIR=place)).verdict == verdict

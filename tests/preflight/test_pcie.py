@@ -10,7 +10,7 @@ from tests.preflight.machine import CARD, Machine
 
 
 def look(pi: Machine) -> Finding:
-    (finding,) = check_pcie(pi.scene())
+    (finding,) = check_pcie(pi.context())
     return finding
 
 
@@ -20,7 +20,7 @@ def test_a_card_on_a_pis_single_lane_is_fine(pi: Machine) -> None:
 
 def test_every_card_is_looked_at(pi: Machine) -> None:
     shutil.copytree(pi.root / CARD[1:], pi.root / "sys/bus/pci/devices/0000:81:00.0")
-    assert len(check_pcie(pi.scene())) == 2
+    assert len(check_pcie(pi.context())) == 2
 
 
 def test_a_slow_link_is_a_matter_of_the_cable(pi: Machine) -> None:

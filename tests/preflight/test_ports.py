@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 def look(pi: Machine, **environ: str) -> Finding:
-    (finding,) = check_ports(pi.scene(**environ))
+    (finding,) = check_ports(pi.context(**environ))
     return finding
 
 
@@ -62,7 +62,7 @@ def test_whoever_holds_a_port_is_named(pi: Machine) -> None:
 
 def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
     pi.held = {8000: [PortHolder(os.getpid())], 12345: [PortHolder(None)]}
-    runtime, tokenizer = check_ports(pi.scene())
+    runtime, tokenizer = check_ports(pi.context())
     assert runtime.remedy.endswith("or choose another port with AX650_RUNTIME_PORT")
     assert tokenizer.remedy.endswith("or choose another port with AX650_TOKENIZER_PORT")
     assert tokenizer.seen == "port 12345 is held by a program of another user"
@@ -109,9 +109,9 @@ def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
     def hidden(port: int, pid: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 
-    scene = pi.scene()
-    object.__setattr__(scene, "strangers", hidden)
-    findings = check_ports(scene)
+    context = pi.context()
+    object.__setattr__(context, "other_holders", hidden)
+    findings = check_ports(context)
     assert [finding.verdict for finding in findings] == ["fail", "fail"]
     assert "cannot see who holds port 8000" in findings[0].seen
 
@@ -126,16 +126,16 @@ def test_what_is_attached_to_must_hold_the_ports(pi: Machine) -> None:
 
 
 def test_who_has_nothing_to_attach_to_is_told_what_to_start(pi: Machine) -> None:
-    tokenizer, runtime = check_ports(pi.scene(AX650_RUNTIME="attach"))
+    tokenizer, runtime = check_ports(pi.context(AX650_RUNTIME="attach"))
     assert tokenizer.verdict == runtime.verdict == "fail"
     assert tokenizer.remedy == "./start_tokenizer.sh"
     assert runtime.seen == "nobody holds port 8000, and AX650_RUNTIME=attach starts nothing"
 
 
 def test_ports_to_attach_to_that_cannot_be_seen_are_no_ports_to_attach_to(pi: Machine) -> None:
-    def hidden(_port: int, _family: int | None) -> list[PortHolder]:
+    def hidden(_port: int, _owner: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 
-    scene = pi.scene(AX650_RUNTIME="attach")
-    object.__setattr__(scene, "strangers", hidden)
-    assert [finding.verdict for finding in check_ports(scene)] == ["fail", "fail"]
+    context = pi.context(AX650_RUNTIME="attach")
+    object.__setattr__(context, "other_holders", hidden)
+    assert [finding.verdict for finding in check_ports(context)] == ["fail", "fail"]

@@ -33,19 +33,19 @@ def entries(folder: Path) -> list[Path]:
 class CheckContext:
     """`root` is where /proc, /sys, /dev and the rest are found; `machine` is what `uname -m` says.
 
-    `family` is the process whose descendants hold our ports by right, `None` when there is none.
-    `busy` says that a model is being loaded, when nobody may ask the card anything; `smi` is
+    `owner` is the process whose descendants hold our ports by right, `None` when there is none.
+    `loading` says that a model is being loaded, when nobody may ask the card anything; `smi` is
     who asks it, by default a new one.
     """
 
     settings: Settings
     root: Path = Path("/")
     machine: str = field(default_factory=platform.machine)
-    family: int | None = field(default_factory=os.getpid)
-    busy: bool = False
+    owner: int | None = field(default_factory=os.getpid)
+    loading: bool = False
     smi: AxclSmi | None = None
-    may: Callable[[Path, int], bool] = os.access
-    strangers: Callable[[int, int | None], list[ports.PortHolder]] = ports.strangers
+    can_access: Callable[[Path, int], bool] = os.access
+    other_holders: Callable[[int, int | None], list[ports.PortHolder]] = ports.strangers
 
     def at(self, path: str) -> Path:
         """The file that the machine knows by the absolute `path`."""
