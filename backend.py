@@ -25,7 +25,6 @@ if __name__ == "__main__":
     sys.exit(launch.main(sys.argv[1:], __doc__))
 
 from flask import Flask
-from gunicorn.errors import AppImportError
 
 from axproxy.api import http_errors
 from axproxy.api.access import KeyCheck
@@ -50,6 +49,7 @@ from axproxy.preflight.checks import require_known_checks
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.generation import Timeouts
+from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
 from runtime_supervisor import RuntimeSupervisor
@@ -110,8 +110,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
 def _app() -> Flask:
     # gunicorn looks for gunicorn.conf.py where it is started, before any --chdir.  Without its
     # hooks nothing would be started, on the wrong port; better to say so.
-    hooks = hasattr(sys.modules.get("__config__"), "post_worker_init")
-    if "gunicorn.arbiter" in sys.modules and not hooks:
+    if runs_without_our_settings():
         raise AppImportError(
             f"gunicorn has not read our settings; start it in {ROOT}, or add "
             f"-c {ROOT / 'gunicorn.conf.py'}, or run {ROOT / 'backend.py'}"

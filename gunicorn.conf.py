@@ -1,4 +1,4 @@
-"""How gunicorn runs the service: one worker, many threads; its hooks start and stop the children.
+"""gunicorn's settings: one worker, many threads, and hooks that start and stop the children.
 
 gunicorn reads this file by itself when it is started in this folder.
 """
@@ -13,15 +13,19 @@ from pathlib import Path
 # gunicorn looks for the application where it was started, which may be anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gunicorn.arbiter import Arbiter
+from axproxy.server.gunicorn_adapter import problem
+
+if sentence := problem():
+    print(f"backend: {sentence}", file=sys.stderr)
+    sys.exit(2)
 
 from axproxy.ops.logs import configure_logging
 from axproxy.ops.malloc import keep_one_arena
 from axproxy.ops.systemd import Notifier
 from axproxy.ops.systemd_report import Report
 from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
-from axproxy.server.doors_taken import why_not_listen
-from axproxy.server.listeners import room_for_connections
+from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR
+from axproxy.server.listeners import room_for_connections, why_unavailable
 from axproxy.settings import Settings, SettingsError
 
 try:
@@ -31,32 +35,31 @@ except SettingsError as error:
     print(f"backend: {error}", file=sys.stderr)
     sys.exit(2)
 
-# Taken out of the environment, or gunicorn would tell systemd that we are ready as soon as it
-# listens.
+# Takes its variables out of the environment, or gunicorn would report to systemd that we are ready
+# as soon as it listens.
 _simulated = "a SIMULATOR answers, no card is configured"
 _systemd = Report(
     Notifier.taken_from(os.environ),
     _simulated if _settings.runtime_kind == "mock" else f"{_settings.model} answers",
 )
 
-# How long the running answer may go on after we were told to leave, and how long the children's
-# stop ladders can take: a model that is loading is waited for, see
-# axproxy/runtimes/main_api/launch.py.
+# Seconds that the running answer may go on after the order to stop, and that the children's stop
+# ladders can take: a model that is loading is waited for, see axproxy/runtimes/main_api/launch.py.
 ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
-_doors = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: "AX650_PORT"}
-_doors.pop(0, None)
-bind = [f"{_host}:{port}" for port in _doors]
+_ports = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: "AX650_PORT"}
+_ports.pop(0, None)
+bind = [f"{_host}:{port}" for port in _ports]
 
-# A second worker would be a second supervisor fighting over one card; a recycled one would take
-# the loaded model with it.
+# A second worker would be a second supervisor of the same card; a recycled worker would take the
+# loaded model with it.
 workers = 1
 max_requests = 0
 worker_class = "axproxy.server.worker.Worker"  # gthread
-# One thread answers, `max_queue` wait in line, and the rest keep refusals quick.  Connections that
-# ask for nothing take no thread, so there may be many more of them.
+# One thread answers, `max_queue` wait in the queue, and the rest keep refusals quick.  Idle
+# connections take no thread, so there may be many more of them.
 threads = _settings.max_queue + 16
 worker_connections = room_for_connections(threads + 2000)
 timeout = 300  # of the worker's main loop, not of a request: streams may take as long as they like
@@ -64,36 +67,36 @@ graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
 control_socket_disable = True
 proc_name = "ax650"
-# At debug it would print a hundred settings of its own, and each request once more.
+# At debug gunicorn would log a hundred settings of its own, and each request once more.
 loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 
 
 def on_starting(server):
     if _settings.runtime_kind != "attach":
         refuse_to_be_the_second()
-    # gunicorn would say ten times that a connection is in use, and not by whom.
+    # gunicorn would log ten times that an address is in use, and not by which program.
     if server.cfg.bind != bind:
-        return  # somebody knows better, with -b
-    if why_not := why_not_listen(_settings.host, _doors, patience=2):
+        return  # -b on the command line chose others
+    if why_not := why_unavailable(_settings.host, _ports, timeout=2):
         print(f"backend: {why_not}", file=sys.stderr)
         sys.exit(1)
 
 
 def refuse_to_be_the_second():
-    # The worker is the one that must hold the name; but when it leaves, gunicorn adds that our
-    # application could not be loaded, and that is not the trouble.
+    # The lock is the worker's.  It is tried here first, because gunicorn reports of a worker that
+    # exits without it that our application could not be loaded, which is not the problem.
     rehearsal = InstanceLock(_settings.runtime_port)
     try:
         rehearsal.acquire()
     except AlreadySupervised as error:
         print(f"backend: {error}", file=sys.stderr)
-        sys.exit(Arbiter.APP_LOAD_ERROR)
+        sys.exit(APP_LOAD_ERROR)
     rehearsal.release()
 
 
 def when_ready(server):
-    # gunicorn would reload: a second worker that fights the first one for the card.  Whoever
-    # closes the terminal wants the service to end.
+    # gunicorn would reload: start a second worker while the first still has the card.  A terminal
+    # that is closed should end the service.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
     # A Ctrl-C during an orderly stop would make gunicorn kill the worker two seconds later, and a
@@ -114,8 +117,8 @@ def post_worker_init(worker):
         ignore_further_signals()
         worker.handle_quit(number, frame)
 
-    # Ctrl-C reaches the whole process group, impatient people press it twice, and gunicorn passes
-    # it on as SIGQUIT: only the first may act, or it would interrupt the orderly stop under way.
+    # Ctrl-C reaches the whole process group, is often pressed twice, and gunicorn passes it on as
+    # SIGQUIT: only the first may act, or it would interrupt the orderly stop under way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, quit_once)
     service = worker.wsgi.extensions["axproxy"]
@@ -123,11 +126,11 @@ def post_worker_init(worker):
         service.start(_systemd.beat)
     except AlreadySupervised as error:
         print(f"backend: {error}", file=sys.stderr)
-        sys.exit(Arbiter.APP_LOAD_ERROR)  # starting us again would not help
+        sys.exit(APP_LOAD_ERROR)  # gunicorn then starts no other worker, which would not help
 
     def leave_in_time():
         # gunicorn drains open requests before `worker_exit`, in the same grace that the ladders
-        # need; so we begin to leave as soon as we are told to, or when our parent has died.
+        # need; so we begin to stop with the order to stop, or when our parent has died.
         while worker.alive and os.getppid() == worker.ppid:
             time.sleep(0.25)
         _systemd.leaving()

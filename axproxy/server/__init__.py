@@ -1,5 +1,5 @@
-"""How gunicorn is used: its worker, its listeners, connections before Flask sees them.
+"""The HTTP server: gunicorn's worker, its listeners, and connections before Flask sees them.
 
-Not about routes (`api`).  Read `worker` first, then `waiting_room` (half-sent requests) and
-`connection`.
+Routes are in `api`.  Read `worker` first, then `waiting_room` (incomplete requests), `connection`
+and `gunicorn_adapter` (everything that we use of gunicorn's internals).
 """

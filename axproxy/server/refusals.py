@@ -1,10 +1,8 @@
-"""What the server itself refuses, before the application has seen the request."""
+"""The replies of the server itself, to requests that the application never sees."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-
-from gunicorn.http import errors as http
 
 from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
@@ -13,6 +11,7 @@ from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.errors import Busy, ProxyError
 from axproxy.ops.request_log import HEADER, id_for, say_done, working_for
 from axproxy.server.connection import Connection
+from axproxy.server.gunicorn_adapter import http_errors
 from axproxy.server.request_framing import Label
 
 HEAD_TOO_LARGE = ProxyError(
@@ -27,34 +26,37 @@ OUR_FAULT = ProxyError("internal error; see the service's log", status=500)
 
 _NOT_HTTP = ProxyError("this is not a well-formed HTTP/1.1 request; check the client", status=400)
 _MALFORMED: dict[type[Exception], ProxyError] = {
-    http.LimitRequestLine: ProxyError(
-        "the address is too long; send what it says as JSON", status=414
+    http_errors.LimitRequestLine: ProxyError(
+        "the URL is too long; send its parameters as JSON in the body", status=414
     ),
-    http.LimitRequestHeaders: HEAD_TOO_LARGE,
-    http.UnsupportedTransferCoding: ProxyError(
-        "of the transfer codings only chunked is known; send a Content-Length instead", status=501
+    http_errors.LimitRequestHeaders: HEAD_TOO_LARGE,
+    http_errors.UnsupportedTransferCoding: ProxyError(
+        "the only transfer coding is chunked; send a Content-Length instead", status=501
     ),
-    http.ExpectationFailed: ProxyError(
-        "nothing but 100-continue can be expected; leave it out", status=417
+    http_errors.ExpectationFailed: ProxyError(
+        "the only Expect header is 100-continue; leave out any other", status=417
     ),
-    http.InvalidHTTPVersion: ProxyError(
-        "only HTTP/1.0 and HTTP/1.1 are spoken; use one of them", status=505
+    http_errors.InvalidHTTPVersion: ProxyError(
+        "only HTTP/1.0 and HTTP/1.1 are supported; use one of them", status=505
     ),
 }
 
 
 def refusal_for(error: Exception) -> ProxyError:
-    """What to say of a request that gunicorn cannot read, or that has broken our side of it."""
-    if isinstance(error, http.ParseException):
+    """Return the reply to a request that gunicorn cannot parse, or that failed in our own code."""
+    if isinstance(error, http_errors.ParseException):
         return _MALFORMED.get(type(error), _NOT_HTTP)
     return OUR_FAULT
 
 
 def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
-    """Says it in the dialect of the API that was called; the connection should end thereafter."""
-    told, status = error_body(f"/{label.path.lstrip('/')}", refusal)
+    """Send the refusal in the dialect of the API that was called, and log it.
+
+    The connection must be closed afterwards.
+    """
+    reply, status = error_body(f"/{label.path.lstrip('/')}", refusal)
     request_id = id_for(label.request_id)
-    body = compact(told)
+    body = compact(reply)
     head = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Connection: close",

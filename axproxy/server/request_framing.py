@@ -1,7 +1,7 @@
-"""One HTTP request while its bytes come in: whether all of it is there, and where it ends.
+"""Find where an HTTP request ends while its bytes come in.
 
-No more is understood of HTTP than that takes; what is malformed counts as complete, so that the
-real parser sees it and says what is wrong.
+This reads no more of HTTP than that takes.  A malformed request counts as complete, so that the
+real parser sees it and reports what is wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
 LARGEST_HEAD = 64 * 1024  # bytes; what browsers send with all their cookies is a quarter of it
 
 _LONGEST_CHUNK_LINE = 1024  # bytes
@@ -24,8 +23,10 @@ _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
 
 @dataclass(frozen=True)
 class Label:
-    """What a request's log line needs.  Of what cannot be read, empty strings; `path` is without
-    the query, and `request_id` as the client wrote it."""
+    """What the log line of a request needs; a field that cannot be read is empty.
+
+    `path` is without the query, `request_id` as the client wrote it.
+    """
 
     method: str = ""
     path: str = ""
@@ -33,11 +34,11 @@ class Label:
 
 
 class Arrival:
-    """Fed with what the socket gives, also with what follows the request.
+    """A request that is coming in; `feed` gets what the socket gives, even beyond the request.
 
-    `complete` once there is nothing to wait for.  Then `whole` tells whether all of the request is
-    here; if not, it is malformed or larger than anybody will read, and the connection is of no
-    further use.
+    `complete` is true once there is nothing to wait for.  If `whole` is false then, the request is
+    malformed or too large to be read, and the connection must be closed after the reply.
+    `largest_body` is in bytes.
     """
 
     def __init__(self, largest_body: int) -> None:
@@ -80,7 +81,7 @@ class Arrival:
             self._look_for_end()
 
     def take(self) -> tuple[bytes, bytes]:
-        """The request, and what has come after it."""
+        """Return the request, and what came after it."""
         end = self._end if self.whole else len(self)
         return bytes(self._received[:end]), bytes(self._received[end:])
 
@@ -88,10 +89,10 @@ class Arrival:
         start, self._searched = max(self._searched - 3, 0), len(self)
         end = self._received.find(b"\r\n\r\n", start)
         if end < 0:
-            # A line that ends without a carriage return is refused, so nobody needs to wait.
+            # A line that ends without a carriage return is refused: there is nothing to wait for.
             self.complete = bool(_BARE_LF.search(self._received, start)) or self.head_too_large
             return
-        # We say "continue" ourselves, for the parser comes only when the body is here.
+        # We send "100 Continue" ourselves, because the parser runs only when the body is here.
         expect = _EXPECT.search(self._received, 0, end + 2)
         if expect:
             del self._received[expect.start() : expect.end()]
@@ -129,7 +130,7 @@ class Arrival:
             self.complete = True
 
     def _next_line(self) -> bool:
-        """Reads one line between the chunks; False when it has not come yet."""
+        """Read one line between the chunks; return False when it has not come yet."""
         if len(self) < self._at + self._to_skip:
             return False
         self._at += self._to_skip

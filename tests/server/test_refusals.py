@@ -1,4 +1,4 @@
-"""Hostile, broken and patient clients at the door of the server, over real sockets."""
+"""Hostile, broken and slow clients of the server, over real sockets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.door_app import THREADS
+from tests.server.slow_client_app import THREADS
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,14 +25,14 @@ Address = tuple[str, int]
 
 class Server:
     def __init__(self, folder: Path, connections: int) -> None:
-        self.diary = folder / "diary"
-        self.diary.touch()
+        self.record = folder / "record"
+        self.record.touch()
         self.log = folder / "log"
         config = folder / "config.py"
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("wb") as log:
             config.write_text(
                 f"bind = 'fd://{listener.fileno()}'\n"
-                "worker_class = 'tests.server.door_app.ImpatientWorker'\n"
+                "worker_class = 'tests.server.slow_client_app.ImpatientWorker'\n"
                 f"threads = {THREADS}\n"
                 f"worker_connections = {connections}\n"
                 "graceful_timeout = 3\n"
@@ -50,9 +50,9 @@ class Server:
                     "gunicorn",
                     "-c",
                     str(config),
-                    "tests.server.door_app:make_app()",
+                    "tests.server.slow_client_app:make_app()",
                 ],
-                env={**os.environ, "PYTHONPATH": str(ROOT), "DIARY": str(self.diary)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "RECORD": str(self.record)},
                 cwd=folder,
                 stderr=log,
                 pass_fds=[listener.fileno()],
@@ -111,7 +111,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     servers: list[Server] = []
 
     def start_one(connections: int) -> Server:
-        servers.append(Server(tmp_path_factory.mktemp("door"), connections))
+        servers.append(Server(tmp_path_factory.mktemp("server"), connections))
         return servers[-1]
 
     yield start_one
@@ -130,7 +130,7 @@ def crowd() -> Iterator[contextlib.ExitStack]:
         yield stack
 
 
-def test_silent_clients_and_half_requests_keep_nobody_waiting(
+def test_silent_clients_and_incomplete_requests_hold_up_no_other(
     server: Server, crowd: contextlib.ExitStack
 ) -> None:
     begun = (b"", b"POST /generate HTTP/1.1\r\nHost: lo", asks("Hi")[:-1])
@@ -159,7 +159,7 @@ def test_a_connection_is_used_again_even_for_requests_sent_at_once(server: Serve
     assert replies.count(b'"text":"Hello"') == 3
 
 
-def test_a_client_that_waits_for_a_word_gets_it_before_its_body(server: Server) -> None:
+def test_a_client_that_expects_100_continue_gets_it_before_its_body(server: Server) -> None:
     request = post("/generate", b'{"prompt":"Hi"}', "Expect: 100-continue", "Connection: close")
     head, _, body = request.partition(b"\r\n\r\n")
     with server.connect() as client:
@@ -217,7 +217,7 @@ def test_what_is_not_http_is_refused_in_json(
     assert list(json.loads(body)) == ["error"]
 
 
-def test_the_door_speaks_the_dialect_of_the_api_that_was_called(server: Server) -> None:
+def test_the_server_refuses_in_the_dialect_of_the_api_that_was_called(server: Server) -> None:
     _, _, body = server.exchange(b"POST /v1/chat/completions HTTP/1.1\r\nA: \0\r\n\r\n")
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
 
@@ -235,17 +235,17 @@ def test_nothing_of_a_malformed_request_is_logged(server: Server) -> None:
 def test_a_client_that_stops_reading_loses_the_card(
     server: Server, crowd: contextlib.ExitStack
 ) -> None:
-    server.diary.write_text("")
+    server.record.write_text("")
     client = crowd.enter_context(server.connect(small_window=True))
     client.sendall(asks("endless"))
 
-    eventually(server.diary.read_text)
+    eventually(server.record.read_text)
     assert server.healthy()
     eventually(lambda: "a client took nothing of its answer" in server.log.read_text())
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_client_that_reads_none_of_its_answers_is_let_go(
+def test_a_client_that_reads_none_of_its_answers_is_disconnected(
     server: Server, crowd: contextlib.ExitStack
 ) -> None:
     client = crowd.enter_context(server.connect(small_window=True))
@@ -262,7 +262,7 @@ def test_a_client_that_reads_none_of_its_answers_is_let_go(
     assert server.healthy()
 
 
-def test_who_would_wait_without_a_place_in_the_line_is_refused_at_once(
+def test_a_request_beyond_the_queue_is_refused_at_once(
     server: Server, crowd: contextlib.ExitStack
 ) -> None:
     for _ in range(THREADS):
@@ -280,7 +280,7 @@ def refused(server: Server) -> tuple[int, dict[str, str], bytes] | None:
     return reply if reply[0] == 503 else None
 
 
-def test_when_all_connections_are_taken_the_longest_silence_goes_first(
+def test_when_all_connections_are_taken_the_one_that_waits_longest_is_closed(
     start: Start, crowd: contextlib.ExitStack
 ) -> None:
     server = start(20)
@@ -299,7 +299,7 @@ def test_when_all_connections_are_taken_the_longest_silence_goes_first(
     assert parsed(everything(others[-1]))[0] == 200
 
 
-def test_idle_connections_do_not_hold_up_the_end(start: Start, crowd: contextlib.ExitStack) -> None:
+def test_idle_connections_do_not_delay_the_stop(start: Start, crowd: contextlib.ExitStack) -> None:
     server = start(500)
     for begun in (b"", b"GET /health HTT", asks("Hi")[:-1]):
         crowd.enter_context(server.connect()).sendall(begun)

@@ -68,7 +68,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_", MALFORMED.values(), ids=list(MALFORMED))
-def test_nobody_waits_for_the_rest_of_what_will_be_refused(request_: bytes) -> None:
+def test_the_rest_of_a_request_that_will_be_refused_is_not_waited_for(request_: bytes) -> None:
     arrival = fed(request_)
     assert (arrival.complete, arrival.whole) == (True, False)
 
@@ -80,7 +80,7 @@ def test_no_bytes_confuse_it(pieces: list[bytes]) -> None:
     assert request_ + rest == CHUNKED + b"".join(pieces)
 
 
-def test_a_client_that_waits_for_a_word_is_told_to_continue_once() -> None:
+def test_a_client_that_expects_100_continue_gets_it_once() -> None:
     arrival = fed(b"POST /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n")
     assert arrival.wants_continue
     assert not arrival.complete
@@ -89,11 +89,11 @@ def test_a_client_that_waits_for_a_word_is_told_to_continue_once() -> None:
     assert arrival.take()[0] == b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
 
 
-def test_a_request_is_known_by_its_method_its_path_and_its_id() -> None:
+def test_a_request_is_labelled_with_its_method_its_path_and_its_id() -> None:
     label = fed(b"POST /a/b?secret=1 HTTP/1.1\r\nX-Request-ID:  seven \r\n\r\n").label
     assert (label.method, label.path, label.request_id) == ("POST", "/a/b", "seven")
 
 
-def test_of_what_is_not_http_nothing_is_known() -> None:
+def test_what_is_not_http_has_an_empty_label() -> None:
     label = fed(b"\x16\x03\x01\x02\x00\x01\x00\n").label
     assert (label.method, label.path, label.request_id) == ("", "", "")

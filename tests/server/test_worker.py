@@ -1,4 +1,4 @@
-"""The same app under the server that really runs it."""
+"""The HTTP application under gunicorn and our worker, over real sockets."""
 
 from __future__ import annotations
 
@@ -28,17 +28,20 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 
 
+PARSER = SimpleNamespace(unreader=SimpleNamespace(unread=lambda _: None))
+
+
 class NoMoreThreads:
     def submit(self, *_: object) -> None:
         raise RuntimeError("can't start new thread")
 
 
 def test_a_request_that_gets_no_thread_gives_its_place_back() -> None:
-    worker = Worker.__new__(Worker)  # gunicorn's own beginnings need an arbiter
+    worker = Worker.__new__(Worker)  # gunicorn's own __init__ needs an arbiter
     worker._answering, worker.tpool = 0, NoMoreThreads()
     worker._quick, worker.cfg = worker.tpool, SimpleNamespace(threads=1)
     arrival = SimpleNamespace(label=Label("POST", "/api/chat"))
-    connection = SimpleNamespace(arrival=arrival, hand_over=lambda: None)
+    connection = SimpleNamespace(arrival=arrival, take_request=lambda: b"", parser=PARSER)
 
     for _ in range(2):  # refused as busy, the second time, if the first one kept its place
         with pytest.raises(RuntimeError, match="new thread"):
@@ -46,7 +49,7 @@ def test_a_request_that_gets_no_thread_gives_its_place_back() -> None:
 
 
 class PatientEngine(FakeEngine):
-    """To the prompt "wait" it says nothing, and to "begin" one word, until the client has gone."""
+    """Answers "wait" with nothing, and "begin" with one word, until the client has gone."""
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         answer = super().answer(request, gone)
@@ -58,7 +61,7 @@ class PatientEngine(FakeEngine):
             yield Text("Hel")
         while not gone():
             time.sleep(0.01)
-        Path(os.environ["DIARY"]).write_text("the client has gone")
+        Path(os.environ["RECORD"]).write_text("the client has gone")
         raise ClientGone
 
 
@@ -70,13 +73,13 @@ Address = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
-def diary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gunicorn") / "diary"
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gunicorn") / "record"
 
 
 @pytest.fixture(scope="module")
-def address(diary: Path) -> Iterator[Address]:
-    config = diary.parent / "config.py"
+def address(record: Path) -> Iterator[Address]:
+    config = record.parent / "config.py"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config.write_text(
             f"bind = 'fd://{listener.fileno()}'\n"
@@ -94,8 +97,8 @@ def address(diary: Path) -> Iterator[Address]:
                 str(config),
                 "tests.server.test_worker:make_app()",
             ],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "DIARY": str(diary)},
-            cwd=diary.parent,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "RECORD": str(record)},
+            cwd=record.parent,
             pass_fds=[listener.fileno()],
         )
         try:
@@ -175,9 +178,9 @@ def test_a_malformed_chunk_is_the_clients_fault(address: Address) -> None:
 
 @pytest.mark.parametrize(("prompt", "first"), [("wait", b""), ("begin", b'{"text":"Hel"}')])
 def test_a_client_that_hangs_up_is_noticed_while_nothing_is_written(
-    address: Address, diary: Path, prompt: str, first: bytes
+    address: Address, record: Path, prompt: str, first: bytes
 ) -> None:
-    diary.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
     body = b'{"prompt":"%s","stream":true}' % prompt.encode()
     with socket.create_connection(address, timeout=60) as client:
         client.sendall(sized("/generate", body))
@@ -186,6 +189,6 @@ def test_a_client_that_hangs_up_is_noticed_while_nothing_is_written(
             received += client.recv(65536)
         if not first:
             exchange(address, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert not diary.exists()
+        assert not record.exists()
 
-    eventually(diary.exists)
+    eventually(record.exists)

@@ -11,10 +11,11 @@ from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
 from axproxy.errors import BodyTooLarge, ClientError
-from axproxy.server.request_framing import LARGEST_BODY
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
 
 _PIECE = 64 * 1024  # bytes
 _SLASHES = re.compile("/{2,}")

@@ -1,4 +1,4 @@
-"""The service's HTTP side alone, for tests of how it is served: gunicorn as ours, a fake engine."""
+"""The HTTP side of the service on a fake engine, for tests of our gunicorn worker."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ THREADS = 4
 
 
 class ImpatientWorker(Worker):
-    SEND_PATIENCE = 0.5
+    SEND_TIMEOUT = 0.5
 
 
 class ScriptedEngine(FakeEngine):
-    """To the prompt "wait" it says nothing until the client has gone, to "endless" ever more."""
+    """Answers "wait" with nothing until the client has gone, and "endless" without an end."""
 
     def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
         answer = super().answer(request, gone)
         match request.messages[-1].content:
             case "wait":
-                return Diarist(self._silence(gone))
+                return RecordedAnswer(self._silence(gone))
             case "endless":
-                return Diarist(map(Text, itertools.repeat("much " * 200)))
+                return RecordedAnswer(map(Text, itertools.repeat("much " * 200)))
         return answer
 
     def _silence(self, gone: Gone) -> Iterator[Event]:
@@ -43,12 +43,12 @@ class ScriptedEngine(FakeEngine):
         raise ClientGone
 
 
-class Diarist(FakeAnswer):
-    """Writes down when it is closed, which is when the card would be given to the next."""
+class RecordedAnswer(FakeAnswer):
+    """Records when it is closed, which is when the card would be free for the next request."""
 
     def close(self) -> None:
         if not self.closed:
-            with Path(os.environ["DIARY"]).open("a") as diary:
+            with Path(os.environ["RECORD"]).open("a") as diary:
                 diary.write("closed\n")
         super().close()
 
