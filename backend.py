@@ -43,6 +43,7 @@ from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import SerialEngine
 from axproxy.engine.protocol import Engine
+from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
@@ -57,30 +58,37 @@ from runtime_supervisor import RuntimeSupervisor
 ROOT = Path(__file__).resolve().parent
 
 
-def create_engine(settings: Settings, patience: Timeouts | None = None) -> SerialEngine:
-    """The runtime and what keeps it alive, or what is already there; it starts nothing."""
+def create_engine(
+    settings: Settings, patience: Timeouts | None = None
+) -> tuple[SerialEngine, Models]:
+    """Make the engine and the catalogue of what it can answer with; starts nothing."""
     attach = settings.runtime_kind == "attach"
+    model = describe_model(settings)
     tokenizer = choose_tokenizer(settings)
     client = tokenizer.client()
-    return SerialEngine(
+    engine = SerialEngine(
         settings,
         AttachedRuntime(settings) if attach else RuntimeSupervisor(settings),
-        describe_model(settings),
+        model,
         tokenizer=client,
         connect=lambda: RuntimeClient(settings.runtime_url),
         make_renderer=lambda: tokenizer.renderer(client),
         patience=patience,
     )
+    return engine, SingleModelCatalog(model, engine.context_length)
 
 
-def create_app(settings: Settings | None = None, engine: Engine | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, engine: Engine | None = None, models: Models | None = None
+) -> Flask:
     """The WSGI application, by default made from the environment; it starts nothing.
 
     gunicorn's hooks find the engine as `app.extensions["axproxy"]`.  Raises `SettingsError`.
     """
     settings = settings or Settings.from_env(os.environ)
     require_known_checks(settings)
-    engine = engine or create_engine(settings)
+    if engine is None or models is None:
+        engine, models = create_engine(settings)
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
@@ -92,13 +100,13 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     if key:
         app.before_request(KeyCheck(key))
     for routes in (
-        NativeRoutes(engine),
-        OllamaRoutes(engine),
-        OllamaStoreRoutes(engine),
+        NativeRoutes(engine, models),
+        OllamaRoutes(engine, models),
+        OllamaStoreRoutes(models),
         OllamaCloudRoutes(),
-        OpenAIRoutes(engine),
-        ResponsesRoutes(engine),
-        AnthropicRoutes(engine),
+        OpenAIRoutes(engine, models),
+        ResponsesRoutes(engine, models),
+        AnthropicRoutes(engine, models),
         OpsRoutes(engine, key),
         MetricsRoutes(engine),
     ):

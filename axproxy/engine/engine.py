@@ -19,7 +19,7 @@ from axproxy.engine.answer import with_format
 from axproxy.engine.heartbeat import PAUSE, paced
 from axproxy.engine.keep_alive import KeepAlive
 from axproxy.engine.outcome import RunResult
-from axproxy.engine.protocol import Answer, Gone, Loaded, ModelCard
+from axproxy.engine.protocol import Answer, Gone, Loaded
 from axproxy.engine.queue import LOOK_UP, RequestQueue
 from axproxy.engine.request_limits import check_size
 from axproxy.engine.unit import OnChange, Supervisor
@@ -36,6 +36,7 @@ from axproxy.errors import (
 )
 from axproxy.health import CacheHealth, Health, QueueHealth
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptRenderer, TemplateRenderer
@@ -66,7 +67,7 @@ class SerialEngine:
         self,
         settings: Settings,
         unit: Supervisor,
-        card: ModelCard,
+        model: Model,
         *,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
@@ -76,7 +77,7 @@ class SerialEngine:
     ) -> None:
         self._settings = settings
         self._unit = unit
-        self._card = card
+        self._model = model
         self._tokenizer = tokenizer
         self._clock = clock
         self._queue = RequestQueue(settings.max_queue)
@@ -114,11 +115,11 @@ class SerialEngine:
         self._warmer.stop()
         self._unit.stop()
 
-    def answer(self, request: ChatRequest, gone: Gone) -> Answer:
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
         check_size(request)
         if request.think is None:
-            request = replace(request, think="thinking" in self._card.capabilities)
+            request = replace(request, think="thinking" in model.capabilities)
         problem = self._unit.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
@@ -128,30 +129,30 @@ class SerialEngine:
             prompt = None
         return self._events(_Job(request, prompt, gone, asked))
 
-    def card(self) -> ModelCard:
+    def context_length(self) -> int | None:
+        """Return the length in tokens, None until the runtime has reported it."""
         window = self._unit.known_window()
-        return replace(self._card, context_length=window.context if window else None)
+        return window.context if window else None
 
     def not_ready(self) -> ProxyError | None:
         problem = self._unit.not_ready()
         return None if isinstance(problem, Unloaded) else problem
 
-    def loaded(self) -> Loaded | None:
+    def loaded(self) -> Sequence[Loaded]:
         if self._unit.not_ready():
-            return None
+            return ()
         left = self._keep_alive.seconds_left
-        if math.isinf(left):
-            return Loaded(None)
-        return Loaded(datetime.now(UTC) + timedelta(seconds=left))
+        expires = None if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=left)
+        return (Loaded(replace(self._model, context_length=self.context_length()), expires),)
 
-    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
+    def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         self._keep_alive.begin()
         try:
             self._have_loaded(gone, math.inf)
         finally:
             self._keep_alive.end(keep_alive)
 
-    def unload(self) -> None:
+    def unload(self, _model: Model) -> None:
         self._keep_alive.expire()
 
     def restart(self) -> None:
@@ -172,8 +173,8 @@ class SerialEngine:
 
     def health(self) -> Health:
         return Health(
-            model=self._card.name,
-            model_path=self._card.path,
+            model=self._model.name,
+            model_path=str(self._model.folder) if self._model.folder else None,
             runtime=self._unit.health(),
             queue=QueueHealth(self._queue.waiting, self._queue.busy, self._settings.max_queue),
             kv_cache=CacheHealth(self._slot.hits, self._slot.misses),

@@ -1,12 +1,8 @@
-"""What the HTTP layer asks of whatever answers prompts.
-
-The vendor's runtime, driven over HTTP, is one engine; anything else that can answer these calls
-can stand in its place.
-"""
+"""What the dialects ask of an engine: answers, loading and unloading, its state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,83 +10,63 @@ from typing import Protocol
 from axproxy.errors import ProxyError
 from axproxy.health import Health
 from axproxy.messages import ChatRequest, Event
+from axproxy.models.model import Model
 
 Gone = Callable[[], bool]  # True once the client has hung up
 
 
 @dataclass(frozen=True)
-class ModelCard:
-    """The resident model, as clients list it.  `size` is bytes on disk; `digest` is 64 hex digits
-    that stay the same over restarts; `context_length` is in tokens, `None` until it is known.
-    Layers, the length of an embedding and the size of the vocabulary are `None` where the model's
-    folder does not tell.  `capabilities` are named as Ollama names them."""
-
-    name: str
-    path: str | None
-    family: str
-    parameter_size: str
-    quantization: str
-    size: int
-    digest: str
-    modified_at: datetime
-    context_length: int | None
-    layers: int | None = None
-    embedding_length: int | None = None
-    vocabulary: int | None = None
-    capabilities: tuple[str, ...] = ("completion",)
-
-
-@dataclass(frozen=True)
 class Loaded:
-    """The model is on the card.  `expires_at` is when it will be unloaded if nobody asks again;
-    `None` means never, or that somebody is asking right now."""
+    """A model that is on a card.
 
+    `expires_at` is when it will be unloaded unless it is asked again; None means never, or that a
+    request is using it now.
+    """
+
+    model: Model
     expires_at: datetime | None
 
 
 class Answer(Iterator[Event], Protocol):
     """The events of one answer.
 
-    Nothing is held before the first event is asked for, so a request that is refused costs
-    nothing.  Every step may raise `ProxyError`, or `ClientGone` once `gone` says so.
+    It holds nothing before the first event is asked for, so a refused request costs nothing.  Every
+    step may raise `ProxyError`, or `ClientGone` once `gone` returns True.
     """
 
     def close(self) -> None:
-        """Ends the answer, wherever it is, and gives the turn away; calling it again is safe.
+        """End the answer, wherever it is, and pass the turn on; calling it again is safe.
 
-        Must be called also when no event was ever asked for.
+        It must be called even if no event was asked for.
         """
 
 
 class Engine(Protocol):
-    def answer(self, request: ChatRequest, gone: Gone) -> Answer:
-        """The answer to one request; raises `ProxyError` for one that can never run."""
+    """What the dialects call, each from the thread of its request."""
 
-    def card(self) -> ModelCard:
-        """The resident model; answers at once, whatever the engine does."""
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> Answer:
+        """Return the answer to one request; raises `ProxyError` for one that can never run."""
 
-    def not_ready(self) -> ProxyError | None:
-        """Why a request sent now would not run; `None` when it would, if need be after a load."""
+    def load(self, model: Model, gone: Gone, keep_alive: float | None = None) -> None:
+        """Return once `model` is loaded; an unloaded model is loaded again.
 
-    def loaded(self) -> Loaded | None:
-        """Whether the model is on the card now; answers at once, whatever the engine does."""
-
-    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
-        """Returns once the model is loaded, again if it was unloaded; what was given up is for an
-        operator to `restart`.
-
-        `keep_alive` is as in a request.  Raises `ProxyError` when it cannot be loaded,
-        `ClientGone` when nobody waits any more.
+        `keep_alive` is as in a request.  Raises `ProxyError` if the model cannot be loaded, also
+        after the runtime gave up, which only `restart` resolves; `ClientGone` if the client left.
         """
 
-    def unload(self) -> None:
-        """Frees the card once the running answer and those waiting have ended; returns at once."""
+    def unload(self, model: Model) -> None:
+        """Free the card once the running answer and those waiting have ended; returns at once."""
+
+    def loaded(self) -> Sequence[Loaded]:
+        """Return the models that are on a card now; returns at once, whatever the engine does."""
+
+    def not_ready(self) -> ProxyError | None:
+        """Return why a request sent now would not run, None if it would, also after a load."""
 
     def restart(self) -> None:
-        """Starts the runtime again, or for the first time after it was given up or unloaded;
-        returns at once.  A running answer is broken off.
+        """Start the runtime again, or for the first time after it gave up or was unloaded.
 
-        Raises `ProxyError` where no restart can be had.
+        Returns at once and aborts a running answer.  Raises `ProxyError` if no restart is possible.
         """
 
     def health(self) -> Health:

@@ -7,8 +7,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from axproxy.engine.protocol import ModelCard
 from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
+from axproxy.models.model import Model
 from axproxy.models.tokenizer_files import (
     SMALL,
     TokenizerFolderError,
@@ -19,11 +19,10 @@ from axproxy.prompts.template_features import COMPLETION, capabilities
 from axproxy.settings import Settings
 
 
-def describe_model(settings: Settings) -> ModelCard:
-    """Reads names, sizes and dates of the files in the model's folder, and the tokenizer's chat
-    template, but loads nothing.
+def describe_model(settings: Settings) -> Model:
+    """Describe the model from its files' names, sizes and dates and its chat template.
 
-    What is wrong with the folder is told when the runtime is started, not here.
+    It loads nothing and reports no fault of the folder: the checks before a start do.
     """
     folder = settings.model_path
     files = _files(folder) if folder else []
@@ -33,20 +32,21 @@ def describe_model(settings: Settings) -> ModelCard:
     newest = max((path.stat().st_mtime for path in files or [Path(__file__)]), default=0.0)
     lower = settings.model.lower()
     compiled = _compiled(folder)
-    return ModelCard(
+    tokenizer = _tokenizer(folder)
+    return Model(
         name=settings.model,
-        path=str(folder) if folder else None,
+        folder=folder,
         family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
         quantization="W8A16" if folder else "none",
         size=sum(path.stat().st_size for path in files),
         digest=identity.hexdigest(),
         modified_at=datetime.fromtimestamp(newest, UTC),
-        context_length=None,
         layers=compiled.layers if compiled else None,
         embedding_length=compiled.embedding_columns if compiled else None,
         vocabulary=compiled.embedding_rows if compiled else None,
-        capabilities=_capabilities(settings),
+        capabilities=_capabilities(settings, tokenizer),
+        tokenizer=tokenizer,
     )
 
 
@@ -56,14 +56,27 @@ def _family(name: str, compiled: ModelFolder | None) -> str:
     return by_name or (compiled.family if compiled else "unknown")
 
 
-def _capabilities(settings: Settings) -> tuple[str, ...]:
-    """Of the model whose tokenizer we start; what somebody else has started may be any, and the
-    vendor's script knows neither tools nor thinking."""
+def _tokenizer(folder: Path | None) -> Path | None:
+    try:
+        return find_folder(folder) if folder else None
+    except TokenizerFolderError:
+        return None
+
+
+def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]:
+    """Return what the tokenizer's template allows, in Ollama's words.
+
+    Without a folder, the simulator uses the small tokenizer; the model behind an attached runtime
+    may be any.  The vendor's tokenizer script supports neither tools nor thinking.
+    """
     if settings.tokenizer == "vendor":
         return (COMPLETION,)
-    if settings.model_path:
-        return capabilities_in(settings.model_path)
-    return (COMPLETION,) if settings.runtime_kind == "attach" else capabilities_in(SMALL)
+    if not settings.model_path and settings.runtime_kind != "attach":
+        tokenizer = SMALL
+    try:
+        return capabilities(read_folder(tokenizer).chat_template) if tokenizer else (COMPLETION,)
+    except TokenizerFolderError:
+        return (COMPLETION,)
 
 
 def _compiled(folder: Path | None) -> ModelFolder | None:

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 
 @pytest.fixture
@@ -14,5 +14,10 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def client(engine: FakeEngine) -> FlaskClient:
-    return create_app(Settings(), engine).test_client()
+def models() -> FakeModels:
+    return FakeModels()
+
+
+@pytest.fixture
+def client(engine: FakeEngine, models: FakeModels) -> FlaskClient:
+    return create_app(Settings(), engine, models).test_client()

@@ -9,14 +9,14 @@ from flask.testing import FlaskClient
 
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 KEY = "s3cret"
 
 
 @pytest.fixture
 def locked() -> FlaskClient:
-    return create_app(Settings(api_key=KEY), FakeEngine()).test_client()
+    return create_app(Settings(api_key=KEY), FakeEngine(), FakeModels()).test_client()
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready"])
@@ -87,16 +87,18 @@ def test_anthropics_clients_are_told_in_their_own_envelope(locked: FlaskClient) 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "pi.local"])
 def test_the_network_is_let_in_only_with_a_key_or_on_purpose(host: str) -> None:
     with pytest.raises(SettingsError, match="set AX650_API_KEY to a key"):
-        create_app(Settings(host=host), FakeEngine())
+        create_app(Settings(host=host), FakeEngine(), FakeModels())
 
     for key, status in ((KEY, 403), ("none", 200), ("None", 200)):
-        client = create_app(Settings(host=host, api_key=key), FakeEngine()).test_client()
+        client = create_app(
+            Settings(host=host, api_key=key), FakeEngine(), FakeModels()
+        ).test_client()
         assert client.get("/api/tags").status_code == status
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_this_machine_needs_no_key(host: str) -> None:
-    client = create_app(Settings(host=host), FakeEngine()).test_client()
+    client = create_app(Settings(host=host), FakeEngine(), FakeModels()).test_client()
 
     assert client.get("/api/tags").status_code == 200
 
@@ -135,7 +137,7 @@ def test_without_a_key_only_this_machine_may_have_the_runtime_restarted(
 
 def test_with_the_key_the_runtime_may_be_restarted_from_anywhere() -> None:
     engine = FakeEngine()
-    client = create_app(Settings(host="0.0.0.0", api_key=KEY), engine).test_client()
+    client = create_app(Settings(host="0.0.0.0", api_key=KEY), engine, FakeModels()).test_client()
     headers = {"Authorization": f"Bearer {KEY}"}
     reply = client.post("/restart", headers=headers, environ_base={"REMOTE_ADDR": "10.0.0.9"})
 

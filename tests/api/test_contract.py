@@ -31,7 +31,7 @@ from axproxy.messages import Finished, FinishReason, Text, Thinking, ToolCall
 from axproxy.settings import Settings
 from backend import create_app
 from tests.support.dialects import DIALECTS, NATIVE, NDJSON, Dialect, message_in
-from tests.support.fakes import CARD, HELLO, USAGE, FakeEngine, Step
+from tests.support.fakes import HELLO, QWEN, USAGE, FakeEngine, FakeModels, Step
 
 OSLO = ToolCall("weather", {"city": "Oslo"}, "call_abcd1234")
 ZURICH = ToolCall("weather", {"city": "Zürich"}, "call_efgh5678")
@@ -59,13 +59,13 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+def models() -> FakeModels:
+    return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
 
 
 @pytest.fixture
-def app(engine: FakeEngine) -> Flask:
-    return create_app(Settings(), engine)
+def app(engine: FakeEngine, models: FakeModels) -> Flask:
+    return create_app(Settings(), engine, models)
 
 
 def environ(dialect: Dialect) -> dict[str, Any]:

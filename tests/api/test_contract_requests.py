@@ -21,7 +21,7 @@ from tests.support.dialects import (
     PARAMETERS,
     Dialect,
 )
-from tests.support.fakes import CARD, FakeEngine
+from tests.support.fakes import QWEN, FakeEngine, FakeModels
 
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 HI = Message("user", "Hi")
@@ -40,8 +40,8 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+def models() -> FakeModels:
+    return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
 
 
 # What reaches the engine
@@ -109,9 +109,9 @@ def test_tools_reach_the_engine_in_one_form(
 
 @only("tools")
 def test_a_model_without_tools_refuses_them(
-    client: FlaskClient, engine: FakeEngine, dialect: Dialect
+    client: FlaskClient, models: FakeModels, dialect: Dialect
 ) -> None:
-    engine.the_card = CARD
+    models.model = QWEN
     reply = dialect.ask(client, **dialect.tools or {})
 
     assert reply.status_code == 400
@@ -122,9 +122,9 @@ def test_a_model_without_tools_refuses_them(
 
 @only("think")
 def test_a_model_that_cannot_think_refuses_to_unless_every_model_is_asked(
-    client: FlaskClient, engine: FakeEngine, dialect: Dialect
+    client: FlaskClient, engine: FakeEngine, models: FakeModels, dialect: Dialect
 ) -> None:
-    engine.the_card = CARD
+    models.model = QWEN
     reply = dialect.ask(client, **dialect.think or {})
 
     if dialect.thinks_if_it_can:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from axproxy.engine.protocol import Gone
 from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
+from axproxy.models.model import Model
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.prompts.fitting import Window
 from axproxy.prompts.renderer import TemplateRenderer
@@ -20,7 +21,7 @@ from axproxy.runtimes.main_api.client import sampling_keys
 from axproxy.settings import Settings
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from backend import create_app
-from tests.support.fakes import CARD, FakeAnswer, FakeEngine
+from tests.support.fakes import QWEN, FakeAnswer, FakeEngine, FakeModels
 from tests.support.simulated import Card
 
 OLLAMA = "generate chat show pull push copy create embed embeddings"
@@ -45,7 +46,7 @@ PROMPTS = TemplateRenderer(TOKENIZER, TOKENIZER.info())
 class PromptingEngine(FakeEngine):
     """Makes of every request what the runtime would get: a prompt and the keys of sampling."""
 
-    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> FakeAnswer:
         check_size(request)
         prompt = PROMPTS.render(request, Window(context=1023, prefill_limit=500))
         assert "\0" not in prompt.text
@@ -56,7 +57,8 @@ class PromptingEngine(FakeEngine):
 
 APP = create_app(
     Settings(),
-    PromptingEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking"))),
+    PromptingEngine(),
+    FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking"))),
 )
 
 names = st.sampled_from(

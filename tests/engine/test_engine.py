@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from axproxy.engine.engine import SerialEngine
-from axproxy.engine.protocol import Loaded
 from axproxy.errors import (
     Busy,
     CardFailed,
@@ -107,16 +106,17 @@ class Bench:
         self.card = card or Card([spell("Hello")])
         self.unit = FakeUnit()
         configured = Settings.from_env(settings)
+        self.model = describe_model(configured)
         self.engine = SerialEngine(
             configured,
             self.unit,
-            describe_model(configured),
+            self.model,
             tokenizer=self.card,
             connect=lambda: self.card,
         )
 
     def events(self, request: ChatRequest | None = None, gone: Any = lambda: False) -> list[Any]:
-        answer = self.engine.answer(request or asking("why?"), gone)
+        answer = self.engine.answer(self.model, request or asking("why?"), gone)
         try:
             return list(answer)
         finally:
@@ -231,12 +231,12 @@ def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
     bench.unit.problem = GaveUp("mend it, then POST /restart")
 
     with pytest.raises(GaveUp):
-        bench.engine.answer(asking("why?"), lambda: False)
+        bench.engine.answer(bench.model, asking("why?"), lambda: False)
 
 
 def test_a_request_that_waited_looks_again_before_it_runs() -> None:
     bench = Bench()
-    answer = bench.engine.answer(asking("why?"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
     bench.unit.problem = Unavailable("the service is being stopped")
 
     with pytest.raises(Unavailable):
@@ -246,14 +246,14 @@ def test_a_request_that_waited_looks_again_before_it_runs() -> None:
 
 def test_closing_an_answer_that_was_never_begun_holds_nothing_up() -> None:
     bench = Bench()
-    bench.engine.answer(asking("one"), lambda: False).close()
+    bench.engine.answer(bench.model, asking("one"), lambda: False).close()
 
     assert bench.events()[-1].reason == "stop"
 
 
 def test_closing_in_mid_answer_frees_the_card_for_the_next() -> None:
     bench = Bench(Card([spell("first" * 100), spell("second")]))
-    answer = bench.engine.answer(asking("one"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("one"), lambda: False)
     next(answer)
     answer.close()
     answer.close()
@@ -264,7 +264,7 @@ def test_closing_in_mid_answer_frees_the_card_for_the_next() -> None:
 
 def test_the_turn_is_free_before_the_last_line_is_written() -> None:
     bench = Bench()
-    answer = bench.engine.answer(asking("one"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("one"), lambda: False)
     while not isinstance(next(answer), Finished):
         pass
 
@@ -273,7 +273,7 @@ def test_the_turn_is_free_before_the_last_line_is_written() -> None:
 
 def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
     bench = Bench(Card([spell(letter * 3) for letter in "abc"]), AX650_MAX_QUEUE="1")
-    first = bench.engine.answer(asking("1"), lambda: False)
+    first = bench.engine.answer(bench.model, asking("1"), lambda: False)
     next(first)
     second: list[Any] = []
     waiting = threading.Thread(target=lambda: second.extend(bench.events(asking("2"))))
@@ -290,7 +290,7 @@ def test_a_full_line_is_busy_and_the_others_are_served_in_order() -> None:
 
 def test_a_client_that_leaves_the_line_does_not_run() -> None:
     bench = Bench()
-    first = bench.engine.answer(asking("1"), lambda: False)
+    first = bench.engine.answer(bench.model, asking("1"), lambda: False)
     next(first)
     with pytest.raises(ClientGone):
         bench.events(asking("2"), gone=lambda: True)
@@ -329,7 +329,7 @@ def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error
 
 def test_a_run_that_cannot_be_stopped_is_reported_too() -> None:
     bench = Bench(Card([spell("abcdef" * 10)], times=Times(final=1e9)))
-    answer = bench.engine.answer(asking("one"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("one"), lambda: False)
     next(answer)
     answer.close()
 
@@ -338,7 +338,7 @@ def test_a_run_that_cannot_be_stopped_is_reported_too() -> None:
 
 def test_an_answer_cut_by_our_own_stop_is_an_error() -> None:
     bench = Bench(Card([spell("abcdef" * 10)]))
-    answer = bench.engine.answer(asking("one"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("one"), lambda: False)
     next(answer)
     bench.unit.stopped_from_outside = Unavailable("the service is being stopped")
 
@@ -354,13 +354,13 @@ def test_load_brings_an_unloaded_model_back_but_not_what_was_given_up() -> None:
         bench.unit.problem = None
 
     bench.unit.wait_ready = loads
-    bench.engine.load(lambda: False)
+    bench.engine.load(bench.model, lambda: False)
     assert bench.unit.calls == ["revive"]
 
     bench = Bench()
     bench.unit.problem = GaveUp("mend it, then POST /restart")
     with pytest.raises(GaveUp):
-        bench.engine.load(lambda: False)
+        bench.engine.load(bench.model, lambda: False)
     assert "revive" not in bench.unit.calls
 
 
@@ -444,14 +444,14 @@ def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
 
     bench.unit.wait_ready = loads
     assert bench.engine.not_ready() is None
-    assert bench.engine.loaded() is None
+    assert bench.engine.loaded() == ()
     assert bench.events()[-1].reason == "stop"
     assert bench.unit.calls == ["revive", "wait"]
 
 
 def test_a_request_that_waited_through_an_unload_has_it_loaded_again() -> None:
     bench = Bench()
-    answer = bench.engine.answer(asking("why?"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
     bench.unit.problem = Unloaded("not on the card")
 
     def loads(_gone: object, _hold: float) -> None:
@@ -473,10 +473,10 @@ def test_keep_alive_zero_unloads_after_the_answer() -> None:
 def test_unloading_waits_for_the_answer_that_runs() -> None:
     bench = Bench()
     bench.engine.start()
-    answer = bench.engine.answer(asking("why?"), lambda: False)
+    answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
     next(answer)
-    bench.engine.unload()
-    assert bench.engine.loaded() == Loaded(None)
+    bench.engine.unload(bench.model)
+    assert [loaded.expires_at for loaded in bench.engine.loaded()] == [None]
     list(answer)
 
     eventually(lambda: "unload" in bench.unit.calls)
@@ -485,11 +485,11 @@ def test_unloading_waits_for_the_answer_that_runs() -> None:
 
 def test_the_time_of_unloading_is_told() -> None:
     bench = Bench()
-    assert bench.engine.loaded() == Loaded(None)
+    assert [loaded.expires_at for loaded in bench.engine.loaded()] == [None]
     bench.events(replace(asking("why?"), keep_alive=300.0))
 
-    loaded = bench.engine.loaded()
-    assert loaded
+    (loaded,) = bench.engine.loaded()
+    assert loaded.model == replace(bench.model, context_length=300)
     assert loaded.expires_at
     assert 290 < (loaded.expires_at - datetime.now(UTC)).total_seconds() <= 300
 
@@ -503,8 +503,8 @@ def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
     assert orders == ["start", "leave", "stop"]
 
 
-def test_the_card_tells_the_window_that_the_runtime_logged() -> None:
-    assert Bench().engine.card().context_length == 300
+def test_the_context_length_is_the_one_that_the_runtime_logged() -> None:
+    assert Bench().engine.context_length() == 300
 
 
 def test_a_context_goes_before_the_prompt_and_comes_back_longer() -> None:
@@ -547,7 +547,7 @@ def test_the_keeper_waits_patiently_where_the_line_has_no_places(
 
     its_time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
     monkeypatch.setattr("axproxy.engine.engine.time", its_time)
-    bench.engine.load(lambda: False)
+    bench.engine.load(bench.model, lambda: False)
     bench.engine.start()
     try:
         eventually(lambda: "unload" in bench.unit.calls)

@@ -37,12 +37,15 @@ class WideUnit(FakeUnit):
         return replace(super().window(), context=4000, prefill_limit=3000)
 
 
+MODEL = describe_model(Settings.from_env({}))
+
+
 def engine_on(card: Card) -> SerialEngine:
     settings = Settings.from_env({})
     return SerialEngine(
         settings,
         WideUnit(),
-        describe_model(settings),
+        MODEL,
         tokenizer=card,
         connect=lambda: card,
         clock=card.clock,
@@ -64,7 +67,7 @@ def told(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
 def answered(*answers: str, card: Card | None = None, **fields: Any) -> tuple[Any, ...]:
     card = card or Qwen([spell(answer) for answer in answers])
     request = ChatRequest(QUESTION, **fields)
-    return told(engine_on(card).answer(request, lambda: False))
+    return told(engine_on(card).answer(MODEL, request, lambda: False))
 
 
 def test_a_model_that_can_think_does_unless_it_is_told_not_to() -> None:
@@ -141,7 +144,7 @@ def test_a_schema_that_does_not_fit_does_not_fail_the_request(what: str) -> None
 def test_a_client_that_leaves_while_its_json_is_awaited_frees_the_card() -> None:
     card = Qwen([spell('{"name": "' + "x" * 2000)], times=Times(token=0.1))
     engine = engine_on(card)
-    answer = engine.answer(ChatRequest(QUESTION, format="json", think=False), lambda: False)
+    answer = engine.answer(MODEL, ChatRequest(QUESTION, format="json", think=False), lambda: False)
     assert next(answer) == Text("")
     answer.close()
     assert card.idle
@@ -154,7 +157,9 @@ def test_a_client_that_waits_for_the_end_of_something_long_gets_signs_of_life(
 ) -> None:
     long = '<tool_call>{"name": "pets", "arguments": {"a": "' + "x" * 200 + '"}}'
     card = Qwen([spell(long)], times=Times(token=0.2))
-    answer = engine_on(card).answer(ChatRequest(QUESTION, think=False, **fields), lambda: False)
+    answer = engine_on(card).answer(
+        MODEL, ChatRequest(QUESTION, think=False, **fields), lambda: False
+    )
     begun = card.now
     signs = []
     for event in answer:

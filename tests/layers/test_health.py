@@ -132,10 +132,10 @@ def test_a_runtime_without_a_tokenizer_shows_null_in_its_place() -> None:
 
 
 def test_a_service_that_has_not_been_started_yet() -> None:
-    engine = create_engine(Settings())
+    engine, _ = create_engine(Settings())
     assert body(engine.health()) == NOT_STARTED % ("loading", REST)
 
 
 def test_an_attached_service_that_finds_nothing() -> None:
-    engine = create_engine(Settings(runtime="attach"))
+    engine, _ = create_engine(Settings(runtime="attach"))
     assert body(engine.health()) == ATTACHED % (NO_TOKENIZER, NO_TOKENIZER, REST)

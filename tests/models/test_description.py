@@ -25,13 +25,13 @@ def model_folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_described_by_its_files(folder: Path) -> None:
-    card = describe_model(Settings(model_path=folder))
-    assert card.name == "Qwen3-0.6B-Int8:latest"
-    assert card.path == str(folder)
-    assert card.size == 20
-    assert card.modified_at == datetime(2026, 1, 2, tzinfo=UTC)
-    assert card.context_length is None
-    assert card.quantization == "W8A16"
+    model = describe_model(Settings(model_path=folder))
+    assert model.name == "Qwen3-0.6B-Int8:latest"
+    assert model.folder == folder
+    assert model.size == 20
+    assert model.modified_at == datetime(2026, 1, 2, tzinfo=UTC)
+    assert model.context_length is None
+    assert model.quantization == "W8A16"
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,19 @@ def test_a_folder_is_described_by_its_files(folder: Path) -> None:
     ],
 )
 def test_family_and_size_are_read_from_the_name(name: str, family: str, size: str) -> None:
-    card = describe_model(Settings(model_name=name))
-    assert (card.family, card.parameter_size) == (family, size)
+    model = describe_model(Settings(model_name=name))
+    assert (model.family, model.parameter_size) == (family, size)
 
 
-def test_the_mock_has_a_card_too() -> None:
-    card = describe_model(Settings())
-    assert (card.name, card.path, card.size, card.quantization) == ("mock:latest", None, 0, "none")
-    assert card.modified_at <= datetime.now(UTC)
+def test_the_simulators_model_has_a_description_too() -> None:
+    model = describe_model(Settings())
+    assert (model.name, model.folder, model.size, model.quantization) == (
+        "mock:latest",
+        None,
+        0,
+        "none",
+    )
+    assert model.modified_at <= datetime.now(UTC)
 
 
 def test_what_a_model_can_do_is_read_from_its_tokenizers_template(folder: Path) -> None:
@@ -105,13 +110,13 @@ def test_a_compiled_model_tells_its_shape(tmp_path: Path) -> None:
     (folder / "qwen3_post.axmodel").touch()
     with (folder / "model.embed_tokens.weight.bfloat16.bin").open("wb") as table:
         table.truncate(151936 * 1024 * 2)
-    card = describe_model(Settings(model_path=folder))
-    assert (card.layers, card.embedding_length, card.vocabulary) == (28, 1024, 151936)
+    model = describe_model(Settings(model_path=folder))
+    assert (model.layers, model.embedding_length, model.vocabulary) == (28, 1024, 151936)
 
 
 def test_a_folder_that_is_no_model_tells_none(folder: Path) -> None:
-    card = describe_model(Settings(model_path=folder))
-    assert (card.layers, card.embedding_length, card.vocabulary) == (None, None, None)
+    model = describe_model(Settings(model_path=folder))
+    assert (model.layers, model.embedding_length, model.vocabulary) == (None, None, None)
 
 
 def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
@@ -123,5 +128,5 @@ def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_yet_is_described_by_its_name(tmp_path: Path) -> None:
-    card = describe_model(Settings(model_path=tmp_path / "qwen3-4b"))
-    assert (card.family, card.parameter_size, card.size) == ("qwen3", "4B", 0)
+    model = describe_model(Settings(model_path=tmp_path / "qwen3-4b"))
+    assert (model.family, model.parameter_size, model.size) == ("qwen3", "4B", 0)

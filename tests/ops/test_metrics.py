@@ -17,7 +17,7 @@ from axproxy.health import (
 from axproxy.ops.metrics import Metrics
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 HEALTH = Health(
     model="qwen3:0.6b",
@@ -69,7 +69,7 @@ class Busy(FakeEngine):
 
 
 def test_the_page_is_plain_text_that_prometheus_reads() -> None:
-    client = create_app(Settings(), Busy()).test_client()
+    client = create_app(Settings(), Busy(), FakeModels()).test_client()
     reply = client.get("/metrics")
 
     assert reply.content_type == "text/plain; version=0.0.4; charset=utf-8"

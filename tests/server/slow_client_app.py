@@ -13,10 +13,11 @@ from flask import Flask
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.messages import ChatRequest, Event, Text
+from axproxy.models.model import Model
 from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeAnswer, FakeEngine
+from tests.support.fakes import FakeAnswer, FakeEngine, FakeModels
 
 THREADS = 4
 
@@ -28,8 +29,8 @@ class ImpatientWorker(Worker):
 class ScriptedEngine(FakeEngine):
     """Answers "wait" with nothing until the client has gone, and "endless" without an end."""
 
-    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
-        answer = super().answer(request, gone)
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> FakeAnswer:
+        answer = super().answer(model, request, gone)
         match request.messages[-1].content:
             case "wait":
                 return RecordedAnswer(self._silence(gone))
@@ -54,4 +55,4 @@ class RecordedAnswer(FakeAnswer):
 
 
 def make_app() -> Flask:
-    return create_app(Settings(), ScriptedEngine())
+    return create_app(Settings(), ScriptedEngine(), FakeModels())

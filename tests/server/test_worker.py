@@ -18,11 +18,12 @@ from axproxy.api.http.requests import LARGEST_BODY
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.messages import ChatRequest, Event, Text
+from axproxy.models.model import Model
 from axproxy.server.request_framing import Label
 from axproxy.server.worker import Worker
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeAnswer, FakeEngine
+from tests.support.fakes import FakeAnswer, FakeEngine, FakeModels
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +52,8 @@ def test_a_request_that_gets_no_thread_gives_its_place_back() -> None:
 class PatientEngine(FakeEngine):
     """Answers "wait" with nothing, and "begin" with one word, until the client has gone."""
 
-    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
-        answer = super().answer(request, gone)
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> FakeAnswer:
+        answer = super().answer(model, request, gone)
         prompt = request.messages[-1].content
         return FakeAnswer(self._until(gone, prompt)) if prompt in ("wait", "begin") else answer
 
@@ -66,7 +67,7 @@ class PatientEngine(FakeEngine):
 
 
 def make_app() -> Flask:
-    return create_app(Settings(), PatientEngine())
+    return create_app(Settings(), PatientEngine(), FakeModels())
 
 
 Address = tuple[str, int]

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from axproxy.messages import FinishReason, ToolCall
-from tests.support.fakes import CARD
+from tests.support.fakes import QWEN
 from tests.support.server_events import heard
 
-MODEL = CARD.name
+MODEL = QWEN.name
 NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 Envelope = Callable[[str, int], dict[str, Any]]

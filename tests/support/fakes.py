@@ -1,22 +1,25 @@
-"""An engine that answers from a script and remembers what it was asked."""
+"""An engine that answers from a script and records its requests, and a catalogue for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
-from axproxy.engine.protocol import Gone, Loaded, ModelCard
+from axproxy.engine.protocol import Gone, Loaded
 from axproxy.errors import ProxyError
 from axproxy.health import ChildHealth, Health, RuntimeHealth
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.models.catalog import SingleModelCatalog
+from axproxy.models.model import Model
 
 USAGE = Usage(
     prompt_tokens=12, completion_tokens=2, total=1.5, load=0.25, prompt_eval=0.5, eval=0.125
 )
-CARD = ModelCard(
+QWEN = Model(
     name="qwen3:0.6b",
-    path="/models/qwen3-0.6b",
+    folder=Path("/models/qwen3-0.6b"),
     family="qwen3",
     parameter_size="0.6B",
     quantization="W8A16",
@@ -59,14 +62,30 @@ class FakeAnswer:
 
 
 @dataclass
+class FakeModels:
+    """The catalogue of one model, which a test may replace."""
+
+    model: Model = QWEN
+
+    def find(self, name: str) -> Model:
+        return SingleModelCatalog(self.model, lambda: self.model.context_length).find(name)
+
+    def all(self) -> Sequence[Model]:
+        return (self.model,)
+
+    def default(self) -> Model:
+        return self.model
+
+
+@dataclass
 class FakeEngine:
     """Every answer follows `script`; `refusal` is raised instead of an answer or a load."""
 
     script: Iterable[Step] = HELLO
-    the_card: ModelCard = CARD
     problem: ProxyError | None = None
     refusal: BaseException | None = None
-    resident: Loaded | None = field(default_factory=lambda: Loaded(None))
+    on_card: Sequence[Loaded] = (Loaded(QWEN, None),)
+    models: list[Model] = field(default_factory=list)  # that were asked to answer
     history: list[ChatRequest] = field(default_factory=list)
     gones: list[Gone] = field(default_factory=list)
     answers: list[FakeAnswer] = field(default_factory=list)
@@ -74,7 +93,8 @@ class FakeEngine:
     unloads: int = 0
     restarts: int = 0
 
-    def answer(self, request: ChatRequest, gone: Gone) -> FakeAnswer:
+    def answer(self, model: Model, request: ChatRequest, gone: Gone) -> FakeAnswer:
+        self.models.append(model)
         self.history.append(request)
         self.gones.append(gone)
         if self.refusal:
@@ -82,19 +102,16 @@ class FakeEngine:
         self.answers.append(FakeAnswer(self.script))
         return self.answers[-1]
 
-    def card(self) -> ModelCard:
-        return self.the_card
-
     def not_ready(self) -> ProxyError | None:
         return self.problem
 
-    def loaded(self) -> Loaded | None:
-        return self.resident
+    def loaded(self) -> Sequence[Loaded]:
+        return self.on_card
 
-    def unload(self) -> None:
+    def unload(self, _model: Model) -> None:
         self.unloads += 1
 
-    def load(self, gone: Gone, keep_alive: float | None = None) -> None:
+    def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         self.loads.append(keep_alive)
         self.gones.append(gone)
         if self.refusal:
@@ -107,7 +124,7 @@ class FakeEngine:
 
     def health(self) -> Health:
         return Health(
-            model=self.the_card.name,
-            model_path=self.the_card.path,
+            model=QWEN.name,
+            model_path=str(QWEN.folder),
             runtime=RuntimeHealth("ok", "vendor", ChildHealth("ready", since=0.0)),
         )

@@ -10,7 +10,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 
 class _Quiet(WSGIRequestHandler):
@@ -19,9 +19,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served(engine: FakeEngine, settings: Settings | None = None) -> Iterator[str]:
+def served(
+    engine: FakeEngine, models: FakeModels, settings: Settings | None = None
+) -> Iterator[str]:
     """The service's URL, while it lasts."""
-    app = create_app(settings or Settings(), engine)
+    app = create_app(settings or Settings(), engine, models)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = Thread(target=server.serve_forever)
     thread.start()

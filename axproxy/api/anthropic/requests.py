@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from axproxy.api.anthropic.messages import Turns
 from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
-from axproxy.api.ollama.names import require
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.tools import Tool, functions, only
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
 
 _NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-def parse(body: bytes, card: ModelCard) -> ChatRequest:
+@dataclass(frozen=True)
+class MessagesCall:
+    """A request for an answer of `model`."""
+
+    model: Model
+    request: ChatRequest
+
+
+def parse(body: bytes, models: Models) -> MessagesCall:
     """What `POST /v1/messages` asks.  Raises `ClientError`."""
     fields = Fields.read("MessagesRequest", body, "anthropic", EOF)
-    stream, model = fields.boolean("stream"), fields.string("model")
+    stream, requested_name = fields.boolean("stream"), fields.string("model")
     most, options = fields.integer("max_tokens"), _options(fields)
     messages = fields.objects("messages", "anthropic.MessageParam")
     tools = _tools(fields)
     config = fields.object("output_config", "anthropic.OutputConfig")
     think = _think(fields, config)
-    if not model:
+    if not requested_name:
         raise ClientError("model is required")
     if most <= 0:
         raise ClientError("max_tokens is required and must be positive")
@@ -39,24 +48,25 @@ def parse(body: bytes, card: ModelCard) -> ChatRequest:
     for message in messages:
         turns.add(message)
 
-    require(model, card.name)
+    model = models.find(requested_name)
     if tools:
-        require_tools(card)
+        require_tools(model)
     sampling, limits = parse_options({**options, "num_predict": most})
-    refuse_media(turns.media, model)
+    refuse_media(turns.media, requested_name)
     if not turns.messages:  # those that are there say nothing
         raise ClientError(_NO_MESSAGES)
-    return ChatRequest(
+    request = ChatRequest(
         tuple(turns.messages),
-        model,
+        requested_name,
         sampling,
         limits,
         stream=stream,
         tools=tools,
         # Agents ask every model to think; those that cannot just answer.
-        think=think if "thinking" in card.capabilities else None,
+        think=think if "thinking" in model.capabilities else None,
         format=_format(config),
     )
+    return MessagesCall(model, request)
 
 
 def _options(fields: Fields) -> dict[str, Any]:

@@ -13,15 +13,20 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
+from axproxy.models.catalog import Models
 
 
 class AnthropicRoutes:
     """`digits` are the 24 hex digits that name a reply."""
 
     def __init__(
-        self, engine: Engine, digits: Callable[[], str] = lambda: secrets.token_hex(12)
+        self,
+        engine: Engine,
+        models: Models,
+        digits: Callable[[], str] = lambda: secrets.token_hex(12),
     ) -> None:
         self._engine = engine
+        self._models = models
         self._digits = digits
 
     def blueprint(self) -> Blueprint:
@@ -30,10 +35,10 @@ class AnthropicRoutes:
         return routes
 
     def messages(self) -> Response:
-        wish = wire.parse(read_body(), self._engine.card())
-        head = Head(f"msg_{self._digits()}", wish.model, guessed_tokens(wish))
-        answer = self._engine.answer(wish, gone_check(request.environ))
-        response = respond(answer, MessagesReplies(head), wish.stream)
-        if wish.stream:
+        call = wire.parse(read_body(), self._models)
+        head = Head(f"msg_{self._digits()}", call.request.model, guessed_tokens(call.request))
+        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        response = respond(answer, MessagesReplies(head), call.request.stream)
+        if call.request.stream:
             response.cache_control.no_cache = True
         return response

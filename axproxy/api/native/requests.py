@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from axproxy.api.gojson.decode import first_value, well_formed
-from axproxy.api.ollama.names import require
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,26 @@ RULES = {
 }
 
 
-def parse_generate(body: bytes, resident: str) -> ChatRequest:
-    """What `POST /generate` asks; `model`, if it is named, must be `resident`.
+@dataclass(frozen=True)
+class GenerateCall:
+    """A request of `POST /generate` for an answer of `model`."""
+
+    model: Model
+    request: ChatRequest
+
+
+def parse_generate(body: bytes, models: Models) -> GenerateCall:
+    """Parse `POST /generate`; without `model` it asks for the default model.
 
     Raises `ClientError`, which names the field and says what is allowed.
     """
     given = _checked(_object(body, example='{"prompt": "Why is the sky blue?"}'))
     if "prompt" not in given:
         raise ClientError(f"prompt is required and must be {RULES['prompt'].allowed}")
-    if model := given.get("model"):
-        require(model, resident)
+    model = _model(given, models)
     system = given.get("system")
     before = [Message("system", system)] if system else []
-    return ChatRequest(
+    request = ChatRequest(
         messages=(*before, Message("user", given["prompt"])),
         model=given.get("model", ""),
         sampling=Sampling(
@@ -90,20 +98,28 @@ def parse_generate(body: bytes, resident: str) -> ChatRequest:
         stream=given.get("stream", False),
         think=False,
     )
+    return GenerateCall(model, request)
 
 
-def parse_load(body: bytes, card: ModelCard) -> None:
-    """Raises `ClientError` unless `POST /load` asks for the configured model, by its name, by its
-    folder, or by saying nothing."""
+def parse_load(body: bytes, models: Models) -> Model:
+    """Parse `POST /load`: return the model with this name, or the default one.
+
+    Raises `ClientError`, also for a `model_path` that is not the model's folder.
+    """
     given = _checked(_object(body, example='{"model_path": "/path/of/the/model"}'))
-    if model := given.get("model"):
-        require(model, card.name)
-    if (path := given.get("model_path")) and not _same_folder(path, card.path):
-        # Where it is loaded from is nobody's business who does not know it.
+    model = _model(given, models)
+    if (path := given.get("model_path")) and not _same_folder(path, model.folder):
+        # The message does not contain the folder: clients need not learn it.
         raise ClientError(
             "model_path is not the folder of the model that is configured; "
             "to use another one, set AX650_MODEL_PATH and restart the service"
         )
+    return model
+
+
+def _model(given: Mapping[str, Any], models: Models) -> Model:
+    name = given.get("model")
+    return models.find(name) if name else models.default()
 
 
 def _object(body: bytes, example: str) -> dict[str, Any]:
@@ -131,8 +147,8 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _same_folder(given: str, resident: str | None) -> bool:
-    # Resolving looks at every part of the path, so nobody may send a megabyte of them.
-    if resident is None or "\0" in given or len(given) > _LONGEST_PATH:
+def _same_folder(given: str, folder: Path | None) -> bool:
+    # Resolving looks at every part of the path, so a path of a megabyte is refused before.
+    if folder is None or "\0" in given or len(given) > _LONGEST_PATH:
         return False
-    return os.path.realpath(given) == os.path.realpath(resident)
+    return os.path.realpath(given) == os.path.realpath(folder)

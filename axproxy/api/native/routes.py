@@ -11,11 +11,13 @@ from axproxy.api.native import requests as native_wire
 from axproxy.api.native.replies import NativeReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
+from axproxy.models.catalog import Models
 
 
 class NativeRoutes:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, models: Models) -> None:
         self._engine = engine
+        self._models = models
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("native", __name__)
@@ -24,12 +26,12 @@ class NativeRoutes:
         return routes
 
     def generate(self) -> Response:
-        wish = native_wire.parse_generate(read_body(), self._engine.card().name)
-        answer = self._engine.answer(wish, gone_check(request.environ))
-        return respond(answer, NativeReplies(), wish.stream)
+        call = native_wire.parse_generate(read_body(), self._models)
+        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        return respond(answer, NativeReplies(), call.request.stream)
 
     def load(self) -> Response:
-        card = self._engine.card()
-        native_wire.parse_load(read_body(), card)
-        self._engine.load(gone_check(request.environ))
-        return json_response({"status": "ok", "model": card.name, "model_path": card.path})
+        model = native_wire.parse_load(read_body(), self._models)
+        self._engine.load(model, gone_check(request.environ))
+        folder = str(model.folder) if model.folder else None
+        return json_response({"status": "ok", "model": model.name, "model_path": folder})

@@ -1,6 +1,6 @@
-"""What a model can do, and Ollama's words where it cannot.
+"""The model that a request asks for, what it can do, and Ollama's words where it cannot.
 
-`asked_as` is the model's name in the request.  Everything here raises `ClientError`.
+`requested_name` is the model's name in the request.  Everything here raises `ClientError`.
 """
 
 from __future__ import annotations
@@ -9,58 +9,71 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from axproxy.api.gojson.decode import quoted
-from axproxy.api.ollama.names import full_name, require
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
+from axproxy.models.names import CloudModel, full_name, local_name, short_name
+
+
+def find_for_details(models: Models, requested_name: str) -> Model:
+    """Find the model for a route that describes it; its errors then have other words."""
+    try:
+        return models.find(requested_name)
+    except CloudModel as error:
+        message = "ollama cloud is disabled: remote model details are unavailable"
+        raise CloudModel(message) from error
+    except UnknownModel as error:
+        short = short_name(local_name(requested_name))
+        raise UnknownModel(f"model '{short}' not found") from error
+
+
+def find_for_embedding(models: Models, requested_name: str) -> Model:
+    try:
+        return models.find(requested_name)
+    except UnknownModel as error:
+        message = f"model {quoted(requested_name)} not found, try pulling it first"
+        raise UnknownModel(message) from error
 
 
 def require_all(
-    card: ModelCard,
-    asked_as: str,
+    model: Model,
+    requested_name: str,
     *,
     think: bool | None,
     tools: Sequence[object],
     media: Sequence[str],
 ) -> None:
-    """That the model is here, and can do what a conversation asks of it."""
-    require(asked_as, card.name)
+    """Require all that a conversation asks of the model."""
     if think:
-        require_thinking(card, asked_as)
+        require_thinking(model, requested_name)
     if tools:
-        require_tools(card)
-    refuse_media(media, asked_as)
+        require_tools(model)
+    refuse_media(media, requested_name)
 
 
-def require_thinking(card: ModelCard, asked_as: str) -> None:
-    if "thinking" not in card.capabilities:
-        raise _lacks(asked_as, "thinking")
+def require_thinking(model: Model, requested_name: str) -> None:
+    if "thinking" not in model.capabilities:
+        raise _lacks(requested_name, "thinking")
 
 
-def require_tools(card: ModelCard) -> None:
-    if "tools" not in card.capabilities:
-        raise ClientError(f"{full_name(card.name)} does not support tools")
+def require_tools(model: Model) -> None:
+    if "tools" not in model.capabilities:
+        raise ClientError(f"{full_name(model.name)} does not support tools")
 
 
-def refuse_insert(card: ModelCard) -> NoReturn:
-    raise ClientError(f"{full_name(card.name)} does not support insert")
+def refuse_insert(model: Model) -> NoReturn:
+    raise ClientError(f"{full_name(model.name)} does not support insert")
 
 
-def refuse_media(kinds: Sequence[str], asked_as: str) -> None:
-    """Refuses the first of the `kinds`: `images`, `audio`."""
+def refuse_media(kinds: Sequence[str], requested_name: str) -> None:
+    """Refuse the first of the `kinds`: `images`, `audio`."""
     if kinds:
-        raise _lacks(asked_as, kinds[0])
+        raise _lacks(requested_name, kinds[0])
 
 
-def require_for_embedding(asked_as: str, resident: str) -> None:
-    try:
-        require(asked_as, resident)
-    except UnknownModel as error:
-        raise UnknownModel(f"model {quoted(asked_as)} not found, try pulling it first") from error
+def refuse_embedding(requested_name: str) -> NoReturn:
+    raise _lacks(requested_name, "embeddings")
 
 
-def refuse_embedding(asked_as: str) -> NoReturn:
-    raise _lacks(asked_as, "embeddings")
-
-
-def _lacks(asked_as: str, what: str) -> ClientError:
-    return ClientError(f"{quoted(asked_as)} does not support {what}")
+def _lacks(requested_name: str, what: str) -> ClientError:
+    return ClientError(f"{quoted(requested_name)} does not support {what}")

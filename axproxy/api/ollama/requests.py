@@ -11,44 +11,62 @@ from typing import Any
 
 from axproxy.api.gojson.decode import Fields
 from axproxy.api.ollama.capabilities import (
+    find_for_details,
     refuse_insert,
     refuse_media,
     require_thinking,
     require_tools,
 )
 from axproxy.api.ollama.fields import check_logprobs, form, keep_alive, think
-from axproxy.api.ollama.names import NoName, require, require_for_details
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.tools import parse_tool_calls, parse_tools
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.messages import ChatRequest, Message
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
+from axproxy.models.names import NoName
 from axproxy.output.json_format import AnswerFormat
 
 
 @dataclass(frozen=True)
-class Load:
-    """A request without a prompt: it only wants the model to be there, for `keep_alive` seconds
-    (`None`: as ever).  `model` is the name as the client wrote it."""
+class AnswerCall:
+    """A request for an answer of `model`."""
 
-    model: str
+    model: Model
+    request: ChatRequest
+
+    @property
+    def requested_name(self) -> str:
+        return self.request.model
+
+
+@dataclass(frozen=True)
+class LoadCall:
+    """A request without a prompt: it loads the model and keeps it for `keep_alive` seconds.
+
+    None keeps it as long as the service usually does.
+    """
+
+    model: Model
+    requested_name: str
     keep_alive: float | None = None
 
 
 @dataclass(frozen=True)
-class Unload:
-    """A request without a prompt that keeps the model for no time: it wants the card to be free."""
+class UnloadCall:
+    """A request without a prompt whose `keep_alive` is 0: it frees the card."""
 
-    model: str
-
-
-Wish = ChatRequest | Load | Unload
+    model: Model
+    requested_name: str
 
 
-def parse_generate(body: bytes, card: ModelCard) -> Wish:
-    """What `POST /api/generate` asks of the model of `card`.
+OllamaCall = AnswerCall | LoadCall | UnloadCall
 
-    A prompt is a conversation of one user message, unless it is `raw`.  Raises `ClientError`.
+
+def parse_generate(body: bytes, models: Models) -> OllamaCall:
+    """Parse `POST /api/generate`; raises `ClientError`.
+
+    A prompt is a conversation of one user message, unless it is `raw`.
     """
     fields = Fields.read("GenerateRequest", body)
     common = _Common(fields)
@@ -59,24 +77,24 @@ def parse_generate(body: bytes, card: ModelCard) -> Wish:
 
     check_logprobs(fields)
     try:
-        require(common.model, card.name)
+        model = models.find(common.requested_name)
     except NoName as error:
-        raise UnknownModel(f"model '{common.model}' not found") from error
+        raise UnknownModel(f"model '{common.requested_name}' not found") from error
     if common.unloads and not prompt:
-        return Unload(common.model)
+        return UnloadCall(model, common.requested_name)
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
-    common.check_thinking(card)
+    common.check_thinking(model)
     if suffix:
-        refuse_insert(card)
+        refuse_insert(model)
     sampling, limits = parse_options(common.options)
     if not prompt:
-        return Load(common.model, common.keep_alive)
+        return LoadCall(model, common.requested_name, common.keep_alive)
     answer_form = common.form_of_text(images)
     before = [Message("system", system)] if system else []
-    return ChatRequest(
+    request = ChatRequest(
         (*before, Message("user", prompt)),
-        common.model,
+        common.requested_name,
         sampling,
         limits,
         stream=common.stream,
@@ -87,10 +105,11 @@ def parse_generate(body: bytes, card: ModelCard) -> Wish:
         think=common.think,
         format=answer_form,
     )
+    return AnswerCall(model, request)
 
 
-def parse_chat(body: bytes, card: ModelCard) -> Wish:
-    """What `POST /api/chat` asks of the model of `card`.  Raises `ClientError`."""
+def parse_chat(body: bytes, models: Models) -> OllamaCall:
+    """Parse `POST /api/chat`; raises `ClientError`."""
     fields = Fields.read("ChatRequest", body)
     common = _Common(fields)
     turns = fields.objects("messages", "api.Message")
@@ -99,19 +118,19 @@ def parse_chat(body: bytes, card: ModelCard) -> Wish:
     tools = parse_tools(fields)
 
     check_logprobs(fields)
-    require(common.model, card.name)
+    model = models.find(common.requested_name)
     if common.unloads and not messages:
-        return Unload(common.model)
-    common.check_thinking(card)
+        return UnloadCall(model, common.requested_name)
+    common.check_thinking(model)
     if tools:
-        require_tools(card)
+        require_tools(model)
     sampling, limits = parse_options(common.options)
     if not messages:
-        return Load(common.model, common.keep_alive)
+        return LoadCall(model, common.requested_name, common.keep_alive)
     answer_form = common.form_of_text(images)
-    return ChatRequest(
+    request = ChatRequest(
         messages,
-        common.model,
+        common.requested_name,
         sampling,
         limits,
         stream=common.stream,
@@ -120,18 +139,18 @@ def parse_chat(body: bytes, card: ModelCard) -> Wish:
         think=common.think,
         format=answer_form,
     )
+    return AnswerCall(model, request)
 
 
-def parse_show(body: bytes, resident: str) -> str:
-    """The name by which `POST /api/show` asks for the model `resident`.  Raises `ClientError`."""
+def parse_show(body: bytes, models: Models) -> tuple[Model, str]:
+    """Parse `POST /api/show` into the model and its name in the request; raises `ClientError`."""
     fields = Fields.read("ShowRequest", body)
     for ignored in ("system", "template"):
         fields.string(ignored)
     fields.boolean("verbose")
     fields.mapping("options")
-    model = named(fields)
-    require_for_details(model, resident)
-    return model
+    requested_name = named(fields)
+    return find_for_details(models, requested_name), requested_name
 
 
 def named(fields: Fields) -> str:
@@ -145,7 +164,7 @@ class _Common:
     """What both requests have."""
 
     def __init__(self, fields: Fields) -> None:
-        self.model = fields.string("model")
+        self.requested_name = fields.string("model")
         self.stream = fields.boolean("stream", default=True)
         self.options = fields.mapping("options")
         self.keep_alive = keep_alive(fields.anything("keep_alive"))
@@ -158,12 +177,12 @@ class _Common:
     def unloads(self) -> bool:
         return self.keep_alive == 0
 
-    def check_thinking(self, card: ModelCard) -> None:
+    def check_thinking(self, model: Model) -> None:
         if self.think:
-            require_thinking(card, self.model)
+            require_thinking(model, self.requested_name)
 
     def form_of_text(self, images: list[str]) -> AnswerFormat | None:
-        refuse_media(["images"] if images else [], self.model)
+        refuse_media(["images"] if images else [], self.requested_name)
         return form(self._format)
 
 

@@ -15,11 +15,11 @@ from axproxy.api.ollama import requests as ollama_wire
 from axproxy.api.ollama import tags as ollama_models
 from axproxy.api.ollama.models import shown
 from axproxy.api.ollama.replies import Clock, Replies, chat_replies, generate_replies
-from axproxy.api.ollama.requests import Load, Unload, Wish
+from axproxy.api.ollama.requests import AnswerCall, LoadCall, OllamaCall, UnloadCall
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import RuntimeFault
-from axproxy.messages import ChatRequest
+from axproxy.models.catalog import Models
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
 VERSION = "0.32.0"
@@ -32,8 +32,9 @@ def utc_now() -> datetime:
 class OllamaRoutes:
     """`now` tells the time for `created_at`, with a zone."""
 
-    def __init__(self, engine: Engine, now: Clock = utc_now) -> None:
+    def __init__(self, engine: Engine, models: Models, now: Clock = utc_now) -> None:
         self._engine = engine
+        self._models = models
         self._now = now
 
     def blueprint(self) -> Blueprint:
@@ -54,45 +55,46 @@ class OllamaRoutes:
         return json_response({"version": VERSION})
 
     def tags(self) -> Response:
-        return json_response({"models": [ollama_models.listed(self._engine.card())]})
-
-    def ps(self) -> Response:
-        models = []
-        if loaded := self._engine.loaded():
-            models.append(ollama_models.running(self._engine.card(), loaded, self._now()))
+        models = [ollama_models.listed(model) for model in self._models.all()]
         return json_response({"models": models})
 
+    def ps(self) -> Response:
+        now = self._now()
+        running = [ollama_models.running(loaded, now) for loaded in self._engine.loaded()]
+        return json_response({"models": running})
+
     def show(self) -> Response:
-        card = self._engine.card()
-        model = ollama_wire.parse_show(read_body(), card.name)
+        model, requested_name = ollama_wire.parse_show(read_body(), self._models)
         copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
-        return json_response(shown(card, asked_by_copilot_as=model if copilot else None))
+        return json_response(shown(model, asked_by_copilot_as=requested_name if copilot else None))
 
     def generate(self) -> Response:
-        wish = ollama_wire.parse_generate(read_body(), self._engine.card())
-        return self._answer(wish, generate_replies)
+        call = ollama_wire.parse_generate(read_body(), self._models)
+        return self._answer(call, generate_replies)
 
     def chat(self) -> Response:
-        wish = ollama_wire.parse_chat(read_body(), self._engine.card())
-        return self._answer(wish, chat_replies)
+        call = ollama_wire.parse_chat(read_body(), self._models)
+        return self._answer(call, chat_replies)
 
-    def _answer(self, wish: Wish, replies: Callable[[str, Clock], Replies]) -> Response:
-        encoder = replies(wish.model, self._now)
+    def _answer(self, call: OllamaCall, replies: Callable[[str, Clock], Replies]) -> Response:
+        encoder = replies(call.requested_name, self._now)
         gone = gone_check(request.environ)
-        match wish:
-            case Unload():
-                self._engine.unload()
+        match call:
+            case UnloadCall():
+                self._engine.unload(call.model)
                 return Response(encoder.unloading(), content_type=JSON)
-            case Load():
-                self._engine.load(gone, wish.keep_alive)
+            case LoadCall():
+                self._engine.load(call.model, gone, call.keep_alive)
                 return Response(encoder.loaded(), content_type=JSON)
-            case ChatRequest(stream=True):
+            case AnswerCall() if call.request.stream:
                 try:
-                    return respond(self._engine.answer(wish, gone), encoder, stream=True)
+                    answer = self._engine.answer(call.model, call.request, gone)
+                    return respond(answer, encoder, stream=True)
                 except RuntimeFault as error:
                     # What its runner says at the start of a stream Ollama tells without a charset.
                     response = proxy_error(error)
                     response.content_type = "application/json"
                     return response
-            case _:
-                return respond(self._engine.answer(wish, gone), encoder, stream=False)
+            case AnswerCall():
+                answer = self._engine.answer(call.model, call.request, gone)
+                return respond(answer, encoder, stream=False)

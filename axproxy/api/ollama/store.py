@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from axproxy.api.gojson.decode import Fields, compact, quoted
-from axproxy.api.ollama.capabilities import refuse_embedding, require_for_embedding
-from axproxy.api.ollama.names import (
-    CloudModel,
-    InvalidName,
-    ModelName,
-    NoName,
-    require,
-    same_model,
-)
+from axproxy.api.ollama.capabilities import find_for_embedding, refuse_embedding
 from axproxy.api.ollama.requests import named
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError, UnknownModel
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
+from axproxy.models.names import CloudModel, InvalidName, ModelName, NoName, same_model
 
 NO_SUCH_MANIFEST = "pull model manifest: file does not exist"  # `ollama run` looks for it
 
@@ -37,32 +31,31 @@ def refusal(what: str) -> NotOurs:
 
 @dataclass(frozen=True)
 class Pull:
-    """A download of a model; `ours` when it is here already."""
+    """A download; `model` is the one that is here already, None for any other."""
 
     stream: bool
-    ours: bool
+    model: Model | None
 
 
-def parse_pull(body: bytes, resident: str) -> Pull:
-    """What `POST /api/pull` asks.  Raises `ClientError`."""
+def parse_pull(body: bytes, models: Models) -> Pull:
+    """Parse `POST /api/pull`; raises `ClientError`."""
     fields = _read("PullRequest", body, switches=("insecure",), texts=("username", "password"))
     stream = fields.boolean("stream", default=True)
     try:
-        require(named(fields), resident)
+        return Pull(stream, models.find(named(fields)))
     except NoName as error:
         raise InvalidName("invalid model name") from error
     except (UnknownModel, CloudModel):
-        return Pull(stream, ours=False)
-    return Pull(stream, ours=True)
+        return Pull(stream, None)
 
 
-def pull_lines(pull: Pull, card: ModelCard) -> Iterator[bytes]:
-    """What Ollama reports of a download; nothing is downloaded."""
+def pull_lines(pull: Pull) -> Iterator[bytes]:
+    """Return what Ollama reports of a download; nothing is downloaded."""
     statuses: list[dict[str, Any]] = [{"status": "pulling manifest"}]
-    if pull.ours:
-        parts = {"digest": f"sha256:{card.digest}", "total": card.size, "completed": card.size}
+    if model := pull.model:
+        parts = {"digest": f"sha256:{model.digest}", "total": model.size, "completed": model.size}
         layer = {name: value for name, value in parts.items() if value}
-        statuses.append({"status": f"pulling {card.digest[:12]}", **layer})
+        statuses.append({"status": f"pulling {model.digest[:12]}", **layer})
         last = ("verifying sha256 digest", "writing manifest", "success")
         statuses += [{"status": status} for status in last]
     else:
@@ -71,17 +64,17 @@ def pull_lines(pull: Pull, card: ModelCard) -> Iterator[bytes]:
         yield compact(status) + b"\n"
 
 
-def refuse_push(body: bytes, _resident: str) -> NoReturn:
+def refuse_push(body: bytes, _models: Models) -> NoReturn:
     fields = _read("PushRequest", body, switches=("insecure", "stream"))
     if not named(fields):
         raise NoName("model is required")
     raise refusal("pushing models")
 
 
-def refuse_delete(body: bytes, resident: str) -> NoReturn:
+def refuse_delete(body: bytes, models: Models) -> NoReturn:
     model = named(_read("DeleteRequest", body))
     try:
-        require(model, resident)
+        models.find(model)
     except InvalidName as error:
         raise InvalidName(f"name {quoted(model)} is invalid") from error
     except CloudModel as error:
@@ -89,7 +82,7 @@ def refuse_delete(body: bytes, resident: str) -> NoReturn:
     raise refusal("deleting models")
 
 
-def refuse_copy(body: bytes, resident: str) -> NoReturn:
+def refuse_copy(body: bytes, models: Models) -> NoReturn:
     fields = _read("CopyRequest", body)
     source, destination = fields.string("source"), fields.string("destination")
     for name, text in (("source", source), ("destination", destination)):
@@ -97,12 +90,12 @@ def refuse_copy(body: bytes, resident: str) -> NoReturn:
             ModelName.parse(text)
         except InvalidName as error:
             raise InvalidName(f"{name} {quoted(text)} is invalid") from error
-    if not same_model(source, resident):
+    if not any(same_model(source, model.name) for model in models.all()):
         raise UnknownModel(f"model {quoted(source)} not found")
     raise refusal("copying models")
 
 
-def refuse_create(body: bytes, _resident: str) -> NoReturn:
+def refuse_create(body: bytes, _models: Models) -> NoReturn:
     fields = _read("CreateRequest", body, switches=("stream",), texts=("from", "quantize"))
     ModelName.parse(named(fields))
     if not (fields.string("from") or fields.mapping("files", "map[string]string")):
@@ -110,13 +103,13 @@ def refuse_create(body: bytes, _resident: str) -> NoReturn:
     raise refusal("creating models")
 
 
-def refuse_embed(body: bytes, resident: str) -> NoReturn:
+def refuse_embed(body: bytes, models: Models) -> NoReturn:
     fields = _read("EmbedRequest", body, switches=("truncate",))
     fields.mapping("options")
     fields.integer("dimensions")
     model, input_ = fields.string("model"), fields.anything("input")
     try:
-        require_for_embedding(model, resident)
+        find_for_embedding(models, model)
     except NoName as error:
         raise UnknownModel(f"model '{model}' not found") from error
     texts = input_ if isinstance(input_, list) else [] if input_ is None else [input_]
@@ -125,11 +118,11 @@ def refuse_embed(body: bytes, resident: str) -> NoReturn:
     refuse_embedding(model)
 
 
-def refuse_embeddings(body: bytes, resident: str) -> NoReturn:
+def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
     fields = _read("EmbeddingRequest", body, texts=("prompt",))
     fields.mapping("options")
     model = fields.string("model")
-    require_for_embedding(model, resident)
+    find_for_embedding(models, model)
     refuse_embedding(model)
 
 

@@ -13,15 +13,15 @@ from axproxy.api.http.requests import read_body
 from axproxy.api.http_errors import json_response
 from axproxy.api.media_types import NDJSON
 from axproxy.api.ollama import store as wire
-from axproxy.engine.protocol import Engine
 from axproxy.errors import ClientError
+from axproxy.models.catalog import Models
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 
 
 class OllamaStoreRoutes:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("ollama_store", __name__)
@@ -36,17 +36,16 @@ class OllamaStoreRoutes:
         return routes
 
     def pull(self) -> Response:
-        card = self._engine.card()
-        pull = wire.parse_pull(read_body(), card.name)
+        pull = wire.parse_pull(read_body(), self._models)
         if pull.stream:
-            return Response(wire.pull_lines(pull, card), content_type=NDJSON)
-        body = {"status": "success"} if pull.ours else {"error": wire.NO_SUCH_MANIFEST}
-        status = 200 if pull.ours else 500
+            return Response(wire.pull_lines(pull), content_type=NDJSON)
+        body = {"status": "success"} if pull.model else {"error": wire.NO_SUCH_MANIFEST}
+        status = 200 if pull.model else 500
         return Response(compact(body), status, content_type="application/json")
 
-    def _refuse(self, refuse: Callable[[bytes, str], NoReturn]) -> Callable[[], NoReturn]:
+    def _refuse(self, refuse: Callable[[bytes, Models], NoReturn]) -> Callable[[], NoReturn]:
         def view() -> NoReturn:
-            refuse(read_body(), self._engine.card().name)
+            refuse(read_body(), self._models)
 
         view.__name__ = refuse.__name__  # Flask tells views apart by it
         return view

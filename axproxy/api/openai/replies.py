@@ -14,9 +14,9 @@ from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
 from axproxy.api.stencil import HOLE, Stencil
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.models.model import Model
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "fp_ollama"
@@ -163,12 +163,12 @@ class CompletionReplies:
         return chunk
 
 
-def model_object(card: ModelCard, called: str | None = None) -> dict[str, Any]:
+def model_object(model: Model, called: str | None = None) -> dict[str, Any]:
     """An entry of `/v1/models`; `called` is what the client called it, if it did."""
     return {
-        "id": called or card.name,
+        "id": called or model.name,
         "object": "model",
-        "created": int(card.modified_at.timestamp()),
+        "created": int(model.modified_at.timestamp()),
         "owned_by": "library",
     }
 

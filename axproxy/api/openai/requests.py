@@ -8,31 +8,32 @@ from typing import Any, Literal, NoReturn
 
 from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed_throughout
 from axproxy.api.ollama.capabilities import (
+    find_for_embedding,
     refuse_embedding,
     refuse_insert,
     require_all,
-    require_for_embedding,
 )
-from axproxy.api.ollama.names import require, require_for_details
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.openai.messages import read_conversation
 from axproxy.api.tools import only
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
 
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked of the model, and whether a stream shall end with the usage."""
+class ChatCall:
+    """A request for an answer of `model`, and whether a stream ends with the usage."""
 
+    model: Model
     request: ChatRequest
     include_usage: bool
 
 
-def parse_chat(body: bytes, card: ModelCard) -> Wish:
+def parse_chat(body: bytes, models: Models) -> ChatCall:
     """What `POST /v1/chat/completions` asks.  Raises `ClientError`."""
     fields = Fields.read("ChatCompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
@@ -46,12 +47,13 @@ def parse_chat(body: bytes, card: ModelCard) -> Wish:
     conversation = read_conversation(turns)
     think = _think(fields)
 
-    model = fields.string("model")
-    require_all(card, model, think=think, tools=tools, media=conversation.media)
+    requested_name = fields.string("model")
+    model = models.find(requested_name)
+    require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(
         conversation.messages,
-        model,
+        requested_name,
         sampling,
         limits,
         stream=stream,
@@ -59,10 +61,10 @@ def parse_chat(body: bytes, card: ModelCard) -> Wish:
         think=think,
         format=_format(fields.mapping("response_format", "openai.ResponseFormat")),
     )
-    return Wish(request, include_usage)
+    return ChatCall(model, request, include_usage)
 
 
-def parse_completion(body: bytes, card: ModelCard) -> Wish:
+def parse_completion(body: bytes, models: Models) -> ChatCall:
     """What `POST /v1/completions` asks: a conversation of one user's turn, for the model's template
     applies here, too.  Its answer has no place for thinking.  Raises `ClientError`."""
     fields = Fields.read("CompletionRequest", body, "openai", EOF)
@@ -71,30 +73,25 @@ def parse_completion(body: bytes, card: ModelCard) -> Wish:
     prompt, suffix = fields.string("prompt"), fields.string("suffix")
     fields.integer("logprobs")
 
-    model = fields.string("model")
-    require(model, card.name)
+    requested_name = fields.string("model")
+    model = models.find(requested_name)
     if suffix:
-        refuse_insert(card)
+        refuse_insert(model)
     sampling, limits = parse_options(options)
     if not prompt:
         raise ClientError("prompt must not be empty")
     turns = (Message("user", prompt),)
-    request = ChatRequest(turns, model, sampling, limits, stream=stream, think=False)
-    return Wish(request, include_usage)
+    request = ChatRequest(turns, requested_name, sampling, limits, stream=stream, think=False)
+    return ChatCall(model, request, include_usage)
 
 
-def find_model(name: str, card: ModelCard) -> None:
-    """Raises `ClientError` unless `GET /v1/models/{name}` means the model of `card`."""
-    require_for_details(name, card.name)
-
-
-def refuse_embeddings(body: bytes, card: ModelCard) -> NoReturn:
+def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
     fields = Fields.read("EmbedRequest", body, "openai", EOF)
     if fields.anything("input") in (None, "", []):
         raise ClientError("invalid input")
-    model = fields.string("model")
-    require_for_embedding(model, card.name)
-    refuse_embedding(model)
+    requested_name = fields.string("model")
+    find_for_embedding(models, requested_name)
+    refuse_embedding(requested_name)
 
 
 def think_of(effort: str) -> bool | None:

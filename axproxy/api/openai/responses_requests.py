@@ -13,22 +13,24 @@ from axproxy.api.ollama.options import parse_options
 from axproxy.api.openai.requests import think_of
 from axproxy.api.openai.responses_input import read_input
 from axproxy.api.tools import Tool, functions, only
-from axproxy.engine.protocol import ModelCard
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
+from axproxy.models.catalog import Models
+from axproxy.models.model import Model
 
 _STORED = ("previous_response_id", "conversation")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked of the model, and what the reply repeats of the request."""
+class ResponsesCall:
+    """A request for an answer of `model`, and the fields that the reply repeats."""
 
+    model: Model
     request: ChatRequest
     repeated: Mapping[str, Any]
 
 
-def parse(body: bytes, card: ModelCard) -> Wish:
+def parse(body: bytes, models: Models) -> ResponsesCall:
     """What `POST /v1/responses` asks.  Raises `ClientError`."""
     fields = Fields.read("ResponsesRequest", body, "openai", EOF)
     stream = fields.boolean("stream")
@@ -47,12 +49,13 @@ def parse(body: bytes, card: ModelCard) -> Wish:
     if not conversation.messages:
         raise ClientError("input must not be empty")
 
-    model = fields.string("model")
-    require_all(card, model, think=think, tools=tools, media=conversation.media)
+    requested_name = fields.string("model")
+    model = models.find(requested_name)
+    require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(
         conversation.messages,
-        model,
+        requested_name,
         sampling,
         limits,
         stream=stream,
@@ -60,7 +63,7 @@ def parse(body: bytes, card: ModelCard) -> Wish:
         think=think,
         format=_format(form),
     )
-    return Wish(request, _repeated(fields))
+    return ResponsesCall(model, request, _repeated(fields))
 
 
 def _refuse_what_is_stored(fields: Fields) -> None:

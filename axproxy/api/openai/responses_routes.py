@@ -15,6 +15,7 @@ from axproxy.api.openai import responses_requests as wire
 from axproxy.api.openai.responses_replies import Head, ResponsesReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
+from axproxy.models.catalog import Models
 
 
 class ResponsesRoutes:
@@ -23,10 +24,12 @@ class ResponsesRoutes:
     def __init__(
         self,
         engine: Engine,
+        models: Models,
         now: Clock = datetime.now,
         number: Callable[[], int] = lambda: secrets.randbelow(999_999),
     ) -> None:
         self._engine = engine
+        self._models = models
         self._now = now
         self._number = number
 
@@ -36,11 +39,11 @@ class ResponsesRoutes:
         return routes
 
     def responses(self) -> Response:
-        wish = wire.parse(read_body(), self._engine.card())
+        call = wire.parse(read_body(), self._models)
         created = int(self._now().timestamp())
-        head = Head(self._number(), created, wish.request.model, wish.repeated)
-        answer = self._engine.answer(wish.request, gone_check(request.environ))
-        response = respond(answer, ResponsesReplies(head, self._now), wish.request.stream)
-        if wish.request.stream:
+        head = Head(self._number(), created, call.request.model, call.repeated)
+        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        response = respond(answer, ResponsesReplies(head, self._now), call.request.stream)
+        if call.request.stream:
             response.cache_control.no_cache = True
         return response

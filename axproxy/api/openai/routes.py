@@ -11,11 +11,13 @@ from flask import Blueprint, Response, request
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http_errors import json_response
+from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai import requests as wire
 from axproxy.api.openai.replies import ChatReplies, CompletionReplies, Head, model_object
 from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
+from axproxy.models.catalog import Models
 
 
 class OpenAIRoutes:
@@ -24,10 +26,12 @@ class OpenAIRoutes:
     def __init__(
         self,
         engine: Engine,
+        models: Models,
         now: Clock = datetime.now,
         number: Callable[[], int] = lambda: secrets.randbelow(999),
     ) -> None:
         self._engine = engine
+        self._models = models
         self._now = now
         self._number = number
 
@@ -41,30 +45,31 @@ class OpenAIRoutes:
         return routes
 
     def chat(self) -> Response:
-        wish = wire.parse_chat(read_body(), self._engine.card())
-        return self._answer(wish, "chatcmpl", ChatReplies)
+        call = wire.parse_chat(read_body(), self._models)
+        return self._answer(call, "chatcmpl", ChatReplies)
 
     def completion(self) -> Response:
-        wish = wire.parse_completion(read_body(), self._engine.card())
-        return self._answer(wish, "cmpl", CompletionReplies)
+        call = wire.parse_completion(read_body(), self._models)
+        return self._answer(call, "cmpl", CompletionReplies)
 
     def embeddings(self) -> Response:
-        wire.refuse_embeddings(read_body(), self._engine.card())
+        wire.refuse_embeddings(read_body(), self._models)
 
     def models(self) -> Response:
-        return json_response({"object": "list", "data": [model_object(self._engine.card())]})
+        models = [model_object(model) for model in self._models.all()]
+        return json_response({"object": "list", "data": models})
 
     def model(self, name: str) -> Response:
-        card = self._engine.card()
-        wire.find_model(name, card)
-        return json_response(model_object(card, called=name))
+        return json_response(model_object(find_for_details(self._models, name), called=name))
 
-    def _answer(self, wish: wire.Wish, prefix: str, replies: Callable[[Head], Encoder]) -> Response:
+    def _answer(
+        self, call: wire.ChatCall, prefix: str, replies: Callable[[Head], Encoder]
+    ) -> Response:
         head = Head(
             f"{prefix}-{self._number()}",
             int(self._now().timestamp()),
-            wish.request.model,
-            wish.include_usage,
+            call.request.model,
+            call.include_usage,
         )
-        answer = self._engine.answer(wish.request, gone_check(request.environ))
-        return respond(answer, replies(head), wish.request.stream)
+        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        return respond(answer, replies(head), call.request.stream)

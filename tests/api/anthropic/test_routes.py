@@ -21,10 +21,10 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from tests.support.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
 from tests.support.server_events import heard
 
-MODEL = CARD.name
+MODEL = QWEN.name
 ROUTE = "/v1/messages"
 ASKED = [{"role": "user", "content": "Hi"}]
 USED = {"input_tokens": 12, "output_tokens": 2}
@@ -38,8 +38,8 @@ PICTURE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+def models() -> FakeModels:
+    return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
 
 
 def ask(client: FlaskClient, **fields: Any) -> Any:
@@ -69,7 +69,7 @@ def test_an_answer_in_one_piece(client: FlaskClient) -> None:
 
 def test_an_answer_that_streams(engine: FakeEngine) -> None:
     app = Flask("test")
-    app.register_blueprint(AnthropicRoutes(engine, lambda: "7" * 24).blueprint())
+    app.register_blueprint(AnthropicRoutes(engine, FakeModels(), lambda: "7" * 24).blueprint())
     reply = ask(app.test_client(), stream=True, system="12345678")
     events = heard(reply.data)
 
@@ -381,8 +381,8 @@ def test_what_is_wrong_is_told_in_anthropics_envelope(
 
 
 def test_a_model_without_tools_answers_a_request_that_chooses_none(
-    client: FlaskClient, engine: FakeEngine
+    client: FlaskClient, models: FakeModels
 ) -> None:
-    engine.the_card = CARD
+    models.model = QWEN
 
     assert ask(client, tools=[TOOL], tool_choice={"type": "none"}).status_code == 200

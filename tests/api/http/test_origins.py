@@ -9,7 +9,7 @@ from axproxy.api.http.cors import BadOrigin, Origins
 from axproxy.api.http.origins import LocalHosts, is_loopback
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 HOST = "127.0.0.1:5002"
 LISTED = ("http://pi.local:3000", "https://*.example.com", "chrome-extension://*")
@@ -63,7 +63,7 @@ HEADERS = (
 
 
 def client_of(**settings: object) -> FlaskClient:
-    app = create_app(Settings(**settings), FakeEngine())  # type: ignore[arg-type]  # any of them
+    app = create_app(Settings(**settings), FakeEngine(), FakeModels())  # type: ignore[arg-type]  # any of them
     return app.test_client()
 
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from axproxy.errors import GaveUp, RuntimeGone, Starting
 from axproxy.messages import ChatRequest, Limits, Message, Sampling, Text
-from tests.support.fakes import CARD, FakeEngine
+from tests.support.fakes import QWEN, FakeEngine, FakeModels
 
 ENDING = {
     "finish_reason": "stop",
@@ -157,12 +157,12 @@ def test_load_waits_for_the_configured_model(
 
 
 def test_a_link_to_the_models_folder_is_the_models_folder(
-    client: FlaskClient, engine: FakeEngine, tmp_path: Path
+    client: FlaskClient, models: FakeModels, tmp_path: Path
 ) -> None:
     folder, link = tmp_path / "model", tmp_path / "link"
     folder.mkdir()
     link.symlink_to(folder)
-    engine.the_card = replace(CARD, path=str(link))
+    models.model = replace(QWEN, folder=link)
 
     assert client.post("/load", json={"model_path": str(folder)}).status_code == 200
 
@@ -172,11 +172,15 @@ def test_a_link_to_the_models_folder_is_the_models_folder(
     ["/models/other", "/models/a\0b", "\ud800", "/models/qwen3-0.6b/..", "/a" * 1_000_000, "/etc"],
     ids=lambda path: ascii(path)[:20],
 )
-@pytest.mark.parametrize("resident", [CARD.path, None])
+@pytest.mark.parametrize("folder", [QWEN.folder, None])
 def test_load_says_how_to_use_another_model(
-    client: FlaskClient, engine: FakeEngine, path: str, resident: str | None
+    client: FlaskClient,
+    engine: FakeEngine,
+    models: FakeModels,
+    path: str,
+    folder: Path | None,
 ) -> None:
-    engine.the_card = replace(CARD, path=resident)
+    models.model = replace(QWEN, folder=folder)
     reply = client.post("/load", json={"model_path": path})
 
     assert reply.status_code == 400
@@ -189,7 +193,7 @@ def test_load_says_how_to_use_another_model(
 def test_load_tells_nobody_where_the_model_is(client: FlaskClient, tmp_path: Path) -> None:
     reply = client.post("/load", json={"model_path": str(tmp_path)})
 
-    assert CARD.path not in reply.text
+    assert str(QWEN.folder) not in reply.text
     assert str(tmp_path) not in reply.text
 
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from axproxy.api.ollama.options import TYPES
 from axproxy.settings import Settings
 from backend import create_app
-from tests.support.fakes import FakeEngine
+from tests.support.fakes import FakeEngine, FakeModels
 
 PAGE = (Path(__file__).parents[3] / "docs" / "ollama-compatibility.md").read_text()
 
@@ -32,7 +32,7 @@ def test_every_endpoint_is_on_the_page_and_nothing_else_is() -> None:
     }
     rules = [
         rule
-        for rule in create_app(Settings(), FakeEngine()).url_map.iter_rules()
+        for rule in create_app(Settings(), FakeEngine(), FakeModels()).url_map.iter_rules()
         if rule.rule == "/" or rule.rule.startswith(("/api/", "/v1/"))
     ]
     served = {

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from axproxy.api.ollama.models import model_info, shown
-from tests.support.fakes import CARD, FakeEngine
+from tests.support.fakes import QWEN, FakeModels
 
 # How Continue reads the parameters; it falls over a line that does not look like this.
 CONTINUES_LINE = re.compile(r'(\S+)\s+(".*"|\S+)')
@@ -73,7 +73,7 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
 @pytest.mark.parametrize("family", ["qwen3", "unknown"])
 def test_a_model_that_can_call_tools_says_so_wherever_clients_look(family: str) -> None:
     can = ("completion", "tools", "thinking")
-    reply = shown(replace(CARD, family=family, capabilities=can))
+    reply = shown(replace(QWEN, family=family, capabilities=can))
 
     assert reply["capabilities"] == list(can)
     assert "tools" in reply["template"]
@@ -93,7 +93,7 @@ def test_copilot_is_told_the_name_that_it_asked_for(client: FlaskClient) -> None
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "unknown"])
 def test_what_clients_search_the_texts_for_is_there_only_if_it_is_true(family: str) -> None:
-    reply = shown(replace(CARD, family=family))
+    reply = shown(replace(QWEN, family=family))
     template = reply.get("template", "")
 
     assert ".Suffix" not in template  # Continue would complete code with it
@@ -103,11 +103,9 @@ def test_what_clients_search_the_texts_for_is_there_only_if_it_is_true(family: s
         assert CONTINUES_LINE.fullmatch(line)
 
 
-def test_what_nobody_knows_is_left_out(client: FlaskClient, engine: FakeEngine) -> None:
+def test_what_nobody_knows_is_left_out(client: FlaskClient, models: FakeModels) -> None:
     unknown = {"context_length": None, "layers": None, "embedding_length": None, "vocabulary": None}
-    engine.the_card = replace(
-        CARD, family="unknown", parameter_size="unknown", path=None, **unknown
-    )
+    models.model = replace(QWEN, family="unknown", parameter_size="unknown", folder=None, **unknown)
     reply = asked(client)
 
     assert reply["model_info"] == {
@@ -127,8 +125,8 @@ def test_what_nobody_knows_is_left_out(client: FlaskClient, engine: FakeEngine) 
 def test_the_number_of_parameters_is_the_one_in_the_models_name(
     size: str, count: int | None
 ) -> None:
-    assert model_info(replace(CARD, parameter_size=size)).get("general.parameter_count") == count
+    assert model_info(replace(QWEN, parameter_size=size)).get("general.parameter_count") == count
 
 
 def test_one_key_only_tells_the_window() -> None:
-    assert [key for key in model_info(CARD) if "context_length" in key] == ["qwen3.context_length"]
+    assert [key for key in model_info(QWEN) if "context_length" in key] == ["qwen3.context_length"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -12,7 +13,14 @@ import pytest
 from axproxy.api.ollama.fields import keep_alive
 from axproxy.api.ollama.options import TYPES, parse_options
 from axproxy.api.ollama.replies import chat_replies, generate_replies, stamp, statistics
-from axproxy.api.ollama.requests import Load, Unload, Wish, parse_chat, parse_generate
+from axproxy.api.ollama.requests import (
+    AnswerCall,
+    LoadCall,
+    OllamaCall,
+    UnloadCall,
+    parse_chat,
+    parse_generate,
+)
 from axproxy.durations import FOREVER
 from axproxy.messages import (
     ChatRequest,
@@ -26,7 +34,8 @@ from axproxy.messages import (
     ToolCall,
     Usage,
 )
-from tests.support.fakes import CARD, USAGE
+from axproxy.models.catalog import Models
+from tests.support.fakes import QWEN, USAGE, FakeModels
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MODEL = "qwen3:0.6b"
@@ -35,20 +44,26 @@ MODEL = "qwen3:0.6b"
 CAN = ("completion", "tools", "thinking")
 
 
-def chat(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
-    return parse_chat(
-        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
-    )
+def chat(can: tuple[str, ...] = ("completion",), **fields: Any) -> Any:
+    return call_of(parse_chat, can, fields)
 
 
-def generate(can: tuple[str, ...] = ("completion",), **fields: Any) -> Wish:
-    return parse_generate(
-        json.dumps({"model": MODEL, **fields}).encode(), replace(CARD, capabilities=can)
-    )
+def generate(can: tuple[str, ...] = ("completion",), **fields: Any) -> Any:
+    return call_of(parse_generate, can, fields)
+
+
+def call_of(
+    parse: Callable[[bytes, Models], OllamaCall], can: tuple[str, ...], fields: dict[str, Any]
+) -> ChatRequest | LoadCall | UnloadCall:
+    """The request of a call for an answer, any other call as it is."""
+    models = FakeModels(replace(QWEN, capabilities=can))
+    call = parse(json.dumps({"model": MODEL, **fields}).encode(), models)
+    assert call.model == models.model
+    return call.request if isinstance(call, AnswerCall) else call
 
 
 def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
-    wish = chat(
+    request = chat(
         messages=[
             {"role": "System", "content": "Be brief."},
             {"role": "USER", "content": "Hi", "images": [], "tool_calls": None},
@@ -58,7 +73,7 @@ def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
         ]
     )
 
-    assert wish == ChatRequest(
+    assert request == ChatRequest(
         messages=(
             Message("system", "Be brief."),
             Message("user", "Hi"),
@@ -88,26 +103,26 @@ def test_a_raw_prompt_goes_to_the_model_alone() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": None, "keep_alive": None}])
 def test_a_request_without_a_prompt_only_loads_the_model(fields: dict[str, Any]) -> None:
-    assert generate(**fields) == Load(MODEL)
+    assert generate(**fields) == LoadCall(QWEN, MODEL)
 
 
 @pytest.mark.parametrize("fields", [{}, {"messages": []}, {"messages": None}])
 def test_a_chat_without_messages_only_loads_the_model(fields: dict[str, Any]) -> None:
-    assert chat(**fields) == Load(MODEL)
+    assert chat(**fields) == LoadCall(QWEN, MODEL)
 
 
 @pytest.mark.parametrize("nothing", [0, 0.0, "+0", "0s", "-0s", "0h0m", 1e-10])
 def test_no_prompt_and_no_time_to_stay_unload_the_model(nothing: object) -> None:
-    assert generate(keep_alive=nothing) == Unload(MODEL)
-    assert chat(keep_alive=nothing, stream=False) == Unload(MODEL)
+    assert generate(keep_alive=nothing) == UnloadCall(QWEN, MODEL)
+    assert chat(keep_alive=nothing, stream=False) == UnloadCall(QWEN, MODEL)
     # What `ollama stop` sends:
     empty = dict.fromkeys(("prompt", "suffix", "system", "template"), "")
-    assert generate(**empty, keep_alive=nothing, options=None) == Unload(MODEL)
+    assert generate(**empty, keep_alive=nothing, options=None) == UnloadCall(QWEN, MODEL)
 
 
 def test_how_long_to_stay_goes_with_a_prompt_and_with_a_load() -> None:
-    assert generate(keep_alive="5m") == Load(MODEL, 300)
-    assert chat(keep_alive=-1) == Load(MODEL, FOREVER)
+    assert generate(keep_alive="5m") == LoadCall(QWEN, MODEL, 300)
+    assert chat(keep_alive=-1) == LoadCall(QWEN, MODEL, FOREVER)
     assert chat(keep_alive=0, messages=[{"role": "user"}]) == ChatRequest(
         (Message("user", ""),), MODEL, stream=True, keep_alive=0
     )
@@ -117,7 +132,7 @@ def test_how_long_to_stay_goes_with_a_prompt_and_with_a_load() -> None:
 
 
 def test_what_the_card_cannot_use_is_ignored() -> None:
-    wish = generate(
+    request = generate(
         prompt="Hi",
         template="{{ .Prompt }}",
         images=[],
@@ -130,7 +145,7 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
         whatever={"a": 1},
     )
 
-    assert wish == ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
+    assert request == ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
 
 
 @pytest.mark.parametrize(
@@ -138,31 +153,31 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
     [(None, None), ("", None), ("json", "json"), ({}, {}), ({"type": "object"},) * 2],
 )
 def test_a_form_is_none_or_json_or_a_schema(form: object, meant: object) -> None:
-    for wish in (
+    for request in (
         chat(messages=[{"content": "Hi"}], format=form),
         generate(prompt="x", format=form),
     ):
-        assert isinstance(wish, ChatRequest)
-        assert wish.format == meant
-    assert generate(format="yaml") == Load(MODEL)  # a load has no form
+        assert isinstance(request, ChatRequest)
+        assert request.format == meant
+    assert generate(format="yaml") == LoadCall(QWEN, MODEL)  # a load has no form
 
 
 @pytest.mark.parametrize(
     ("think", "meant"), [(None, None), (True, True), (False, False), ("low", True), ("max", True)]
 )
-def test_the_wish_to_think_is_passed_on_where_the_model_can(think: object, meant: object) -> None:
-    for wish in (
+def test_asking_to_think_is_passed_on_where_the_model_can(think: object, meant: object) -> None:
+    for request in (
         chat(CAN, messages=[{"content": "Hi"}], think=think),
         generate(CAN, prompt="Hi", think=think),
     ):
-        assert isinstance(wish, ChatRequest)
-        assert wish.think is meant
+        assert isinstance(request, ChatRequest)
+        assert request.think is meant
 
 
 def test_no_thinking_is_fine_with_every_model() -> None:
-    wish = chat(messages=[{"content": "Hi"}], think=False)
-    assert isinstance(wish, ChatRequest)
-    assert wish.think is False
+    request = chat(messages=[{"content": "Hi"}], think=False)
+    assert isinstance(request, ChatRequest)
+    assert request.think is False
 
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -170,13 +185,13 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 
 def test_tools_are_passed_on_as_the_client_describes_them() -> None:
     odd = {"function": {"name": "g", "description": None, "x": [1]}, "extra": True}
-    wish = chat(CAN, messages=[{"content": "Hi"}], tools=[TOOL, odd, {}])
-    assert isinstance(wish, ChatRequest)
-    assert wish.tools == (TOOL, odd, {})
+    request = chat(CAN, messages=[{"content": "Hi"}], tools=[TOOL, odd, {}])
+    assert isinstance(request, ChatRequest)
+    assert request.tools == (TOOL, odd, {})
 
 
 def test_a_history_with_tools_keeps_its_calls_and_its_links() -> None:
-    wish = chat(
+    request = chat(
         messages=[
             {
                 "role": "assistant",
@@ -192,8 +207,8 @@ def test_a_history_with_tools_keeps_its_calls_and_its_links() -> None:
             {"role": "tool", "content": "y"},
         ]
     )
-    assert isinstance(wish, ChatRequest)
-    assert wish.messages == (
+    assert isinstance(request, ChatRequest)
+    assert request.messages == (
         Message(
             "assistant",
             "",

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from axproxy.engine.protocol import Loaded
 from axproxy.errors import GaveUp
 from axproxy.messages import Finished, Message, Thinking, ToolCall
-from tests.support.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
 
 DETAILS = {
     "parent_model": "",
@@ -59,7 +59,7 @@ def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
                 "model": "qwen3:0.6b",
                 "modified_at": "2026-11-20T12:25:47.000000Z",
                 "size": 780_000_000,
-                "digest": CARD.digest,
+                "digest": QWEN.digest,
                 "details": {**DETAILS, "context_length": 2559, "embedding_length": 1024},
                 "capabilities": ["completion"],
             }
@@ -68,7 +68,7 @@ def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
 
 
 def test_what_the_model_can_is_in_the_list_and_opens_what_was_refused(
-    client: FlaskClient, engine: FakeEngine
+    client: FlaskClient, engine: FakeEngine, models: FakeModels
 ) -> None:
     asks = {
         "model": "qwen3:0.6b",
@@ -78,7 +78,7 @@ def test_what_the_model_can_is_in_the_list_and_opens_what_was_refused(
         "stream": False,
     }
     assert client.post("/api/chat", json=asks).status_code == 400
-    engine.the_card = replace(CARD, capabilities=("completion", "tools", "thinking"))
+    models.model = replace(QWEN, capabilities=("completion", "tools", "thinking"))
     engine.script = (Thinking("Hm"), ToolCall("f", {"a": 1}, "call_1"), Finished("stop", USAGE))
 
     (model,) = client.get("/api/tags").get_json()["models"]
@@ -105,15 +105,16 @@ def test_ps_lists_the_model_once_it_is_loaded(client: FlaskClient, engine: FakeE
         "name": "qwen3:0.6b",
         "model": "qwen3:0.6b",
         "size": 780_000_000,
-        "digest": CARD.digest,
+        "digest": QWEN.digest,
         "details": DETAILS,
         "size_vram": 780_000_000,
         "context_length": 2559,
     }
-    engine.resident = Loaded(datetime(2026, 11, 21, 10, 30, tzinfo=timezone(timedelta(hours=2))))
+    at = datetime(2026, 11, 21, 10, 30, tzinfo=timezone(timedelta(hours=2)))
+    engine.on_card = (Loaded(QWEN, at),)
     (model,) = client.get("/api/ps").get_json()["models"]
     assert model["expires_at"] == "2026-11-21T08:30:00.000000Z"
-    engine.resident = None
+    engine.on_card = ()
     assert client.get("/api/ps").data == b'{"models":[]}'
 
 
@@ -219,7 +220,7 @@ def test_a_load_is_answered_once_the_model_is_there(
 def test_an_unload_is_answered_at_once_even_when_nothing_is_loaded(
     client: FlaskClient, engine: FakeEngine, path: str
 ) -> None:
-    engine.resident, engine.refusal = None, GaveUp("the runtime failed too often")
+    engine.on_card, engine.refusal = (), GaveUp("the runtime failed too often")
     reply = client.post(path, json={"model": "qwen3:0.6b", "keep_alive": "0s"})
 
     unloaded = {"model": "qwen3:0.6b", **EMPTY[path], "done": True, "done_reason": "unload"}

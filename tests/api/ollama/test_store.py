@@ -7,10 +7,10 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.fakes import CARD
+from tests.support.fakes import QWEN
 
 NO_MANIFEST = {"error": "pull model manifest: file does not exist"}
-DIGEST = f"sha256:{CARD.digest}"
+DIGEST = f"sha256:{QWEN.digest}"
 
 
 @pytest.mark.parametrize("body", [{"model": "Qwen3:0.6b"}, {"model": "", "name": "qwen3:0.6b"}])
@@ -25,8 +25,8 @@ def test_a_pull_of_the_model_that_is_here_succeeds(
         {
             "status": "pulling 3bd6d254bdf0",
             "digest": DIGEST,
-            "total": CARD.size,
-            "completed": CARD.size,
+            "total": QWEN.size,
+            "completed": QWEN.size,
         },
         {"status": "verifying sha256 digest"},
         {"status": "writing manifest"},

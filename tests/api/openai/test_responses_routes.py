@@ -22,10 +22,10 @@ from axproxy.messages import (
     Thinking,
     ToolCall,
 )
-from tests.support.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
 from tests.support.server_events import heard
 
-MODEL = CARD.name
+MODEL = QWEN.name
 ROUTE = "/v1/responses"
 PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
@@ -96,17 +96,17 @@ def called(at: int, call_id: str = PARIS.id) -> dict[str, Any]:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+def models() -> FakeModels:
+    return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
 
 
 @pytest.fixture
-def numbered(engine: FakeEngine) -> FlaskClient:
+def numbered(engine: FakeEngine, models: FakeModels) -> FlaskClient:
     """Every reply is number 7, begins at midnight, and takes three seconds."""
     midnight = datetime(2026, 11, 20, tzinfo=UTC)
     times = iter((midnight, midnight + timedelta(seconds=3)))
     app = Flask("test")
-    routes = ResponsesRoutes(engine, lambda: next(times), lambda: 7)
+    routes = ResponsesRoutes(engine, models, lambda: next(times), lambda: 7)
     app.register_blueprint(routes.blueprint())
     return app.test_client()
 
@@ -519,9 +519,9 @@ def test_what_is_wrong_is_told_in_an_envelope(
 
 
 def test_a_model_without_tools_is_not_offered_those_that_openai_runs(
-    client: FlaskClient, engine: FakeEngine
+    client: FlaskClient, engine: FakeEngine, models: FakeModels
 ) -> None:
-    engine.the_card = CARD
+    models.model = QWEN
 
     assert ask(client, tools=[{"type": "web_search"}]).status_code == 200
     assert said(engine).tools == ()

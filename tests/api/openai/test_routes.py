@@ -21,9 +21,9 @@ from axproxy.messages import (
     ToolCall,
 )
 from tests.support.dialects import openai_chunks
-from tests.support.fakes import CARD, USAGE, FakeEngine
+from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
 
-MODEL = CARD.name
+MODEL = QWEN.name
 ASKED = [{"role": "user", "content": "Hi"}]
 USED = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -33,8 +33,8 @@ CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine(the_card=replace(CARD, capabilities=("completion", "tools", "thinking")))
+def models() -> FakeModels:
+    return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
 
 
 def chat(client: FlaskClient, **fields: Any) -> Any:
@@ -308,9 +308,9 @@ def test_what_is_wrong_is_told_in_an_envelope(
 
 
 def test_a_model_that_cannot_think_may_be_asked_not_to(
-    client: FlaskClient, engine: FakeEngine
+    client: FlaskClient, models: FakeModels
 ) -> None:
-    engine.the_card = CARD
+    models.model = QWEN
 
     assert chat(client, reasoning_effort="none").status_code == 200
 
@@ -377,7 +377,7 @@ def test_what_is_not_served_is_refused(
 
 
 def test_the_models(client: FlaskClient) -> None:
-    created = int(CARD.modified_at.timestamp())
+    created = int(QWEN.modified_at.timestamp())
     entry = {"id": MODEL, "object": "model", "created": created, "owned_by": "library"}
 
     assert client.get("/v1/models").get_json() == {"object": "list", "data": [entry]}
@@ -391,7 +391,9 @@ def test_the_models(client: FlaskClient) -> None:
 
 def test_each_reply_has_a_number_and_a_time() -> None:
     engine = FakeEngine()
-    routes = OpenAIRoutes(engine, lambda: datetime(2026, 11, 20, tzinfo=UTC), lambda: 7)
+    routes = OpenAIRoutes(
+        engine, FakeModels(), lambda: datetime(2026, 11, 20, tzinfo=UTC), lambda: 7
+    )
     app = Flask("test")
     app.register_blueprint(routes.blueprint())
     body = chat(app.test_client()).get_json()

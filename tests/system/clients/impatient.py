@@ -10,4 +10,4 @@ from axproxy.settings import Settings
 from backend import create_app, create_engine
 
 settings = Settings.from_env(os.environ)
-app = create_app(settings, create_engine(settings, Timeouts(heartbeat=0.2)))
+app = create_app(settings, *create_engine(settings, Timeouts(heartbeat=0.2)))

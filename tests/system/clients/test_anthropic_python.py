@@ -15,13 +15,14 @@ from anthropic.types import TextBlock, ThinkingBlock, ToolUseBlock
 from axproxy.errors import RuntimeGone
 from axproxy.messages import Text
 from axproxy.settings import Settings
-from tests.support.fakes import CARD, FakeEngine
+from tests.support.fakes import QWEN, FakeEngine, FakeModels
 from tests.support.in_process import served
 from tests.support.scripted import Scripted, tool_call
 from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 
+MODELS = FakeModels(replace(QWEN, name="mock"))
 QUESTION = "What is the weather in Paris and in Oslo?"
 THOUGHT = "<think>\nI need the weather.\n</think>\n\n"
 TOOL: Any = {
@@ -156,8 +157,8 @@ def test_errors_are_the_clients_own_exceptions(client: anthropic.Anthropic) -> N
 
 
 def test_a_stream_that_breaks_is_an_exception() -> None:
-    engine = FakeEngine((Text("Hel"), RuntimeGone("it died")), replace(CARD, name="mock"))
-    with served(engine) as base, client_of(base) as client:
+    engine = FakeEngine((Text("Hel"), RuntimeGone("it died")))
+    with served(engine, MODELS) as base, client_of(base) as client:
         stream = client.messages.create(**asked(), stream=True)
         heard = [next(stream).type for _ in range(3)]
         with pytest.raises(anthropic.APIStatusError, match="running the model: it died"):
@@ -167,8 +168,7 @@ def test_a_stream_that_breaks_is_an_exception() -> None:
 
 
 def test_the_key_goes_where_anthropics_clients_put_it() -> None:
-    engine = FakeEngine(the_card=replace(CARD, name="mock"))
-    with served(engine, Settings(api_key="s3cret")) as base:
+    with served(FakeEngine(), MODELS, Settings(api_key="s3cret")) as base:
         with client_of(base) as stranger, pytest.raises(anthropic.AuthenticationError):
             stranger.messages.create(**asked())
         with client_of(base, "s3cret") as friend:

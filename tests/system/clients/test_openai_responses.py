@@ -13,13 +13,14 @@ import pytest
 
 from axproxy.errors import RuntimeGone
 from axproxy.messages import Text
-from tests.support.fakes import CARD, FakeEngine
+from tests.support.fakes import QWEN, FakeEngine, FakeModels
 from tests.support.in_process import served
 from tests.support.scripted import Scripted, tool_call
 from tests.support.service import Service
 
 pytestmark = pytest.mark.integration
 
+MODELS = FakeModels(replace(QWEN, name="mock"))
 QUESTION = "What is the weather in Paris and in Oslo?"
 THOUGHT = "<think>\nI need the weather.\n</think>\n\n"
 TOOL: Any = {
@@ -143,8 +144,8 @@ def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
 
 
 def test_a_stream_that_breaks_is_an_exception() -> None:
-    engine = FakeEngine((Text("Hel"), RuntimeGone("it died")), replace(CARD, name="mock"))
-    with served(engine) as base, client_of(base) as client:
+    engine = FakeEngine((Text("Hel"), RuntimeGone("it died")))
+    with served(engine, MODELS) as base, client_of(base) as client:
         stream = client.responses.create(model="mock", input=QUESTION, stream=True)
         *_, delta, failed = (next(stream).type for _ in range(6))
         with pytest.raises(openai.APIError, match="running the model: it died"):

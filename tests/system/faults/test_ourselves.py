@@ -128,14 +128,14 @@ def test_a_clock_that_jumps_by_days_stops_no_answer_and_restarts_nothing(
     days = itertools.cycle((0, 400, -400, 86_400, -1))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + next(days) * 86_400)
-    engine = create_engine(settings)
+    engine, models = create_engine(settings)
     engine.start()
     try:
         eventually(lambda: engine.not_ready() is None)
         pids = pids_of(engine)
         for _ in range(3):
             request = ChatRequest((Message("user", "What day is it?"),))
-            *texts, finished = engine.answer(request, lambda: False)
+            *texts, finished = engine.answer(models.default(), request, lambda: False)
             assert "What day is it?" in "".join(event.text for event in texts)
             assert isinstance(finished, Finished)
             assert 0 <= finished.usage.total < 60

@@ -30,7 +30,8 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
-WHY = ChatRequest((Message("user", "Reason is the sky blue?"),))
+MODEL = describe_model(Settings())
+WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
 LINE = "[E][                       inference][ 526]: AX_ENGINE_Execute"
 
 NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # which no test can have
@@ -69,14 +70,15 @@ def engine(supervisor: RuntimeSupervisor) -> SerialEngine:
     return SerialEngine(
         settings,
         supervisor,
-        describe_model(settings),
+        MODEL,
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
     )
 
 
-def answer(supervisor: RuntimeSupervisor, text: str = "Reason?") -> tuple[str, Any]:
-    events = list(engine(supervisor).answer(ChatRequest((Message("user", text),)), lambda: False))
+def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]:
+    request = ChatRequest((Message("user", text),))
+    events = list(engine(supervisor).answer(MODEL, request, lambda: False))
     return "".join(event.text for event in events[:-1]), events[-1]
 
 
@@ -120,12 +122,9 @@ def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
     eventually(lambda: supervisor.runtime_pid() not in (pid, None))
     supervisor.wait_ready(lambda: False)
     assert supervisor.snapshot()[1].restarts == 1
+    short = ChatRequest(WHY.messages, limits=type(WHY.limits)(max_tokens=40))
     with pytest.raises(CardFailed):  # a short answer is no better
-        list(
-            engine(supervisor).answer(
-                ChatRequest(WHY.messages, limits=type(WHY.limits)(max_tokens=40)), lambda: False
-            )
-        )
+        list(engine(supervisor).answer(MODEL, short, lambda: False))
     message = given_up(supervisor)
     assert "given up after 2 deaths in a row" in message
     assert recovery_steps(0) in message

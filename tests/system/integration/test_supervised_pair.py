@@ -30,6 +30,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.integration
 
 QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
+MODEL = describe_model(Settings())
 WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
 
 Begin = Callable[..., tuple[Settings, RuntimeSupervisor]]
@@ -62,7 +63,7 @@ def engine(settings: Settings, unit: Supervisor) -> SerialEngine:
     return SerialEngine(
         settings,
         unit,
-        describe_model(settings),
+        MODEL,
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
     )
@@ -73,7 +74,7 @@ def test_ready_means_that_a_token_came_back(begin: Begin) -> None:
     supervisor.wait_ready(lambda: False)
 
     assert supervisor.window() == Window(context=2559, prefill_limit=2048, prefill_chunk=128)
-    *texts, finished = engine(settings, supervisor).answer(WHY, lambda: False)
+    *texts, finished = engine(settings, supervisor).answer(MODEL, WHY, lambda: False)
     assert "Why is the sky blue?" in "".join(text.text for text in texts)
     assert isinstance(finished, Finished)
 
@@ -118,7 +119,7 @@ def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
     settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="5")
     supervisor.wait_ready(lambda: False)
     pid = supervisor.runtime_pid()
-    answer = engine(settings, supervisor).answer(WHY, lambda: False)
+    answer = engine(settings, supervisor).answer(MODEL, WHY, lambda: False)
     with pytest.raises(Exception, match=r"no token for \d+ s"):
         list(answer)
 
@@ -129,7 +130,7 @@ def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
     settings, supervisor = begin(f"{QUICK} --flood-output")
     supervisor.wait_ready(lambda: False)
 
-    assert list(engine(settings, supervisor).answer(WHY, lambda: False))
+    assert list(engine(settings, supervisor).answer(MODEL, WHY, lambda: False))
 
 
 @pytest.mark.parametrize("vice", ["--fail-polls 1", "--garbage-polls 1", "--bad-utf8"])
@@ -138,7 +139,7 @@ def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, vic
     supervisor.wait_ready(lambda: False)
     card = engine(settings, supervisor)
     for _ in range(3):
-        answer = card.answer(WHY, lambda: False)
+        answer = card.answer(MODEL, WHY, lambda: False)
         texts: list[str] = []
         with contextlib.suppress(RuntimeFault):
             texts = [event.text for event in list(answer)[:-1]]
@@ -161,7 +162,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     assert attached.window() == Window(context=1023, prefill_limit=896)
     assert attached.health().status == "ok"
     assert attached.runtime_pid() is None
-    *_, finished = engine(settings, attached).answer(WHY, lambda: False)
+    *_, finished = engine(settings, attached).answer(MODEL, WHY, lambda: False)
     assert finished.reason == "stop"
     os.kill(pids[1] or 0, signal.SIGKILL)
     problem = eventually(attached.not_ready)
@@ -215,7 +216,7 @@ def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin
     card = SerialEngine(
         settings,
         supervisor,
-        describe_model(settings),
+        MODEL,
         tokenizer=TokenizerClient(settings.tokenizer_url),
         connect=lambda: RuntimeClient(settings.runtime_url),
     )
@@ -223,15 +224,15 @@ def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin
     tokenizer = supervisor.snapshot()[0].pid
     threading.Thread(target=card._keep, daemon=True).start()
     for _ in range(2):
-        answer = card.answer(WHY, lambda: False)
+        answer = card.answer(MODEL, WHY, lambda: False)
         *_, (finished, loaded) = ((event, card.loaded()) for event in answer)
         assert finished.reason == "stop"
         assert loaded
         eventually(lambda: supervisor.runtime_pid() is None)
-        assert card.loaded() is None
+        assert card.loaded() == ()
         assert card.not_ready() is None
     assert supervisor.snapshot()[0].pid == tokenizer
-    assert card.card().context_length == 2559
+    assert card.context_length() == 2559
     card.stop()
 
 

@@ -1,22 +1,23 @@
-"""The names by which Ollama's clients may call one model: `[host/][namespace/]model[:tag]`."""
+"""The names by which clients may ask for a model: `[host/][namespace/]model[:tag]`.
+
+The rules and the error messages are Ollama's.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from axproxy.errors import ClientError, UnknownModel
+from axproxy.errors import ClientError
 
 _HOST = re.compile(r"\w[\w.:-]{0,349}", re.ASCII)
 _NAMESPACE = re.compile(r"\w[\w-]{0,79}", re.ASCII)
 _WORD = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
-_NO_INFERENCE = "remote model is unavailable"
-_NO_DETAILS = "remote model details are unavailable"
 _DIGEST = re.compile(r"@\w[\w:.-]*\Z", re.ASCII)
 
 
 class NoName(ClientError):
-    """The request names no model; each of Ollama's routes has its own words for that."""
+    """The request names no model; each of Ollama's routes words that differently."""
 
 
 class InvalidName(ClientError):
@@ -24,14 +25,14 @@ class InvalidName(ClientError):
 
 
 class CloudModel(ClientError):
-    """The name means a model of ollama.com, and this service never goes there."""
+    """The name means a model of ollama.com, which this service never contacts."""
 
     status_hint = 403
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A name with its defaults filled in, its case as it was written."""
+    """A name with its defaults filled in; its case is kept."""
 
     model: str
     tag: str = "latest"
@@ -40,7 +41,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Raises `InvalidName`; a digest at the end is not looked at."""
+        """Parse `text`; a digest at its end is ignored.  Raises `InvalidName`."""
         rest, tag = _DIGEST.sub("", text), "latest"
         if rest.rfind(":") > rest.rfind("/"):
             rest, _, tag = rest.rpartition(":")
@@ -55,7 +56,7 @@ class ModelName:
 
     @property
     def short(self) -> str:
-        """As Ollama lists it: without the default host and namespace, always with the tag."""
+        """The name as Ollama lists it: without default host and namespace, always with a tag."""
         short = f"{self.model}:{self.tag}"
         if self.host.lower() != ModelName.host:
             return f"{self.host}/{self.namespace}/{short}"
@@ -64,11 +65,10 @@ class ModelName:
         return short
 
 
-def referred(text: str, consequence: str = _NO_INFERENCE) -> str:
-    """The local model's name in what a client wrote: without blanks around it and `:local`.
+def local_name(text: str) -> str:
+    """Return the local model's name in what a client sent, without blanks and `:local`.
 
-    Raises `NoName`, `CloudModel` with the `consequence` in Ollama's words, and `ClientError` for a
-    name that asks for both.
+    Raises `NoName`, `CloudModel`, and `ClientError` for a name that asks for both.
     """
     name = text.strip()
     if not name:
@@ -77,7 +77,7 @@ def referred(text: str, consequence: str = _NO_INFERENCE) -> str:
     if source and _cut_source(base)[1]:
         raise ClientError(f'use either :local or :cloud, not both: "{name}"')
     if source == "cloud":
-        raise CloudModel(f"ollama cloud is disabled: {consequence}")
+        raise CloudModel("ollama cloud is disabled: remote model is unavailable")
     return base
 
 
@@ -92,37 +92,19 @@ def _cut_source(name: str) -> tuple[str, str]:
 
 
 def full_name(name: str) -> str:
-    """`name` as Ollama writes it where it says what a model cannot do."""
+    """Return `name` as Ollama writes it in messages about what a model cannot do."""
     try:
         named = ModelName.parse(name)
-    except InvalidName:  # a model may be configured under a name that Ollama would not take
+    except InvalidName:  # the name in the settings may be one that Ollama rejects
         return name if ":" in name else f"{name}:{ModelName.tag}"
     return f"{named.host}/{named.namespace}/{named.model}:{named.tag}"
 
 
 def short_name(name: str) -> str:
-    """`name` as Ollama lists it.  Raises `InvalidName`."""
+    """Return `name` as Ollama lists it.  Raises `InvalidName`."""
     return ModelName.parse(name).short
 
 
-def same_model(one: str, other: str) -> bool:
-    """Whether both names mean the same model; case does not matter."""
-    return full_name(one.strip()).lower() == full_name(other.strip()).lower()
-
-
-def require(name: str, resident: str, consequence: str = _NO_INFERENCE) -> None:
-    """Raises `UnknownModel` unless `name` means the model `resident`, and what `referred` and
-    `ModelName.parse` raise."""
-    base = referred(name, consequence)
-    if not same_model(base, resident):
-        ModelName.parse(base)
-        raise UnknownModel(f"model '{name}' not found")
-
-
-def require_for_details(name: str, resident: str) -> None:
-    """As `require`, for whoever wants to know about a model: that one is told the short name."""
-    try:
-        require(name, resident, _NO_DETAILS)
-    except UnknownModel as error:
-        short = short_name(referred(name, _NO_DETAILS))
-        raise UnknownModel(f"model '{short}' not found") from error
+def same_model(first: str, second: str) -> bool:
+    """Return whether both names mean the same model; case does not matter."""
+    return full_name(first.strip()).lower() == full_name(second.strip()).lower()

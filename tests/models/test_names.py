@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.api.ollama.names import (
+from axproxy.errors import ClientError, UnknownModel
+from axproxy.models.names import (
     CloudModel,
     InvalidName,
     ModelName,
     NoName,
     full_name,
-    require,
     same_model,
     short_name,
 )
-from axproxy.errors import ClientError, UnknownModel
+from tests.support.fakes import QWEN, FakeModels
 
-RESIDENT = "qwen3:0.6b"
+CONFIGURED = "qwen3:0.6b"
+
+
+def find(name: str, configured: str) -> None:
+    """Look the name up in a catalogue of one model."""
+    FakeModels(replace(QWEN, name=configured)).find(name)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +44,12 @@ RESIDENT = "qwen3:0.6b"
     ],
 )
 def test_a_model_has_several_names(name: str) -> None:
-    require(name, RESIDENT)
+    find(name, CONFIGURED)
 
 
 @pytest.mark.parametrize("name", ["mock", "mock:latest", "library/MOCK", "mock:local"])
 def test_a_name_without_a_tag_means_latest(name: str) -> None:
-    require(name, "mock:latest")
+    find(name, "mock:latest")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +87,7 @@ def test_a_name_without_a_tag_means_latest(name: str) -> None:
 )
 def test_every_other_name_is_somebody_elses_or_nobodys(name: str, error: type[Exception]) -> None:
     with pytest.raises(error) as raised:
-        require(name, RESIDENT)
+        find(name, CONFIGURED)
     assert raised.type is error
 
 
@@ -99,7 +106,7 @@ def test_a_name_has_a_short_and_a_full_form(name: str, short: str, full: str) ->
 
 
 def test_a_model_may_be_configured_under_a_name_that_ollama_would_not_take() -> None:
-    require("My model (1)", "My model (1):latest")
+    find("My model (1)", "My model (1):latest")
     assert not same_model("My model (2)", "My model (1):latest")
     assert full_name("My model (1):latest") == "My model (1):latest"
 

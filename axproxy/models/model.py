@@ -1,0 +1,38 @@
+"""A model as the service knows it: a value, made once from its folder and its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+RuntimeName = Literal["main_api"]  # a package in `runtimes`
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that clients can ask for.
+
+    `folder` is None for the simulator's model, `tokenizer` where the folder has none or several
+    that fit equally well.  `size` is in bytes on disk; `digest` is 64 hex digits that stay the same
+    over restarts; `context_length` is in tokens, None until the runtime has reported it.  `layers`,
+    `embedding_length` and `vocabulary` (its size) are None where the folder does not say.
+    `capabilities` have Ollama's names.
+    """
+
+    name: str
+    folder: Path | None
+    family: str
+    parameter_size: str
+    quantization: str
+    size: int
+    digest: str
+    modified_at: datetime
+    context_length: int | None = None
+    layers: int | None = None
+    embedding_length: int | None = None
+    vocabulary: int | None = None
+    capabilities: tuple[str, ...] = ("completion",)
+    runtime: RuntimeName = "main_api"
+    tokenizer: Path | None = None
