@@ -33,7 +33,7 @@ class FormatCheck:
     problem: str | None
 
 
-def instructed(messages: Sequence[Message], form: AnswerFormat) -> tuple[Message, ...]:
+def with_instruction(messages: Sequence[Message], form: AnswerFormat) -> tuple[Message, ...]:
     """The conversation, with the form told in the system's words."""
     if form == "json":
         told = f"Answer with one JSON object {_ONLY}"

@@ -1,4 +1,4 @@
-"""Making a conversation fit: the oldest turns go, the system's words and the last turn stay."""
+"""Fits a conversation into the window: the oldest turns go, system prompt and last turn stay."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from axproxy.messages import Message
 
 @dataclass(frozen=True)
 class Window:
-    """How many tokens fit, compiled into the model.
+    """The numbers of tokens that a model can hold, as it was compiled.
 
-    `context` (M) bounds prompt and answer together, `prefill_limit` (G) the prompt alone, and
-    `prefill_chunk` (C) is the step in which a prompt is read.
+    `context` (M) bounds prompt and answer together, `prefill_limit` (G) the prompt alone;
+    `prefill_chunk` (C) is the number of tokens that the runtime reads at once.
     """
 
     context: int
@@ -23,24 +23,33 @@ class Window:
     prefill_chunk: int = 128
 
     def room_for_answer(self, prompt_tokens: int) -> int:
-        """The longest answer after a prompt on an empty cache; then the program just ends it."""
+        """Return the length of the longest answer after a prompt on an empty KV cache.
+
+        The vendor's program then ends the answer without a sign.
+        """
         return self.context - prompt_tokens + 1
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Text for the runtime, and its length in tokens.  `system` is what the vendor's tokenizer
-    script is told before it; with our own tokenizer that is in the text."""
+    """Text for the runtime, and its length in tokens.
+
+    `system` is the system prompt that the vendor's tokenizer script gets apart from the text; with
+    the built-in tokenizer it is part of the text, and `system` is empty.
+    """
 
     text: str
     tokens: int
     system: str = ""
 
 
-def steady(tokens: int, window: Window) -> int:
-    """To how many tokens one cuts a conversation of `tokens`, so that its next turns begin as this
-    one does, and find that in the card's cache: a third of the window goes at once."""
-    # Beside a filled cache the program reads whole chunks only (observed on the binary).
+def trim_target(tokens: int, window: Window) -> int:
+    """Return the length to which a conversation of `tokens` is cut.
+
+    A third of the window goes at once.  So the next turns keep the same beginning, and the KV cache
+    still holds it.
+    """
+    # On top of a filled cache the program reads whole chunks only (observed on the binary).
     most = window.prefill_limit - window.prefill_chunk
     step = max(window.prefill_limit // 3, 1)
     return tokens - math.ceil((tokens - most) / step) * step
@@ -51,14 +60,14 @@ def fit(
     limit: int,
     render: Callable[[Sequence[Message]], str],
     count: Callable[[str], int],
-    aim: Callable[[int], int] = lambda tokens: tokens,
+    target: Callable[[int], int] = lambda tokens: tokens,
 ) -> Prompt:
-    """The longest ending of the conversation whose prompt has at most `limit` tokens.
+    """Return the prompt of the longest ending of the conversation that has at most `limit` tokens.
 
-    A conversation that must be cut is cut to what `aim` makes of its tokens, if it has so short an
-    ending.  One more than the limit kills the vendor's program on an empty cache (observed on the
-    binary), so `count` must be exact.  Raises `PromptTooLong` when even the last message alone is
-    too long.
+    A conversation that must be cut is cut to at most `target(its tokens)`, if it has an ending that
+    short.  `count` must be exact: one token above the limit kills the vendor's program on an empty
+    cache (observed on the binary).  Raises `PromptTooLong` when even the last message alone is too
+    long.
     """
 
     def prompt(kept: Sequence[Message]) -> Prompt:
@@ -82,7 +91,7 @@ def fit(
                 low = middle + 1
         return best
 
-    if best := longest(min(aim(whole.tokens), limit)) or longest(limit):
+    if best := longest(min(target(whole.tokens), limit)) or longest(limit):
         return best
     raise PromptTooLong(
         f"the prompt has at least {shortest.tokens} tokens and this model reads at most {limit}; "
@@ -91,10 +100,10 @@ def fit(
 
 
 def _starts(messages: Sequence[Message]) -> list[int]:
-    """Where the conversation can begin, ever later, with its oldest turns gone.
+    """Return the places where a shortened conversation can begin, in order.
 
-    Each is a user's turn where it can be, for many templates insist on that; but a tool's result
-    never stands alone, for without its question there is nothing to answer.
+    Each is a user's turn where possible, because many templates insist on that.  A tool's result
+    never stands alone, because without its question there is nothing to answer.
     """
     turns = [at for at, turn in enumerate(messages) if turn.role != "system"]
     alone = [at for at in turns[-1:] if messages[at].role != "tool"]
@@ -102,5 +111,5 @@ def _starts(messages: Sequence[Message]) -> list[int]:
 
 
 def _ending(messages: Sequence[Message], start: int) -> list[Message]:
-    """From `start` on, with all that the system says."""
+    """Return the turns from `start` on, and all system messages."""
     return [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]

@@ -1,7 +1,7 @@
-"""A model's own chat template: messages to the text the model was trained to see.
+"""Renders messages with a model's own chat template, to the text the model was trained on.
 
-Templates come with model files from anywhere, so they run in a sandbox; and what clients wrote is
-shielded before it goes in, so that it can never become a control token.
+Templates come with model files from anywhere, so they run in a sandbox.  Text from clients is
+escaped before it goes in, so that it can never become a control token.
 """
 
 from __future__ import annotations
@@ -20,36 +20,43 @@ from axproxy.messages import Message
 from axproxy.output.thinking import split_thinking
 from axproxy.prompts.tool_results import with_results_linked
 
-# For models that bring no template: the form Qwen's and most models for these cards know.
+# For models without a template: the form of Qwen's and most other models for these cards.
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
-# What a template can run into with a conversation that it was not written for.
-_MISHAPS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+# Errors of a template that was not written for such a conversation.
+_TEMPLATE_FAILURES = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+)
 
-_ANSWER = "an-answer-that-nobody-gave"
+_ANSWER = "an-answer-in-no-conversation"
 
 
 class _Refused(Exception):
-    """The template called `raise_exception`: it does not know such a conversation."""
+    """The template called `raise_exception`: it does not support such a conversation."""
 
 
 class ChatTemplate:
     """Renders conversations; safe to share between threads.
 
-    `shield` is for what people and tools wrote, and for reasoning and calls, which the template
-    puts between marks of its own; `own_shield` for the assistant's other words, of which the
-    template must still recognise its marks.
+    `escape` is applied to text of people and tools, and to thinking and tool calls, which the
+    template puts between tags of its own.  `escape_assistant` is applied to the assistant's other
+    text, in which the template must still find its tags.
     """
 
     def __init__(
         self,
         source: str | None,
-        shield: Escaper,
-        own_shield: Escaper,
+        escape: Escaper,
+        escape_assistant: Escaper,
         *,
         bos_token: str,
         eos_token: str,
@@ -69,28 +76,28 @@ class ChatTemplate:
                 f"the model's chat template cannot be read: {error}; "
                 "compare the model folder with its publisher's"
             ) from error
-        self._shield = shield
-        self._own_shield = own_shield
+        self._escape = escape
+        self._escape_assistant = escape_assistant
         self._names = {"bos_token": bos_token, "eos_token": eos_token}
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
-        """The prompt, up to where the assistant's words begin.
+        """Return the prompt, up to where the assistant's text begins.
 
         Raises `ClientError` when the template refuses the conversation.
         """
         try:
             turns = [self._turn(turn) for turn in with_results_linked(messages)]
-            names = {**self._names, "enable_thinking": False, **self._shielded(variables)}
+            names = {**self._names, "enable_thinking": False, **self._escaped(variables)}
             return self._template.render(messages=turns, add_generation_prompt=True, **names)
         except _Refused as refused:
             raise ClientError(f"the model's chat template refuses this: {refused}") from refused
-        except _MISHAPS as error:
+        except _TEMPLATE_FAILURES as error:
             raise ClientError(
                 f"the model's chat template cannot render this conversation: {error}"
             ) from error
 
     def follow_up(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
-        """What comes behind an answer that `messages` follow: the end of its turn, then theirs.
+        """Return the text after an answer that `messages` follow: the end of its turn, then theirs.
 
         Raises `ClientError` when the template refuses that.
         """
@@ -103,18 +110,20 @@ class ChatTemplate:
         return rest
 
     def _turn(self, turn: Message) -> dict[str, Any]:
-        """A turn, its parts named as templates know them."""
-        role = self._shield(turn.role)
+        """Return a turn, its parts named as templates expect them."""
+        role = self._escape(turn.role)
         if role == "assistant":
-            said: dict[str, Any] = self._own_words(turn)
+            parts: dict[str, Any] = self._assistant_parts(turn)
         else:
-            said = {"content": self._shield(turn.content)}
+            parts = {"content": self._escape(turn.content)}
         named = {"name": turn.tool_name, "tool_call_id": turn.tool_call_id}
-        return {"role": role, **said, **self._shielded({k: v for k, v in named.items() if v})}
+        return {"role": role, **parts, **self._escaped({k: v for k, v in named.items() if v})}
 
-    def _own_words(self, turn: Message) -> dict[str, Any]:
-        """What the assistant said, with its reasoning always apart: templates that look for it in
-        the content would take any tag there for its end."""
+    def _assistant_parts(self, turn: Message) -> dict[str, Any]:
+        """Return the parts of an assistant's turn, always with its thinking apart.
+
+        Templates that look for thinking in the content would take any tag there for its end.
+        """
         thinking, content = turn.thinking, turn.content
         if not thinking:
             thinking, content = split_thinking(content)
@@ -127,24 +136,24 @@ class ChatTemplate:
             for call in turn.tool_calls
         ]
         return {
-            "content": self._own_shield(content),
-            "reasoning_content": self._shield(thinking),
-            **({"tool_calls": self._shielded(calls)} if calls else {}),
+            "content": self._escape_assistant(content),
+            "reasoning_content": self._escape(thinking),
+            **({"tool_calls": self._escaped(calls)} if calls else {}),
         }
 
-    def _shielded(self, value: Any) -> Any:
-        """Every text in a structure that came from a client, such as a list of tools."""
+    def _escaped(self, value: Any) -> Any:
+        """Return a client's structure, such as a list of tools, with every text in it escaped."""
         if isinstance(value, str):
-            return self._shield(value)
+            return self._escape(value)
         if isinstance(value, Mapping):
-            return {self._shielded(key): self._shielded(item) for key, item in value.items()}
+            return {self._escaped(key): self._escaped(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._shielded(item) for item in value]
+            return [self._escaped(item) for item in value]
         return value
 
     def raw(self, text: str) -> str:
-        """A client's own prompt, untouched but for control tokens, which stay text."""
-        return self._shield(text)
+        """Return a client's own prompt, unchanged except that control tokens stay text."""
+        return self._escape(text)
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -152,5 +161,5 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
-    # Jinja's own escapes <, > and & for HTML, which would teach the model another language.
+    # Jinja's own filter escapes <, > and & for HTML, a form that the model was not trained on.
     return json.dumps(value, ensure_ascii=False, indent=indent)

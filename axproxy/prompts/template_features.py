@@ -1,7 +1,7 @@
-"""What a model can do beyond answering, which its chat template tells.
+"""Finds out from a chat template what its model can do beyond answering.
 
-The template is tried, not searched: words such as `tools` or `<think>` also stand in templates
-that only tidy up a history.
+The template is rendered, not searched: words such as `tools` or `<think>` are also in templates
+that only clean up a history.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _TOOL = {
 
 
 def capabilities(template: str | None) -> tuple[str, ...]:
-    """What a model with this template can do, in Ollama's words and order."""
+    """Return what a model with this template can do, in Ollama's words and order."""
     try:
         chat = ChatTemplate(template, Escaper(()), Escaper(()), bos_token="", eos_token="")
     except RuntimeMisbehaved:
         return (COMPLETION,)
-    plain = _rendered(chat, enable_thinking=False)
-    ready = _rendered(chat, enable_thinking=True)
-    shown = _rendered(chat, tools=[_TOOL], enable_thinking=False)
-    # It must call in the one form that we can read.
-    calls = _PROBE in shown and tool_calls.OPEN in shown
-    thinks = plain != ready or ready.rstrip().endswith(thinking.OPEN)
+    without_thinking = _rendered(chat, enable_thinking=False)
+    with_thinking = _rendered(chat, enable_thinking=True)
+    with_tool = _rendered(chat, tools=[_TOOL], enable_thinking=False)
+    # The model must write calls in the only form that we parse.
+    calls = _PROBE in with_tool and tool_calls.OPEN in with_tool
+    thinks = without_thinking != with_thinking or with_thinking.rstrip().endswith(thinking.OPEN)
     return (COMPLETION, *((TOOLS,) if calls else ()), *((THINKING,) if thinks else ()))
 
 

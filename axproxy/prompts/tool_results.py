@@ -1,4 +1,4 @@
-"""Which result answers which call: by its id, and where a client has kept none, by order."""
+"""Links tool results to their calls: by id, or by order where a client has dropped the ids."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from axproxy.messages import Message, ToolCall
 
 
 def with_results_linked(messages: Sequence[Message]) -> Iterator[Message]:
-    """The conversation, where each result names its tool and its call if they can be known.
+    """Yield the conversation; each result gets the name of its tool and the id of its call.
 
-    Templates such as Qwen's show results without names, so they come in the order of their calls.
+    Both stay empty where they are not known.  Results are put in the order of their calls, because
+    templates such as Qwen's show them without names.
     """
     earlier: dict[str, ToolCall] = {}  # by id
     calls: list[ToolCall] = []
@@ -30,7 +31,7 @@ def with_results_linked(messages: Sequence[Message]) -> Iterator[Message]:
 def _linked(
     calls: Sequence[ToolCall], results: Sequence[Message], earlier: Mapping[str, ToolCall]
 ) -> list[Message]:
-    """The results that follow the turn with these calls; late ones answer an earlier turn's."""
+    """Return the results after the turn with these calls; a late one answers an `earlier` call."""
     place = {call.id: at for at, call in enumerate(calls) if call.id}
     by_id = {place[turn.tool_call_id] for turn in results if turn.tool_call_id in place}
     open_calls = (at for at in range(len(calls)) if at not in by_id)

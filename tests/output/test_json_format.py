@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.messages import Message
-from axproxy.output.json_format import corrected, instructed, judge
+from axproxy.output.json_format import corrected, judge, with_instruction
 from axproxy.output.model_json import DEEPEST
 
 PET = {
@@ -101,10 +101,10 @@ def test_brackets_within_brackets_are_never_too_much_for_us() -> None:
 
 def test_the_form_is_told_in_the_systems_words() -> None:
     user, system = Message("user", "Hi"), Message("system", "Be kind.")
-    added, same = instructed((user,), "json")
+    added, same = with_instruction((user,), "json")
     assert (added.role, same) == ("system", user)
     assert "JSON object" in added.content
-    told, same = instructed((system, user), PET)
+    told, same = with_instruction((system, user), PET)
     assert told.content.startswith("Be kind.\n\n")
     assert told.content.endswith(json.dumps(PET))
     assert same == user

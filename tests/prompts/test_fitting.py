@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.prompts.fitting import Prompt, Window, fit, steady
+from axproxy.prompts.fitting import Prompt, Window, fit, trim_target
 
 
 def talk(*turns: str) -> list[Message]:
@@ -117,7 +117,7 @@ WINDOW = Window(context=511, prefill_limit=300, prefill_chunk=20)
 
 @given(st.integers(281, 5000))
 def test_a_conversation_is_cut_by_whole_thirds_of_the_window(tokens: int) -> None:
-    cut = steady(tokens, WINDOW)
+    cut = trim_target(tokens, WINDOW)
 
     assert (tokens - cut) % 100 == 0
     # Less than a chunk from the limit the program would not take another turn.
@@ -129,7 +129,7 @@ def test_as_a_conversation_grows_its_prompt_begins_anew_only_now_and_then() -> N
     for number in range(200):
         messages += talk(f"u:question{number} " + "word " * 4, "a:" + "word " * 5)
         asked = [*messages, Message("user", "next")]
-        text = fit(asked, 300, render, count, lambda tokens: steady(tokens, WINDOW)).text
+        text = fit(asked, 300, render, count, lambda tokens: trim_target(tokens, WINDOW)).text
         beginnings.append(text.split()[1])
 
     assert len(set(beginnings)) < len(beginnings) / 9
@@ -138,6 +138,6 @@ def test_as_a_conversation_grows_its_prompt_begins_anew_only_now_and_then() -> N
 
 def test_a_turn_as_long_as_the_window_is_not_refused_for_the_next_ones_sake() -> None:
     messages = talk("u:one", "a:two", "u:" + "word " * 290)
-    fitted = fit(messages, 290, render, count, lambda tokens: steady(tokens, WINDOW))
+    fitted = fit(messages, 290, render, count, lambda tokens: trim_target(tokens, WINDOW))
 
     assert fitted.tokens == 290
