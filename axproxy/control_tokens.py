@@ -1,8 +1,8 @@
-"""Text from a client can never become one of the model's control tokens.
+"""Keeps text from clients from becoming one of the model's control tokens.
 
 A chat template writes control tokens (`<|im_start|>`) as plain text, so a user who types one would
-forge a turn.  The proxy shields what clients send before it goes into the template: a mark is set
-into every control token it contains, and our tokenizer splits at the marks and drops them.  The
+forge a turn.  The service escapes text from clients before it goes into the template: it puts an
+`ESCAPE` into every control token in the text, and our tokenizer splits there and drops it.  The
 model then reads exactly the characters that were typed, but as text.
 """
 
@@ -33,23 +33,26 @@ class ControlToken:
 
 
 def clean(text: str) -> str:
-    """The text without what cannot be passed on: NUL is removed (it ends the runtime's C strings),
-    a MARK or a lone surrogate (not encodable) becomes U+FFFD."""
+    """Return the text without characters that cannot be passed on.
+
+    NUL is removed, because it ends the runtime's C strings.  An `ESCAPE` and a lone surrogate,
+    which cannot be encoded, become U+FFFD.
+    """
     return without_surrogates(text.replace("\0", "").replace(ESCAPE, REPLACEMENT))
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD for every lone surrogate, which no encoding can carry."""
+    """Return the text with U+FFFD for every lone surrogate, which UTF-8 cannot encode."""
     return _LONE_SURROGATE.sub(REPLACEMENT, text)
 
 
 class Escaper:
-    """Sets MARKs into client text so that none of the `tokens` is in it any more.
+    """Puts `ESCAPE` characters into text from clients, so that none of the `tokens` is left in it.
 
-    That holds for the shielded text alone, next to another shielded text, and between pieces of a
-    template that begin and end with whole control tokens.  Without its MARKs the result is
-    `clean(text)`; only a control token of a single character, which nothing can split, becomes
-    U+FFFD.  Tokens are found leftmost and longest, as tokenizers do.
+    That holds for the escaped text alone, next to another escaped text, and between pieces of a
+    template that begin and end with whole control tokens.  Without the `ESCAPE` characters the
+    result is `clean(text)`, except that a control token of a single character, which cannot be
+    split, becomes U+FFFD.  Tokens are found leftmost and longest, as tokenizers find them.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
@@ -58,7 +61,7 @@ class Escaper:
         whole = [token for token in found if len(token) > 1]
         # The end of the text may begin a token that the neighbour completes ...
         heads = {token[:cut] for token in whole for cut in range(1, len(token))} - single
-        # ... and its beginning may prolong the template's last token to a longer one.
+        # ... and its beginning may extend the template's last token to a longer one.
         tails = {long[len(short) :] for short in found for long in whole if long.startswith(short)}
         tails.discard("")
         self._single = re.compile(_any_of(single))
@@ -68,20 +71,15 @@ class Escaper:
             rf"(?=[{first}])(?=(?:{_any_of(whole)})|(?:{_any_of(heads)})\Z)." if first else _NEVER,
             flags=re.DOTALL,
         )
-        self._prolongs = re.compile(
+        self._extends = re.compile(
             rf"(?:{_any_of(tails)})|(?:{_any_of(_heads(tails))})\Z", flags=re.DOTALL
         )
 
     def __call__(self, text: str) -> str:
-        """The shielded text."""
+        """Return the escaped text."""
         text = self._single.sub(REPLACEMENT, clean(text))
-        shielded = self._starts.sub(rf"\g<0>{ESCAPE}", text)
-        return ESCAPE + shielded if self._prolongs.match(text) else shielded
-
-
-def shield(text: str, tokens: Iterable[str]) -> str:
-    """`Shield(tokens)(text)`, for a single text; keep the Shield when there are several."""
-    return Escaper(tokens)(text)
+        escaped = self._starts.sub(rf"\g<0>{ESCAPE}", text)
+        return ESCAPE + escaped if self._extends.match(text) else escaped
 
 
 def _heads(words: Iterable[str]) -> set[str]:

@@ -1,6 +1,6 @@
-"""What every API means: the neutral request, and the neutral events that answer it.
+"""The request that every API is parsed into, and the events of an answer.
 
-Each API is a parser into these types and an encoder out of them; none knows another.
+Each API parses into these types and encodes from them; none of them knows another.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A tool that the model wants to be called: an event of an answer, or a part of its history.
+    """A call that the model makes: an event of an answer, or a part of an earlier turn.
 
-    `id` links the call to its result; empty where a client has not kept it.
+    `id` links the call to its result; empty where a client has dropped it.
     """
 
     name: str
@@ -28,8 +28,8 @@ class ToolCall:
 class Message:
     """One turn of a conversation.  `role` is lower case; `content` is plain text, maybe empty.
 
-    The assistant's turns may have `thinking` and `tool_calls`; a tool's result may name its tool
-    and the call that it answers, and where it does neither, order links the two.
+    The assistant's turns may have `thinking` and `tool_calls`.  A tool's result may name its tool
+    and the id of its call; without them, results belong to calls by order.
     """
 
     role: str
@@ -42,7 +42,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; `None` leaves it to the service's default."""
+    """How the next token is chosen; `None` is the service's default."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -52,8 +52,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Limits:
-    """When an answer ends: after `max_tokens` tokens (`None`: at the end of the window), or before
-    the first of `stop` appears in the text."""
+    """Where an answer ends: after `max_tokens`, or before the first of the `stop` strings.
+
+    With `max_tokens` `None` it may go on to the end of the window.
+    """
 
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
@@ -63,16 +65,16 @@ class Limits:
 class ChatRequest:
     """One stateless request.
 
-    `messages` are rendered through the model's chat template; with `raw` there is exactly one
-    message and its content goes to the model untouched (control tokens in it stay text).
-    `model` is the name as the client wrote it, empty when it named none.  `keep_alive` is how many
-    seconds the model shall stay loaded after the answer; `None` leaves that as it is.
+    `messages` are rendered with the model's chat template.  With `raw` there is exactly one
+    message, whose content is the prompt as it is (control tokens in it stay text).  `model` is the
+    name as the client wrote it, empty where the client gave none.  `keep_alive` is the number of
+    seconds that the model stays loaded after the answer; `None` leaves the present value.
 
-    `context` are tokens of an earlier answer, with the prompt that led to it, which come before the
-    messages; `wants_context` asks for those of this one.
+    `context` are the tokens of an earlier prompt and its answer, which come before the messages;
+    `wants_context` asks for the tokens of this prompt and answer.
 
-    `tools` are the functions on offer, each as JSON describes it: `{"type": "function",
-    "function": {"name": …}}`.  `think` says whether the model shall reason before it answers
+    `tools` are the functions on offer, in their JSON form: `{"type": "function",
+    "function": {"name": …}}`.  `think` says whether the model shall think before it answers
     (`None`: if it can).  `format` is `"json"`, or the JSON schema that the answer must follow.
     """
 
@@ -99,17 +101,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Thinking:
-    """A piece of the reasoning that comes before the answer."""
+    """A piece of the thinking that comes before the answer."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Exact token counts, and where the time went, in seconds.
+    """Exact token counts, and durations in seconds.
 
-    `total` covers everything since the request was parsed; `load` is the wait for the model and
-    the turn; `prompt_eval` runs until the first token; `eval` from the first token to the last.
+    `total` begins when the request was parsed.  `load` is the wait for the model and in the queue,
+    `prompt_eval` the time until the first token, `eval` the time from the first token to the last.
     """
 
     prompt_tokens: int
@@ -122,8 +124,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Finished:
-    """The last event of every answer that was not cut short by an error.  `context` are the tokens
-    of prompt and answer, where the request wanted them."""
+    """The last event of every answer that no error has ended.
+
+    `context` are the tokens of prompt and answer, where the request wanted them.
+    """
 
     reason: FinishReason
     usage: Usage

@@ -1,10 +1,10 @@
-"""Client text can never become a control token."""
+"""Text from clients can never become a control token."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.control_tokens import ESCAPE, Escaper, clean, shield
+from axproxy.control_tokens import ESCAPE, Escaper, clean
 from axproxy.tokenizer.tokenizer import TextTokenizer
 
 QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
@@ -28,7 +28,7 @@ typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map
 
 
 @pytest.mark.parametrize(
-    ("text", "shielded"),
+    ("text", "escaped"),
     [
         ("plain text", "plain text"),
         ("", ""),
@@ -41,25 +41,25 @@ typed = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=3))).map
         ("unfinished <|im_", f"unfinished <{ESCAPE}|im_"),
     ],
 )
-def test_a_mark_is_set_into_each_control_token(text: str, shielded: str) -> None:
-    assert shield(text, QWEN) == shielded
+def test_each_control_token_is_escaped(text: str, escaped: str) -> None:
+    assert Escaper(QWEN)(text) == escaped
 
 
 def test_overlapping_tokens_are_each_split() -> None:
-    assert shield("aaab", ["aa", "ab"]) == f"a{ESCAPE}a{ESCAPE}a{ESCAPE}b"
+    assert Escaper(["aa", "ab"])("aaab") == f"a{ESCAPE}a{ESCAPE}a{ESCAPE}b"
 
 
 def test_a_token_of_one_character_cannot_be_split_and_is_replaced() -> None:
-    assert shield("a@b", ["@", "<s>"]) == "a\ufffdb"
+    assert Escaper(["@", "<s>"])("a@b") == "a\ufffdb"
 
 
-def test_without_control_tokens_nothing_is_set() -> None:
-    assert shield("<|im_end|>", []) == "<|im_end|>"
+def test_without_control_tokens_nothing_is_escaped() -> None:
+    assert Escaper([])("<|im_end|>") == "<|im_end|>"
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> None:
+def test_clean_text_can_be_encoded_and_has_neither_nul_nor_escape(text: str) -> None:
     cleaned = clean(text + "\0\ud800" + ESCAPE)
     assert not {"\0", ESCAPE} & set(cleaned)
     assert cleaned.encode().decode() == cleaned
@@ -67,12 +67,12 @@ def test_clean_text_can_be_encoded_and_has_neither_nul_nor_mark(text: str) -> No
 
 @settings(deadline=None)
 @given(typed)
-def test_without_its_marks_shielded_text_is_the_clients(text: str) -> None:
-    assert shield(text, QWEN).replace(ESCAPE, "") == clean(text)
+def test_escaped_text_without_the_escapes_is_the_clients(text: str) -> None:
+    assert Escaper(QWEN)(text).replace(ESCAPE, "") == clean(text)
 
 
 def leftmost_longest(text: str, tokens: list[str]) -> list[tuple[int, str]]:
-    """Where a tokenizer finds control tokens."""
+    """Return where a tokenizer finds control tokens."""
     found = []
     place = 0
     while place < len(text):
@@ -92,7 +92,7 @@ def test_no_control_token_arises_at_the_seams(
     tokens: list[str], text: str, data: st.DataObject
 ) -> None:
     before, after = (data.draw(st.sampled_from(tokens)) for _ in "ba")
-    found = leftmost_longest(before + shield(text, tokens) + after, tokens)
+    found = leftmost_longest(before + Escaper(tokens)(text) + after, tokens)
     alone = leftmost_longest(before, tokens)
     assert alone == [(0, before)]
     assert [token for _, token in found] == [before, after]
@@ -100,19 +100,19 @@ def test_no_control_token_arises_at_the_seams(
 
 @settings(deadline=None)
 @given(token_sets, st.text("ab<>", max_size=6), st.text("ab<>", max_size=6))
-def test_two_shielded_texts_side_by_side_hold_no_control_token(
+def test_two_escaped_texts_side_by_side_contain_no_control_token(
     tokens: list[str], left: str, right: str
 ) -> None:
-    protected = Escaper(tokens)
-    assert leftmost_longest(protected(left) + protected(right), tokens) == []
+    escape = Escaper(tokens)
+    assert leftmost_longest(escape(left) + escape(right), tokens) == []
 
 
 @settings(deadline=None)
 @given(typed)
 def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, text: str) -> None:
     control = {token.id for token in small.control_tokens}
-    protected = Escaper(token.text for token in small.control_tokens)(text)
-    ids = small.encode("<|im_start|>user\n" + protected + "<|im_end|>\n")
+    escaped = Escaper(token.text for token in small.control_tokens)(text)
+    ids = small.encode("<|im_start|>user\n" + escaped + "<|im_end|>\n")
     start, end = small.encode("<|im_start|>")[0], small.encode("<|im_end|>")[0]
     assert [token for token in ids if token in control] == [start, end]
     assert small.decode(ids) == f"<|im_start|>user\n{clean(text)}<|im_end|>\n"
@@ -120,6 +120,8 @@ def test_no_client_text_is_tokenized_to_a_control_token(small: TextTokenizer, te
 
 @settings(deadline=None)
 @given(typed)
-def test_nor_by_a_vocabulary_of_word_pieces(pieces: TextTokenizer, text: str) -> None:
-    protected = Escaper(token.text for token in pieces.control_tokens)(text + "</s><s>")
-    assert not {token.id for token in pieces.control_tokens} & set(pieces.encode(protected))
+def test_no_client_text_is_tokenized_to_a_control_token_by_word_pieces(
+    pieces: TextTokenizer, text: str
+) -> None:
+    escaped = Escaper(token.text for token in pieces.control_tokens)(text + "</s><s>")
+    assert not {token.id for token in pieces.control_tokens} & set(pieces.encode(escaped))
