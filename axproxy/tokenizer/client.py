@@ -1,4 +1,4 @@
-"""The proxy's way to the tokenizer: counts, facts about the model, and the trace of the runtime."""
+"""The client of our tokenizer server: token counts, facts about the model, the runtime's trace."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
 from axproxy.control_tokens import ControlToken
 from axproxy.errors import TokenizerGone
-from axproxy.local_http import LocalHTTP
+from axproxy.local_http import ConnectionFailed, LocalHTTP, LocalHTTPError, LocalReply
 from axproxy.prompts.tokenizer import TokenizerInfo
 
-SERVER = "axproxy tokenizer"  # what our own server answers to the probe
+SERVER = "axproxy tokenizer"  # the name in our own server's reply to the probe
 
 
 @dataclass(frozen=True)
 class Token:
-    """One sampled token, and the text that it completes: whole characters, maybe none."""
+    """A sampled token, and the text that it completes: whole characters, maybe none."""
 
     id: int
     text: str
@@ -29,12 +27,13 @@ class Token:
 class Trace:
     """The runtime's latest run, as its tokenizer sees it.
 
-    `run` counts the runs of this `epoch`, 0 before the first.  `tokens` are the sampled ones from
-    number `have` on; `reset_tokens` is what the last reset left in the cache.  With `undecided`,
-    they are the whole answer if the runtime is idle; if it is not, the next call tells.  `dangling`
-    is U+FFFD when the whole answer ends within a character; `faithful`: the text is all that the
-    tokens stand for, and nobody has stopped the run.  `prompt_sha256` is that of the prompt's
-    UTF-8, empty when its /encode was not seen or broken.
+    `run` counts the runs of this `epoch`; it is 0 before the first.  `tokens` are the sampled
+    tokens from number `have` on.  `reset_tokens` is how many tokens the last reset left in the
+    cache.  If `undecided`, the tokens are the whole answer provided that the runtime is idle; if
+    it is not idle, the next call decides.  `dangling` is U+FFFD if the whole answer ends within a
+    character.  `faithful`: the text is everything that the tokens mean, and the run was not
+    stopped.  `prompt_sha256` is computed from the prompt's UTF-8; it is empty if the prompt's
+    /encode was not seen or was broken.
     """
 
     epoch: str
@@ -55,11 +54,11 @@ class Trace:
 class TokenizerClient:
     """Calls our tokenizer server at `url`; no call changes anything there.
 
-    `timeout` is in seconds, for connecting and for each answer.  Every method but `answers` raises
-    TokenizerGone when there is no sensible answer.  Safe to use from several threads.
+    `timeout` is in seconds, for connecting and for each reply.  Every method except `answers`
+    raises `TokenizerGone` if there is no reply that it understands.  Safe for several threads.
     """
 
-    traces = True  # it can tell what the runtime is doing
+    traces = True  # it can report what the runtime is doing
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self._url = url.rstrip("/")
@@ -67,7 +66,7 @@ class TokenizerClient:
         self._local = threading.local()
 
     def info(self) -> TokenizerInfo:
-        """Facts about the tokenizer that is loaded."""
+        """Return facts about the tokenizer that is loaded."""
         answer = self._call("GET", "/info")
         try:
             tokens = tuple(
@@ -76,88 +75,91 @@ class TokenizerClient:
             )
             plain = {name: answer[name] for name in _INFO_FIELDS}
         except (KeyError, TypeError) as error:
-            raise self._strange() from error
+            raise self._not_ours() from error
         return TokenizerInfo(control_tokens=tokens, **plain)
 
     def count(self, text: str) -> int:
-        """Tokens of a text, control tokens in it being live."""
+        """Count the tokens of a text; control tokens in it are live."""
         tokens = self._call("POST", "/count", json={"text": text}).get("tokens")
         if not isinstance(tokens, int):
-            raise self._strange()
+            raise self._not_ours()
         return tokens
 
     def tokenize(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text, control tokens in it being live."""
+        """Return the tokens of a text; control tokens in it are live."""
         ids = self._call("POST", "/tokenize", json={"text": text}).get("token_ids")
         if not isinstance(ids, list):
-            raise self._strange()
+            raise self._not_ours()
         return tuple(ids)
 
     def detokenize(self, ids: Sequence[int]) -> str:
-        """A text with these tokens, in which only control tokens are live that are among them."""
+        """Return a text with these tokens.  Only the control tokens among them are live in it."""
         text = self._call("POST", "/detokenize", json={"token_ids": list(ids)}).get("text")
         if not isinstance(text, str):
-            raise self._strange()
+            raise self._not_ours()
         return text
 
     def trace(self, after: int = 0, run: int = 0, have: int = 0, wait: float = 0.0) -> Trace:
-        """The trace once its version is not `after` any more, at the latest after `wait` seconds
-        (30 at most).  Who has the first `have` tokens of `run` gets the later ones only."""
+        """Return the trace once its version is not `after`, or after `wait` seconds (at most 30).
+
+        The trace leaves out the first `have` tokens if the run is still `run`.
+        """
         query: dict[str, float] = {"after": after, "run": run, "have": have, "wait": wait}
-        answer = self._call("GET", "/trace", params=query, patience=wait)
+        answer = self._call("GET", "/trace", wait=wait, params=query)
         try:
             tokens = tuple(Token(id_, text) for id_, text in answer["tokens"])
             plain = {name: answer[name] for name in _TRACE_FIELDS}
         except (KeyError, TypeError, ValueError) as error:
-            raise self._strange() from error
+            raise self._not_ours() from error
         return Trace(tokens=tokens, **plain)
 
     def answers(self) -> bool:
-        """Whether our own tokenizer server is there; false for the vendor's or anybody else's."""
+        """Return whether our own server is there; False for the vendor's and any other program."""
         try:
             return self._call("GET", "/").get("server") == SERVER
         except TokenizerGone:
             return False
 
     def _call(
-        self, method: str, path: str, *, patience: float = 0.0, **what: Any
+        self, method: str, path: str, *, wait: float = 0.0, **content: Any
     ) -> Mapping[str, Any]:
         try:
-            response = self._request(method, path, patience, what)
-            answer = response.json()
-        except requests.JSONDecodeError as error:
-            raise self._strange() from error
-        except requests.RequestException as error:
+            reply = self._request(method, path, self._timeout + wait, content)
+            answer = reply.json()
+        except LocalHTTPError as error:
             raise TokenizerGone(
-                f"the tokenizer at {self._url} does not answer ({type(error).__name__}); "
+                f"the tokenizer at {self._url} does not answer ({error}); "
                 "try again in a moment, or see its log"
             ) from error
-        if response.status_code != 200 or not isinstance(answer, dict):
-            raise self._strange()
+        except ValueError as error:
+            raise self._not_ours() from error
+        if reply.status != 200 or not isinstance(answer, dict):
+            raise self._not_ours()
         return answer
 
     def _request(
-        self, method: str, path: str, patience: float, what: Mapping[str, Any]
-    ) -> requests.Response:
-        def ask() -> requests.Response:
-            timeout = (self._timeout, self._timeout + patience)
-            return self._connection().call(method, path, timeout=timeout, **what)
+        self, method: str, path: str, read_timeout: float, content: Mapping[str, Any]
+    ) -> LocalReply:
+        def ask() -> LocalReply:
+            return self._connection().call(
+                method, path, timeout=self._timeout, read_timeout=read_timeout, **content
+            )
 
         try:
             return ask()
-        except requests.ConnectionError:
-            # Most likely closed while idle.  Nothing changes over there, so asking again is safe;
-            # a dead server refuses the second call as well.
+        except ConnectionFailed:
+            # Most likely the server closed the idle connection.  A call changes nothing there, so
+            # a second try is safe; a dead server refuses it as well.
             return ask()
 
     def _connection(self) -> LocalHTTP:
-        # One per thread, kept open.
+        # Each thread has its own and keeps it open.
         connection: LocalHTTP | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = LocalHTTP(self._url)
         return connection
 
-    def _strange(self) -> TokenizerGone:
+    def _not_ours(self) -> TokenizerGone:
         return TokenizerGone(
             f"what answers at {self._url} is not this service's tokenizer; "
             "stop the other program or set AX650_TOKENIZER_PORT"

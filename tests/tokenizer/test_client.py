@@ -1,29 +1,42 @@
-"""The proxy's side of the tokenizer's protocol."""
+"""The client of our tokenizer server."""
 
 import socket
-import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
-import responses
 
 from axproxy.errors import TokenizerGone
 from axproxy.tokenizer.client import Token, TokenizerClient
 from axproxy.tokenizer.server import TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
+from tests.support.loopback_server import (
+    CLOSE,
+    HANG,
+    RESET,
+    LoopbackServer,
+    Reply,
+    loopback_server,
+    reply,
+)
 from tests.tokenizer.tokenizer_calls import Caller
-
-URL = "http://127.0.0.1:12345"
 
 
 @pytest.fixture(name="client")
 def client_of_the_server(server: TokenizerServer) -> TokenizerClient:
-    """A client of a real server."""
+    """A client of a real tokenizer server."""
     return TokenizerClient(f"http://{server.address}/")
 
 
-def test_it_understands_what_the_server_says(
+@pytest.fixture(name="other")
+def any_other_server() -> Iterator[LoopbackServer]:
+    """Answers in the tokenizer's place."""
+    with loopback_server() as server:
+        yield server
+
+
+def test_it_understands_the_replies_of_the_server(
     client: TokenizerClient, call: Caller, small: TextTokenizer
 ) -> None:
     info = client.info()
@@ -48,54 +61,64 @@ def test_several_threads_may_use_it(client: TokenizerClient, small: TextTokenize
     assert counts == [small.count("word " * n) for n in range(40)]
 
 
-def test_nobody_there_is_tokenizer_gone() -> None:
+def test_a_refused_connection_is_tokenizer_gone() -> None:
     with socket.socket() as placeholder:
         placeholder.bind(("127.0.0.1", 0))  # bound, not listening: refuses connections
         client = TokenizerClient(f"http://127.0.0.1:{placeholder.getsockname()[1]}")
         assert not client.answers()
-        with pytest.raises(TokenizerGone, match="does not answer"):
+        with pytest.raises(TokenizerGone, match=r"does not answer \(connection refused\)"):
             client.count("x")
 
 
-def test_a_server_that_keeps_silent_is_tokenizer_gone() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = TokenizerClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1)
-        with pytest.raises(TokenizerGone, match="ReadTimeout"):
-            client.info()
+def test_a_server_that_does_not_reply_is_tokenizer_gone(other: LoopbackServer) -> None:
+    other.on("GET", "/info", HANG)
+    with pytest.raises(TokenizerGone, match=r"does not answer \(timed out\)"):
+        TokenizerClient(other.url, timeout=0.1).info()
+    assert len(other.requests) == 1
 
 
-def test_a_connection_closed_while_idle_is_opened_again() -> None:
-    """The server answers one call per connection and closes it without saying so."""
-
-    def serve(listener: socket.socket) -> None:
-        for _ in range(2):
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                body = b'{"tokens":3}'
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n" + body)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=serve, args=(listener,))
-        server.start()
-        client = TokenizerClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        assert [client.count("x"), client.count("x")] == [3, 3]
-        server.join(60)
+def test_a_call_that_waits_for_the_trace_has_that_much_more_time(other: LoopbackServer) -> None:
+    other.on("GET", "/trace", HANG)
+    began = time.monotonic()
+    with pytest.raises(TokenizerGone, match="timed out"):
+        TokenizerClient(other.url, timeout=0.01).trace(wait=0.2)
+    assert time.monotonic() - began >= 0.2
 
 
-@responses.activate
-def test_a_lost_connection_is_tried_once_more() -> None:
-    responses.post(f"{URL}/count", body=requests.ConnectionError("reset"))
-    responses.post(f"{URL}/count", json={"tokens": 2})
-    assert TokenizerClient(URL).count("x") == 2
+def test_a_thread_keeps_its_connection_open(other: LoopbackServer) -> None:
+    other.on("POST", "/count", reply(json={"tokens": 3}))
+    client = TokenizerClient(other.url)
+    assert [client.count("x"), client.count("x")] == [3, 3]
+    assert other.connections == 1
 
 
-@responses.activate
-def test_but_not_for_ever() -> None:
-    responses.post(f"{URL}/count", body=requests.ConnectionError("reset"))
-    with pytest.raises(TokenizerGone):
-        TokenizerClient(URL).count("x")
-    assert len(responses.calls) == 2
+def test_a_connection_closed_while_idle_is_opened_again(other: LoopbackServer) -> None:
+    """The server closes each connection after its reply, without announcing it."""
+    other.on("POST", "/count", reply(json={"tokens": 3}, then="close"))
+    client = TokenizerClient(other.url)
+    assert [client.count("x"), client.count("x"), client.count("x")] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["closed", "reset"])
+def test_a_lost_connection_is_tried_once_more(other: LoopbackServer, fault: Reply) -> None:
+    other.on("POST", "/count", fault, reply(json={"tokens": 2}))
+    assert TokenizerClient(other.url).count("x") == 2
+
+
+@pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["closed", "reset"])
+def test_a_connection_that_is_lost_twice_is_tokenizer_gone(
+    other: LoopbackServer, fault: Reply
+) -> None:
+    other.on("POST", "/count", fault)
+    with pytest.raises(TokenizerGone, match="does not answer"):
+        TokenizerClient(other.url).count("x")
+    assert len(other.requests) == 2
+
+
+def test_half_a_reply_is_tokenizer_gone(other: LoopbackServer) -> None:
+    other.on("POST", "/count", reply(headers={"Content-Length": "12"}, then="close"))
+    with pytest.raises(TokenizerGone, match="does not answer"):
+        TokenizerClient(other.url).count("x")
 
 
 @pytest.mark.parametrize(
@@ -110,18 +133,19 @@ def test_but_not_for_ever() -> None:
         (302, "{}"),
     ],
 )
-@responses.activate
-def test_another_servers_answers_are_not_understood(status: int, body: str) -> None:
+def test_replies_of_another_server_are_not_understood(
+    other: LoopbackServer, status: int, body: str
+) -> None:
     for method, path in (("GET", "/"), ("GET", "/info"), ("GET", "/trace"), ("POST", "/count")):
-        responses.add(method, URL + path, body=body, status=status)
-    client = TokenizerClient(URL)
+        other.on(method, path, reply(status, body=body))
+    client = TokenizerClient(other.url)
     assert not client.answers()
     for ask in (client.info, client.trace, lambda: client.count("x")):
         with pytest.raises(TokenizerGone, match="not this service's tokenizer"):
             ask()
 
 
-def test_proxies_of_the_environment_are_not_for_the_loopback(
+def test_a_proxy_in_the_environment_does_not_catch_the_calls(
     client: TokenizerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

@@ -1,20 +1,18 @@
-"""The vendor's tokenizer script, as seen by everybody but the runtime."""
+"""The client of the vendor's tokenizer script."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-import requests
-import responses
 
 from axproxy.errors import TokenizerGone
 from axproxy.prompts.vendor_script import estimated_tokens
 from axproxy.tokenizer.client import SERVER
 from axproxy.tokenizer.vendor_script import VendorScriptClient
+from tests.support.loopback_server import CLOSE, Reply, loopback_server, reply
 
-URL = "http://127.0.0.1:12345"
+URL = "http://127.0.0.1:12345"  # not called
 
 # Counted with Qwen's own vocabulary.
 TRUTHS = {
@@ -37,17 +35,19 @@ def test_an_estimate_is_rather_too_high_than_too_low(text: str, tokens: int) -> 
 @pytest.mark.parametrize(
     ("answer", "there"),
     [
-        ({"json": {"error": "Invalid GET endpoint"}}, True),
-        ({"json": {"server": SERVER}}, False),  # ours is not what was asked for
-        ({"json": []}, False),
-        ({"body": "<html>"}, False),
-        ({"body": requests.ConnectionError()}, False),
+        (reply(json={"error": "Invalid GET endpoint"}), True),
+        (reply(json={"server": SERVER}), False),  # our own server is not what was asked for
+        (reply(json=[]), False),
+        (reply(body="<html>"), False),
+        (CLOSE, False),
     ],
+    ids=["script", "ours", "array", "html", "closed"],
 )
-@responses.activate
-def test_it_is_there_if_it_refuses_as_the_script_does(answer: dict[str, Any], there: bool) -> None:
-    responses.get(f"{URL}/", **answer)
-    assert VendorScriptClient(URL).answers() is there
+def test_it_is_there_if_it_refuses_as_the_script_does(answer: Reply, there: bool) -> None:
+    with loopback_server() as server:
+        server.on("GET", "/", answer)
+        assert VendorScriptClient(server.url).answers() is there
+    assert server.requests[0].headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def test_it_is_there_if_it_refuses_as_the_script_does(answer: dict[str, Any], th
     [lambda it: it.trace(), lambda it: it.tokenize("x"), lambda it: it.detokenize([1])],
     ids=["trace", "tokens", "text"],
 )
-def test_what_it_tells_nobody_is_not_asked(ask: Callable[[VendorScriptClient], object]) -> None:
+def test_it_is_not_asked_what_it_answers_only_the_runtime(
+    ask: Callable[[VendorScriptClient], object],
+) -> None:
     with pytest.raises(TokenizerGone, match="AX650_TOKENIZER=builtin"):
         ask(VendorScriptClient(URL))

@@ -1,81 +1,77 @@
-"""The vendor's HTTP API, spoken as its program understands it."""
+"""The client of the vendor's HTTP API, and the sampling keys that its program understands."""
 
 import ctypes
 import json
 import math
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import pytest
-import requests
-import responses
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.messages import Sampling
+from axproxy.runtimes.main_api import client as runtime_client
 from axproxy.runtimes.main_api.client import NO_PENALTY, Poll, RuntimeClient, sampling_keys
+from tests.support.loopback_server import (
+    CLOSE,
+    HANG,
+    RESET,
+    LoopbackServer,
+    Reply,
+    loopback_server,
+    reply,
+)
 from tests.support.ports import own_port
 
-URL = "http://127.0.0.1:8000"
 BUSY = {"error": "llm is running"}
 
 
 @pytest.fixture(name="vendor")
-def vendors_server() -> Iterator[responses.RequestsMock]:
-    """Answers in the vendor's place; every answer that a test prepares must be asked for."""
-    with responses.RequestsMock() as server:
+def vendors_server() -> Iterator[LoopbackServer]:
+    """Answers in the vendor's place; a test must request every path that it prepares."""
+    with loopback_server() as server:
         yield server
 
 
 @pytest.fixture(name="client")
-def runtime_client() -> Iterator[RuntimeClient]:
-    client = RuntimeClient(URL)
+def client_of_the_vendors_server(vendor: LoopbackServer) -> Iterator[RuntimeClient]:
+    client = RuntimeClient(vendor.url)
     yield client
     client.close()
 
 
-def body_of(vendor: responses.RequestsMock) -> bytes:
-    """What the first call carried."""
-    body = vendor.calls[0].request.body
-    assert isinstance(body, bytes)
-    return body
-
-
 @dataclass(frozen=True)
-class Engine:
-    """How the vendor's program chooses the next token: its rules, and what it ships with."""
+class Sampler:
+    """How the vendor's program chooses the next token: its rules and its defaults."""
 
     temperature: float | None = None
     penalty: float | None = None
     mode: tuple[str, float] = ("top-k", 1)
 
-    def told(self, keys: dict[str, float | int]) -> "Engine":
-        """What it does after a request with these keys; the others keep their values."""
-        engine = self
+    def after(self, keys: dict[str, float | int]) -> "Sampler":
+        """Return its state after a request with these keys; other keys keep their values."""
+        sampler = self
         if "temperature" in keys:
             warm = keys["temperature"] > 0
-            engine = replace(engine, temperature=keys["temperature"] if warm else None)
+            sampler = replace(sampler, temperature=keys["temperature"] if warm else None)
         if ctypes.c_float(keys.get("repetition_penalty", 0)).value - 1 >= 0.0001:
-            engine = replace(engine, penalty=keys["repetition_penalty"])
+            sampler = replace(sampler, penalty=keys["repetition_penalty"])
         if "top-p" in keys:
             in_range = 0 < ctypes.c_float(keys["top-p"]).value < 1
-            engine = replace(engine, mode=("top-p", keys["top-p"]) if in_range else ("greedy", 0))
+            sampler = replace(sampler, mode=("top-p", keys["top-p"]) if in_range else ("greedy", 0))
         if "top-k" in keys:
             above = keys["top-k"] > 0
-            engine = replace(engine, mode=("top-k", keys["top-k"]) if above else ("greedy", 0))
-        return engine
+            sampler = replace(sampler, mode=("top-k", keys["top-k"]) if above else ("greedy", 0))
+        return sampler
 
     @property
     def greedy(self) -> bool:
         return self.mode in (("greedy", 0), ("top-k", 1))
 
 
-wishes = st.builds(
+samplings = st.builds(
     Sampling,
     temperature=st.none() | st.floats(-1, 0) | st.floats(0.01, 2),
     top_k=st.none() | st.integers(-1, 100),
@@ -84,28 +80,28 @@ wishes = st.builds(
 )
 
 
-@given(st.lists(wishes, max_size=3), wishes)
-def test_no_request_is_sampled_by_the_wishes_of_an_earlier_one(
-    earlier: list[Sampling], wish: Sampling
+@given(st.lists(samplings, max_size=3), samplings)
+def test_no_request_is_sampled_with_the_options_of_an_earlier_one(
+    earlier: list[Sampling], sampling: Sampling
 ) -> None:
-    engine = Engine()
-    for one in earlier:
-        engine = engine.told(sampling_keys(one))
-    assert engine.told(sampling_keys(wish)) == Engine().told(sampling_keys(wish))
+    sampler = Sampler()
+    for before in earlier:
+        sampler = sampler.after(sampling_keys(before))
+    assert sampler.after(sampling_keys(sampling)) == Sampler().after(sampling_keys(sampling))
 
 
-@given(wishes)
+@given(samplings)
 @example(Sampling(top_k=-1))
 @example(Sampling(top_p=0.99999999))
-def test_an_answer_is_greedy_only_on_request(wish: Sampling) -> None:
+def test_an_answer_is_greedy_only_on_request(sampling: Sampling) -> None:
     asked = (
-        (wish.temperature is not None and wish.temperature <= 0)
-        or wish.top_k == 1
-        or wish.top_p == 0
+        (sampling.temperature is not None and sampling.temperature <= 0)
+        or sampling.top_k == 1
+        or sampling.top_p == 0
     )
-    engine = Engine().told(sampling_keys(wish))
-    assert engine.greedy == asked
-    assert (engine.temperature is None) == asked
+    sampler = Sampler().after(sampling_keys(sampling))
+    assert sampler.greedy == asked
+    assert (sampler.temperature is None) == asked
 
 
 any_number = st.none() | st.floats() | st.integers(-(2**80), 2**80)
@@ -125,22 +121,22 @@ any_number = st.none() | st.floats() | st.integers(-(2**80), 2**80)
 @example(Sampling(temperature=math.inf, top_p=-math.inf, repeat_penalty=math.inf))
 @example(Sampling(temperature=-0.0, top_p=-0.0, repeat_penalty=-0.0))
 @example(Sampling(temperature=5e-324, top_p=0.5))
-def test_no_number_reaches_the_program_that_it_cannot_compute_with(wish: Sampling) -> None:
-    keys = sampling_keys(wish)
-    told = {name: ctypes.c_float(value).value for name, value in keys.items()}
+def test_every_number_sent_is_one_that_the_program_can_compute_with(sampling: Sampling) -> None:
+    keys = sampling_keys(sampling)
+    sent = {name: ctypes.c_float(value).value for name, value in keys.items()}
 
     assert json.loads(json.dumps(keys, allow_nan=False)) == keys
-    assert 0 <= told["temperature"] <= 100
-    assert told["temperature"] == 0 or told["temperature"] >= 0.009
-    assert 1.00009 < told["repetition_penalty"] <= 10
-    assert 1e-7 < told.get("top-p", 0.5) < 1
+    assert 0 <= sent["temperature"] <= 100
+    assert sent["temperature"] == 0 or sent["temperature"] >= 0.009
+    assert 1.00009 < sent["repetition_penalty"] <= 10
+    assert 1e-7 < sent.get("top-p", 0.5) < 1
     assert 1 <= keys.get("top-k", 1) <= 2**31 - 1
     assert isinstance(keys.get("top-k", 1), int)
     assert {"top-p", "top-k"} & keys.keys()
 
 
 @pytest.mark.parametrize(
-    ("wish", "keys"),
+    ("sampling", "keys"),
     [
         (
             Sampling(),
@@ -180,32 +176,32 @@ def test_no_number_reaches_the_program_that_it_cannot_compute_with(wish: Samplin
         ),
     ],
 )
-def test_wishes_become_the_vendors_keys(wish: Sampling, keys: dict[str, float | int]) -> None:
-    assert sampling_keys(wish) == keys
+def test_options_become_the_vendors_keys(sampling: Sampling, keys: dict[str, float | int]) -> None:
+    assert sampling_keys(sampling) == keys
 
 
 def test_a_reset_leaves_the_system_prompt_to_the_template(
-    vendor: responses.RequestsMock, client: RuntimeClient
+    vendor: LoopbackServer, client: RuntimeClient
 ) -> None:
-    vendor.post(f"{URL}/api/reset", json={"status": "ok"})
+    vendor.on("POST", "/api/reset", reply(json={"status": "ok"}))
     assert client.reset() is True
-    assert json.loads(body_of(vendor)) == {}
+    assert vendor.requests[0].json() == {}
 
 
-def test_a_reset_carries_the_systems_words_for_the_vendors_script(
-    vendor: responses.RequestsMock, client: RuntimeClient
+def test_a_reset_carries_the_system_prompt_for_the_vendors_script(
+    vendor: LoopbackServer, client: RuntimeClient
 ) -> None:
-    vendor.post(f"{URL}/api/reset", json={"status": "ok"})
+    vendor.on("POST", "/api/reset", reply(json={"status": "ok"}))
     assert client.reset(system="Be brief.") is True
-    assert json.loads(vendor.calls[0].request.body or "") == {"system_prompt": "Be brief."}
+    assert vendor.requests[0].json() == {"system_prompt": "Be brief."}
 
 
-def test_a_prompt_goes_out_with_all_its_sampling_keys(
-    vendor: responses.RequestsMock, client: RuntimeClient
+def test_a_prompt_is_sent_with_all_its_sampling_keys(
+    vendor: LoopbackServer, client: RuntimeClient
 ) -> None:
-    vendor.post(f"{URL}/api/generate", json={"status": "ok"})
+    vendor.on("POST", "/api/generate", reply(json={"status": "ok"}))
     assert client.generate("<|im_start|>\u2603", Sampling(temperature=0)) is True
-    assert json.loads(body_of(vendor)) == {
+    assert vendor.requests[0].json() == {
         "prompt": "<|im_start|>\u2603",
         "temperature": 0,
         "repetition_penalty": NO_PENALTY,
@@ -214,148 +210,137 @@ def test_a_prompt_goes_out_with_all_its_sampling_keys(
 
 
 def test_no_connection_stays_open_and_every_body_has_its_length(
-    vendor: responses.RequestsMock, client: RuntimeClient
+    vendor: LoopbackServer, client: RuntimeClient
 ) -> None:
-    vendor.post(f"{URL}/api/generate", json={"status": "ok"})
+    vendor.on("POST", "/api/generate", reply(json={"status": "ok"}))
     client.generate("Hello", Sampling())
-    headers = vendor.calls[0].request.headers
-    assert headers["Connection"] == "close"
-    assert headers["Content-Length"] == str(len(body_of(vendor)))
-    assert headers["Content-Type"] == "application/json"
+    headers = vendor.requests[0].headers
+    assert headers["connection"] == "close"
+    assert headers["content-length"] == str(len(vendor.requests[0].body))
+    assert headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/api/reset", "/api/generate"])
-def test_busy_is_no_error_for_one_who_may_ask_again(
-    vendor: responses.RequestsMock, client: RuntimeClient, path: str
+def test_busy_is_not_an_error_because_the_caller_may_ask_again(
+    vendor: LoopbackServer, client: RuntimeClient, path: str
 ) -> None:
-    vendor.post(URL + path, json=BUSY, status=400)
-    vendor.post(URL + path, json={"status": "ok"})
+    vendor.on("POST", path, reply(400, json=BUSY), reply(json={"status": "ok"}))
     answers = [
         client.reset() if path == "/api/reset" else client.generate("x", Sampling())
         for _ in range(2)
     ]
     assert answers == [False, True]
+    assert vendor.connections == 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "detail"),
+    ("refusal", "detail"),
     [
-        ({"status": 400, "json": {"error": "Invalid request format"}}, "400: Invalid request"),
-        ({"status": 500, "headers": {"EXCEPTION_WHAT": "type_error.302"}}, "500: type_error.302"),
-        ({"status": 500, "json": BUSY}, "500: llm is running"),
-        ({"status": 404}, "404: no reason given"),
-        ({"status": 413, "body": "<html>"}, "413: no reason given"),
-        ({"status": 400, "json": ["llm is running"]}, "400: no reason given"),
+        (reply(400, json={"error": "Invalid request format"}), "400: Invalid request"),
+        (reply(500, headers={"EXCEPTION_WHAT": "type_error.302"}), "500: type_error.302"),
+        (reply(500, json=BUSY), "500: llm is running"),
+        (reply(404), "404: no reason given"),
+        (reply(413, body="<html>"), "413: no reason given"),
+        (reply(400, json=["llm is running"]), "400: no reason given"),
     ],
 )
 def test_a_refusal_is_reported_with_its_reason(
-    vendor: responses.RequestsMock, client: RuntimeClient, answer: dict[str, Any], detail: str
+    vendor: LoopbackServer, client: RuntimeClient, refusal: Reply, detail: str
 ) -> None:
-    vendor.post(f"{URL}/api/generate", **answer)
+    vendor.on("POST", "/api/generate", refusal)
     with pytest.raises(RuntimeMisbehaved, match=f"refused /api/generate with status {detail}"):
         client.generate("x", Sampling())
 
 
-def test_polls_tell_the_text_since_the_last_one(
-    vendor: responses.RequestsMock, client: RuntimeClient
+def test_a_poll_returns_the_text_since_the_last_one(
+    vendor: LoopbackServer, client: RuntimeClient
 ) -> None:
-    for body in ('{"done":false,"response":""}', '{"done":true,"response":"\u2603!"}'):
-        vendor.get(f"{URL}/api/generate_provider", body=body, content_type="application/json")
+    bodies = ('{"done":false,"response":""}', '{"done":true,"response":"\u2603!"}')
+    vendor.on("GET", "/api/generate_provider", *(reply(body=body) for body in bodies))
     assert [client.poll(), client.poll()] == [Poll("", False), Poll("\u2603!", True)]
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "strange",
     [
-        {"status": 404},
-        {"status": 500, "json": {"done": True, "response": ""}},
-        {"body": "not json"},
-        {"json": []},
-        {"json": {"response": ""}},
-        {"json": {"done": 1, "response": ""}},
-        {"json": {"done": True}},
-        {"json": {"done": True, "response": None}},
+        reply(404),
+        reply(500, json={"done": True, "response": ""}),
+        reply(body="not json"),
+        reply(body="[" * 100_000),
+        reply(json=[]),
+        reply(json={"response": ""}),
+        reply(json={"done": 1, "response": ""}),
+        reply(json={"done": True}),
+        reply(json={"done": True, "response": None}),
+        Reply((b"HTTP/1.1 200 OK\r\nContent-Le",), then="close"),
     ],
-    ids=str,
+    ids=lambda strange: next(iter(strange.pieces))[-40:].decode(),
 )
 def test_a_poll_that_the_protocol_does_not_know_is_an_error(
-    vendor: responses.RequestsMock, client: RuntimeClient, answer: dict[str, Any]
+    vendor: LoopbackServer, client: RuntimeClient, strange: Reply
 ) -> None:
-    vendor.get(f"{URL}/api/generate_provider", **answer)
+    vendor.on("GET", "/api/generate_provider", strange)
     with pytest.raises(RuntimeMisbehaved, match=r"answered a poll with status .* restart"):
         client.poll()
 
 
-def test_a_stop_is_a_get(vendor: responses.RequestsMock, client: RuntimeClient) -> None:
-    vendor.get(f"{URL}/api/stop", json={"status": "ok"})
+def test_a_stop_is_a_get(vendor: LoopbackServer, client: RuntimeClient) -> None:
+    vendor.on("GET", "/api/stop", reply(json={"status": "ok"}))
     client.stop()
-    assert vendor.calls[0].request.body is None
+    assert vendor.requests[0].body == b""
 
 
 @pytest.mark.parametrize(("status", "answers"), [(200, True), (404, False)])
 def test_the_probe_disturbs_nothing(
-    vendor: responses.RequestsMock, client: RuntimeClient, status: int, answers: bool
+    vendor: LoopbackServer, client: RuntimeClient, status: int, answers: bool
 ) -> None:
-    vendor.add(responses.OPTIONS, f"{URL}/", status=status)
+    vendor.on("OPTIONS", "/", reply(status))
     assert client.answers() is answers
 
 
 @pytest.mark.parametrize(
-    ("error", "expected", "sentence"),
+    ("fault", "expected", "sentence"),
     [
-        (requests.ConnectionError(), RuntimeGone, "does not answer on .*; GET /health says"),
-        (requests.ReadTimeout(), RuntimeStalled, "if that lasts it is restarted"),
-        (requests.ConnectTimeout(), RuntimeStalled, "if that lasts it is restarted"),
+        (CLOSE, RuntimeGone, "does not answer on .*; GET /health says"),
+        (RESET, RuntimeGone, "does not answer on .*; GET /health says"),
+        (Reply((b"SSH-2.0\r\n",)), RuntimeGone, "does not answer on .*; GET /health says"),
+        (reply(headers={"Content-Length": "9"}, then="close"), RuntimeGone, "GET /health says"),
+        (HANG, RuntimeStalled, "if that lasts it is restarted"),
     ],
-    ids=repr,
+    ids=["closed", "reset", "not HTTP", "half a reply", "silent"],
 )
 def test_a_runtime_out_of_reach_is_gone_and_a_silent_one_is_stalled(
-    vendor: responses.RequestsMock,
-    client: RuntimeClient,
-    error: requests.RequestException,
+    vendor: LoopbackServer,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Reply,
     expected: type[Exception],
     sentence: str,
 ) -> None:
-    vendor.get(f"{URL}/api/generate_provider", body=error)
-    vendor.get(f"{URL}/api/stop", body=error)
-    vendor.post(f"{URL}/api/reset", body=error)
-    vendor.add(responses.OPTIONS, f"{URL}/", body=error)
+    monkeypatch.setattr(runtime_client, "PROBE_TIMEOUT", 0.05)
+    client = RuntimeClient(vendor.url, timeout=10.0 if expected is RuntimeGone else 0.05)
+    vendor.on("GET", "/api/generate_provider", fault)
+    vendor.on("GET", "/api/stop", fault)
+    vendor.on("POST", "/api/reset", fault)
+    vendor.on("OPTIONS", "/", fault)
     for call in (client.poll, client.stop, client.reset):
         with pytest.raises(expected, match=sentence):
             call()
     assert client.answers() is False
 
 
-class Vendor(BaseHTTPRequestHandler):
-    def do_OPTIONS(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps quiet."""
+def test_a_runtime_that_does_not_listen_is_gone() -> None:
+    client = RuntimeClient(f"http://127.0.0.1:{own_port()}")
+    with pytest.raises(RuntimeGone, match="GET /health says"):
+        client.poll()
+    assert client.answers() is False
 
 
-def test_a_proxy_in_the_environment_does_not_catch_the_loopback(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_proxy_in_the_environment_does_not_catch_the_calls(
+    vendor: LoopbackServer, client: RuntimeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{own_port()}")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with HTTPServer(("127.0.0.1", 0), Vendor) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        client = RuntimeClient(f"http://127.0.0.1:{server.server_address[1]}")
-        assert client.answers()
-        client.close()
-        server.shutdown()
-        thread.join()
-
-
-def test_a_runtime_that_hangs_is_stalled_after_the_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = RuntimeClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
-        with pytest.raises(RuntimeStalled):
-            client.poll()
-        client.close()
+    vendor.on("OPTIONS", "/", reply())
+    assert client.answers()
