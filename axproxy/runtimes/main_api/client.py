@@ -6,11 +6,13 @@ Errors of the connection become `RuntimeFault` errors here and nowhere else.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from axproxy.control_tokens import ESCAPE
-from axproxy.errors import RuntimeGone, RuntimeMisbehaved, RuntimeStalled
+from axproxy.errors import ClientGone, RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.local_http import LocalHTTP, LocalHTTPError, LocalReply, TimedOut
 from axproxy.messages import Sampling
 
@@ -18,6 +20,10 @@ from axproxy.messages import Sampling
 CONTEXT_FULL = "error: SetKVCache failed"
 
 PROBE_TIMEOUT = 2.0  # seconds
+
+# While the runtime is busy, it is asked again after these seconds; the last pause repeats.
+BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
+IDLE_POLL_INTERVAL = 0.1  # seconds
 
 # The program ignores penalties below 1.0001 and keeps that of the request before (observed on the
 # binary), so this value means "no penalty".
@@ -170,3 +176,48 @@ def _json_object(reply: LocalReply) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+class Waiting:
+    """Waits for the runtime, which works on one job at a time.
+
+    Raises `RuntimeStalled` after `timeout` seconds, and `ClientGone` once `gone()` is true.
+    """
+
+    def __init__(
+        self,
+        gone: Callable[[], bool],
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._gone = gone
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+
+    def until_idle(self, poll: Callable[[], Poll]) -> None:
+        """Poll until nothing runs, which also drains the text of earlier runs.
+
+        Our own runs have ended, so a run that is still going was started by another client of the
+        runtime's port; it is not ours to stop.
+        """
+        deadline = self._clock() + self._timeout
+        while not poll().done:
+            self._pause(IDLE_POLL_INTERVAL, deadline)
+
+    def until_accepted(self, ask: Callable[[], bool]) -> None:
+        """Ask until it is accepted: "llm is running" is normal while the runtime does a reset."""
+        deadline = self._clock() + self._timeout
+        pauses = iter(BUSY_PAUSES)
+        while not ask():
+            self._pause(next(pauses, BUSY_PAUSES[-1]), deadline)
+
+    def _pause(self, seconds: float, deadline: float) -> None:
+        if self._gone():
+            raise ClientGone
+        if self._clock() > deadline:
+            raise RuntimeStalled(
+                "the runtime has been busy for too long; try again in a few minutes"
+            )
+        self._sleep(seconds)

@@ -24,12 +24,11 @@ from axproxy.errors import (
 from axproxy.messages import Limits, Sampling
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.runtimes.main_api.client import Poll, RuntimeClient
+from axproxy.runtimes.main_api.client import Poll, RuntimeClient, Waiting
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, held_after
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
 from axproxy.runtimes.main_api.script_faults import ScriptFaultDetector
-from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
 
 LOOK_UP = 0.25  # seconds without news before we poll and see whether the client is still there

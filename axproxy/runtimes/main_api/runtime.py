@@ -23,10 +23,9 @@ from axproxy.errors import (
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import PromptRenderer
-from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
 from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Timeouts
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
-from axproxy.runtimes.main_api.waiting import Waiting
 from axproxy.tokenizer.client import TokenizerClient
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
