@@ -68,7 +68,6 @@ API_HALVES = {
     "media_types": "encoding",
     "metrics": "ops",
     "sse": "encoding",
-    "stencil": "encoding",
 }
 
 # Parts between which imports still break a table above, and how many there may be at most.  An

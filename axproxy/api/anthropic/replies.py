@@ -12,7 +12,6 @@ from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
-from axproxy.api.stencil import HOLE
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
@@ -81,7 +80,7 @@ class MessagesReplies:
         if block is None or block.type != type_:
             block = _Block(type_, next(self._indexes))
             before = _events(self._opening(block))
-        return before + block.more.filled(piece)
+        return before + block.delta(piece)
 
     def _opening(self, block: _Block) -> Iterator[dict[str, Any]]:
         yield from self._beginning()
@@ -121,13 +120,17 @@ class MessagesReplies:
         }
 
 
+@dataclass(frozen=True)
 class _Block:
-    """A block of text or of thinking that grows; `more` tells of each piece."""
+    """A block of text or of thinking that grows."""
 
-    def __init__(self, type_: str, index: int) -> None:
-        self.type, self.index = type_, index
-        grown = _block_delta(index, {"type": f"{type_}_delta", type_: HOLE})
-        self.more = sse.stencil(grown, grown["type"])
+    type: str
+    index: int
+
+    def delta(self, piece: str) -> bytes:
+        """Encode the event that carries one more piece."""
+        body = _block_delta(self.index, {"type": f"{self.type}_delta", self.type: piece})
+        return sse.event(body, body["type"])
 
 
 def _events(told: Iterable[dict[str, Any]]) -> bytes:

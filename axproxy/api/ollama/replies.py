@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import count
 from typing import Any
 
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import NDJSON
 from axproxy.api.ollama.errors import cut_short
-from axproxy.api.stencil import HOLE, Stencil
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
@@ -40,9 +38,9 @@ class Replies:
         """One line of a stream."""
         match event:
             case Text():
-                return self._text.filled(stamp(self._now()), event.text)
+                return self._object(event.text, done=False) + b"\n"
             case Thinking():
-                return self._thinking.filled(stamp(self._now()), event.text)
+                return self._object("", event.text, done=False) + b"\n"
             case ToolCall():
                 return self._object("", "", (event,), done=False) + b"\n"
             case Finished():
@@ -72,23 +70,13 @@ class Replies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    @cached_property
-    def _text(self) -> Stencil:
-        return Stencil(self._fields(HOLE, self._put(HOLE, "", ()), done=False))
-
-    @cached_property
-    def _thinking(self) -> Stencil:
-        return Stencil(self._fields(HOLE, self._put("", HOLE, ()), done=False))
-
     def _object(
         self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any
     ) -> bytes:
         numbered = [_call(call, next(self._calls)) for call in calls]
-        said = self._put(text, thinking, numbered)
-        return compact(self._fields(stamp(self._now()), said, **rest))
-
-    def _fields(self, created_at: str, said: Mapping[str, Any], **rest: Any) -> dict[str, Any]:
-        return {"model": self._model, "created_at": created_at, **said, **rest}
+        content = self._put(text, thinking, numbered)
+        known = {"model": self._model, "created_at": stamp(self._now())}
+        return compact({**known, **content, **rest})
 
 
 def chat_replies(model: str, now: Clock) -> Replies:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -13,7 +12,6 @@ from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
-from axproxy.api.stencil import HOLE, Stencil
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.models.model import Model
@@ -46,12 +44,8 @@ class ChatReplies:
         match event:
             case Text(""):
                 return sse.SIGN_OF_LIFE
-            case Text() if self._begun:
-                return self._text.filled(event.text)
             case Text():
                 return self._delta(content=event.text)
-            case Thinking() if self._begun:
-                return self._reasoning.filled(event.text)
             case Thinking():
                 return self._delta(content="", reasoning=event.text)
             case ToolCall():
@@ -84,14 +78,6 @@ class ChatReplies:
             last = self._object("chat.completion.chunk", []) | {"usage": usage(finished.usage)}
             parts.append(sse.event(last))
         return b"".join((*parts, DONE))
-
-    @cached_property
-    def _text(self) -> Stencil:
-        return sse.stencil(self._chunk({"content": HOLE}))
-
-    @cached_property
-    def _reasoning(self) -> Stencil:
-        return sse.stencil(self._chunk({"content": "", "reasoning": HOLE}))
 
     def _delta(self, reason: str | None = None, **delta: Any) -> bytes:
         if not self._begun:
@@ -129,7 +115,7 @@ class CompletionReplies:
             case Text(""):
                 return sse.SIGN_OF_LIFE
             case Text():
-                return self._text.filled(event.text)
+                return sse.event(self._chunk(event.text, None))
             case Finished():
                 return self._ending(event)
         raise TypeError(f"nobody asked for {event}")
@@ -151,10 +137,6 @@ class CompletionReplies:
             last = _object(self._head, "text_completion", [])
             parts.append(sse.event(last | {"usage": usage(finished.usage)}))
         return b"".join((*parts, DONE))
-
-    @cached_property
-    def _text(self) -> Stencil:
-        return sse.stencil(self._chunk(HOLE, None))
 
     def _chunk(self, text: str, reason: str | None) -> dict[str, Any]:
         chunk = _object(self._head, "text_completion", [_text_choice(text, reason)])

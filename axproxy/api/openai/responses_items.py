@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from axproxy.api import sse
 from axproxy.api.gojson.decode import compact
-from axproxy.api.stencil import HOLE, Stencil
 from axproxy.messages import ToolCall
 
 Told = tuple[str, dict[str, Any]]  # an event's type, and its other fields
@@ -56,16 +54,13 @@ class GrowingReasoning:
     def grow(self, number: int, piece: str) -> bytes:
         """The event that tells of it; `number` is the event's."""
         self._pieces.append(piece)
-        return self._more.filled(number, piece)
+        kind = "response.reasoning_summary_text.delta"
+        return _event(kind, number, {**self._place(), "delta": piece})
 
     def end(self) -> Iterator[Told]:
         text = "".join(self._pieces)
         yield "response.reasoning_summary_text.done", {**self._place(), "text": text}
         yield _done(self.at, self.whole())
-
-    @cached_property
-    def _more(self) -> Stencil:
-        return _growth("response.reasoning_summary_text.delta", {**self._place(), "delta": HOLE})
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "summary_index": 0}
@@ -89,7 +84,8 @@ class GrowingMessage:
     def grow(self, number: int, piece: str) -> bytes:
         """The event that tells of it; `number` is the event's."""
         self._pieces.append(piece)
-        return self._more.filled(number, piece)
+        fields = {**self._place(), "delta": piece, "logprobs": []}
+        return _event("response.output_text.delta", number, fields)
 
     def end(self) -> Iterator[Told]:
         text = "".join(self._pieces)
@@ -97,17 +93,12 @@ class GrowingMessage:
         yield "response.content_part.done", {**self._place(), "part": _text_part(text)}
         yield _done(self.at, self.whole())
 
-    @cached_property
-    def _more(self) -> Stencil:
-        grown = {**self._place(), "delta": HOLE, "logprobs": []}
-        return _growth("response.output_text.delta", grown)
-
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "content_index": 0}
 
 
-def _growth(kind: str, fields: dict[str, Any]) -> Stencil:
-    return sse.stencil({"type": kind, "sequence_number": HOLE, **fields}, kind)
+def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
+    return sse.event({"type": kind, "sequence_number": number, **fields}, kind)
 
 
 def _added(at: int, item: dict[str, Any]) -> Told:
