@@ -63,8 +63,8 @@ def create_engine(
 ) -> tuple[SerialEngine, Models]:
     """Make the engine and the catalogue of what it can answer with; starts nothing."""
     attach = settings.runtime_kind == "attach"
-    model = describe_model(settings)
     tokenizer = choose_tokenizer(settings)
+    model = describe_model(settings, tokenizer.capabilities)
     client = tokenizer.client()
     engine = SerialEngine(
         settings,

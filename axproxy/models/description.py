@@ -1,9 +1,10 @@
-"""What can be said of the configured model without loading it."""
+"""Describes the configured model without loading it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from axproxy.models.tokenizer_files import (
     find_folder,
     read_folder,
 )
-from axproxy.prompts.template_features import COMPLETION, capabilities
+from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, capabilities
 from axproxy.settings import Settings
 
 
-def describe_model(settings: Settings) -> Model:
+def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES) -> Model:
     """Describe the model from its files' names, sizes and dates and its chat template.
 
-    It loads nothing and reports no fault of the folder: the checks before a start do.
+    `supported` are the capabilities that the chosen tokenizer can make use of.  Nothing is loaded,
+    and faults of the folder are not reported here: the checks before a start do that.
     """
     folder = settings.model_path
     files = _files(folder) if folder else []
@@ -45,13 +47,17 @@ def describe_model(settings: Settings) -> Model:
         layers=compiled.layers if compiled else None,
         embedding_length=compiled.embedding_columns if compiled else None,
         vocabulary=compiled.embedding_rows if compiled else None,
-        capabilities=_capabilities(settings, tokenizer),
+        capabilities=tuple(
+            capability
+            for capability in _capabilities(settings, tokenizer)
+            if capability in supported
+        ),
         tokenizer=tokenizer,
     )
 
 
 def _family(name: str, compiled: ModelFolder | None) -> str:
-    """By the name that clients use, else by what the folder tells."""
+    """Return the family in the name that clients use, else the folder's."""
     by_name = next((family for family in FAMILIES if name.startswith(family)), None)
     return by_name or (compiled.family if compiled else "unknown")
 
@@ -67,10 +73,8 @@ def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]
     """Return what the tokenizer's template allows, in Ollama's words.
 
     Without a folder, the simulator uses the small tokenizer; the model behind an attached runtime
-    may be any.  The vendor's tokenizer script supports neither tools nor thinking.
+    may be any.
     """
-    if settings.tokenizer == "vendor":
-        return (COMPLETION,)
     if not settings.model_path and settings.runtime_kind != "attach":
         tokenizer = SMALL
     try:
@@ -87,7 +91,10 @@ def _compiled(folder: Path | None) -> ModelFolder | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All but what lies in hidden folders, such as git's own copies, or in closed ones."""
+    """Return all files, except hidden ones and those in hidden or unreadable folders.
+
+    Hidden folders hold git's own copies.
+    """
     found: list[Path] = []
     for place, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if not name.startswith(".")]
@@ -100,13 +107,3 @@ def _parameter_size(name: str) -> str:
         if word.endswith("b") and word[:-1].replace(".", "", 1).isdigit():
             return word.upper()
     return "unknown"
-
-
-def capabilities_in(folder: Path) -> tuple[str, ...]:
-    """The capabilities, in Ollama's words, of the model whose tokenizer is in or beside `folder`;
-    what is wrong with the tokenizer is told when it is loaded, not here."""
-    try:
-        template = read_folder(find_folder(folder)).chat_template
-    except TokenizerFolderError:
-        return (COMPLETION,)
-    return capabilities(template)

@@ -14,7 +14,7 @@ from axproxy.messages import Message
 from axproxy.output import thinking, tool_calls
 from axproxy.prompts.template import ChatTemplate
 
-COMPLETION, TOOLS, THINKING = "completion", "tools", "thinking"
+CAPABILITIES = COMPLETION, TOOLS, THINKING = ("completion", "tools", "thinking")
 
 _PROBE = "probe_of_this_template"
 _TOOL = {

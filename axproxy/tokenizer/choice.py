@@ -10,7 +10,7 @@ from typing import Protocol
 from axproxy.messages import ChatRequest, Message
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer, TemplateRenderer
-from axproxy.prompts.template_features import COMPLETION, THINKING, TOOLS
+from axproxy.prompts.template_features import CAPABILITIES, COMPLETION
 from axproxy.prompts.vendor_script import VendorScriptRenderer
 from axproxy.settings import Settings
 from axproxy.tokenizer.client import TokenizerClient
@@ -71,7 +71,7 @@ class BuiltinTokenizer:
 
     settings: Settings
     stateful: bool = False
-    capabilities: frozenset[str] = frozenset({COMPLETION, TOOLS, THINKING})
+    capabilities: frozenset[str] = frozenset(CAPABILITIES)
     probe_timeout: float = 2.0
     probe_interval: float = 2.0
 

@@ -10,6 +10,7 @@ import pytest
 from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL
 from axproxy.settings import Settings
+from axproxy.tokenizer.choice import choose_tokenizer
 
 
 @pytest.fixture(name="folder")
@@ -63,7 +64,7 @@ def test_the_simulators_model_has_a_description_too() -> None:
     assert model.modified_at <= datetime.now(UTC)
 
 
-def test_what_a_model_can_do_is_read_from_its_tokenizers_template(folder: Path) -> None:
+def test_capabilities_are_read_from_the_tokenizers_template(folder: Path) -> None:
     settings = Settings(model_path=folder)
     assert describe_model(settings).capabilities == ("completion",)
     tokenizer = folder.parent / "qwen3_tokenizer"
@@ -73,14 +74,15 @@ def test_what_a_model_can_do_is_read_from_its_tokenizers_template(folder: Path) 
     assert describe_model(settings).capabilities == ("completion",)
 
 
-def test_what_the_mock_can_do_is_what_the_small_tokenizer_can() -> None:
+def test_the_mock_has_the_capabilities_of_the_small_tokenizer() -> None:
     assert describe_model(Settings()).capabilities == ("completion", "tools", "thinking")
-    # The tokenizer that somebody else has started may be any.
+    # A tokenizer that we have not started may belong to any model.
     assert describe_model(Settings(runtime="attach")).capabilities == ("completion",)
 
 
-def test_with_the_vendors_tokenizer_script_a_model_completes_and_no_more() -> None:
-    assert describe_model(Settings(tokenizer="vendor")).capabilities == ("completion",)
+def test_a_model_has_no_capability_that_its_tokenizer_does_not_support() -> None:
+    supported = choose_tokenizer(Settings(tokenizer="vendor")).capabilities
+    assert describe_model(Settings(), supported).capabilities == ("completion",)
 
 
 def test_the_digest_is_64_hexadecimal_digits_that_stay(folder: Path) -> None:
