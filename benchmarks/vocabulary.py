@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 
 LONGEST = 16  # characters of a token
 SEED = 650
@@ -19,12 +19,12 @@ def write_folder(folder: Path, tokens: int) -> Path:
     It is the small tokenizer with more merges of two known tokens each, the same random ones every
     time; the average token grows to the length that real vocabularies have.
     """
-    content = json.loads((SMALL / "tokenizer.json").read_text(encoding="utf-8"))
+    content = json.loads((SMALL_TOKENIZER / "tokenizer.json").read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(
         json.dumps(_grown(content, tokens), ensure_ascii=False), encoding="utf-8"
     )
-    config = (SMALL / "tokenizer_config.json").read_text(encoding="utf-8")
+    config = (SMALL_TOKENIZER / "tokenizer_config.json").read_text(encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
     return folder
 

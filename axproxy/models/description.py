@@ -11,10 +11,10 @@ from pathlib import Path
 from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
 from axproxy.models.model import Model
 from axproxy.models.tokenizer_files import (
-    SMALL,
+    SMALL_TOKENIZER,
     TokenizerFolderError,
-    find_folder,
-    read_folder,
+    find_tokenizer,
+    read_tokenizer_files,
 )
 from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, capabilities
 from axproxy.settings import Settings
@@ -64,7 +64,7 @@ def _family(name: str, compiled: ModelFolder | None) -> str:
 
 def _tokenizer(folder: Path | None) -> Path | None:
     try:
-        return find_folder(folder) if folder else None
+        return find_tokenizer(folder) if folder else None
     except TokenizerFolderError:
         return None
 
@@ -76,9 +76,13 @@ def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]
     may be any.
     """
     if not settings.model_path and settings.runtime_kind != "attach":
-        tokenizer = SMALL
+        tokenizer = SMALL_TOKENIZER
     try:
-        return capabilities(read_folder(tokenizer).chat_template) if tokenizer else (COMPLETION,)
+        return (
+            capabilities(read_tokenizer_files(tokenizer).chat_template)
+            if tokenizer
+            else (COMPLETION,)
+        )
     except TokenizerFolderError:
         return (COMPLETION,)
 

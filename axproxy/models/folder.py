@@ -1,4 +1,4 @@
-"""A folder with the vendor's compiled model, and the command-line flags that follow from it."""
+"""Reads a folder with the vendor's compiled model; makes the program's flags from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axproxy.models.manifest import (
-    STATEMENT,
+    MANIFEST,
     Manifest,
-    ModelStatementError,
-    read_statement,
+    ManifestError,
+    read_manifest,
 )
-from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_tokenizer
 
 _LAYER = re.compile(r"(.+_l)(\d+)(_together)?\.axmodel")
 _CHUNK = re.compile(r"_p(\d+)_l")
@@ -34,14 +34,17 @@ _TEMPLATE_BUFFER = 1024  # bytes that the program has for the name of a layer's 
 
 
 class ModelFolderError(ValueError):
-    """The folder does not hold a model that the runtime could load."""
+    """The folder has no model that the runtime could load; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """`working_folder` is where `post_config.json` lies: the program reads it from there and has no
-    flag for it.  `prefill_chunk`, in tokens, is `None` where the layers' names do not tell it,
-    `tokenizer` where there is none or no telling which."""
+    """What the runtime needs to know of a model folder.
+
+    `working_folder` is the folder with `post_config.json`: the program reads it from its working
+    directory and has no flag for it.  `prefill_chunk`, in tokens, is `None` where the layers' names
+    do not contain it.  `tokenizer` is `None` where there is none, or several that fit equally well.
+    """
 
     folder: Path
     layer_template: str
@@ -57,23 +60,23 @@ class ModelFolder:
 
     @classmethod
     def read(cls, path: Path) -> ModelFolder:
-        """Looks at names and sizes, and at what `ax650.toml` states.  Raises `ModelFolderError`."""
+        """Read names and sizes of the files, and `ax650.toml`.  Raises `ModelFolderError`."""
         try:
             return cls._read(path)
-        except ModelStatementError as error:
+        except ManifestError as error:
             raise ModelFolderError(str(error)) from error
         except (OSError, RuntimeError) as error:  # the latter for a link that leads to itself
-            raise ModelFolderError(f"cannot look into {path} ({error}); mend that") from error
+            raise ModelFolderError(f"cannot read {path} ({error}); fix that") from error
 
     @classmethod
     def _read(cls, path: Path) -> ModelFolder:
         folder = locate_model(path.resolve())
-        stated = read_statement(folder)
-        template, layers = _layers(folder, stated)
-        embedding = _only(folder, "*.embed_tokens.weight.bfloat16.bin", stated.embedding)
-        rows, columns = _table_shape(folder, embedding, stated)
+        manifest = read_manifest(folder)
+        template, layers = _layers(folder, manifest)
+        embedding = _only(folder, "*.embed_tokens.weight.bfloat16.bin", manifest.embedding)
+        rows, columns = _table_shape(folder, embedding, manifest)
         has_config = [at for at in (folder, folder.parent) if (at / "post_config.json").is_file()]
-        # The program gives it to sprintf.
+        # The program passes it to sprintf.
         full_template = f"{str(folder).replace('%', '%%')}/{template}"
         if len(full_template.encode()) >= _TEMPLATE_BUFFER - 16:
             raise ModelFolderError(
@@ -84,21 +87,22 @@ class ModelFolder:
             folder=folder,
             layer_template=full_template,
             layers=layers,
-            post=_only(folder, "*_post.axmodel", stated.post),
+            post=_only(folder, "*_post.axmodel", manifest.post),
             embedding=embedding,
             embedding_rows=rows,
             embedding_columns=columns,
             working_folder=(has_config or [folder])[0],
-            family=stated.family or _family(folder, template),
-            prefill_chunk=stated.prefill_chunk or (int(chunk[1]) if chunk else None),
+            family=manifest.family or _family(folder, template),
+            prefill_chunk=manifest.prefill_chunk or (int(chunk[1]) if chunk else None),
             tokenizer=_tokenizer(folder),
         )
 
     def layer(self, number: int) -> Path:
-        """The file of one layer, counted from 0."""
+        """Return the file of one layer, counted from 0."""
         return Path(self.layer_template % number)
 
     def flags(self) -> list[str]:
+        """Return the flags of the vendor's program for this model."""
         values = {
             "template_filename_axmodel": self.layer_template,
             "axmodel_num": self.layers,
@@ -112,14 +116,14 @@ class ModelFolder:
 
 
 def locate_model(path: Path) -> Path:
-    """The folder with the axmodels: `path`, or the one in it that has some.
+    """Return the folder with the axmodels: `path`, or the folder in it that has some.
 
-    Raises `ModelFolderError`, and `OSError` where it cannot be looked into.
+    Raises `ModelFolderError`, and `OSError` where a folder cannot be read.
     """
     if not path.is_dir():
         raise ModelFolderError(f"{path} is not a folder; set AX650_MODEL_PATH to the model's")
     inside = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
-    stated = [folder for folder in inside if (folder / STATEMENT).is_file()]
+    stated = [folder for folder in inside if (folder / MANIFEST).is_file()]
     models = [folder for folder in inside if any(folder.glob("*_post.axmodel"))] or stated
     if not models:
         raise ModelFolderError(
@@ -129,33 +133,33 @@ def locate_model(path: Path) -> Path:
         names = " and ".join(folder.name for folder in models)
         raise ModelFolderError(f"{path} holds the models {names}; set AX650_MODEL_PATH to one")
     if path in stated and models[0] != path:
-        raise ModelFolderError(f"{path / STATEMENT} must lie beside the axmodels; mv it there")
+        raise ModelFolderError(f"{path / MANIFEST} must be beside the axmodels; mv it there")
     return models[0]
 
 
-def _layers(folder: Path, stated: Manifest) -> tuple[str, int]:
+def _layers(folder: Path, manifest: Manifest) -> tuple[str, int]:
     numbers: dict[str, set[int]] = {}
     for file in folder.glob("*.axmodel"):
         if found := _LAYER.fullmatch(file.name):
             template = f"{found[1].replace('%', '%%')}%d{found[3] or ''}.axmodel"
             numbers.setdefault(template, set()).add(int(found[2]))
-    if stated.layer_template:
-        return _stated_layers(folder, stated.layer_template, stated.layers)
+    if manifest.layer_template:
+        return _layers_from_manifest(folder, manifest.layer_template, manifest.layers)
     if len(numbers) != 1:
         raise ModelFolderError(
             f"{folder} should hold the layers of one model, named like qwen3_p128_l0_together"
             f".axmodel; found {len(numbers)} sets"
         )
     ((template, present),) = numbers.items()
-    if missing := set(range(stated.layers or max(present) + 1)) - present:
+    if missing := set(range(manifest.layers or max(present) + 1)) - present:
         raise ModelFolderError(_missing(folder, template % min(missing), min(missing)))
-    return template, stated.layers or len(present)
+    return template, manifest.layers or len(present)
 
 
-def _stated_layers(folder: Path, template: str, layers: int | None) -> tuple[str, int]:
+def _layers_from_manifest(folder: Path, template: str, layers: int | None) -> tuple[str, int]:
     if template.replace("%%", "").count("%") != 1 or "%d" not in template:
         raise ModelFolderError(
-            f"layer_template in {folder / STATEMENT} must hold one %d, for the layer's number"
+            f"layer_template in {folder / MANIFEST} must hold one %d, for the layer's number"
         )
     present = 0
     while (folder / (template % present)).is_file():
@@ -166,7 +170,7 @@ def _stated_layers(folder: Path, template: str, layers: int | None) -> tuple[str
 
 
 def _missing(folder: Path, name: str, number: int) -> str:
-    misnamed = folder / f"{name}.onnx"  # so it was published once
+    misnamed = folder / f"{name}.onnx"  # as some models were published
     if misnamed.is_file():
         return f"layer {number} is named {misnamed.name}; mv {misnamed} {folder / name}"
     return f"layer {number} is missing in {folder}; download the model again"
@@ -175,7 +179,7 @@ def _missing(folder: Path, name: str, number: int) -> str:
 def _only(folder: Path, pattern: str, stated: str | None) -> Path:
     if stated:
         if not (folder / stated).is_file():
-            raise ModelFolderError(f"{folder / STATEMENT} names {stated}, which is not there")
+            raise ModelFolderError(f"{folder / MANIFEST} names {stated}, which does not exist")
         return folder / stated
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
@@ -183,26 +187,27 @@ def _only(folder: Path, pattern: str, stated: str | None) -> Path:
     return found[0]
 
 
-def _table_shape(folder: Path, embedding: Path, said: Manifest) -> tuple[int, int]:
-    """Rows and columns of bfloat16 values, two bytes each."""
+def _table_shape(folder: Path, embedding: Path, manifest: Manifest) -> tuple[int, int]:
+    """Return rows and columns of the table; its values are bfloat16, two bytes each."""
     size = embedding.stat().st_size
-    if said.embedding_columns:
-        return said.embedding_rows or size // (2 * said.embedding_columns), said.embedding_columns
-    stated = _stated_shape(folder / "config.json")
+    if manifest.embedding_columns:
+        rows = manifest.embedding_rows or size // (2 * manifest.embedding_columns)
+        return rows, manifest.embedding_columns
+    stated = _shapes_in_config(folder / "config.json")
     published = [(rows, columns) for rows in _ROWS for columns in _COLUMNS]
     for rows, columns in [*stated, *published]:
         if rows * columns * 2 == size:
             return rows, columns
     for name, columns in _COLUMNS_BY_NAME.items():
         if folder.name.lower().startswith(name):
-            return _ROWS[0], columns  # the size does not agree; the preflight says so
+            return _ROWS[0], columns  # the size does not agree; the preflight reports that
     raise ModelFolderError(
         f"cannot tell the shape of {embedding} ({size} bytes) from its size; state it as "
-        f"embedding_columns in {folder / STATEMENT}"
+        f"embedding_columns in {folder / MANIFEST}"
     )
 
 
-def _stated_shape(config: Path) -> list[tuple[int, int]]:
+def _shapes_in_config(config: Path) -> list[tuple[int, int]]:
     try:
         stated = json.loads(config.read_text())
         keys = [("tokens_embed_num", "tokens_embed_size"), ("vocab_size", "hidden_size")]
@@ -213,13 +218,16 @@ def _stated_shape(config: Path) -> list[tuple[int, int]]:
 
 def _tokenizer(folder: Path) -> Path | None:
     try:
-        return find_folder(folder)
+        return find_tokenizer(folder)
     except TokenizerFolderError:
         return None
 
 
 def _family(folder: Path, template: str) -> str:
-    """By the folder's name, else by the layers', which say `qwen2` of Qwen2.5 as well."""
+    """Return the family in the folder's name, else in the layers' names.
+
+    The layers' names are the last resort: they are `qwen2_…` for Qwen2.5 too.
+    """
     for name in (folder.name.lower(), folder.parent.name.lower(), template.lower()):
         if found := next((family for family in FAMILIES if name.startswith(family)), None):
             return found

@@ -1,4 +1,4 @@
-"""The folder a tokenizer comes in, as Hugging Face lays it out: where it is, and what it says."""
+"""Finds and reads the folder of a tokenizer, which has the layout of Hugging Face."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from axproxy.models.manifest import ModelStatementError, find_statement, read_statement
+from axproxy.models.manifest import ManifestError, find_manifest, read_manifest
 
 VOCABULARY = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
-SMALL = (
-    Path(__file__).parents[1] / "tokenizer" / "small"
-)  # ships with the project, for when no model is
+# Our own, for use without a model.
+SMALL_TOKENIZER = Path(__file__).parents[1] / "tokenizer" / "small"
 
 _LFS_POINTER = b"version https://git-lfs"
 
 
 class TokenizerFolderError(Exception):
-    """A tokenizer folder cannot be used; the sentence says why and what to do."""
+    """A tokenizer folder cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class FolderContent:
-    """What a tokenizer folder holds; only the vocabulary has to be there."""
+class TokenizerFiles:
+    """The content of a tokenizer folder; only the vocabulary is required."""
 
     vocabulary: Path
     eos_token: str | None = None
@@ -33,32 +32,32 @@ class FolderContent:
     chat_template: str | None = None
 
 
-def find_folder(model_path: Path) -> Path:
-    """The folder with the model's tokenizer.json: the one that `ax650.toml` states, else the
-    model's own, else a `*tokenizer*` folder in it, else one beside it.
+def find_tokenizer(model_path: Path) -> Path:
+    """Return the folder with the model's tokenizer.json.
 
-    AXERA ships several (`qwen2.5_tokenizer`, `qwen3_tokenizer`); the one that the script next to
-    it is named after (`qwen3_tokenizer_uid.py`) or that the model's name contains is the right
-    one.  Raises TokenizerFolderError when there is none, or no telling which.
+    That is the folder named in `ax650.toml`, else the model's own, else a `*tokenizer*` folder in
+    it, else one beside it.  AXERA ships several (`qwen2.5_tokenizer`, `qwen3_tokenizer`): the right
+    folder is named like the script next to it (`qwen3_tokenizer_uid.py`), or its name is contained
+    in the model's.  Raises `TokenizerFolderError` when there is none, or several fit equally well.
     """
     if not model_path.is_dir():
         raise TokenizerFolderError(
             f"{model_path} is not a folder; set AX650_MODEL_PATH to the model's"
         )
-    if stated := _stated_folder(model_path):
+    if stated := _folder_in_manifest(model_path):
         return stated
     if (model_path / VOCABULARY).is_file():
         return model_path
     for place in (model_path, model_path.absolute().parent):
         ranked = sorted(
-            ((_kinship(folder, model_path), folder) for folder in _tokenizer_folders(place)),
+            ((_likeness(folder, model_path), folder) for folder in _tokenizer_folders(place)),
             key=lambda entry: (entry[0], entry[1].name),
             reverse=True,
         )
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             names = " and ".join(folder.name for _, folder in ranked[:2])
             raise TokenizerFolderError(
-                f"{place} has several tokenizers ({names}); say which one with `tokenizer` in "
+                f"{place} has several tokenizers ({names}); name the right one with `tokenizer` in "
                 "ax650.toml"
             )
         if ranked:
@@ -70,11 +69,11 @@ def find_folder(model_path: Path) -> Path:
     )
 
 
-def read_folder(folder: Path) -> FolderContent:
-    """What the folder holds.  Raises TokenizerFolderError if a file is missing or unusable."""
+def read_tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Return what the folder contains.  Raises `TokenizerFolderError` if a file is unusable."""
     _open(folder / VOCABULARY).close()
     config = _read_config(folder / CONFIG)
-    return FolderContent(
+    return TokenizerFiles(
         vocabulary=folder / VOCABULARY,
         eos_token=_token(config.get("eos_token")),
         bos_token=_token(config.get("bos_token")),
@@ -82,18 +81,18 @@ def read_folder(folder: Path) -> FolderContent:
     )
 
 
-def _stated_folder(model_path: Path) -> Path | None:
+def _folder_in_manifest(model_path: Path) -> Path | None:
     try:
-        place = find_statement(model_path)
-        stated = read_statement(place).tokenizer if place else None
+        place = find_manifest(model_path)
+        stated = read_manifest(place).tokenizer if place else None
     except OSError:
         return None
-    except ModelStatementError as error:
+    except ManifestError as error:
         raise TokenizerFolderError(str(error)) from error
     return (place / stated).resolve() if place and stated else None
 
 
-def _kinship(folder: Path, model_path: Path) -> tuple[bool, int]:
+def _likeness(folder: Path, model_path: Path) -> tuple[bool, int]:
     named_after = any(folder.parent.glob(f"{folder.name}*.py"))
     stem = _letters(folder.name.lower().replace("tokenizer", ""))
     return named_after, len(stem) if stem in _letters(model_path.name.lower()) else 0
@@ -156,13 +155,13 @@ def _read_template(path: Path) -> str | None:
 
 
 def _token(entry: Any) -> str | None:
-    # Written as a string, or as an object with its flags.
+    # The entry is a string, or an object with the token's flags.
     text = entry.get("content") if isinstance(entry, dict) else entry
     return text if isinstance(text, str) and text else None
 
 
 def _template(entry: Any) -> str | None:
     if isinstance(entry, list):
-        named = {one.get("name"): one.get("template") for one in entry if isinstance(one, dict)}
+        named = {item.get("name"): item.get("template") for item in entry if isinstance(item, dict)}
         entry = named.get("default")
     return entry if isinstance(entry, str) else None

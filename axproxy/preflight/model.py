@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
-from axproxy.models.manifest import STATEMENT
-from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
+from axproxy.models.manifest import MANIFEST
+from axproxy.models.tokenizer_files import (
+    TokenizerFolderError,
+    find_tokenizer,
+    read_tokenizer_files,
+)
 from axproxy.preflight.context import CheckContext, entries
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
@@ -109,7 +113,7 @@ def _embedding(model: ModelFolder) -> Iterator[Finding]:
             f"{model.embedding} has {size} bytes; {model.embedding_rows} x "
             f"{model.embedding_columns} values of 2 bytes would be {wanted}",
             f"download {model.embedding.name} again, or state its shape in "
-            f"{model.folder / STATEMENT}",
+            f"{model.folder / MANIFEST}",
         )
 
 
@@ -117,7 +121,7 @@ def _layer_count(model: ModelFolder) -> Iterator[Finding]:
     """Too few layers load and answer, in gibberish: the last ones are missing from a download."""
     prefix = Path(model.layer_template).name.partition("_")[0]
     published = _PUBLISHED_LAYERS.get((prefix, model.embedding_columns), 0)
-    stated = (model.folder / STATEMENT).is_file()
+    stated = (model.folder / MANIFEST).is_file()
     if model.layers < published and not stated:
         yield Finding(
             "model-folder",
@@ -125,7 +129,7 @@ def _layer_count(model: ModelFolder) -> Iterator[Finding]:
             f"{model.folder} holds {model.layers} layers; a {prefix} model with embeddings of "
             f"{model.embedding_columns} has {published}",
             f"download the model again, or state layers = {model.layers} in "
-            f"{model.folder / STATEMENT}",
+            f"{model.folder / MANIFEST}",
         )
 
 
@@ -162,8 +166,8 @@ def _tokenizer(context: CheckContext, path: Path) -> Iterator[Finding]:
     if context.settings.tokenizer == "vendor":
         return  # its script looks for its own folders
     try:
-        folder = find_folder(path)
-        read_folder(folder)
+        folder = find_tokenizer(path)
+        read_tokenizer_files(folder)
         if not context.can_access(folder, os.R_OK | os.X_OK):
             raise TokenizerFolderError(f"cannot list {folder}; sudo chmod a+rx {_quote(folder)}")
     except TokenizerFolderError as error:

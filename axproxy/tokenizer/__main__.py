@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError, find_folder
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError, find_tokenizer
 from axproxy.ops.malloc import give_back
 from axproxy.tokenizer.server import TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
@@ -64,7 +64,11 @@ def _refuse(sentence: str) -> int:
 def _folder(arguments: argparse.Namespace) -> Path:
     if arguments.folder is not None:
         return Path(arguments.folder)
-    return SMALL if arguments.model_path is None else find_folder(Path(arguments.model_path))
+    return (
+        SMALL_TOKENIZER
+        if arguments.model_path is None
+        else find_tokenizer(Path(arguments.model_path))
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,11 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 
 from axproxy.control_tokens import ESCAPE, ControlToken, Escaper, without_surrogates
-from axproxy.models.tokenizer_files import FolderContent, TokenizerFolderError, read_folder
+from axproxy.models.tokenizer_files import (
+    TokenizerFiles,
+    TokenizerFolderError,
+    read_tokenizer_files,
+)
 from axproxy.tokenizer.detokenizer import UnknownDecoder, spelling
 from axproxy.tokenizer.text_stream import TextStream
 
@@ -31,7 +35,7 @@ class Untokenizable(Exception):
 class TextTokenizer:
     """The tokenizer of one folder.  Safe to use from several threads."""
 
-    def __init__(self, content: FolderContent) -> None:
+    def __init__(self, content: TokenizerFiles) -> None:
         """Raises TokenizerFolderError, whose sentence says what is wrong and what to do."""
         path, folder = content.vocabulary, content.vocabulary.parent
         try:
@@ -75,7 +79,7 @@ class TextTokenizer:
 
         Raises TokenizerFolderError, whose sentence says what is wrong and what to do.
         """
-        return cls(read_folder(folder))
+        return cls(read_tokenizer_files(folder))
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text: control tokens in it are live, MARKs split it and vanish, lone

@@ -14,7 +14,7 @@ from axproxy.engine.protocol import Gone
 from axproxy.engine.request_limits import check_size
 from axproxy.messages import ChatRequest
 from axproxy.models.model import Model
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.prompts.fitting import Window
 from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.client import sampling_keys
@@ -37,9 +37,11 @@ JSON_TYPES = ("application/json", "application/x-ndjson", "text/event-stream")
 OLLAMAS_OWN = ('option "', "invalid format: ", "pull model manifest: ")
 
 
-CONFIG = json.loads((SMALL / "tokenizer_config.json").read_text())
+CONFIG = json.loads((SMALL_TOKENIZER / "tokenizer_config.json").read_text())
 TOKENIZER: Any = Card(template=CONFIG["chat_template"])
-TOKENIZER.detokenize = TextTokenizer.load(SMALL).spell  # ids of a request may be any numbers
+TOKENIZER.detokenize = TextTokenizer.load(
+    SMALL_TOKENIZER
+).spell  # ids of a request may be any numbers
 PROMPTS = TemplateRenderer(TOKENIZER, TOKENIZER.info())
 
 

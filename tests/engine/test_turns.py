@@ -13,7 +13,7 @@ from axproxy.engine.heartbeat import PAUSE
 from axproxy.engine.protocol import Answer
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
 from axproxy.models.description import describe_model
-from axproxy.models.tokenizer_files import SMALL, read_folder
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER, read_tokenizer_files
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings
 from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
@@ -29,7 +29,9 @@ class Qwen(Card):
     """A card whose model has Qwen's template, and a wide window."""
 
     def info(self) -> TokenizerInfo:
-        return replace(super().info(), chat_template=read_folder(SMALL).chat_template)
+        return replace(
+            super().info(), chat_template=read_tokenizer_files(SMALL_TOKENIZER).chat_template
+        )
 
 
 class WideUnit(FakeUnit):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.models.manifest import STATEMENT, read_statement
+from axproxy.models.manifest import MANIFEST, read_manifest
 from axproxy.preflight.checks import CHECK_NAMES
 from axproxy.process.states import as_mermaid
 from axproxy.settings import _OLLAMA, Settings, SettingsError
@@ -103,8 +103,8 @@ def test_every_check_before_the_start_is_in_the_manual() -> None:
 
 def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
-    (tmp_path / STATEMENT).write_text(example)
-    statement = read_statement(tmp_path)
+    (tmp_path / MANIFEST).write_text(example)
+    statement = read_manifest(tmp_path)
     assert None not in [getattr(statement, field.name) for field in fields(statement)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from axproxy.models.description import describe_model
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 
@@ -68,7 +68,7 @@ def test_capabilities_are_read_from_the_tokenizers_template(folder: Path) -> Non
     settings = Settings(model_path=folder)
     assert describe_model(settings).capabilities == ("completion",)
     tokenizer = folder.parent / "qwen3_tokenizer"
-    shutil.copytree(SMALL, tokenizer)
+    shutil.copytree(SMALL_TOKENIZER, tokenizer)
     assert describe_model(settings).capabilities == ("completion", "tools", "thinking")
     (tokenizer / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert describe_model(settings).capabilities == ("completion",)

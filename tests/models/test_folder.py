@@ -1,4 +1,4 @@
-"""A model's folder says how the runtime must be started."""
+"""The flags of the vendor's program follow from the model's folder."""
 
 import itertools
 from pathlib import Path
@@ -19,7 +19,7 @@ def make(
     rows: int = 151936,
     columns: int = 1024,
 ) -> Path:
-    """Files of the right names and sizes, with nothing in them."""
+    """Make files of the right names and sizes, with nothing in them."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(layers):
         (folder / f"{family}_p128_l{number}{suffix}.axmodel").touch()
@@ -71,12 +71,12 @@ def test_no_two_published_tables_have_the_same_size() -> None:
     assert len(set(sizes)) == len(sizes)
 
 
-def test_layers_may_lack_the_usual_ending(tmp_path: Path) -> None:
+def test_layers_may_have_no_together_in_their_names(tmp_path: Path) -> None:
     folder = ModelFolder.read(make(tmp_path, suffix=""))
     assert folder.layer_template == str(tmp_path / "qwen3_p128_l%d.axmodel")
 
 
-def test_the_model_may_lie_one_folder_deeper(tmp_path: Path) -> None:
+def test_the_model_may_be_one_folder_deeper(tmp_path: Path) -> None:
     (tmp_path / "a-tokenizer").mkdir()
     (tmp_path / "README.md").touch()
     deeper = make(tmp_path / "qwen3-0.6b-ax650")
@@ -93,7 +93,7 @@ def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     ("configs", "working_folder"),
     [([], "qwen"), (["qwen"], "qwen"), (["."], "."), (["qwen", "."], "qwen")],
 )
-def test_the_program_runs_where_its_sampling_configuration_lies(
+def test_the_working_folder_has_the_sampling_configuration(
     tmp_path: Path, configs: list[str], working_folder: str
 ) -> None:
     folder = make(tmp_path / "qwen")
@@ -131,9 +131,7 @@ def test_an_unpublished_model_can_state_its_shape(tmp_path: Path, config: str) -
         '{"vocab_size": 1001, "hidden_size": 64}',
     ],
 )
-def test_a_statement_that_does_not_agree_with_the_size_is_passed_over(
-    tmp_path: Path, config: str
-) -> None:
+def test_a_config_that_does_not_agree_with_the_size_is_ignored(tmp_path: Path, config: str) -> None:
     folder = make(tmp_path)
     (folder / "config.json").write_text(config)
     assert ModelFolder.read(folder).embedding_columns == 1024
@@ -145,7 +143,7 @@ def test_a_statement_that_does_not_agree_with_the_size_is_passed_over(
 @pytest.mark.parametrize(
     ("name", "columns"), [("qwen3-4b-ax650", 2560), ("Qwen2.5-0.5B-Instruct", 896)]
 )
-def test_a_table_of_the_wrong_size_is_left_to_the_program_where_the_name_tells_the_shape(
+def test_a_table_of_the_wrong_size_gets_the_shape_in_the_models_name(
     tmp_path: Path, name: str, columns: int
 ) -> None:
     folder = make(tmp_path / name)
@@ -154,7 +152,7 @@ def test_a_table_of_the_wrong_size_is_left_to_the_program_where_the_name_tells_t
     assert (read.embedding_rows, read.embedding_columns) == (151936, columns)
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match="is not a folder; set AX650_MODEL_PATH"):
         ModelFolder.read(tmp_path / "nothing")
 
@@ -172,7 +170,7 @@ def test_a_missing_layer_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sets", [0, 2])
-def test_a_folder_holds_the_layers_of_one_model(tmp_path: Path, sets: int) -> None:
+def test_a_folder_with_the_layers_of_several_models_is_refused(tmp_path: Path, sets: int) -> None:
     for family in ["qwen3", "other"][:sets]:
         make(tmp_path, family=family)
     (tmp_path / "one_post.axmodel").touch()
@@ -181,7 +179,7 @@ def test_a_folder_holds_the_layers_of_one_model(tmp_path: Path, sets: int) -> No
 
 
 @pytest.mark.parametrize("name", ["second_post.axmodel", "second.embed_tokens.weight.bfloat16.bin"])
-def test_two_of_what_there_should_be_one_are_refused(tmp_path: Path, name: str) -> None:
+def test_two_files_where_one_is_expected_are_refused(tmp_path: Path, name: str) -> None:
     (make(tmp_path) / name).touch()
     with pytest.raises(ModelFolderError, match=r"should hold one \*.*; found 2"):
         ModelFolder.read(tmp_path)

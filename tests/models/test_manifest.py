@@ -1,4 +1,4 @@
-"""`ax650.toml`: what a person states about a model folder."""
+"""The manifest `ax650.toml` adds facts that the files of a model folder do not contain."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from axproxy.models.folder import ModelFolder, ModelFolderError
-from axproxy.models.manifest import STATEMENT
-from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder
+from axproxy.models.manifest import MANIFEST
+from axproxy.models.tokenizer_files import TokenizerFolderError, find_tokenizer
 from tests.support.model_folders import published_model, sparse
 
 
@@ -17,18 +17,18 @@ def model(tmp_path: Path) -> Path:
     return published_model(tmp_path / "repository", "my-model", layers=3, columns=64)
 
 
-def state(model: Path, text: str) -> None:
-    (model / STATEMENT).write_text(text)
+def write_manifest(model: Path, text: str) -> None:
+    (model / MANIFEST).write_text(text)
 
 
-def test_what_is_stated_overrules_what_is_found(model: Path) -> None:
+def test_the_manifest_overrides_what_the_files_say(model: Path) -> None:
     for layer in range(2):
         sparse(model / f"blk{layer}.axmodel", 2048)
     sparse(model / "head.axmodel", 2048)
     sparse(model / "table.bin", 100 * 64 * 2)
     (model / "vocabulary").mkdir()
     (model / "vocabulary" / "tokenizer.json").touch()
-    state(
+    write_manifest(
         model,
         'layer_template = "blk%d.axmodel"\npost = "head.axmodel"\nembedding = "table.bin"\n'
         'embedding_rows = 100\nembedding_columns = 64\ntokenizer = "vocabulary"\n'
@@ -42,20 +42,20 @@ def test_what_is_stated_overrules_what_is_found(model: Path) -> None:
     assert (read.family, read.prefill_chunk) == ("mine", 256)
     assert read.tokenizer == model / "vocabulary"
     assert ModelFolder.read(model.parent) == read
-    assert find_folder(model.parent) == read.tokenizer
+    assert find_tokenizer(model.parent) == read.tokenizer
 
 
-def test_the_width_alone_tells_the_rows(model: Path) -> None:
-    state(model, "embedding_columns = 64")
+def test_the_rows_follow_from_the_columns(model: Path) -> None:
+    write_manifest(model, "embedding_columns = 64")
     assert ModelFolder.read(model).embedding_rows == 151936
 
 
-def test_fewer_layers_than_files_can_be_stated(model: Path) -> None:
-    state(model, "layers = 2\nembedding_columns = 64")
+def test_the_manifest_can_state_fewer_layers_than_there_are_files(model: Path) -> None:
+    write_manifest(model, "layers = 2\nembedding_columns = 64")
     assert ModelFolder.read(model).layers == 2
 
 
-def test_what_the_names_tell_is_found_without_a_statement(tmp_path: Path) -> None:
+def test_without_a_manifest_names_of_files_are_read(tmp_path: Path) -> None:
     model = published_model(tmp_path / "Qwen3-0.6B")
     for layer in range(28):
         (model / f"qwen3_p128_l{layer}_together.axmodel").rename(
@@ -66,7 +66,7 @@ def test_what_the_names_tell_is_found_without_a_statement(tmp_path: Path) -> Non
     assert read.tokenizer == model.parent / "qwen3_tokenizer"
 
 
-# What is stated, and what the refusal must say.
+# The manifest, and what the error must say.
 WRONG = {
     "layer = 3": "unknown key layer; did you mean layers?",
     "embeding = 'x'": "unknown key embeding; did you mean embedding?",
@@ -74,45 +74,45 @@ WRONG = {
     "layers = '3'": "layers in .* must be a whole number above 0",
     "layers = true": "layers in .* must be a whole number above 0",
     "layers = 0": "layers in .* must be a whole number above 0",
-    "family = 3": "family in .* must be a text in quotes",
-    "family = ''": "family in .* must be a text in quotes",
-    "layers = ": "is not TOML: .*; mend that line",
+    "family = 3": "family in .* must be a string in quotes",
+    "family = ''": "family in .* must be a string in quotes",
+    "layers = ": "is not TOML: .*; fix that line",
     "layers = 4": "layer 3 is missing",
     "layer_template = 'l%d.axmodel'": "layer 0 is missing",
     "layer_template = 'l.axmodel'": "must hold one %d",
     "layer_template = 'l%s.axmodel'": "must hold one %d",
     "layer_template = '%d%d.axmodel'": "must hold one %d",
-    "embedding_columns = 64\npost = 'nothing'": "names nothing, which is not there",
+    "embedding_columns = 64\npost = 'nothing'": "names nothing, which does not exist",
 }
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_statement_is_refused_in_words(model: Path, text: str) -> None:
-    state(model, text)
+def test_a_wrong_manifest_is_refused_with_its_fault(model: Path, text: str) -> None:
+    write_manifest(model, text)
     with pytest.raises(ModelFolderError, match=WRONG[text]):
         ModelFolder.read(model)
 
 
-def test_a_statement_lies_beside_the_model_it_is_about(model: Path) -> None:
-    (model.parent / STATEMENT).write_text("layers = 2")
-    with pytest.raises(ModelFolderError, match="must lie beside the axmodels"):
+def test_the_manifest_must_be_beside_the_axmodels(model: Path) -> None:
+    (model.parent / MANIFEST).write_text("layers = 2")
+    with pytest.raises(ModelFolderError, match="must be beside the axmodels"):
         ModelFolder.read(model.parent)
 
 
-def test_a_folder_of_several_models_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_folder_of_several_models_is_refused(tmp_path: Path) -> None:
     published_model(tmp_path / "a", flat=True)
     published_model(tmp_path / "b", flat=True)
     with pytest.raises(ModelFolderError, match=r"holds the models a and b; set AX650_MODEL_PATH"):
         ModelFolder.read(tmp_path)
 
 
-def test_a_wrong_statement_is_the_tokenizers_trouble_too(model: Path) -> None:
-    state(model, "layer = 3")
+def test_a_wrong_manifest_is_an_error_of_the_tokenizer_too(model: Path) -> None:
+    write_manifest(model, "layer = 3")
     with pytest.raises(TokenizerFolderError, match="did you mean layers"):
-        find_folder(model)
+        find_tokenizer(model)
 
 
-def test_a_folder_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ModelFolderError):
         ModelFolder.read(tmp_path / "loop")

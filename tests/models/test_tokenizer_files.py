@@ -1,15 +1,19 @@
-"""Where a model's tokenizer is, and what its folder says."""
+"""A model's tokenizer is found, and its folder is read."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from axproxy.models.tokenizer_files import TokenizerFolderError, find_folder, read_folder
+from axproxy.models.tokenizer_files import (
+    TokenizerFolderError,
+    find_tokenizer,
+    read_tokenizer_files,
+)
 
 
 def make(*folders: Path) -> None:
-    """Makes folders with a tokenizer.json."""
+    """Make folders with a tokenizer.json."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text("{}")
@@ -57,28 +61,28 @@ def test_the_tokenizer_is_found(tmp_path: Path, name: str) -> None:
     for file in files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
-    assert find_folder(model) == tmp_path / right
+    assert find_tokenizer(model) == tmp_path / right
 
 
 def test_a_model_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(TokenizerFolderError, match="put the one from the model's Hugging Face"):
-        find_folder(tmp_path / "model")
+        find_tokenizer(tmp_path / "model")
 
 
-def test_a_model_that_is_not_there_is_not_blamed_on_its_tokenizer(tmp_path: Path) -> None:
+def test_a_missing_model_is_not_reported_as_a_missing_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(TokenizerFolderError, match="is not a folder; set AX650_MODEL_PATH"):
-        find_folder(tmp_path / "model")
+        find_tokenizer(tmp_path / "model")
 
 
-def test_two_tokenizers_that_fit_alike_are_not_guessed_between(tmp_path: Path) -> None:
+def test_two_tokenizers_that_fit_equally_well_are_refused(tmp_path: Path) -> None:
     make(tmp_path / "model" / "a_tokenizer", tmp_path / "model" / "b_tokenizer")
     with pytest.raises(TokenizerFolderError, match=r"`tokenizer` in ax650\.toml"):
-        find_folder(tmp_path / "model")
+        find_tokenizer(tmp_path / "model")
 
 
 CONFIGS = {
-    # what tokenizer_config.json says: (bos, eos, template)
+    # content of tokenizer_config.json: (bos, eos, template)
     "{}": (None, None, None),
     '{"eos_token": "</s>", "bos_token": null, "chat_template": "T"}': (None, "</s>", "T"),
     '{"eos_token": {"content": "</s>"}, "bos_token": {"content": "<s>"}}': ("<s>", "</s>", None),
@@ -98,19 +102,19 @@ CONFIGS = {
 def test_the_config_names_tokens_and_template(tmp_path: Path, config: str) -> None:
     make(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(config)
-    content = read_folder(tmp_path)
+    content = read_tokenizer_files(tmp_path)
     assert (content.bos_token, content.eos_token, content.chat_template) == CONFIGS[config]
 
 
-def test_a_template_file_wins(tmp_path: Path) -> None:
+def test_a_template_file_overrides_the_config(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "old"}')
     (tmp_path / "chat_template.jinja").write_text("new ü", encoding="utf-8")
-    assert read_folder(tmp_path).chat_template == "new ü"
+    assert read_tokenizer_files(tmp_path).chat_template == "new ü"
 
 
 def test_a_template_that_is_not_utf8_is_explained(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(TokenizerFolderError, match="not UTF-8"):
-        read_folder(tmp_path)
+        read_tokenizer_files(tmp_path)

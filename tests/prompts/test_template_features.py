@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from axproxy.models.tokenizer_files import SMALL, read_folder
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER, read_tokenizer_files
 from axproxy.prompts.template_features import capabilities
 
 GENERATE = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -39,5 +39,5 @@ def test_a_template_tells_what_its_model_can_do(name: str) -> None:
 
 
 def test_the_shipped_template_can_do_everything() -> None:
-    template = read_folder(SMALL).chat_template
+    template = read_tokenizer_files(SMALL_TOKENIZER).chat_template
     assert capabilities(template) == ("completion", "tools", "thinking")

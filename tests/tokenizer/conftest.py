@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.tokenizer.server import TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller
@@ -17,7 +17,7 @@ from tests.tokenizer.tokenizer_calls import Caller
 @pytest.fixture(scope="session", name="small")
 def small_tokenizer() -> TextTokenizer:
     """The tokenizer that ships with the project."""
-    return TextTokenizer.load(SMALL)
+    return TextTokenizer.load(SMALL_TOKENIZER)
 
 
 @pytest.fixture(scope="session", name="pieces_folder")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.tokenizer.tokenizer import TextTokenizer
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "build_small_tokenizer.py"
@@ -33,11 +33,11 @@ def test_it_is_made_from_the_corpus_and_nothing_else(tool: ModuleType, tmp_path:
         made = (tmp_path / "one" / name).read_bytes()
         assert made == (tmp_path / "two" / name).read_bytes()
     # The vocabulary may differ with the library's version; what is said about it may not.
-    assert made == (SMALL / name).read_bytes()
+    assert made == (SMALL_TOKENIZER / name).read_bytes()
 
 
 def test_it_is_small(small: TextTokenizer) -> None:
-    assert (SMALL / "tokenizer.json").stat().st_size < 1 << 20
+    assert (SMALL_TOKENIZER / "tokenizer.json").stat().st_size < 1 << 20
     assert 3000 < small.info()["vocab_size"] < 5000
 
 
@@ -56,7 +56,7 @@ def test_everyday_english_takes_few_tokens(small: TextTokenizer) -> None:
 
 def render(messages: list[dict[str, Any]], **variables: Any) -> str:
     """The prompt that the shipped template makes of messages."""
-    config = json.loads((SMALL / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config = json.loads((SMALL_TOKENIZER / "tokenizer_config.json").read_text(encoding="utf-8"))
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return environment.from_string(config["chat_template"]).render(messages=messages, **variables)

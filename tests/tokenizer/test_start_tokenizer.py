@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.models.tokenizer_files import SMALL
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from tests.tokenizer.tokenizer_calls import Caller
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def test_a_folder_without_a_tokenizer_is_explained(tmp_path: Path, option: str) 
 
 def test_the_script_becomes_the_tokenizer(tmp_path: Path) -> None:
     """From any directory, with relative arguments, and with the pid that was started."""
-    shutil.copytree(SMALL, tmp_path / "mine")
+    shutil.copytree(SMALL_TOKENIZER, tmp_path / "mine")
     with running(SCRIPT, "--folder", "mine", cwd=tmp_path, AX650_TOKENIZER_PORT="0") as process:
         assert "eos_id" in Caller(port_of(process)).get("/info")
         process.terminate()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from axproxy.control_tokens import ESCAPE
-from axproxy.models.tokenizer_files import SMALL, TokenizerFolderError
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError
 from axproxy.tokenizer.tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
 
 END_OF_TURN = "<|im_end|>"
@@ -57,7 +57,7 @@ def test_a_text_is_the_bytes_of_its_tokens(small: TextTokenizer, ids: list[int])
 
 @pytest.mark.parametrize("text", ["Hello, world!", "the <think> sign", "Grüße 你好 😀", " a\n\n b"])
 def test_text_is_what_the_library_makes_of_the_ids(small: TextTokenizer, text: str) -> None:
-    library = Tokenizer.from_file(str(SMALL / "tokenizer.json"))
+    library = Tokenizer.from_file(str(SMALL_TOKENIZER / "tokenizer.json"))
     ids = library.encode(text).ids
     assert small.encode(text) == ids
     assert small.decode(ids) == library.decode(ids, skip_special_tokens=False) == text
@@ -200,7 +200,7 @@ def test_a_missing_vocabulary_is_explained(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", ["{", "[]", '{"eos_token": "gone"}', "\udcff", "[" * 100_000])
 def test_a_broken_config_is_explained(tmp_path: Path, config: str) -> None:
-    shutil.copy(SMALL / "tokenizer.json", tmp_path)
+    shutil.copy(SMALL_TOKENIZER / "tokenizer.json", tmp_path)
     path = tmp_path / "tokenizer_config.json"
     path.write_bytes(config.encode("utf-8", "surrogateescape"))
     with pytest.raises(TokenizerFolderError, match=str(tmp_path)):
