@@ -1,0 +1,43 @@
+"""How a service that runs beside this program is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from axproxy.preflight.running_service import RunningService, find_service
+from axproxy.settings import Settings
+from tests.support.ports import own_port
+
+HEALTH = {"backend_type": "vendor", "runtime": {"state": "ready"}, "tokenizer": {"state": "ready"}}
+
+
+@responses.activate
+def test_the_service_is_found_by_its_health(tmp_path: Path) -> None:
+    settings = Settings(runtime_port=own_port())
+    responses.get(f"{settings.own_url}/health", json=HEALTH)
+    assert find_service(settings, tmp_path) == RunningService(settings.own_url, HEALTH)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"json": {"status": "ok"}},
+        {"json": ["backend_type", "runtime", "tokenizer"]},
+        {"body": "<html>"},
+        {"body": requests.ConnectionError()},
+        {"body": requests.ReadTimeout()},
+    ],
+    ids=str,
+)
+@responses.activate
+def test_another_program_on_the_port_is_not_taken_for_the_service(
+    answer: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = Settings(runtime_port=own_port())
+    responses.get(f"{settings.own_url}/health", **answer)
+    assert find_service(settings, tmp_path) is None
