@@ -1,4 +1,4 @@
-"""What holds in every dialect: answers, their ends, and the errors that take their place."""
+"""Checks in every dialect how answers and errors are sent, and that answers are closed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "who
 
 
 def only(wanted: Callable[[Dialect], Any]) -> pytest.MarkDecorator:
-    """The dialects in which something can be said."""
+    """Run a test for the dialects that satisfy `wanted`."""
     chosen = [dialect for dialect in DIALECTS if wanted(dialect)]
     return pytest.mark.parametrize("dialect", chosen, ids=str)
 
@@ -69,13 +69,13 @@ def app(engine: FakeEngine, models: FakeModels) -> Flask:
 
 
 def environ(dialect: Dialect) -> dict[str, Any]:
-    """What a server gives the application for a request that wants a stream."""
+    """Return the WSGI environment of a request that wants a stream."""
     body = {**dialect.body, "stream": True}
     return EnvironBuilder(dialect.path, method="POST", json=body).get_environ()
 
 
 def pieces_of(app: Flask, dialect: Dialect) -> tuple[list[bytes], str, Headers]:
-    """The pieces of a whole stream, as the server gets them, its status and its headers."""
+    """Return the pieces of a stream as the server gets them, its status and its headers."""
     pieces, status, headers = run_wsgi_app(app.wsgi_app, environ(dialect), buffered=True)
     return list(pieces), status, headers
 
@@ -86,7 +86,7 @@ def closed(engine: FakeEngine) -> bool:
 
 
 @both_ways
-def test_an_answer_has_its_text_its_reason_and_its_usage(
+def test_an_answer_has_text_a_finish_reason_and_usage(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     answer = dialect.read(dialect.ask(client, stream), stream)
@@ -100,7 +100,7 @@ def test_an_answer_has_its_text_its_reason_and_its_usage(
 
 
 @pytest.mark.parametrize("missing", [True, False], ids=["absent", "null"])
-def test_without_a_word_about_streaming_the_dialect_has_its_own_way(
+def test_a_request_that_does_not_set_stream_gets_the_dialects_default(
     client: FlaskClient, dialect: Dialect, missing: bool
 ) -> None:
     body = dict(dialect.body) if missing else {**dialect.body, "stream": None}
@@ -120,7 +120,7 @@ def test_each_event_is_one_piece_on_the_wire(app: Flask, dialect: Dialect) -> No
         assert [piece.count(b"\n") for piece in pieces] == [1] * len(HELLO)
 
 
-def test_a_sign_of_life_is_sent_and_adds_nothing_to_the_answer(
+def test_a_heartbeat_is_sent_and_adds_nothing_to_the_answer(
     app: Flask, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text(""), *HELLO)
@@ -158,7 +158,7 @@ def test_every_character_arrives(
 
 @both_ways
 @pytest.mark.parametrize("reason", ["stop", "length"])
-def test_an_answer_says_whether_its_limit_ended_it(
+def test_the_finish_reason_says_whether_the_limit_was_reached(
     client: FlaskClient,
     engine: FakeEngine,
     dialect: Dialect,
@@ -173,7 +173,7 @@ def test_an_answer_says_whether_its_limit_ended_it(
 
 @both_ways
 @with_thinking
-def test_thinking_is_apart_from_the_text(
+def test_thinking_is_separate_from_the_text(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     engine.script = (Thinking("Ne"), Thinking("ed"), Text("Wa"), Text("it."), END)
@@ -187,7 +187,7 @@ def test_thinking_is_apart_from_the_text(
 
 @both_ways
 @with_tools
-def test_calls_of_tools_come_with_their_ids_and_arguments(
+def test_tool_calls_have_ids_and_arguments(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     nothing = replace(OSLO, id="c", arguments={})
@@ -202,7 +202,7 @@ def test_calls_of_tools_come_with_their_ids_and_arguments(
 
 @both_ways
 @with_tools
-def test_an_answer_may_be_nothing_but_a_call(
+def test_an_answer_may_be_a_tool_call_only(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     engine.script = (OSLO, END)
@@ -213,7 +213,7 @@ def test_an_answer_may_be_nothing_but_a_call(
 
 @both_ways
 @with_tools
-def test_an_answer_with_a_call_that_its_limit_ended(
+def test_the_finish_reason_of_a_tool_call_that_reached_the_limit(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     engine.script = (OSLO, Finished("length", USAGE))
@@ -236,7 +236,7 @@ RUNNER_STOPPED = (
 MID_ANSWER = "an error was encountered while running the model: it died"
 LOADING = "the model is being loaded"
 
-# An error, its status and time to try again, and Ollama's words and status where they differ.
+# Error, status, Retry-After; then Ollama's message and status where they differ.
 ERRORS: list[tuple[ProxyError, int, str | None, str | None, int | None]] = [
     (Busy("full", retry_after=7), 503, "7", QUEUE_FULL, None),
     (PromptTooLong("too long"), 400, None, TOO_LONG, None),
@@ -257,7 +257,7 @@ ERRORS: list[tuple[ProxyError, int, str | None, str | None, int | None]] = [
     ERRORS,
     ids=[f"{type(error).__name__} {status}" for error, status, *_ in ERRORS],
 )
-def test_an_error_before_the_first_event_has_a_status_and_a_time_to_try_again(
+def test_an_error_before_the_first_event_has_a_status_and_a_retry_after(
     client: FlaskClient,
     engine: FakeEngine,
     dialect: Dialect,
@@ -281,7 +281,7 @@ def test_an_error_before_the_first_event_has_a_status_and_a_time_to_try_again(
     assert closed(engine)
 
 
-def test_an_error_in_mid_stream_is_the_last_that_is_sent(
+def test_an_error_in_mid_stream_is_the_last_thing_sent(
     app: Flask, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text("Hel"), RuntimeGone("it died"))
@@ -295,7 +295,7 @@ def test_an_error_in_mid_stream_is_the_last_that_is_sent(
     assert closed(engine)
 
 
-def test_an_error_after_nothing_but_signs_of_life_is_in_the_stream(
+def test_an_error_after_heartbeats_only_is_in_the_stream(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text(""), RuntimeGone("it died"))
@@ -309,7 +309,7 @@ def test_an_error_after_nothing_but_signs_of_life_is_in_the_stream(
 @pytest.mark.parametrize(
     "before", [(Text("Hel"),), (Thinking("Hm"),), (OSLO,)], ids=["text", "thinking", "call"]
 )
-def test_half_an_answer_is_never_a_whole_one(
+def test_half_an_answer_is_never_sent_as_a_whole_one(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, before: tuple[Step, ...]
 ) -> None:
     engine.script = (Text(""), *before, RuntimeGone("it died"))
@@ -320,7 +320,7 @@ def test_half_an_answer_is_never_a_whole_one(
     assert closed(engine)
 
 
-def test_an_error_before_the_first_word_of_a_whole_answer_is_one_before_the_answer(
+def test_heartbeats_do_not_count_as_a_part_of_a_whole_answer(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text(""), RuntimeGone("it died"))
@@ -329,7 +329,7 @@ def test_an_error_before_the_first_word_of_a_whole_answer_is_one_before_the_answ
     assert dialect.error_of(reply) == (RUNNER_STOPPED if dialect.ollama_words else "it died")
 
 
-def test_a_mistake_of_ours_ends_a_stream_in_order_and_without_a_traceback(
+def test_an_internal_error_ends_a_stream_properly(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text("Hel"), RecursionError("maximum recursion depth exceeded"))
@@ -341,7 +341,7 @@ def test_a_mistake_of_ours_ends_a_stream_in_order_and_without_a_traceback(
 
 
 @both_ways
-def test_the_details_of_a_mistake_of_ours_are_in_the_log_only(
+def test_details_of_an_internal_error_are_only_logged(
     client: FlaskClient,
     engine: FakeEngine,
     caplog: pytest.LogCaptureFixture,
@@ -358,7 +358,7 @@ def test_the_details_of_a_mistake_of_ours_are_in_the_log_only(
 
 
 @both_ways
-def test_an_answer_without_an_end_is_our_fault(
+def test_an_answer_without_an_end_is_an_internal_error(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     engine.script = ()
@@ -369,11 +369,11 @@ def test_an_answer_without_an_end_is_our_fault(
     assert closed(engine)
 
 
-# Clients that leave
+# Clients that disconnect
 
 
 @both_ways
-def test_a_client_that_left_gets_nothing(
+def test_a_client_that_left_before_the_answer_gets_nothing(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     engine.script = (ClientGone(),)
@@ -383,7 +383,7 @@ def test_a_client_that_left_gets_nothing(
     assert closed(engine)
 
 
-def test_a_client_that_leaves_in_the_middle_ends_its_stream(
+def test_a_client_that_leaves_in_mid_stream_ends_the_stream(
     app: Flask, engine: FakeEngine, caplog: pytest.LogCaptureFixture, dialect: Dialect
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -395,7 +395,7 @@ def test_a_client_that_leaves_in_the_middle_ends_its_stream(
     assert closed(engine)
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_whole_answer_gets_nothing(
+def test_a_client_that_leaves_before_a_whole_answer_is_complete_gets_nothing(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     engine.script = (Text("Hel"), ClientGone())
@@ -406,7 +406,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_whole_answer_gets_nothing(
 
 
 @pytest.mark.parametrize("read", [0, 1, 2, 3])
-def test_a_response_that_is_closed_early_closes_its_answer(
+def test_closing_a_response_early_closes_the_answer(
     app: Flask, engine: FakeEngine, dialect: Dialect, read: int
 ) -> None:
     pieces = iter(app.wsgi_app(environ(dialect), lambda *_: io.BytesIO().write))
@@ -421,7 +421,7 @@ def test_a_response_that_is_closed_early_closes_its_answer(
 
 
 @both_ways
-def test_a_body_that_cannot_become_a_response_closes_its_answer(
+def test_a_response_that_cannot_be_made_closes_the_answer(
     client: FlaskClient,
     engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
@@ -438,7 +438,7 @@ def test_a_body_that_cannot_become_a_response_closes_its_answer(
     assert closed(engine)
 
 
-def test_the_engine_can_ask_whether_the_client_is_there(
+def test_the_engine_can_check_whether_the_client_is_gone(
     app: Flask, engine: FakeEngine, dialect: Dialect
 ) -> None:
     ours, theirs = socket.socketpair()
@@ -450,5 +450,5 @@ def test_the_engine_can_ask_whether_the_client_is_there(
         assert gone()
 
 
-def test_native_is_the_only_dialect_with_words_of_its_own() -> None:
+def test_only_our_own_api_does_not_use_ollamas_messages() -> None:
     assert [dialect for dialect in DIALECTS if not dialect.ollama_words] == [NATIVE]

@@ -1,4 +1,4 @@
-"""What holds in every dialect: how a request is read, and how it is refused."""
+"""Checks in every dialect how requests are read and refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HI = Message("user", "Hi")
 
 
 def only(wanted: str) -> pytest.MarkDecorator:
-    """The dialects that have a word for this."""
+    """Run a test for the dialects that have this field."""
     chosen = [dialect for dialect in DIALECTS if getattr(dialect, wanted)]
     return pytest.mark.parametrize("dialect", chosen, ids=str)
 
@@ -48,7 +48,7 @@ def models() -> FakeModels:
 
 
 @both_ways
-def test_a_prompt_is_one_turn_of_the_user(
+def test_a_prompt_is_one_user_turn(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect, stream: bool
 ) -> None:
     dialect.ask(client, stream)
@@ -60,7 +60,7 @@ def test_a_prompt_is_one_turn_of_the_user(
     assert (request.tools, request.format, request.raw) == ((), None, False)
 
 
-def test_the_model_is_named_as_the_client_wrote_it(
+def test_the_model_name_is_kept_as_the_client_wrote_it(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     for name in ("QWEN3:0.6B", " qwen3:0.6b "):
@@ -89,7 +89,7 @@ def test_stop_strings_reach_the_engine(
 
 
 @only("system")
-def test_a_system_prompt_comes_before_the_users(
+def test_a_system_prompt_is_the_first_turn(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     dialect.ask(client, **dialect.system or {})
@@ -98,7 +98,7 @@ def test_a_system_prompt_comes_before_the_users(
 
 
 @only("tools")
-def test_tools_reach_the_engine_in_one_form(
+def test_tools_reach_the_engine_in_one_format(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     dialect.ask(client, **dialect.tools or {})
@@ -121,7 +121,7 @@ def test_a_model_without_tools_refuses_them(
 
 
 @only("think")
-def test_a_model_that_cannot_think_refuses_to_unless_every_model_is_asked(
+def test_a_model_without_thinking_refuses_it_except_in_anthropics_api(
     client: FlaskClient, engine: FakeEngine, models: FakeModels, dialect: Dialect
 ) -> None:
     models.model = QWEN
@@ -135,9 +135,7 @@ def test_a_model_that_cannot_think_refuses_to_unless_every_model_is_asked(
         assert dialect.error_of(reply) == f'"{MODEL}" does not support thinking'
 
 
-def test_the_content_type_and_the_query_of_a_request_do_not_matter(
-    client: FlaskClient, dialect: Dialect
-) -> None:
+def test_content_type_and_query_are_ignored(client: FlaskClient, dialect: Dialect) -> None:
     form = "application/x-www-form-urlencoded"  # what `curl -d` calls everything
     for content_type in (form, "text/plain", "multipart/form-data", "", None):
         path = f"{dialect.path}?ts=1"
@@ -145,17 +143,15 @@ def test_the_content_type_and_the_query_of_a_request_do_not_matter(
         assert dialect.read(reply, dialect.streams_by_default).text == "Hello"
 
 
-def test_what_follows_the_object_does_not_matter(client: FlaskClient, dialect: Dialect) -> None:
+def test_bytes_after_the_json_object_are_ignored(client: FlaskClient, dialect: Dialect) -> None:
     assert client.post(dialect.path, data=encoded(dialect) + b" and more").status_code == 200
 
 
-def test_unknown_fields_do_not_matter(client: FlaskClient, dialect: Dialect) -> None:
+def test_unknown_fields_are_ignored(client: FlaskClient, dialect: Dialect) -> None:
     assert dialect.ask(client, frobnicate=[1], user={"a": None}).status_code == 200
 
 
-def test_superfluous_slashes_do_not_cost_a_post_its_body(
-    client: FlaskClient, dialect: Dialect
-) -> None:
+def test_extra_slashes_in_the_path_are_ignored(client: FlaskClient, dialect: Dialect) -> None:
     spread = dialect.path.replace("/", "//")
     for path in (f"{dialect.path}/", f"/{dialect.path}", f"{spread}//"):
         reply = client.post(json=dialect.body, environ_overrides={"PATH_INFO": path})
@@ -166,7 +162,7 @@ def test_superfluous_slashes_do_not_cost_a_post_its_body(
 
 
 def refused(client: FlaskClient, dialect: Dialect, body: bytes | Mapping[str, Any]) -> Any:
-    """The status and the message of a request that is refused."""
+    """Return the status and the message of a refused request."""
     data = body if isinstance(body, bytes) else json.dumps({**dialect.body, **body})
     reply = client.post(dialect.path, data=data)
     assert reply.content_type == "application/json; charset=utf-8"
@@ -185,7 +181,7 @@ def refused(client: FlaskClient, dialect: Dialect, body: bytes | Mapping[str, An
         ("a:local:cloud", 400, 'use either :local or :cloud, not both: "a:local:cloud"'),
     ],
 )
-def test_another_model_is_refused(
+def test_an_unknown_or_invalid_model_name_is_refused(
     client: FlaskClient,
     engine: FakeEngine,
     dialect: Dialect,
@@ -199,7 +195,7 @@ def test_another_model_is_refused(
     assert not engine.history
 
 
-def test_a_model_has_to_be_named_but_to_our_own_api(
+def test_a_model_name_is_required_except_in_our_own_api(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     reply = dialect.ask(client, model="")
@@ -223,7 +219,7 @@ BROKEN = {
 }
 
 
-def test_broken_json_is_refused_in_gos_words(
+def test_broken_json_is_refused_with_gos_message(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     sentence = "{}"
@@ -243,7 +239,7 @@ def test_an_empty_body_is_refused(
     assert not engine.history
 
 
-def test_json_that_is_no_object_is_refused_in_gos_words(
+def test_json_that_is_not_an_object_is_refused_with_gos_message(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     for body, kind in ((b"[]", "array"), (b"3", "number"), (b'"x"', "string"), (b"true", "bool")):
@@ -254,7 +250,7 @@ def test_json_that_is_no_object_is_refused_in_gos_words(
     assert not engine.history
 
 
-def test_a_field_of_another_type_is_refused_in_gos_words(
+def test_a_field_of_the_wrong_type_is_refused_with_gos_message(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     struct = dialect.struct.partition(".")[2]
@@ -270,7 +266,7 @@ def test_a_field_of_another_type_is_refused_in_gos_words(
 
 
 class Endless(io.RawIOBase):
-    """A body that counts how much of it was read."""
+    """A body without an end that counts the bytes read."""
 
     taken = 0
 
@@ -305,7 +301,7 @@ def test_a_body_of_the_largest_size_is_read(client: FlaskClient, dialect: Dialec
     assert client.post(dialect.path, data=body).status_code == 200
 
 
-def test_a_body_that_ends_too_early_is_the_clients_fault(
+def test_a_body_that_ends_early_is_a_client_error(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     short = {"wsgi.input": io.BytesIO(encoded(dialect)), "CONTENT_LENGTH": "4000"}
@@ -316,7 +312,7 @@ def test_a_body_that_ends_too_early_is_the_clients_fault(
     assert not engine.history
 
 
-def test_a_body_that_cannot_be_read_is_the_clients_fault(
+def test_a_body_that_cannot_be_read_is_a_client_error(
     client: FlaskClient, engine: FakeEngine, dialect: Dialect
 ) -> None:
     class Broken(Endless):
@@ -343,7 +339,7 @@ def test_only_post_is_answered(client: FlaskClient, dialect: Dialect) -> None:
         assert reply.data == (b"" if method == "HEAD" else b"405 method not allowed")
 
 
-def test_what_lies_below_a_route_does_not_exist(client: FlaskClient, dialect: Dialect) -> None:
+def test_paths_below_a_route_do_not_exist(client: FlaskClient, dialect: Dialect) -> None:
     for path in ("/nothing", "x", "/count_tokens", "/resp_1"):
         for method in ("GET", "POST"):
             reply = client.open(dialect.path + path, method=method)
@@ -353,5 +349,5 @@ def test_what_lies_below_a_route_does_not_exist(client: FlaskClient, dialect: Di
 
 
 def encoded(dialect: Dialect) -> bytes:
-    """The smallest request of a dialect, as a client sends it."""
+    """Return the body of the smallest request of a dialect."""
     return json.dumps(dialect.body).encode()

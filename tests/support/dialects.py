@@ -1,4 +1,4 @@
-"""The dialects that answer a prompt, described for the tests that hold for all of them."""
+"""Describes the dialects that answer a prompt, for the tests that all dialects must pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from axproxy.messages import FinishReason, ToolCall
 from tests.support.fakes import QWEN
-from tests.support.server_events import heard
+from tests.support.server_events import read_events
 
 MODEL = QWEN.name
 NDJSON, SSE = "application/x-ndjson", "text/event-stream"
@@ -23,11 +23,11 @@ Envelope = Callable[[str, int], dict[str, Any]]
 
 @dataclass
 class Answer:
-    """What a client of a dialect reads from one reply.
+    """What a client reads from one reply.
 
-    `reason` is the dialect's own word, and `None` unless the reply says that the answer is
-    complete.  `usage` counts the tokens of the prompt and of the answer.  `error` is the body of
-    an error in the middle of a stream.
+    `reason` is the finish reason in the dialect's words, `None` unless the reply says that the
+    answer is complete.  `usage` are the tokens of the prompt and of the answer.  `error` is the
+    body of an error in mid-stream.
     """
 
     text: str = ""
@@ -40,10 +40,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One route, how to ask it, and how to read what it replies.
+    """One route: how to send it a request, and how to read its replies.
 
-    `body` is the smallest request for "Hi".  `limits`, `system` and so on are fields that say the
-    same thing in every dialect, `None` where the dialect has no word for it.
+    `body` is the smallest request, with the prompt "Hi".  The fields from `max_tokens` to `think`
+    ask every dialect for the same thing; they are `None` where a dialect has no such field.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Dialect:
     system: Mapping[str, Any] | None  # "Be brief.", before the "Hi" of the user
     tools: Mapping[str, Any] | None  # a function "weather" with PARAMETERS
     think: Mapping[str, Any] | None
-    struct: str  # what Go calls the request
+    struct: str  # the name of the request's type in Ollama's source
     empty_body: str  # the error for a body of no bytes
     streams_by_default: bool = False
-    thinks_if_it_can: bool = False  # a model that cannot think is asked to all the same
-    ollama_words: bool = True  # whether errors have Ollama's words and statuses
+    thinks_if_it_can: bool = False  # whether `think` is ignored for models without thinking
+    ollama_words: bool = True  # whether errors have Ollama's messages and statuses
 
     def __str__(self) -> str:
         return self.name
@@ -83,7 +83,7 @@ class Dialect:
         return self.read_whole(reply.get_json())
 
     def error_of(self, reply: TestResponse) -> str:
-        """The message of an error with a status, whose body must be exactly the dialect's."""
+        """Return the message of an error reply; its body must be exactly the dialect's."""
         body = reply.get_json()
         if self.name == "anthropic messages":
             assert re.fullmatch("req_[0-9a-f]{24}", body.pop("request_id"))
@@ -93,7 +93,7 @@ class Dialect:
 
 
 def message_in(error: Mapping[str, Any]) -> str:
-    """The message in the body of an error."""
+    """Return the message in the body of an error."""
     inner = error["error"]
     message: str = inner["message"] if isinstance(inner, dict) else inner
     return message
@@ -186,7 +186,7 @@ def _openai_calls(calls: Iterable[Any], at: int = 0) -> list[ToolCall]:
 
 
 def _arguments(text: str) -> Any:
-    """The arguments of a call, which come as compact JSON in a string."""
+    """Return the arguments of a tool call, which must be compact JSON in a string."""
     arguments = json.loads(text)
     assert json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) == text
     return arguments
@@ -218,7 +218,7 @@ def _completion_whole(body: Any) -> Answer:
 
 
 def openai_chunks(body: bytes) -> list[Any]:
-    """The data of OpenAI's older streams, comments left out; `[DONE]` stays text."""
+    """Return the data of a stream of chunks; comments are left out, `[DONE]` stays text."""
     *events, nothing = body.decode().split("\n\n")
     assert nothing == ""
     data = [event.removeprefix("data: ") for event in events if not event.startswith(":")]
@@ -249,7 +249,7 @@ def _openai_stream(body: bytes) -> Answer:
             answer.text += delta.get("content", "")
             answer.thinking += delta.get("reasoning", "")
             answer.calls += _openai_calls(delta.get("tool_calls", ()), at=len(answer.calls))
-    # Clients take an answer for complete that has a reason and the end mark.
+    # For clients an answer is complete when it has a finish reason and `[DONE]`.
     answer.reason = reason if done else None
     assert done or answer.error is None
     return answer
@@ -276,7 +276,7 @@ def _responses_whole(body: Any) -> Answer:
 
 def _responses_stream(body: bytes) -> Answer:
     answer = Answer()
-    events = heard(body)
+    events = read_events(body)
     assert [data["sequence_number"] for _, data in events] == list(range(len(events)))
     for name, data in events:
         assert data["type"] == name
@@ -349,7 +349,7 @@ def _anthropic_stream(body: bytes) -> Answer:
     blocks: list[dict[str, Any]] = []
     reason = usage = error = None
     stopped = False
-    for name, data in heard(body):
+    for name, data in read_events(body):
         assert data["type"] == name
         assert not stopped
         assert error is None
@@ -492,7 +492,7 @@ OPENAI_RESPONSES = Dialect(
     _responses_whole,
     _responses_stream,
     _openai_error,
-    # Ollama calls every answer completed that was not cut short by an error.
+    # Ollama reports every answer as completed, unless an error cut it short.
     dict.fromkeys(_OLLAMA_REASONS, "completed"),
     call_at_limit="completed",
     max_tokens={"max_output_tokens": 5},

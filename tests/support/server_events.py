@@ -1,4 +1,4 @@
-"""What a reader of server-sent events hears."""
+"""Reads server-sent events as a client does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 
-def heard(stream: bytes) -> list[tuple[str, Any]]:
-    """Names and data of the events, comments left out."""
+def read_events(stream: bytes) -> list[tuple[str, Any]]:
+    """Return the name and the data of each event; comments are left out."""
     *blocks, nothing = stream.decode().split("\n\n")
     assert nothing == ""
     events = []

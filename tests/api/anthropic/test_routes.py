@@ -1,4 +1,7 @@
-"""Anthropic's API on the wire, a line per fact."""
+"""Checks Anthropic's messages over HTTP.
+
+The contract suite checks what all dialects share.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from axproxy.messages import (
     ToolCall,
 )
 from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
-from tests.support.server_events import heard
+from tests.support.server_events import read_events
 
 MODEL = QWEN.name
 ROUTE = "/v1/messages"
@@ -47,11 +50,11 @@ def ask(client: FlaskClient, **fields: Any) -> Any:
     return client.post(ROUTE, json=body)
 
 
-def said(engine: FakeEngine) -> ChatRequest:
+def last_request(engine: FakeEngine) -> ChatRequest:
     return engine.history[-1]
 
 
-def test_an_answer_in_one_piece(client: FlaskClient) -> None:
+def test_a_whole_message(client: FlaskClient) -> None:
     reply = ask(client)
     body = reply.get_json()
 
@@ -67,11 +70,11 @@ def test_an_answer_in_one_piece(client: FlaskClient) -> None:
     }
 
 
-def test_an_answer_that_streams(engine: FakeEngine) -> None:
+def test_a_streamed_message(engine: FakeEngine) -> None:
     app = Flask("test")
     app.register_blueprint(AnthropicRoutes(engine, FakeModels(), lambda: "7" * 24).blueprint())
     reply = ask(app.test_client(), stream=True, system="12345678")
-    events = heard(reply.data)
+    events = read_events(reply.data)
 
     assert reply.content_type == "text/event-stream"
     assert reply.headers["Cache-Control"] == "no-cache"
@@ -106,7 +109,7 @@ def test_an_answer_that_streams(engine: FakeEngine) -> None:
     ]
 
 
-def test_thinking_text_and_calls_are_blocks_one_after_the_other(
+def test_thinking_text_and_calls_stream_as_blocks_in_order(
     client: FlaskClient, engine: FakeEngine
 ) -> None:
     engine.script = (
@@ -118,7 +121,7 @@ def test_thinking_text_and_calls_are_blocks_one_after_the_other(
         Finished("stop", USAGE),
     )
     _start, *events, last, _stop = (
-        data for _, data in heard(ask(client, stream=True, tools=[TOOL]).data)
+        data for _, data in read_events(ask(client, stream=True, tools=[TOOL]).data)
     )
 
     assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in events] == [
@@ -150,7 +153,9 @@ def test_thinking_text_and_calls_are_blocks_one_after_the_other(
     assert last["delta"] == {"stop_reason": "tool_use"}
 
 
-def test_thinking_text_and_calls_in_one_piece(client: FlaskClient, engine: FakeEngine) -> None:
+def test_thinking_text_and_calls_in_a_whole_message(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
     engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
     body = ask(client, tools=[TOOL]).get_json()
 
@@ -171,7 +176,7 @@ def test_an_empty_answer_has_no_blocks(client: FlaskClient, engine: FakeEngine) 
     engine.script = (Finished("stop", USAGE),)
 
     assert ask(client).get_json()["content"] == []
-    names = [name for name, _ in heard(ask(client, stream=True).data)]
+    names = [name for name, _ in read_events(ask(client, stream=True).data)]
     assert names == ["message_start", "message_delta", "message_stop"]
 
 
@@ -186,10 +191,10 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
         stop_sequences=["END", "STOP"],
         thinking={"type": "enabled", "budget_tokens": 1024},
         output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}},
-        metadata={"user_id": "somebody"},
+        metadata={"user_id": "me"},
     )
 
-    assert said(engine) == ChatRequest(
+    assert last_request(engine) == ChatRequest(
         messages=(Message("system", "Be brief."), Message("user", "Hi")),
         model=MODEL,
         sampling=Sampling(temperature=0.25, top_k=7, top_p=0.5),
@@ -200,13 +205,13 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
     )
 
 
-def test_what_is_not_said_is_the_models_own(client: FlaskClient, engine: FakeEngine) -> None:
+def test_missing_fields_leave_the_models_defaults(client: FlaskClient, engine: FakeEngine) -> None:
     ask(client)
 
-    assert said(engine) == ChatRequest((Message("user", "Hi"),), MODEL, limits=Limits(9))
+    assert last_request(engine) == ChatRequest((Message("user", "Hi"),), MODEL, limits=Limits(9))
 
 
-def test_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
+def test_content_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
     weather = {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Oslo"}}
     lamp = {"type": "tool_use", "id": "b", "name": "lamp"}
     ask(
@@ -248,7 +253,7 @@ def test_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
         ],
     )
 
-    assert said(engine).messages == (
+    assert last_request(engine).messages == (
         Message("user", "one two"),
         Message(
             "assistant",
@@ -276,14 +281,14 @@ def test_blocks_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
         ({"type": "tool", "name": "lamp"}, ["lamp"]),
     ],
 )
-def test_the_choice_of_tools(
+def test_tool_choice_selects_tools(
     client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
 ) -> None:
     own = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     lamp = {"type": "custom", "name": "lamp", "input_schema": {"type": "object"}}
     ask(client, tools=[TOOL, own, lamp], tool_choice=choice)
 
-    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+    assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
 
 
 @pytest.mark.parametrize(
@@ -297,12 +302,12 @@ def test_the_choice_of_tools(
         ({"output_config": {"effort": "banana"}}, None),
     ],
 )
-def test_thinking(
+def test_thinking_and_effort_turn_thinking_on_or_off(
     client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
 ) -> None:
     ask(client, **fields)
 
-    assert said(engine).think is think
+    assert last_request(engine).think is think
 
 
 def block(**fields: Any) -> dict[str, Any]:
@@ -367,7 +372,7 @@ GO = "json: cannot unmarshal"
         (block(type="document", source={}), 400, f'"{MODEL}" does not support documents'),
     ],
 )
-def test_what_is_wrong_is_told_in_anthropics_envelope(
+def test_a_wrong_request_gets_ollamas_message_in_anthropics_body(
     client: FlaskClient, body: Any, status: int, words: str
 ) -> None:
     raw = isinstance(body, bytes)
@@ -380,7 +385,7 @@ def test_what_is_wrong_is_told_in_anthropics_envelope(
     assert error == {"type": "error", "error": {"type": kinds[status], "message": words}}
 
 
-def test_a_model_without_tools_answers_a_request_that_chooses_none(
+def test_tool_choice_none_is_accepted_without_tool_support(
     client: FlaskClient, models: FakeModels
 ) -> None:
     models.model = QWEN

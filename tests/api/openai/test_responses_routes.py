@@ -1,4 +1,7 @@
-"""OpenAI's responses on the wire, a line per fact."""
+"""Checks OpenAI's responses over HTTP.
+
+The contract suite checks what all dialects share.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from axproxy.messages import (
     ToolCall,
 )
 from tests.support.fakes import QWEN, USAGE, FakeEngine, FakeModels
-from tests.support.server_events import heard
+from tests.support.server_events import read_events
 
 MODEL = QWEN.name
 ROUTE = "/v1/responses"
@@ -37,7 +40,7 @@ USED = {
     "input_tokens_details": {"cached_tokens": 0},
     "output_tokens_details": {"reasoning_tokens": 0},
 }
-SAID_NOTHING = {
+DEFAULTS = {
     "background": False,
     "error": None,
     "frequency_penalty": 0,
@@ -102,7 +105,7 @@ def models() -> FakeModels:
 
 @pytest.fixture
 def numbered(engine: FakeEngine, models: FakeModels) -> FlaskClient:
-    """Every reply is number 7, begins at midnight, and takes three seconds."""
+    """A client whose replies have number 7, begin at midnight and take three seconds."""
     midnight = datetime(2026, 11, 20, tzinfo=UTC)
     times = iter((midnight, midnight + timedelta(seconds=3)))
     app = Flask("test")
@@ -115,16 +118,16 @@ def ask(client: FlaskClient, **fields: Any) -> Any:
     return client.post(ROUTE, json={"model": MODEL, "input": "Hi", **fields})
 
 
-def said(engine: FakeEngine) -> ChatRequest:
+def last_request(engine: FakeEngine) -> ChatRequest:
     return engine.history[-1]
 
 
-def test_an_answer_in_one_piece(numbered: FlaskClient) -> None:
+def test_a_whole_response(numbered: FlaskClient) -> None:
     reply = ask(numbered)
 
     assert reply.content_type == "application/json; charset=utf-8"
     assert reply.get_json() == {
-        **SAID_NOTHING,
+        **DEFAULTS,
         "id": "resp_7",
         "object": "response",
         "created_at": 1795132800,
@@ -136,9 +139,9 @@ def test_an_answer_in_one_piece(numbered: FlaskClient) -> None:
     }
 
 
-def test_an_answer_that_streams(numbered: FlaskClient) -> None:
+def test_a_streamed_response(numbered: FlaskClient) -> None:
     reply = ask(numbered, stream=True)
-    events = heard(reply.data)
+    events = read_events(reply.data)
 
     assert reply.content_type == "text/event-stream"
     assert reply.headers["Cache-Control"] == "no-cache"
@@ -161,7 +164,7 @@ def test_an_answer_that_streams(numbered: FlaskClient) -> None:
         for _, data in events
     )
     response = {
-        **SAID_NOTHING,
+        **DEFAULTS,
         "id": "resp_7",
         "object": "response",
         "created_at": 1795132800,
@@ -187,7 +190,7 @@ def test_an_answer_that_streams(numbered: FlaskClient) -> None:
     assert last == {"response": {**response, **finished, "usage": USED}}
 
 
-def test_reasoning_text_and_calls_are_items_one_after_the_other(
+def test_reasoning_text_and_calls_stream_as_items_in_order(
     numbered: FlaskClient, engine: FakeEngine
 ) -> None:
     engine.script = (
@@ -198,7 +201,7 @@ def test_reasoning_text_and_calls_are_items_one_after_the_other(
         replace(PARIS, id="b"),
         Finished("stop", USAGE),
     )
-    events = heard(ask(numbered, stream=True, tools=[TOOL]).data)
+    events = read_events(ask(numbered, stream=True, tools=[TOOL]).data)
 
     assert [(name.removeprefix("response."), data.get("output_index")) for name, data in events][
         2:-1
@@ -229,9 +232,9 @@ def test_reasoning_text_and_calls_are_items_one_after_the_other(
     assert finished_items == output
 
 
-def test_reasoning_streams_as_its_summary(numbered: FlaskClient, engine: FakeEngine) -> None:
+def test_reasoning_streams_as_a_summary(numbered: FlaskClient, engine: FakeEngine) -> None:
     engine.script = (Thinking("Need"), Finished("stop", USAGE))
-    added, delta, done = (data for _, data in heard(ask(numbered, stream=True).data)[2:5])
+    added, delta, done = (data for _, data in read_events(ask(numbered, stream=True).data)[2:5])
 
     place = {"item_id": "rs_7_0", "output_index": 0, "summary_index": 0}
     assert added["item"] == {"id": "rs_7_0", "type": "reasoning", "summary": []}
@@ -239,10 +242,12 @@ def test_reasoning_streams_as_its_summary(numbered: FlaskClient, engine: FakeEng
     assert done == {**done, **place, "text": "Need"}
 
 
-def test_a_call_streams_its_arguments_whole(numbered: FlaskClient, engine: FakeEngine) -> None:
+def test_a_tool_call_streams_its_arguments_in_one_delta(
+    numbered: FlaskClient, engine: FakeEngine
+) -> None:
     engine.script = (PARIS, Finished("stop", USAGE))
     added, delta, done = (
-        data for _, data in heard(ask(numbered, stream=True, tools=[TOOL]).data)[2:5]
+        data for _, data in read_events(ask(numbered, stream=True, tools=[TOOL]).data)[2:5]
     )
 
     place = {"item_id": "fc_7_0", "output_index": 0}
@@ -251,14 +256,18 @@ def test_a_call_streams_its_arguments_whole(numbered: FlaskClient, engine: FakeE
     assert done == {**done, **place, "arguments": '{"city":"Zürich"}'}
 
 
-def test_reasoning_text_and_calls_in_one_piece(numbered: FlaskClient, engine: FakeEngine) -> None:
+def test_reasoning_text_and_calls_in_a_whole_response(
+    numbered: FlaskClient, engine: FakeEngine
+) -> None:
     engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
 
     output = ask(numbered, tools=[TOOL]).get_json()["output"]
     assert output == [reasoning("Need"), message("Wait.", 1), called(2)]
 
 
-def test_an_answer_that_only_calls_has_no_message(client: FlaskClient, engine: FakeEngine) -> None:
+def test_a_response_of_tool_calls_only_has_no_message(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
     engine.script = (PARIS, Finished("stop", USAGE))
 
     (item,) = ask(client, tools=[TOOL]).get_json()["output"]
@@ -266,11 +275,11 @@ def test_an_answer_that_only_calls_has_no_message(client: FlaskClient, engine: F
 
 
 @pytest.mark.parametrize("before", [(), (Text("Hel"),)])
-def test_a_stream_that_breaks_says_why(
+def test_an_error_in_mid_stream_is_a_failed_response_and_an_error_event(
     client: FlaskClient, engine: FakeEngine, before: tuple[Text, ...]
 ) -> None:
     engine.script = (Text(""), *before, RuntimeGone("it died"))
-    events = heard(ask(client, stream=True).data)
+    events = read_events(ask(client, stream=True).data)
 
     words = "an error was encountered while running the model: it died"
     (_, failed), (name, error) = events[-2:]
@@ -305,9 +314,9 @@ def test_every_field_reaches_the_engine_and_comes_back(
         "tool_choice": "required",
         "background": False,
     }
-    body = ask(client, user="somebody", store=True, metadata={"a": "b"}, **settings).get_json()
+    body = ask(client, user="me", store=True, metadata={"a": "b"}, **settings).get_json()
 
-    assert said(engine) == ChatRequest(
+    assert last_request(engine) == ChatRequest(
         messages=(Message("system", "Be brief."), Message("user", "Hi")),
         model=MODEL,
         sampling=Sampling(temperature=0.25, top_p=0.5),
@@ -320,15 +329,15 @@ def test_every_field_reaches_the_engine_and_comes_back(
     assert {name: body[name] for name in settings} == back
 
 
-def test_what_is_not_said_is_ollamas_default(client: FlaskClient, engine: FakeEngine) -> None:
+def test_missing_fields_have_ollamas_defaults(client: FlaskClient, engine: FakeEngine) -> None:
     ask(client)
 
-    assert said(engine) == ChatRequest(
+    assert last_request(engine) == ChatRequest(
         (Message("user", "Hi"),), MODEL, Sampling(temperature=1.0), Limits()
     )
 
 
-def test_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
+def test_input_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
     ask(
         client,
         input=[
@@ -361,7 +370,7 @@ def test_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
         ],
     )
 
-    assert said(engine).messages == (
+    assert last_request(engine).messages == (
         Message("system", "Be brief."),
         Message("user", "one two"),
         Message(
@@ -376,12 +385,12 @@ def test_items_become_turns(client: FlaskClient, engine: FakeEngine) -> None:
     )
 
 
-def test_what_we_said_can_be_sent_back_as_it_came(client: FlaskClient, engine: FakeEngine) -> None:
+def test_output_items_can_be_sent_back_unchanged(client: FlaskClient, engine: FakeEngine) -> None:
     engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
     output = ask(client, tools=[TOOL]).get_json()["output"]
     ask(client, tools=[TOOL], input=[{"role": "user", "content": "Hi"}, *output])
 
-    assert said(engine).messages[1:] == (Message("assistant", "Wait.", "Need", (PARIS,)),)
+    assert last_request(engine).messages[1:] == (Message("assistant", "Wait.", "Need", (PARIS,)),)
 
 
 @pytest.mark.parametrize(
@@ -393,13 +402,13 @@ def test_what_we_said_can_be_sent_back_as_it_came(client: FlaskClient, engine: F
         ({"type": "function", "name": "lamp"}, ["lamp"]),
     ],
 )
-def test_the_choice_of_tools(
+def test_tool_choice_selects_tools(
     client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
 ) -> None:
     tools = [TOOL, {"type": "web_search"}, {"type": "function", "name": "lamp", "parameters": None}]
     ask(client, tools=tools, tool_choice=choice)
 
-    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+    assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
 
 
 @pytest.mark.parametrize(
@@ -411,12 +420,12 @@ def test_the_choice_of_tools(
         ({"reasoning": None}, None),
     ],
 )
-def test_the_effort_to_reason(
+def test_reasoning_effort_turns_thinking_on_or_off(
     client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
 ) -> None:
     ask(client, **fields)
 
-    assert said(engine).think is think
+    assert last_request(engine).think is think
 
 
 @pytest.mark.parametrize(
@@ -428,12 +437,12 @@ def test_the_effort_to_reason(
         ({}, None),
     ],
 )
-def test_the_form_of_the_answer(
+def test_text_format_sets_the_answers_format(
     client: FlaskClient, engine: FakeEngine, form: dict[str, Any], wanted: Any
 ) -> None:
     ask(client, text={"format": form})
 
-    assert said(engine).format == wanted
+    assert last_request(engine).format == wanted
 
 
 def part(**fields: Any) -> dict[str, Any]:
@@ -505,7 +514,7 @@ GO = "json: cannot unmarshal"
         ),
     ],
 )
-def test_what_is_wrong_is_told_in_an_envelope(
+def test_a_wrong_request_gets_ollamas_message(
     client: FlaskClient, body: Any, status: int, words: str
 ) -> None:
     raw = isinstance(body, bytes)
@@ -518,10 +527,10 @@ def test_what_is_wrong_is_told_in_an_envelope(
     }
 
 
-def test_a_model_without_tools_is_not_offered_those_that_openai_runs(
+def test_tools_that_openai_runs_are_left_out(
     client: FlaskClient, engine: FakeEngine, models: FakeModels
 ) -> None:
     models.model = QWEN
 
     assert ask(client, tools=[{"type": "web_search"}]).status_code == 200
-    assert said(engine).tools == ()
+    assert last_request(engine).tools == ()

@@ -1,4 +1,7 @@
-"""OpenAI's API on the wire, a line per fact."""
+"""Checks OpenAI's chat, completions and models over HTTP.
+
+The contract suite checks what all dialects share.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +48,11 @@ def deltas(body: bytes) -> list[Any]:
     return [part["choices"][0]["delta"] for part in openai_chunks(body)[:-1] if part["choices"]]
 
 
-def said(engine: FakeEngine) -> ChatRequest:
+def last_request(engine: FakeEngine) -> ChatRequest:
     return engine.history[-1]
 
 
-def test_a_chat_in_one_piece(client: FlaskClient) -> None:
+def test_a_whole_chat_reply(client: FlaskClient) -> None:
     reply = chat(client)
 
     assert reply.content_type == "application/json; charset=utf-8"
@@ -71,7 +74,7 @@ def test_a_chat_in_one_piece(client: FlaskClient) -> None:
     }
 
 
-def test_a_chat_that_streams(client: FlaskClient) -> None:
+def test_a_streamed_chat_reply(client: FlaskClient) -> None:
     reply = chat(client, stream=True)
     *chunks, last = openai_chunks(reply.data)
 
@@ -88,7 +91,7 @@ def test_a_chat_that_streams(client: FlaskClient) -> None:
     assert all("usage" not in chunk for chunk in chunks)
 
 
-def test_the_usage_comes_last_when_it_is_asked_for(client: FlaskClient) -> None:
+def test_usage_is_the_last_chunk_on_request(client: FlaskClient) -> None:
     *_, usage, _done = openai_chunks(
         chat(client, stream=True, stream_options={"include_usage": True}).data
     )
@@ -96,7 +99,7 @@ def test_the_usage_comes_last_when_it_is_asked_for(client: FlaskClient) -> None:
     assert (usage["choices"], usage["usage"]) == ([], USED)
 
 
-def test_thinking_and_calls_come_as_deltas_of_their_own(
+def test_thinking_and_tool_calls_are_deltas_of_their_own(
     client: FlaskClient, engine: FakeEngine
 ) -> None:
     engine.script = (Thinking("Need"), PARIS, replace(PARIS, id="b"), Finished("stop", USAGE))
@@ -146,11 +149,11 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
         stop="END",
         reasoning_effort="high",
         response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}},
-        user="somebody",
+        user="me",
         n=1,
     )
 
-    assert said(engine) == ChatRequest(
+    assert last_request(engine) == ChatRequest(
         messages=(
             Message("system", "Be brief."),
             Message("user", "one\n\ntwo"),
@@ -171,12 +174,12 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
     )
 
 
-def test_what_is_not_said_has_openais_defaults(client: FlaskClient, engine: FakeEngine) -> None:
+def test_missing_fields_have_openais_defaults(client: FlaskClient, engine: FakeEngine) -> None:
     chat(client)
 
-    assert said(engine).sampling == Sampling(temperature=1.0, top_p=1.0)
-    assert said(engine).think is None
-    assert not said(engine).stream
+    assert last_request(engine).sampling == Sampling(temperature=1.0, top_p=1.0)
+    assert last_request(engine).think is None
+    assert not last_request(engine).stream
 
 
 @pytest.mark.parametrize(
@@ -190,12 +193,12 @@ def test_what_is_not_said_has_openais_defaults(client: FlaskClient, engine: Fake
         ({"stop": None}, Limits()),
     ],
 )
-def test_limits(
+def test_fields_that_limit_the_answer(
     client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], limits: Limits
 ) -> None:
     chat(client, **fields)
 
-    assert said(engine).limits == limits
+    assert last_request(engine).limits == limits
 
 
 @pytest.mark.parametrize(
@@ -207,13 +210,13 @@ def test_limits(
         ({"type": "function", "function": {"name": "lamp"}}, ["lamp"]),
     ],
 )
-def test_the_choice_of_tools(
+def test_tool_choice_selects_tools(
     client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
 ) -> None:
     lamp = {"type": "function", "function": {"name": "lamp"}}
     chat(client, tools=[TOOL, lamp], tool_choice=choice)
 
-    assert [tool["function"]["name"] for tool in said(engine).tools] == offered
+    assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
 
 
 @pytest.mark.parametrize(
@@ -225,12 +228,12 @@ def test_the_choice_of_tools(
         ({"reasoning": {}}, None),
     ],
 )
-def test_the_effort_to_reason(
+def test_reasoning_effort_turns_thinking_on_or_off(
     client: FlaskClient, engine: FakeEngine, fields: dict[str, Any], think: bool | None
 ) -> None:
     chat(client, **fields)
 
-    assert said(engine).think is think
+    assert last_request(engine).think is think
 
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
@@ -281,7 +284,7 @@ PICTURE = "data:image/png;base64,iVBORw0KGgo="
             400,
             "invalid tool call arguments",
         ),
-        (  # in a string of its own, where the look at the body's depth does not reach
+        (  # inside a string, where the check of the body's depth does not look
             {"messages": [{"tool_calls": [{"function": {"name": "a", "arguments": DEEP}}]}]},
             400,
             "invalid tool call arguments",
@@ -294,7 +297,7 @@ PICTURE = "data:image/png;base64,iVBORw0KGgo="
         ),
     ],
 )
-def test_what_is_wrong_is_told_in_an_envelope(
+def test_a_wrong_chat_request_gets_ollamas_message(
     client: FlaskClient, body: Any, status: int, message: str
 ) -> None:
     raw = isinstance(body, bytes)
@@ -307,7 +310,7 @@ def test_what_is_wrong_is_told_in_an_envelope(
     }
 
 
-def test_a_model_that_cannot_think_may_be_asked_not_to(
+def test_a_model_without_thinking_accepts_effort_none(
     client: FlaskClient, models: FakeModels
 ) -> None:
     models.model = QWEN
@@ -315,7 +318,7 @@ def test_a_model_that_cannot_think_may_be_asked_not_to(
     assert chat(client, reasoning_effort="none").status_code == 200
 
 
-def test_a_completion_in_one_piece(client: FlaskClient, engine: FakeEngine) -> None:
+def test_a_whole_completion_reply(client: FlaskClient, engine: FakeEngine) -> None:
     body = client.post(
         COMPLETION, json={"model": MODEL, "prompt": "Hi", "max_tokens": 3}
     ).get_json()
@@ -329,12 +332,12 @@ def test_a_completion_in_one_piece(client: FlaskClient, engine: FakeEngine) -> N
         "choices": [{"text": "Hello", "index": 0, "finish_reason": "stop"}],
         "usage": USED,
     }
-    assert said(engine).messages == (Message("user", "Hi"),)
-    assert said(engine).limits == Limits(3)
-    assert said(engine).think is False
+    assert last_request(engine).messages == (Message("user", "Hi"),)
+    assert last_request(engine).limits == Limits(3)
+    assert last_request(engine).think is False
 
 
-def test_a_completion_that_streams(client: FlaskClient) -> None:
+def test_a_streamed_completion_reply(client: FlaskClient) -> None:
     asked = {"model": MODEL, "prompt": "Hi", "stream": True}
     *chunks, _done = openai_chunks(client.post(COMPLETION, json=asked).data)
     assert [(c["choices"][0]["text"], c["choices"][0]["finish_reason"]) for c in chunks] == [
@@ -367,7 +370,7 @@ def test_a_completion_that_streams(client: FlaskClient) -> None:
         ("/v1/embeddings", {"input": "Hi"}, f'"{MODEL}" does not support embeddings'),
     ],
 )
-def test_what_is_not_served_is_refused(
+def test_unsupported_requests_are_refused(
     client: FlaskClient, path: str, body: dict[str, Any], message: str
 ) -> None:
     reply = client.post(path, json={"model": MODEL, **body})
@@ -376,7 +379,7 @@ def test_what_is_not_served_is_refused(
     assert reply.get_json()["error"]["message"] == message
 
 
-def test_the_models(client: FlaskClient) -> None:
+def test_models_are_listed_and_found_by_name(client: FlaskClient) -> None:
     created = int(QWEN.modified_at.timestamp())
     entry = {"id": MODEL, "object": "model", "created": created, "owned_by": "library"}
 
