@@ -1,4 +1,4 @@
-"""Replies of `/v1/messages`: from events to bytes, one content block after the other."""
+"""Encodes replies of `/v1/messages`: events become bytes, one content block after the other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from axproxy.api.ollama.errors import cut_short
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
-_BYTES_PER_TOKEN = 4  # Ollama's guess, too
+_BYTES_PER_TOKEN = 4  # as Ollama estimates
 
 
 @dataclass(frozen=True)
-class Head:
-    """What a reply says of itself; `input_tokens` is what a stream begins with, a guess."""
+class MessageHeader:
+    """What a reply reports about itself; `input_tokens` is the estimate that begins a stream."""
 
     id: str
     model: str
@@ -28,12 +28,12 @@ class Head:
 
 
 class MessagesReplies:
-    """The parts of one reply."""
+    """Encodes one reply."""
 
     stream_type = SSE
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, header: MessageHeader) -> None:
+        self._header = header
         self._begun = False
         self._called = False
         self._indexes = count()
@@ -44,13 +44,13 @@ class MessagesReplies:
             case Text(""):
                 return sse.SIGN_OF_LIFE
             case Text():
-                return self._growing("text", event.text)
+                return _encode(self._grow("text", event.text))
             case Thinking():
-                return self._growing("thinking", event.text)
+                return _encode(self._grow("thinking", event.text))
             case ToolCall():
-                return _events(self._telling_of_call(event))
+                return _encode(self._call(event))
             case Finished():
-                return _events(self._ending(event))
+                return _encode(self._end(event))
 
     def whole(self, reply: Reply) -> bytes:
         content: list[dict[str, Any]] = []
@@ -69,34 +69,34 @@ class MessagesReplies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _beginning(self) -> Iterator[dict[str, Any]]:
+    def _begin(self) -> Iterator[dict[str, Any]]:
+        """Yield the first event of the stream, unless it has been sent."""
         if not self._begun:
             self._begun = True
-            guess = {"input_tokens": self._head.input_tokens, "output_tokens": 0}
-            yield {"type": "message_start", "message": self._message([], guess)}
+            estimate = {"input_tokens": self._header.input_tokens, "output_tokens": 0}
+            yield {"type": "message_start", "message": self._message([], estimate)}
 
-    def _growing(self, type_: str, piece: str) -> bytes:
-        block, before = self._open, b""
+    def _grow(self, type_: str, piece: str) -> Iterator[dict[str, Any]]:
+        block = self._open
         if block is None or block.type != type_:
-            block = _Block(type_, next(self._indexes))
-            before = _events(self._opening(block))
-        return before + block.delta(piece)
+            yield from self._begin()
+            yield from self._end_block()
+            block = self._open = _Block(type_, next(self._indexes))
+            yield _block_start(block.index, {"type": type_, type_: ""})
+        yield _block_delta(block.index, {"type": f"{type_}_delta", type_: piece})
 
-    def _opening(self, block: _Block) -> Iterator[dict[str, Any]]:
-        yield from self._beginning()
-        yield from self._end_open()
-        self._open = block
-        yield _block_start(block.index, {"type": block.type, block.type: ""})
-
-    def _telling_of_call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
-        yield from self._beginning()
-        yield from self._end_open()
+    def _call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
+        yield from self._begin()
+        yield from self._end_block()
         self._called = True
-        yield from _telling_of_call(next(self._indexes), call)
+        index, arguments = next(self._indexes), compact(call.arguments).decode()
+        yield _block_start(index, _tool_use(call) | {"input": {}})
+        yield _block_delta(index, {"type": "input_json_delta", "partial_json": arguments})
+        yield _block_stop(index)
 
-    def _ending(self, finished: Finished) -> Iterator[dict[str, Any]]:
-        yield from self._beginning()
-        yield from self._end_open()
+    def _end(self, finished: Finished) -> Iterator[dict[str, Any]]:
+        yield from self._begin()
+        yield from self._end_block()
         yield {
             "type": "message_delta",
             "delta": {"stop_reason": _reason(finished, self._called)},
@@ -104,17 +104,18 @@ class MessagesReplies:
         }
         yield {"type": "message_stop"}
 
-    def _end_open(self) -> Iterator[dict[str, Any]]:
+    def _end_block(self) -> Iterator[dict[str, Any]]:
+        """Yield the last event of the block that is being streamed, if there is one."""
         if self._open:
             yield _block_stop(self._open.index)
             self._open = None
 
     def _message(self, content: list[Any], usage: dict[str, int]) -> dict[str, Any]:
         return {
-            "id": self._head.id,
+            "id": self._header.id,
             "type": "message",
             "role": "assistant",
-            "model": self._head.model,
+            "model": self._header.model,
             "content": content,
             "usage": usage,
         }
@@ -122,35 +123,23 @@ class MessagesReplies:
 
 @dataclass(frozen=True)
 class _Block:
-    """A block of text or of thinking that grows."""
+    """A block of text or thinking that is being streamed."""
 
     type: str
     index: int
 
-    def delta(self, piece: str) -> bytes:
-        """Encode the event that carries one more piece."""
-        body = _block_delta(self.index, {"type": f"{self.type}_delta", self.type: piece})
-        return sse.event(body, body["type"])
+
+def _encode(events: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(sse.event(event, event["type"]) for event in events)
 
 
-def _events(told: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(sse.event(each, each["type"]) for each in told)
-
-
-def guessed_tokens(request: ChatRequest) -> int:
-    """How long the prompt may be, in tokens: a stream must say so before anybody has counted."""
+def estimate_tokens(request: ChatRequest) -> int:
+    """Return the estimated tokens of the prompt: a stream begins before they are counted."""
     size = sum(len(compact(tool)) for tool in request.tools)
     for turn in request.messages:
         size += len(f"{turn.role}{turn.content}{turn.thinking}".encode())
         size += sum(len(call.name) + len(compact(call.arguments)) for call in turn.tool_calls)
     return max(size // _BYTES_PER_TOKEN, 1)
-
-
-def _telling_of_call(index: int, call: ToolCall) -> Iterator[dict[str, Any]]:
-    arguments = compact(call.arguments).decode()
-    yield _block_start(index, _tool_use(call) | {"input": {}})
-    yield _block_delta(index, {"type": "input_json_delta", "partial_json": arguments})
-    yield _block_stop(index)
 
 
 def _tool_use(call: ToolCall) -> dict[str, Any]:

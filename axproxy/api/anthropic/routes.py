@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 
 from axproxy.api.anthropic import requests as wire
-from axproxy.api.anthropic.replies import Head, MessagesReplies, guessed_tokens
+from axproxy.api.anthropic.replies import MessageHeader, MessagesReplies, estimate_tokens
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.streaming import respond
@@ -36,7 +36,9 @@ class AnthropicRoutes:
 
     def messages(self) -> Response:
         call = wire.parse(read_body(), self._models)
-        head = Head(f"msg_{self._digits()}", call.request.model, guessed_tokens(call.request))
+        head = MessageHeader(
+            f"msg_{self._digits()}", call.request.model, estimate_tokens(call.request)
+        )
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         response = respond(answer, MessagesReplies(head), call.request.stream)
         if call.request.stream:

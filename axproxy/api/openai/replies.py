@@ -1,4 +1,4 @@
-"""OpenAI's replies: from events to bytes, in the shape that Ollama gives them."""
+"""Encodes OpenAI's replies: events become bytes, in the shape that Ollama gives them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FINGERPRINT = "fp_ollama"
 
 
 @dataclass(frozen=True)
-class Head:
-    """What all parts of one reply say alike; `created` is in seconds since 1970."""
+class ChatReplyHeader:
+    """What all parts of one reply have in common; `created` is in seconds since 1970."""
 
     id: str
     created: int
@@ -31,12 +31,12 @@ class Head:
 
 
 class ChatReplies:
-    """The parts of one reply of `/v1/chat/completions`."""
+    """Encodes one reply of `/v1/chat/completions`."""
 
     stream_type = SSE
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, header: ChatReplyHeader) -> None:
+        self._header = header
         self._begun = False
         self._calls = count()  # numbered across the whole reply
 
@@ -51,7 +51,7 @@ class ChatReplies:
             case ToolCall():
                 return self._delta(content="", tool_calls=[self._call(event)])
             case Finished():
-                return self._ending(event)
+                return self._end(event)
 
     def whole(self, reply: Reply) -> bytes:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text}
@@ -71,10 +71,10 @@ class ChatReplies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _ending(self, finished: Finished) -> bytes:
+    def _end(self, finished: Finished) -> bytes:
         called = next(self._calls) > 0
         parts = [self._delta(reason=_reason(finished, called))]
-        if self._head.include_usage:
+        if self._header.include_usage:
             last = self._object("chat.completion.chunk", []) | {"usage": usage(finished.usage)}
             parts.append(sse.event(last))
         return b"".join((*parts, DONE))
@@ -99,16 +99,16 @@ class ChatReplies:
         }
 
     def _object(self, kind: str, choices: list[Any]) -> dict[str, Any]:
-        return _object(self._head, kind, choices)
+        return _object(self._header, kind, choices)
 
 
 class CompletionReplies:
-    """The parts of one reply of `/v1/completions`."""
+    """Encodes one reply of `/v1/completions`."""
 
     stream_type = SSE
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, header: ChatReplyHeader) -> None:
+        self._header = header
 
     def line(self, event: Event) -> bytes:
         match event:
@@ -117,12 +117,12 @@ class CompletionReplies:
             case Text():
                 return sse.event(self._chunk(event.text, None))
             case Finished():
-                return self._ending(event)
-        raise TypeError(f"nobody asked for {event}")
+                return self._end(event)
+        raise TypeError(f"a completion has no place for {event}")
 
     def whole(self, reply: Reply) -> bytes:
         choice = _text_choice(reply.text, reply.finished.reason)
-        whole = _object(self._head, "text_completion", [choice])
+        whole = _object(self._header, "text_completion", [choice])
         return compact(whole | {"usage": usage(reply.finished.usage)})
 
     def failure(self, error: ProxyError) -> bytes:
@@ -131,24 +131,24 @@ class CompletionReplies:
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _ending(self, finished: Finished) -> bytes:
+    def _end(self, finished: Finished) -> bytes:
         parts = [sse.event(self._chunk("", finished.reason))]
-        if self._head.include_usage:
-            last = _object(self._head, "text_completion", [])
+        if self._header.include_usage:
+            last = _object(self._header, "text_completion", [])
             parts.append(sse.event(last | {"usage": usage(finished.usage)}))
         return b"".join((*parts, DONE))
 
     def _chunk(self, text: str, reason: str | None) -> dict[str, Any]:
-        chunk = _object(self._head, "text_completion", [_text_choice(text, reason)])
-        if self._head.include_usage:
+        chunk = _object(self._header, "text_completion", [_text_choice(text, reason)])
+        if self._header.include_usage:
             chunk["usage"] = dict.fromkeys(_COUNTS, 0)
         return chunk
 
 
-def model_object(model: Model, called: str | None = None) -> dict[str, Any]:
-    """An entry of `/v1/models`; `called` is what the client called it, if it did."""
+def model_object(model: Model, requested_name: str | None = None) -> dict[str, Any]:
+    """Return an entry of `/v1/models`; `requested_name` is the name in the request, if any."""
     return {
-        "id": called or model.name,
+        "id": requested_name or model.name,
         "object": "model",
         "created": int(model.modified_at.timestamp()),
         "owned_by": "library",
@@ -174,12 +174,12 @@ def _text_choice(text: str, reason: str | None) -> dict[str, Any]:
     return {"text": text, "index": 0, "finish_reason": reason}
 
 
-def _object(head: Head, kind: str, choices: list[Any]) -> dict[str, Any]:
+def _object(header: ChatReplyHeader, kind: str, choices: list[Any]) -> dict[str, Any]:
     return {
-        "id": head.id,
+        "id": header.id,
         "object": kind,
-        "created": head.created,
-        "model": head.model,
+        "created": header.created,
+        "model": header.model,
         "system_fingerprint": FINGERPRINT,
         "choices": choices,
     }

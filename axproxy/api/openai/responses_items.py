@@ -1,4 +1,4 @@
-"""The output items of `/v1/responses`, and the events that tell how each comes about."""
+"""Output items of `/v1/responses`, and the events that announce them in a stream."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from axproxy.api import sse
 from axproxy.api.gojson.decode import compact
 from axproxy.messages import ToolCall
 
-Told = tuple[str, dict[str, Any]]  # an event's type, and its other fields
+ServerEvent = tuple[str, dict[str, Any]]  # an event's type, and its other fields
 
 
 def reasoning_item(id_: str, text: str) -> dict[str, Any]:
     summary = [{"type": "summary_text", "text": text}]
-    # Clients that keep no summaries send this back; nothing about it is secret.
+    # Clients that do not keep summaries send `encrypted_content` back; we do not encrypt it.
     return {"id": id_, "type": "reasoning", "summary": summary, "encrypted_content": text}
 
 
@@ -27,8 +26,8 @@ def call_item(id_: str, call: ToolCall) -> dict[str, Any]:
     return _call(id_, call, "completed", compact(call.arguments).decode())
 
 
-def telling_of_call(id_: str, at: int, call: ToolCall) -> Iterator[Told]:
-    """`at` is the item's place in the output."""
+def call_events(id_: str, at: int, call: ToolCall) -> Iterator[ServerEvent]:
+    """Yield the events of a whole tool call; `at` is the item's place in the output."""
     place = {"item_id": id_, "output_index": at}
     arguments = compact(call.arguments).decode()
     yield _added(at, _call(id_, call, "in_progress", ""))
@@ -39,25 +38,25 @@ def telling_of_call(id_: str, at: int, call: ToolCall) -> Iterator[Told]:
 
 @dataclass
 class GrowingReasoning:
-    """A reasoning item that is being told; `at` is its place in the output."""
+    """A reasoning item that is being streamed; `at` is its place in the output."""
 
     id: str
     at: int
     _pieces: list[str] = field(default_factory=list)
 
     def whole(self) -> dict[str, Any]:
+        """Return the item with all pieces so far."""
         return reasoning_item(self.id, "".join(self._pieces))
 
-    def begin(self) -> Iterator[Told]:
+    def begin(self) -> Iterator[ServerEvent]:
         yield _added(self.at, {"id": self.id, "type": "reasoning", "summary": []})
 
-    def grow(self, number: int, piece: str) -> bytes:
-        """The event that tells of it; `number` is the event's."""
+    def grow(self, piece: str) -> ServerEvent:
+        """Add `piece` to the item, and return the event that sends it."""
         self._pieces.append(piece)
-        kind = "response.reasoning_summary_text.delta"
-        return _event(kind, number, {**self._place(), "delta": piece})
+        return "response.reasoning_summary_text.delta", {**self._place(), "delta": piece}
 
-    def end(self) -> Iterator[Told]:
+    def end(self) -> Iterator[ServerEvent]:
         text = "".join(self._pieces)
         yield "response.reasoning_summary_text.done", {**self._place(), "text": text}
         yield _done(self.at, self.whole())
@@ -68,26 +67,26 @@ class GrowingReasoning:
 
 @dataclass
 class GrowingMessage:
-    """A message item that is being told; `at` is its place in the output."""
+    """A message item that is being streamed; `at` is its place in the output."""
 
     id: str
     at: int
     _pieces: list[str] = field(default_factory=list)
 
     def whole(self) -> dict[str, Any]:
+        """Return the item with all pieces so far."""
         return message_item(self.id, "".join(self._pieces))
 
-    def begin(self) -> Iterator[Told]:
+    def begin(self) -> Iterator[ServerEvent]:
         yield _added(self.at, _message(self.id, "in_progress", []))
         yield "response.content_part.added", {**self._place(), "part": _text_part("")}
 
-    def grow(self, number: int, piece: str) -> bytes:
-        """The event that tells of it; `number` is the event's."""
+    def grow(self, piece: str) -> ServerEvent:
+        """Add `piece` to the item, and return the event that sends it."""
         self._pieces.append(piece)
-        fields = {**self._place(), "delta": piece, "logprobs": []}
-        return _event("response.output_text.delta", number, fields)
+        return "response.output_text.delta", {**self._place(), "delta": piece, "logprobs": []}
 
-    def end(self) -> Iterator[Told]:
+    def end(self) -> Iterator[ServerEvent]:
         text = "".join(self._pieces)
         yield "response.output_text.done", {**self._place(), "text": text, "logprobs": []}
         yield "response.content_part.done", {**self._place(), "part": _text_part(text)}
@@ -97,15 +96,11 @@ class GrowingMessage:
         return {"item_id": self.id, "output_index": self.at, "content_index": 0}
 
 
-def _event(kind: str, number: int, fields: dict[str, Any]) -> bytes:
-    return sse.event({"type": kind, "sequence_number": number, **fields}, kind)
-
-
-def _added(at: int, item: dict[str, Any]) -> Told:
+def _added(at: int, item: dict[str, Any]) -> ServerEvent:
     return "response.output_item.added", {"output_index": at, "item": item}
 
 
-def _done(at: int, item: dict[str, Any]) -> Told:
+def _done(at: int, item: dict[str, Any]) -> ServerEvent:
     return "response.output_item.done", {"output_index": at, "item": item}
 
 

@@ -1,4 +1,4 @@
-"""Replies of `/v1/responses`: from events to bytes, one output item after the other."""
+"""Encodes replies of `/v1/responses`: events become bytes, one output item after the other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai.responses_items import (
     GrowingMessage,
     GrowingReasoning,
-    Told,
+    ServerEvent,
+    call_events,
     call_item,
     message_item,
     reasoning_item,
-    telling_of_call,
 )
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
@@ -32,9 +32,12 @@ _PREFIXES = {Thinking: "rs", Text: "msg", ToolCall: "fc"}
 
 
 @dataclass(frozen=True)
-class Head:
-    """What all parts of one reply say alike: `number` goes into every id, `created` is in seconds
-    since 1970, `repeated` are fields of the request."""
+class ResponseHeader:
+    """What all parts of one reply have in common.
+
+    `number` is a part of every id, `created` is in seconds since 1970, `repeated` are fields of
+    the request.
+    """
 
     number: int
     created: int
@@ -43,12 +46,12 @@ class Head:
 
 
 class ResponsesReplies:
-    """The parts of one reply; `now` tells the time, with a zone."""
+    """Encodes one reply; `now` returns the time, with a zone."""
 
     stream_type = SSE
 
-    def __init__(self, head: Head, now: Clock) -> None:
-        self._head = head
+    def __init__(self, header: ResponseHeader, now: Clock) -> None:
+        self._header = header
         self._now = now
         self._begun = False
         self._sequence = count()
@@ -60,11 +63,11 @@ class ResponsesReplies:
             case Text(""):
                 return sse.SIGN_OF_LIFE
             case Text() | Thinking():
-                return self._grown(type(event), event.text)
+                return self._encode(self._grow(type(event), event.text))
             case ToolCall():
-                return self._events(self._telling_of_call(event))
+                return self._encode(self._call(event))
             case Finished():
-                return self._events(self._ending(event))
+                return self._encode(self._end(event))
 
     def whole(self, reply: Reply) -> bytes:
         if reply.thinking:
@@ -76,76 +79,76 @@ class ResponsesReplies:
         return compact(self._completed(reply.finished))
 
     def failure(self, error: ProxyError) -> bytes:
-        return self._events(self._telling_of_failure(cut_short(error)))
+        return self._encode(self._fail(cut_short(error)))
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
-    def _grown(self, kind: type, piece: str) -> bytes:
-        item, before = self._growing, b""
+    def _grow(self, kind: type, piece: str) -> Iterator[ServerEvent]:
+        item = self._growing
         if item is None or not isinstance(item, _GROWING[kind]):
-            before = self._events(self._end_of_last())
+            yield from self._begin()
+            yield from self._end_item()
             item = self._growing = _GROWING[kind](self._id(kind), len(self._output))
-            before += self._events(item.begin())
-        return before + item.grow(next(self._sequence), piece)
+            yield from item.begin()
+        yield item.grow(piece)
 
-    def _telling_of_call(self, call: ToolCall) -> Iterator[Told]:
-        yield from self._end_of_last()
+    def _call(self, call: ToolCall) -> Iterator[ServerEvent]:
+        yield from self._begin()
+        yield from self._end_item()
         id_ = self._id(ToolCall)
-        yield from telling_of_call(id_, len(self._output), call)
+        yield from call_events(id_, len(self._output), call)
         self._output.append(call_item(id_, call))
 
-    def _ending(self, finished: Finished) -> Iterator[Told]:
-        yield from self._end_of_last()
+    def _end(self, finished: Finished) -> Iterator[ServerEvent]:
+        yield from self._begin()
+        yield from self._end_item()
         yield "response.completed", {"response": self._completed(finished)}
 
-    def _end_of_last(self) -> Iterator[Told]:
-        """What comes before anything new."""
-        yield from self._beginning()
-        yield from self._end_growing()
-
-    def _beginning(self) -> Iterator[Told]:
+    def _begin(self) -> Iterator[ServerEvent]:
+        """Yield the first events of the stream, unless they have been sent."""
         if not self._begun:
             self._begun = True
             for kind in ("response.created", "response.in_progress"):
                 yield kind, {"response": self._response("in_progress")}
 
-    def _end_growing(self) -> Iterator[Told]:
+    def _end_item(self) -> Iterator[ServerEvent]:
+        """Yield the last events of the item that is being streamed, if there is one."""
         if self._growing:
             yield from self._growing.end()
             self._output.append(self._growing.whole())
             self._growing = None
 
-    def _telling_of_failure(self, error: ProxyError) -> Iterator[Told]:
-        yield from self._beginning()
+    def _fail(self, error: ProxyError) -> Iterator[ServerEvent]:
+        yield from self._begin()
         known = {"code": "server_error", "message": error.message}
         yield "response.failed", {"response": self._response("failed", error=known)}
-        # OpenAI's clients read `message` or raise what is in `error`.
+        # Some of OpenAI's clients read `message`, others raise what is in `error`.
         yield "error", {"code": None, "message": error.message, "param": None, **openai_body(error)}
 
-    def _events(self, told: Iterator[Told]) -> bytes:
+    def _encode(self, events: Iterator[ServerEvent]) -> bytes:
         return b"".join(
             sse.event({"type": kind, "sequence_number": next(self._sequence), **fields}, kind)
-            for kind, fields in told
+            for kind, fields in events
         )
 
     def _id(self, kind: type) -> str:
-        return f"{_PREFIXES[kind]}_{self._head.number}_{len(self._output)}"
+        return f"{_PREFIXES[kind]}_{self._header.number}_{len(self._output)}"
 
     def _completed(self, finished: Finished) -> dict[str, Any]:
         at = int(self._now().timestamp())
-        # Also an answer that its limit has cut is completed to Ollama.
+        # Ollama reports `completed` even when the answer reached its limit.
         return self._response("completed", completed_at=at, usage=_usage(finished.usage))
 
     def _response(self, status: str, **known: Any) -> dict[str, Any]:
         return {
-            "id": f"resp_{self._head.number}",
+            "id": f"resp_{self._header.number}",
             "object": "response",
-            "created_at": self._head.created,
+            "created_at": self._header.created,
             "completed_at": None,
             "status": status,
             "incomplete_details": None,
-            "model": self._head.model,
+            "model": self._header.model,
             "previous_response_id": None,
             "output": list(self._output),
             "error": None,
@@ -160,7 +163,7 @@ class ResponsesReplies:
             "metadata": {},
             "safety_identifier": None,
             "prompt_cache_key": None,
-            **self._head.repeated,
+            **self._header.repeated,
             **known,
         }
 

@@ -12,7 +12,7 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai import responses_requests as wire
-from axproxy.api.openai.responses_replies import Head, ResponsesReplies
+from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.models.catalog import Models
@@ -41,7 +41,7 @@ class ResponsesRoutes:
     def responses(self) -> Response:
         call = wire.parse(read_body(), self._models)
         created = int(self._now().timestamp())
-        head = Head(self._number(), created, call.request.model, call.repeated)
+        head = ResponseHeader(self._number(), created, call.request.model, call.repeated)
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         response = respond(answer, ResponsesReplies(head, self._now), call.request.stream)
         if call.request.stream:

@@ -14,7 +14,7 @@ from axproxy.api.http_errors import json_response
 from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai import requests as wire
-from axproxy.api.openai.replies import ChatReplies, CompletionReplies, Head, model_object
+from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionReplies, model_object
 from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
 from axproxy.models.catalog import Models
@@ -60,12 +60,14 @@ class OpenAIRoutes:
         return json_response({"object": "list", "data": models})
 
     def model(self, name: str) -> Response:
-        return json_response(model_object(find_for_details(self._models, name), called=name))
+        return json_response(
+            model_object(find_for_details(self._models, name), requested_name=name)
+        )
 
     def _answer(
-        self, call: wire.ChatCall, prefix: str, replies: Callable[[Head], Encoder]
+        self, call: wire.ChatCall, prefix: str, replies: Callable[[ChatReplyHeader], Encoder]
     ) -> Response:
-        head = Head(
+        head = ChatReplyHeader(
             f"{prefix}-{self._number()}",
             int(self._now().timestamp()),
             call.request.model,
