@@ -1,5 +1,5 @@
 # Sourced by install.sh and the run_*.sh scripts: `prepare_venv FILE` makes .venv and installs FILE into it, once.
-# Says what is missing on the machine with the command that mends it.
+# Reports what is missing on the machine, with the command that installs it.
 # shellcheck shell=bash
 
 find_python() {
@@ -15,11 +15,20 @@ find_python() {
     return 1
 }
 
+# What .venv should hold: the requirements, for its Python's version.  An upgrade of the system can make
+# .venv/bin/python another Python, which has none of the installed packages.
+wanted_content() {
+    .venv/bin/python -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null && cat requirements*.txt
+}
+
 prepare_venv() {
-    local wanted=$1 python stamp seal
-    trap 'echo; echo "interrupted; run it again to go on" >&2; exit 130' INT
+    local wanted=$1 python stamp
     stamp=.venv/installed-$(basename "$wanted" .txt)
-    # pip is made last, so an interrupted attempt has none.
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted_content)" ]; then
+        return
+    fi
+    trap 'echo; echo "interrupted; run it again to go on" >&2; exit 130' INT
+    # pip is installed last, so an interrupted attempt has none.
     if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -29,15 +38,11 @@ prepare_venv() {
         echo "making .venv with $("$python" --version)"
         "$python" -m venv --clear .venv || return 1
     fi
-    # The seal is what was asked for, so a changed requirement installs and an unchanged one does not.
-    seal=$(cat requirements*.txt)
-    if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$seal" ]; then
-        echo "installing $wanted (once; about a minute on a Pi)"
-        if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"; then
-            echo "the installation failed, see above; check the network and run this again" >&2
-            return 1
-        fi
-        printf '%s\n' "$seal" >"$stamp"
+    echo "installing $wanted (once; about a minute on a Pi)"
+    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"; then
+        echo "the installation failed, see above; check the network and run this again" >&2
+        return 1
     fi
+    wanted_content >"$stamp"
     trap - INT
 }

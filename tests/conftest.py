@@ -1,3 +1,5 @@
+"""What all tests share: signals, hypothesis, the integration marker, and services to start."""
+
 from __future__ import annotations
 
 import signal
@@ -8,11 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.second_try import (
+    pytest_configure,  # noqa: F401 - a hook
+    starts_processes,
+)
 from tests.support.service import Service, Start
 from tests.support.waiting import eventually
 
-# A script's shell has what it starts in its background ignore these, and so would all that the
-# tests start, whose ends they are about.
+# A shell script's background jobs ignore these signals, and so would the programs that the tests
+# start and then end by a signal.
 for _number, _usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
@@ -20,12 +26,23 @@ for _number, _usual in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-# By default hypothesis fails an example that takes 0.2 s, or some seconds to make up, which a busy
-# machine makes of any.
+# By default hypothesis fails an example that takes 0.2 s, or some seconds to generate; on a busy
+# machine any example can.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-# `pytest --hypothesis-profile=hostile` feeds the entrances forty times as much as usual.
+# `pytest --hypothesis-profile=hostile` tries forty times as many examples as usual.
 settings.register_profile("hostile", max_examples=4000, deadline=20_000)
+
+
+SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that starts real processes, so that only these may have a second try."""
+    known: dict[str, bool] = {}
+    for item in items:
+        if item.path.is_relative_to(SYSTEM) or starts_processes(item, known):
+            item.add_marker("integration")
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ def begun(scratch: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.timeout(240)  # measures the whole table of docs/performance.md: half a minute if idle
 def test_one_command_measures_every_budget_and_leaves_nothing_behind(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()

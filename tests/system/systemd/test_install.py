@@ -38,8 +38,10 @@ class Scratch:
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
-        seal = "".join(path.read_text() for path in sorted(self.checkout.glob("requirements*.txt")))
-        (self.app / ".venv" / "installed-requirements").write_text(seal)
+        files = sorted(self.checkout.glob("requirements*.txt"))
+        content = "".join(path.read_text() for path in files)
+        stamp = "{} {}\n{}".format(*sys.version_info[:2], content)
+        (self.app / ".venv" / "installed-requirements").write_text(stamp)
 
     def tool(self, name: str, script: str) -> None:
         """A program that is found before the machine's own."""
