@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from axproxy.tokenizer.decode_calls import Call, DecodeCalls
-from axproxy.tokenizer.text_stream import TextStream
+from axproxy.tokenizer.detokenizer import IncrementalDetokenizer
 
 
 class RunTrace:
@@ -20,7 +20,7 @@ class RunTrace:
     `new_stream` makes a decoder for the ids of one run.
     """
 
-    def __init__(self, new_stream: Callable[[], TextStream]) -> None:
+    def __init__(self, new_stream: Callable[[], IncrementalDetokenizer]) -> None:
         self._new_stream = new_stream
         # guards everything below; held for microseconds, never while a text is encoded or sent
         self._changed = threading.Condition()

@@ -17,8 +17,7 @@ from axproxy.models.tokenizer_files import (
     TokenizerFolderError,
     read_tokenizer_files,
 )
-from axproxy.tokenizer.detokenizer import UnknownDecoder, spelling
-from axproxy.tokenizer.text_stream import TextStream
+from axproxy.tokenizer.detokenizer import IncrementalDetokenizer, UnknownDecoder, spelling
 
 # The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
 # in slices.  A seam may cost a token or two, in a text that no window of these models holds.
@@ -105,9 +104,9 @@ class TextTokenizer:
             self.decode(run) if live else self._shield(self.decode(run)) for live, run in runs
         )
 
-    def stream(self) -> TextStream:
+    def stream(self) -> IncrementalDetokenizer:
         """A decoder for ids that arrive one after the other."""
-        return TextStream(self.bytes_of, drops_first_space=self._drops_first_space)
+        return IncrementalDetokenizer(self.bytes_of, drops_first_space=self._drops_first_space)
 
     def bytes_of(self, token_id: int) -> bytes:
         """What a token contributes to the text; nothing if there is no such token."""
