@@ -1,6 +1,6 @@
 """Our tokenizer process, and the clients of it and of the vendor's tokenizer script.
 
-Not about prompts (`prompts`).  Read `server` first: the HTTP protocol that the vendor's program
-calls; then `handlers`, `tokenizer`, `detokenizer`.  `run_trace` is the exact record of a run that
-`client` reads.
+Not about prompts (`prompts`).  Read `choice` first: what depends on AX650_TOKENIZER.  Then the
+server: `handlers` (the calls of the vendor's program), `tokenizer`, `detokenizer`.  `run_trace` and
+`decode_calls` make the exact record of a run that `client` reads.
 """

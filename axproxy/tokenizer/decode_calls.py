@@ -1,9 +1,10 @@
-"""What one run of the runtime has sampled so far, told from its /decode calls.
+"""Follows what one run of the runtime has sampled, from its /decode calls.
 
-The vendor's binary, observed: while it samples it sends groups of exactly three ids; at the end of
-the turn the one or two that are left; and when the run is over, whatever ended it, one list with
-all ids of the answer.  After a stop or at the end of the window the one or two last ids come in
-that final list only.  A call may look like two of these at once: see `DecodeCalls.undecided`.
+Observed on the vendor's binary: while it samples it sends groups of exactly three ids, and at the
+end of the turn the one or two that are left.  When the run is over, whatever ended it, it sends a
+final list with all ids of the answer.  After a stop or at the end of the window, the last one or
+two ids come only in that final list.  A call may fit two of these cases: see
+`DecodeCalls.undecided`.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from enum import Enum
 GROUP = 3  # tokens per /decode while the runtime samples
 
 
-class Call(Enum):
-    """What a /decode call was."""
+class DecodeCall(Enum):
+    """The kinds of /decode calls."""
 
     NEXT = "the next ids of the answer"
     FINAL = "all ids of the answer"
-    STRAY = "nothing that belongs to this run"
+    STRAY = "ids that do not belong to this run"
 
 
 class DecodeCalls:
-    """Collects the ids of one run, from its /encode (`prompt_tokens` ids, whose text has the
-    sha256 `prompt_sha256`) to its final /decode.
+    """Collects the ids of one run, from its /encode to its final /decode.
 
-    With `from_start=False` the /encode was answered by another process: ids may be missing before
-    the first call, so only a final list counts.
+    `prompt_tokens` is the number of ids that /encode returned, `prompt_sha256` the sha256 of its
+    text.  With `from_start=False` another process has answered the /encode: ids may be missing
+    before the first call, so only a final list counts.
     """
 
     def __init__(self, prompt_tokens: int, prompt_sha256: str, *, from_start: bool = True) -> None:
         self.prompt_tokens = prompt_tokens
         self.prompt_sha256 = prompt_sha256
         self._from_start = from_start
-        self._gathered: list[int] = []
+        self._ids: list[int] = []
         self._held: tuple[int, ...] = ()
         self._rest_seen = False
         self._complete = False
@@ -42,71 +43,74 @@ class DecodeCalls:
 
     @property
     def stopped(self) -> bool:
-        """If the run is over, somebody has stopped it: the last ids were sampled and never sent on
-        (observed on the vendor's binary).  A stop right behind a group of three leaves no sign."""
+        """Whether the run was stopped, provided that it is over.
+
+        The runtime then sends the last sampled ids only in the final list (observed on the vendor's
+        binary).  A stop right after a group of three leaves no sign.
+        """
         return self._stopped or (not self._complete and self._may_be_all())
 
     @property
     def ids(self) -> Sequence[int]:
-        """The sampled ids that are known for certain, in order."""
-        return self._gathered
+        """The sampled ids that are certain, in order."""
+        return self._ids
 
     @property
     def complete(self) -> bool:
-        """The final call has certainly been seen: `ids` is the whole answer."""
+        """Whether the final call has come for certain: `ids` is the whole answer."""
         return self._complete
 
     @property
     def undecided(self) -> bool:
-        """The last call was either the final one or not: only the end of the run can tell.
+        """Whether the last call may have been the final one.
 
-        If the run is over, `ids` is the whole answer; if it goes on, the next call tells.
+        If the run is over, `ids` is the whole answer; if it goes on, the next call decides.
         """
         return not self._complete and (bool(self._held) or self._may_be_all())
 
-    def decoded(self, ids: Sequence[int]) -> Call:
-        """Takes note of one /decode call and says what it was (NEXT while that is undecided)."""
+    def decoded(self, ids: Sequence[int]) -> DecodeCall:
+        """Record one /decode call and return its kind (NEXT while that is undecided)."""
         if self._complete:
-            # Only the final call is ever repeated: the runtime tries twice when a reply is late.
-            return Call.FINAL if list(ids) == self._gathered else Call.STRAY
+            # Only the final call is repeated: the runtime tries twice when a reply is late.
+            return DecodeCall.FINAL if list(ids) == self._ids else DecodeCall.STRAY
         if len(ids) > GROUP:
-            return self._ended(ids)
+            return self._finish(ids)
         if not ids:
-            return Call.STRAY
+            return DecodeCall.STRAY
         if not self._from_start:
-            return Call.NEXT
+            return DecodeCall.NEXT
         self._release()
         if len(ids) < GROUP or self._rest_seen:
-            return self._took_rest(ids)
-        if list(ids) == self._gathered:
-            # Three ids again: an answer of three, or one that repeats itself.
+            return self._take_rest(ids)
+        if list(ids) == self._ids:
+            # The same three ids: an answer of three tokens, or text that repeats itself.
             self._held = tuple(ids)
         else:
-            self._gathered.extend(ids)
-        return Call.NEXT
+            self._ids.extend(ids)
+        return DecodeCall.NEXT
 
-    def _took_rest(self, ids: Sequence[int]) -> Call:
-        if self._may_be_all() and list(ids) == self._gathered:
-            return self._ended(ids)
+    def _take_rest(self, ids: Sequence[int]) -> DecodeCall:
+        if self._may_be_all() and list(ids) == self._ids:
+            return self._finish(ids)
         if self._rest_seen:
-            return Call.STRAY
+            return DecodeCall.STRAY
         self._rest_seen = True
-        self._gathered.extend(ids)
-        return Call.NEXT
+        self._ids.extend(ids)
+        return DecodeCall.NEXT
 
     def _may_be_all(self) -> bool:
-        # One or two ids and nothing before them: the rest of a short answer, which is then sent
+        # One or two ids and none before them: either the rest of a short answer, which is then sent
         # once more, or the final list of a run that was stopped.
-        return 0 < len(self._gathered) < GROUP
+        return 0 < len(self._ids) < GROUP
 
     def _release(self) -> None:
-        # Another call follows the one that was held back, so that one was a group.
-        self._gathered.extend(self._held)
+        # Another call follows the one that was held back, so it was a group.
+        self._ids.extend(self._held)
         self._held = ()
 
-    def _ended(self, ids: Sequence[int]) -> Call:
-        self._stopped = list(ids) != [*self._gathered, *self._held]
-        self._gathered = list(ids)
+    def _finish(self, ids: Sequence[int]) -> DecodeCall:
+        self._stopped = list(ids) != [*self._ids, *self._held]
+        self._ids = list(ids)
         self._held = ()
         self._complete = True
-        return Call.FINAL
+        return DecodeCall.FINAL

@@ -1,9 +1,9 @@
-"""What the tokenizer answers to the runtime and to the proxy; no networking here.
+"""Handles the calls of the runtime and of the service; no networking here.
 
-The runtime's calls are the ones of the vendor's tokenizer script, and there is no clean way to
-refuse one.  Observed on the vendor's binary: after a status other than 200 from /encode it answers
-the previous user's prompt again, a missing key aborts it, a closed connection or ten seconds of
-silence are a segmentation fault.  So every call of the runtime gets a 200 with the key it needs.
+The runtime makes the calls of the vendor's tokenizer script, and none of them can be refused.
+Observed on the vendor's binary: after a status other than 200 from /encode it answers the previous
+user's prompt again; a missing key aborts it; a closed connection or ten seconds of silence end in a
+segmentation fault.  So every call of the runtime gets a 200 with the key that it needs.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
 
 log = logging.getLogger(__name__)
 
-NAME = "axproxy tokenizer"  # how the probe tells this server from the vendor's
-LONGEST_WAIT = 30.0  # seconds a reader of the trace may be kept
+NAME = "axproxy tokenizer"  # by which the probe recognises this server
+LONGEST_WAIT = 30.0  # seconds that a reader of the trace may wait
 
-Answer = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class BadCall(Exception):
-    """A call of the proxy's that makes no sense; the runtime's calls never raise this."""
+    """A call of the service makes no sense; calls of the runtime never raise this."""
 
 
-class TokenizerAnswers:
-    """The answers of one tokenizer process, whose `epoch` no other process shares."""
+class TokenizerHandlers:
+    """Handles the calls to one tokenizer process.  `epoch` is unique to the process."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.epoch = secrets.token_hex(8)
         self._tokenizer = tokenizer
-        self._trace = RunTrace(tokenizer.stream)
+        self._trace = RunTrace(tokenizer.detokenizer)
         newline = tokenizer.encode("\n") or tokenizer.encode("a") or [tokenizer.eos_id]
         self._harmless = (newline * 2)[-2:]
 
-    def get(self, target: str) -> Answer:
-        """The answer to GET of a path with its query.  Raises BadCall."""
+    def get(self, target: str) -> JsonObject:
+        """Return the reply to GET of a path with its query.  Raises `BadCall`."""
         path, _, query = target.partition("?")
         match path:
             case "/":
@@ -62,8 +62,11 @@ class TokenizerAnswers:
                 return self._read_trace(parse_qs(query))
         return {"error": "Invalid GET endpoint"}
 
-    def post(self, target: str, body: bytes | None) -> Answer:
-        """The answer to POST; the body is None if it could not be read.  Raises BadCall."""
+    def post(self, target: str, body: bytes | None) -> JsonObject:
+        """Return the reply to POST; `body` is None if it could not be read.
+
+        Raises `BadCall` and `Untokenizable`.
+        """
         request = _json_object(body)
         match target.partition("?")[0]:
             case "/encode":
@@ -80,8 +83,8 @@ class TokenizerAnswers:
                 return {"text": self._tokenizer.spell(_ids(request))}
         return {"error": "Invalid POST endpoint"}
 
-    def last_resort(self, target: str) -> Answer:
-        """An answer that keeps the runtime alive, whatever broke here."""
+    def fallback(self, target: str) -> JsonObject:
+        """Return a reply that keeps the runtime alive when handling the call has failed."""
         match target.partition("?")[0]:
             case "/encode":
                 return {"token_ids": self._harmless, "diff": self._harmless}
@@ -92,8 +95,8 @@ class TokenizerAnswers:
         return {"error": "the tokenizer failed; its log says why"}
 
     def _reset(self, request: Mapping[str, Any]) -> list[int]:
-        # Zero tokens: the whole prompt, system message included, comes with /encode.  Unless it
-        # is the proxy, known by its MARK, that wants a beginning of prompts to be in the cache.
+        # Zero tokens: the whole prompt, system message included, comes with /encode.  Only a text
+        # that begins with ESCAPE is the service's: a beginning of prompts to be put in the cache.
         text, ids = request.get("system_prompt"), []
         if isinstance(text, str) and text.startswith(ESCAPE):
             try:
@@ -101,11 +104,11 @@ class TokenizerAnswers:
             except Untokenizable as error:
                 log.warning("a beginning cannot be tokenized (%s)", error)
         if len(ids) == 1:
-            ids = []  # one token alone overruns device memory (observed)
+            ids = []  # a single token overruns device memory (observed)
         self._trace.reset(len(ids))
         return ids
 
-    def _encode(self, request: Mapping[str, Any]) -> Answer:
+    def _encode(self, request: Mapping[str, Any]) -> JsonObject:
         text = request.get("text")
         try:
             ids = self._tokenizer.encode(text) if isinstance(text, str) else None
@@ -113,14 +116,14 @@ class TokenizerAnswers:
             log.warning("the runtime's prompt cannot be tokenized (%s)", error)
             ids = None
         if ids is None:
-            # Nobody's prompt, so nobody takes the answer to it for theirs.
+            # No request has this prompt, so its answer reaches no client.
             log.warning("a broken /encode was answered with a harmless prompt")
             ids, sha256 = self._harmless, ""
         else:
             sha256 = hashlib.sha256(str(text).encode("utf-8", "surrogatepass")).hexdigest()
         if len(ids) < 2:
-            # The runtime prefills a single first token in its one-slot group, as it does after a
-            # /reset; no token at all makes it continue from a zero embedding (both observed).
+            # The runtime prefills a single first token in its one-slot group, as after a /reset.
+            # Without any token it continues from a zero embedding (both observed).
             ids = (self._harmless + ids)[-2:]
         self._trace.encoded(len(ids), sha256)
         return {"token_ids": ids, "diff": ids}
@@ -132,7 +135,7 @@ class TokenizerAnswers:
             return ""
         return self._trace.decoded(ids)
 
-    def _read_trace(self, query: Mapping[str, Sequence[str]]) -> Answer:
+    def _read_trace(self, query: Mapping[str, Sequence[str]]) -> JsonObject:
         def number(name: str) -> float:
             try:
                 value = float(query.get(name, ["0"])[-1])

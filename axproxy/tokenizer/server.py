@@ -1,4 +1,4 @@
-"""The tokenizer as a process: it answers the runtime and the proxy over HTTP on the loopback."""
+"""Serves the tokenizer to the runtime and to the service, over HTTP on the loopback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from axproxy.tokenizer.handlers import Answer, BadCall, TokenizerAnswers
+from axproxy.tokenizer.handlers import BadCall, JsonObject, TokenizerHandlers
 from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
 
 log = logging.getLogger(__name__)
@@ -18,62 +18,62 @@ LONGEST_BODY = 16 << 20  # bytes
 IDLE_TIMEOUT = 60.0  # seconds; a silent connection costs one sleeping thread until then
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+class TokenizerConnection(BaseHTTPRequestHandler):
+    """Serves one connection."""
 
     server: TokenizerServer
     protocol_version = "HTTP/1.1"
     server_version = "axproxy-tokenizer"
     sys_version = ""
     timeout = IDLE_TIMEOUT
-    # Head and body leave in one piece, without waiting for acknowledgements: a generation waits
-    # for every /decode.
+    # Head and body are sent in one piece, without waiting for acknowledgements: a run waits for
+    # every /decode.
     wbufsize = 1 << 16
     disable_nagle_algorithm = True
-    # What is not HTTP gets JSON, too, and without its own bytes.
+    # Requests that are not HTTP get JSON too, without any of their own bytes.
     error_content_type = "application/json"
     error_message_format = '{"error": "HTTP status %(code)d"}'
 
     def do_GET(self) -> None:
-        """Answers the runtime's and the proxy's questions."""
-        self._send(*self._answered(None))
+        """Answer a GET of the runtime or of the service."""
+        self._send(*self._handle(None))
 
     def do_POST(self) -> None:
-        """Answers the runtime's and the proxy's calls."""
+        """Answer a POST of the runtime or of the service."""
         body = self._body()
-        status, answer = 200, self.server.answers.last_resort(self.path)
+        status, answer = 200, self.server.handlers.fallback(self.path)
         try:
-            status, answer = self._answered(body)
+            status, answer = self._handle(body)
         finally:
-            # Also when something broke: a runtime without an answer is a dead runtime.
+            # Also after a failure: the runtime crashes without a reply.
             self._send(status, answer)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are a debugging matter; bodies are never logged."""
+        """Log requests at debug; bodies are never logged."""
         log.debug(format, *args)
 
-    def _answered(self, body: bytes | None) -> tuple[int, Answer]:
+    def _handle(self, body: bytes | None) -> tuple[int, JsonObject]:
         try:
             if self.command == "GET":
-                return 200, self.server.answers.get(self.path)
-            return 200, self.server.answers.post(self.path, body)
+                return 200, self.server.handlers.get(self.path)
+            return 200, self.server.handlers.post(self.path, body)
         except (BadCall, Untokenizable) as error:
             return 400, {"error": str(error)}
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 20):
-            self.close_connection = True  # no telling where the next request would begin
+            self.close_connection = True  # the beginning of the next request is unknown
             return None
         if int(length) <= LONGEST_BODY:
             return self.rfile.read(int(length))
-        # Read, so that the client reads our answer rather than a reset of the connection.
+        # Read it, so that the client gets our reply and not a reset of the connection.
         rest = int(length)
         while rest and (piece := self.rfile.read(min(rest, LONGEST_BODY))):
             rest -= len(piece)
         return None
 
-    def _send(self, status: int, answer: Answer) -> None:
+    def _send(self, status: int, answer: JsonObject) -> None:
         # ASCII-escaped, like the vendor's: valid UTF-8 whatever is in it.
         body = json.dumps(answer, separators=(",", ":")).encode()
         self.log_request(status, len(body))
@@ -91,22 +91,22 @@ class TokenizerServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], tokenizer: TextTokenizer) -> None:
-        """Raises OSError if the address cannot be had."""
-        self.answers = TokenizerAnswers(tokenizer)
-        super().__init__(address, Handler)
+        """Raises `OSError` if the server cannot listen there."""
+        self.handlers = TokenizerHandlers(tokenizer)
+        super().__init__(address, TokenizerConnection)
 
     def server_bind(self) -> None:
-        """Without the base class's look-up of the host's name, which may take seconds."""
+        """Bind without looking up the host's name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
 
     @property
     def address(self) -> str:
-        """HOST:PORT, with the port that was picked if it was 0."""
+        """HOST:PORT, with the port that was picked for 0."""
         host, port = self.socket.getsockname()[:2]
         return f"{host}:{port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - base class
-        """A client that hung up is nobody's fault; anything else is a fault of ours."""
+        """Log a client that hung up at debug, everything else as an error of ours."""
         if isinstance(sys.exception(), OSError):
             log.debug("%s hung up", client_address)
         else:

@@ -1,4 +1,4 @@
-"""A model's tokenizer: text to token ids, and ids back to text."""
+"""Reads a model's tokenizer; turns text into token ids, and ids into text."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from axproxy.models.tokenizer_files import (
 from axproxy.tokenizer.detokenizer import IncrementalDetokenizer, UnknownDecoder, spelling
 
 # The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
-# in slices.  A seam may cost a token or two, in a text that no window of these models holds.
+# in slices.  A border may cost a token or two, in a text longer than any window of these models.
 SLICE_CHARACTERS = 1 << 16
 
-# The end of a turn for folders that do not name it; the first one in the vocabulary is taken.
+# The end of a turn for folders that do not name it: the first of these in the vocabulary.
 USUAL_EOS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")
 
 
 class Untokenizable(Exception):
-    """The model's vocabulary has no way to write this text."""
+    """The text cannot be encoded with the model's vocabulary."""
 
 
 class TextTokenizer:
     """The tokenizer of one folder.  Safe to use from several threads."""
 
     def __init__(self, content: TokenizerFiles) -> None:
-        """Raises TokenizerFolderError, whose sentence says what is wrong and what to do."""
+        """Raises `TokenizerFolderError`; its message says what is wrong and what to do."""
         path, folder = content.vocabulary, content.vocabulary.parent
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
@@ -74,42 +74,50 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> TextTokenizer:
-        """Reads any Hugging Face folder that has a tokenizer.json.
+        """Read any Hugging Face folder that has a tokenizer.json.
 
-        Raises TokenizerFolderError, whose sentence says what is wrong and what to do.
+        Raises `TokenizerFolderError`; its message says what is wrong and what to do.
         """
         return cls(read_tokenizer_files(folder))
 
     def encode(self, text: str) -> list[int]:
-        """The ids of the text: control tokens in it are live, MARKs split it and vanish, lone
-        surrogates count as U+FFFD, nothing is added.  Raises Untokenizable."""
+        """Return the ids of the text, with nothing added.
+
+        Control tokens in the text are live.  It is split at each `ESCAPE`, which is dropped; a lone
+        surrogate becomes U+FFFD.  Raises `Untokenizable`.
+        """
         return [id_ for ids in self._encoded(text) for id_ in ids]
 
     def count(self, text: str) -> int:
-        """How many ids `encode` gives.  Raises Untokenizable."""
+        """Return how many ids `encode` returns.  Raises `Untokenizable`."""
         return sum(len(ids) for ids in self._encoded(text))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids.  Control tokens stand for themselves, unknown ids for nothing, and
-        bytes that are no UTF-8 for U+FFFD."""
-        stream = self.stream()
-        return "".join(stream.feed(ids)) + stream.finish()
+        """Return the text of the ids.
+
+        A control token is its own text, an unknown id is no text, and bytes that are not UTF-8
+        become U+FFFD.
+        """
+        detokenizer = self.detokenizer()
+        return "".join(detokenizer.feed(ids)) + detokenizer.finish()
 
     def spell(self, ids: Iterable[int]) -> str:
-        """A text that encodes to the ids again, or to others for the same characters: what spells a
-        control token without being one has a MARK in it."""
+        """Return a text that encodes to the ids again, or to others for the same characters.
+
+        Text that only looks like a control token is escaped.
+        """
         control = {token.id for token in self.control_tokens}
         runs = groupby(ids, key=control.__contains__)
         return "".join(
-            self.decode(run) if live else self._shield(self.decode(run)) for live, run in runs
+            self.decode(run) if live else self._escape(self.decode(run)) for live, run in runs
         )
 
-    def stream(self) -> IncrementalDetokenizer:
-        """A decoder for ids that arrive one after the other."""
+    def detokenizer(self) -> IncrementalDetokenizer:
+        """Return a detokenizer for ids that arrive one by one."""
         return IncrementalDetokenizer(self.bytes_of, drops_first_space=self._drops_first_space)
 
     def bytes_of(self, token_id: int) -> bytes:
-        """What a token contributes to the text; nothing if there is no such token."""
+        """Return the bytes that a token adds to the text; none for an unknown id."""
         added = self._added.get(token_id)
         if added is not None:
             return added
@@ -117,28 +125,31 @@ class TextTokenizer:
         return b"" if token is None else self._spelling(token)
 
     @cached_property
-    def _shield(self) -> Escaper:
+    def _escape(self) -> Escaper:
         return Escaper(token.text for token in self.control_tokens)
 
     @property
     def eos_id(self) -> int:
-        """The token that ends a turn."""
+        """The id of the token that ends a turn."""
         return self._id_of(self._eos)
 
     @property
     def bos_id(self) -> int:
-        """The token that begins a text, -1 if the model has none (the vendor's sign for that)."""
+        """The id of the token that begins a text; -1, as for the vendor's script, without one."""
         return self._id_of(self._bos)
 
     @cached_property
     def longest_token_bytes(self) -> int:
-        """Bytes of the longest token: a text of n bytes has at least n / this many tokens (as long
-        as the model's normaliser does not shrink it)."""
+        """The bytes of the longest token.
+
+        A text of n bytes has at least n / this many tokens, unless the model's normaliser makes it
+        shorter.
+        """
         ids = range(self._tokenizer.get_vocab_size(with_added_tokens=True))
         return max(len(self.bytes_of(id_)) for id_ in chain(ids, self._added))
 
     def info(self) -> dict[str, Any]:
-        """What the proxy needs to know about the tokenizer, ready for JSON."""
+        """Return the facts that the service needs about the tokenizer, ready for JSON."""
         return {
             "eos_id": self.eos_id,
             "eos_token": self._eos,
@@ -159,15 +170,15 @@ class TextTokenizer:
                 part = piece[start : start + SLICE_CHARACTERS]
                 try:
                     # Unlike encode(), the batch call lets other threads run: a long text must not
-                    # keep the runtime waiting, which dies after 10 s without an answer.
+                    # delay the runtime, which crashes after 10 s without a reply.
                     [encoding] = self._tokenizer.encode_batch_fast([part], add_special_tokens=False)
                 except Exception as error:  # the library raises the bare class
                     raise Untokenizable(str(error)) from error
                 yield encoding.ids
 
     def _match_control_tokens_literally(self) -> None:
-        # A token marked `normalized` is looked for in the normalised text, where look-alikes (NFKC:
-        # full-width letters) have turned into it.  Only what stands in the text may be a token.
+        # The library looks for a token marked `normalized` in the normalised text, in which other
+        # characters (NFKC: full-width letters) have become it.  Only a literal match may be one.
         if self._tokenizer.normalizer is None:
             return
         for token in self._tokenizer.get_added_tokens_decoder().values():
@@ -192,6 +203,6 @@ class TextTokenizer:
 
 
 def _is_control(token: AddedToken) -> bool:
-    # Some vocabularies add runs of blanks as tokens; those are ordinary text.
+    # Some vocabularies add runs of blanks as tokens; those are text.
     blank = not token.content.replace("\u2581", "").strip()
     return bool(token.special or (len(token.content) > 1 and not blank))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.tokenizer.decode_calls import Call, DecodeCalls
+from axproxy.tokenizer.decode_calls import DecodeCall, DecodeCalls
 
 # Few different ids, so that answers which repeat themselves are common.
 answers = st.lists(st.integers(1, 3), min_size=1, max_size=14)
@@ -24,7 +24,7 @@ def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped
     tally = DecodeCalls(5, "sha")
     *before, final = vendor_calls(ids, stopped=stopped)
     for call in before:
-        assert tally.decoded(call) is Call.NEXT
+        assert tally.decoded(call) is DecodeCall.NEXT
         assert list(tally.ids) == ids[: len(tally.ids)]
         assert not tally.complete
     tally.decoded(final)
@@ -53,7 +53,7 @@ def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, time
         tally.decoded(call)
     if tally.complete:
         for _ in range(times):
-            assert tally.decoded(ids) is Call.FINAL
+            assert tally.decoded(ids) is DecodeCall.FINAL
         assert list(tally.ids) == ids
         assert tally.complete
 

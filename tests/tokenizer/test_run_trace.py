@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axproxy.tokenizer.handlers import TokenizerAnswers
+from axproxy.tokenizer.handlers import TokenizerHandlers
 from axproxy.tokenizer.server import TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
 from tests.tokenizer.tokenizer_calls import Caller, sha256, vendor_run
@@ -84,14 +84,14 @@ def test_after_a_restart_the_final_list_of_the_answer_counts(
 def test_any_answer_is_traced_to_the_letter(
     small: TextTokenizer, ids: list[int], stopped: bool
 ) -> None:
-    answers = TokenizerAnswers(small)
-    answers.post("/encode", b'{"text": "prompt"}')
+    handlers = TokenizerHandlers(small)
+    handlers.post("/encode", b'{"text": "prompt"}')
     tokens: list[Any] = []
     whole = len(ids) - len(ids) % 3
     groups = [ids[start : start + 3] for start in range(0, whole, 3)]
     for call in [*groups, *([ids[whole:]] if ids[whole:] and not stopped else []), ids]:
-        answers.post("/decode", json.dumps({"token_ids": call}).encode())
-        trace = answers.get(f"/trace?run=1&have={len(tokens)}")
+        handlers.post("/decode", json.dumps({"token_ids": call}).encode())
+        trace = handlers.get(f"/trace?run=1&have={len(tokens)}")
         assert trace["have"] == len(tokens)
         tokens += trace["tokens"]
     assert [token for token, _ in tokens] == ids

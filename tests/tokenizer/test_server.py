@@ -197,7 +197,7 @@ def test_whatever_breaks_the_runtime_gets_an_answer(
     def fail(target: str, body: bytes | None) -> dict[str, Any]:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(server.answers, "post", fail)
+    monkeypatch.setattr(server.handlers, "post", fail)
     assert len(call.post("/encode", {"text": "x"})["diff"]) == 2
     assert call.post("/decode", {"token_ids": [1]}) == {"text": ""}
     assert call.post("/reset", {}) == {"token_ids": []}

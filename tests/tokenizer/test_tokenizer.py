@@ -38,7 +38,7 @@ def test_however_ids_are_split_the_text_is_the_same(
     kind: str, request: pytest.FixtureRequest, ids: list[int], data: st.DataObject
 ) -> None:
     tokenizer: TextTokenizer = request.getfixturevalue(kind)
-    stream = tokenizer.stream()
+    stream = tokenizer.detokenizer()
     text, start = "", 0
     while start < len(ids):
         end = data.draw(st.integers(start + 1, len(ids)))
@@ -66,11 +66,11 @@ def test_text_is_what_the_library_makes_of_the_ids(small: TextTokenizer, text: s
 def test_a_character_comes_with_the_token_that_completes_it(small: TextTokenizer) -> None:
     ids = small.encode("😀")
     assert len(ids) > 1
-    assert small.stream().feed(ids) == [""] * (len(ids) - 1) + ["😀"]
+    assert small.detokenizer().feed(ids) == [""] * (len(ids) - 1) + ["😀"]
 
 
 def test_half_a_character_at_the_end_becomes_a_replacement(small: TextTokenizer) -> None:
-    stream = small.stream()
+    stream = small.detokenizer()
     first_byte = small.encode("\U000fffff")[0]
     assert stream.feed([first_byte]) == [""]
     assert stream.finish() == "\ufffd"
@@ -104,7 +104,7 @@ def test_a_very_long_text_is_counted_in_slices(small: TextTokenizer) -> None:
 def test_the_first_space_of_word_pieces_is_not_text(pieces: TextTokenizer) -> None:
     hello = pieces.encode("he a")
     assert pieces.decode(hello) == "he a"
-    assert pieces.stream().feed(hello) == ["he", " a"]
+    assert pieces.detokenizer().feed(hello) == ["he", " a"]
 
 
 def test_info_of_the_small_tokenizer(small: TextTokenizer) -> None:
