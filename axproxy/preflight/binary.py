@@ -1,4 +1,4 @@
-"""Whether the vendor's program is there, is that program, and can run on this machine."""
+"""Checks that the vendor's program exists, is that program, and can run on this machine."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import shlex
 from pathlib import Path
 
 from axproxy.preflight.context import CheckContext
-from axproxy.preflight.file_kind import Elf, Other, WrongFile, kind_of
+from axproxy.preflight.file_kind import Elf, UnknownFile, WrongFile, kind_of
 from axproxy.preflight.finding import Finding
 
-# Programs of the vendor that look alike: what each is, by how its name begins.
+# Programs of the vendor with similar names, by the beginning of the name.
 _LOOK_ALIKES = {
     "main_axcl": "the interactive program, which has no HTTP API",
     "main_api_ax650": "for boards where the AX650 itself is the host, not for a card",
     "main_ax650": "for boards where the AX650 itself is the host, and has no HTTP API",
-    "axllm": "the vendor's newer program, which speaks another dialect",
+    "axllm": "the vendor's newer program, which has another HTTP API",
 }
 _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 
 
 def check_binary(context: CheckContext) -> Finding:
-    """Looks at the file's name, mode and first bytes; it is not run."""
+    """Check the file's name, mode and first bytes, without running it."""
     path = context.settings.runtime_bin.resolve()
     right = _RIGHT.get(context.machine, "main_api_axcl")
-    elsewhere = f"name the place of {right} in AX650_RUNTIME_BIN"
+    elsewhere = f"set AX650_RUNTIME_BIN to the path of {right}"
 
     def fail(seen: str, remedy: str) -> Finding:
         return Finding("binary", "fail", seen, remedy)
@@ -32,7 +32,9 @@ def check_binary(context: CheckContext) -> Finding:
     try:
         kind = kind_of(path)
     except FileNotFoundError:
-        return fail(f"the vendor's program {path} is not there", _where_it_is(context, elsewhere))
+        return fail(
+            f"the vendor's program {path} does not exist", _where_to_find(context, elsewhere)
+        )
     except IsADirectoryError:
         return fail(f"{path} is a folder, not the vendor's program", elsewhere)
     except OSError as error:
@@ -41,37 +43,41 @@ def check_binary(context: CheckContext) -> Finding:
         return fail(*wrong)
     if not context.can_access(path, os.X_OK):
         # Downloads and archives lose the execute bit.
-        return fail(f"{path} may not be executed", f"chmod +x {_quote(path)}")
+        return fail(f"{path} is not executable", f"chmod +x {_quote(path)}")
     return Finding("binary", "ok", f"{path} is a program for {context.machine}")
 
 
 def _wrong(
-    context: CheckContext, path: Path, kind: Elf | WrongFile | Other, elsewhere: str
+    context: CheckContext, path: Path, kind: Elf | WrongFile | UnknownFile, elsewhere: str
 ) -> tuple[str, str] | None:
-    """What is seen, and the remedy, of a file that is something else."""
+    """Return what the file is instead of the program, and the remedy; `None` if it is right."""
     if isinstance(kind, WrongFile):
         return f"{path} is {kind.what}", kind.remedy
     for name, what in _LOOK_ALIKES.items():
         if path.name.startswith(name):
             return f"{path.name} is {what}", elsewhere
-    if isinstance(kind, Other):
-        is_it = "a script" if kind.script else "no program"
-        wrapper = "; if it wraps the program: AX650_PREFLIGHT_SKIP=binary" if kind.script else ""
-        return f"{path} is {is_it}, not the vendor's program", elsewhere + wrapper
+    if isinstance(kind, UnknownFile):
+        if not kind.script:
+            return f"{path} is not a program", elsewhere
+        wrapper = "if it wraps the program, set AX650_PREFLIGHT_SKIP=binary"
+        return f"{path} is a script, not the vendor's program", f"{elsewhere}; {wrapper}"
     if kind.machine != context.machine:
-        return f"{path} is for {kind.machine}, and this machine is {context.machine}", elsewhere
+        return (
+            f"{path} is built for {kind.machine}, but this machine is {context.machine}",
+            elsewhere,
+        )
     return None
 
 
-def _where_it_is(context: CheckContext, elsewhere: str) -> str:
+def _where_to_find(context: CheckContext, elsewhere: str) -> str:
     model = context.settings.model_path
     beside = [model, model.resolve().parent] if model else []
     for folder in beside:
-        # Newer model pages carry files for `axllm`, whose vocabulary is a text file.
+        # Newer model pages hold files for `axllm`, whose vocabulary is a text file.
         if any(folder.glob("*_tokenizer.txt")) and not any(folder.glob("main_api_*")):
             return (
-                "this model was published for axllm; take main_api_… from an older revision of "
-                "its page (the history of its files), and " + elsewhere
+                "this model was published for axllm; download main_api_… from an older revision of "
+                f"the model's page, and {elsewhere}"
             )
     return elsewhere
 

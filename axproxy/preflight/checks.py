@@ -1,4 +1,4 @@
-"""The list of checks: in which order, and which belong to which runtime."""
+"""The list of checks: their names, their order, and which of them each runtime needs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
 from axproxy.settings import Settings, SettingsError
 
-Look = Callable[[CheckContext], Finding | Iterable[Finding]]
+CheckFunction = Callable[[CheckContext], Finding | Iterable[Finding]]
 
 
 @dataclass(frozen=True)
 class Check:
-    """`names` are all the names that its findings can have."""
+    """A check; `names` are all the names that its findings can have."""
 
     names: tuple[str, ...]
-    look: Look
+    run: CheckFunction
 
 
 # In the order in which a person fixes things: the files, the driver, the card, the host.
@@ -59,7 +59,7 @@ _WITHOUT_A_CARD = {"ports"}
 
 
 def checks_for(kind: str) -> tuple[Check, ...]:
-    """The checks before a launch of this kind of runtime."""
+    """Return the checks before a launch of this kind of runtime."""
     if kind == "vendor":
         return CHECKS
     return tuple(check for check in CHECKS if _WITHOUT_A_CARD.issuperset(check.names))

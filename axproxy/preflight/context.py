@@ -1,4 +1,4 @@
-"""What the checks look at: the settings, and the machine's own files under a root."""
+"""What the checks look at: the settings, and the files of the machine below a root folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from axproxy.settings import Settings
 
 
 def read(path: Path) -> str:
-    """What the file holds; empty where there is none, or none that we may read."""
+    """Return the text of the file; an empty one if it is missing or cannot be read."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -22,7 +22,7 @@ def read(path: Path) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in the folder, in order; nothing where there is no such folder."""
+    """Return the sorted entries of the folder; none if it is missing or cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -31,11 +31,13 @@ def entries(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """`root` is where /proc, /sys, /dev and the rest are found; `machine` is what `uname -m` says.
+    """The machine and the settings that one run of the checks looks at.
 
-    `owner` is the process whose descendants hold our ports by right, `None` when there is none.
-    `loading` says that a model is being loaded, when nobody may ask the card anything; `smi` is
-    who asks it, by default a new one.
+    `root` is the folder with /proc, /sys, /dev and the rest.  `machine` is the output of
+    `uname -m`.  `owner` is the process whose descendants may hold our ports, or `None`.
+    `loading` means that a model is being loaded and `axcl-smi` must not be called.  `smi` calls
+    it, by default a new one.  `can_access` takes a path and a mode, as `os.access` does.
+    `other_holders` takes a port and the `owner`; it returns the other programs on that port.
     """
 
     settings: Settings
@@ -48,14 +50,14 @@ class CheckContext:
     other_holders: Callable[[int, int | None], list[ports.PortHolder]] = ports.strangers
 
     def at(self, path: str) -> Path:
-        """The file that the machine knows by the absolute `path`."""
+        """Return the file below `root` for the machine's absolute `path`."""
         return self.root / path.lstrip("/")
 
     def text(self, path: str) -> str:
         return read(self.at(path))
 
     def size_in_kib(self, label: str) -> int | None:
-        """One row of /proc/meminfo, such as `CmaTotal`."""
+        """Return the value of one row of /proc/meminfo, such as `CmaTotal`."""
         for line in self.text("/proc/meminfo").splitlines():
             name, _, value = line.partition(":")
             if name == label and value.split():
@@ -64,7 +66,7 @@ class CheckContext:
 
     @property
     def board(self) -> str:
-        """What the device tree calls the machine; empty on a PC."""
+        """The machine's name in the device tree; empty on a PC."""
         return self.text("/proc/device-tree/model").strip("\0\n ")
 
     @property

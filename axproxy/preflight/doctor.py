@@ -1,11 +1,13 @@
-"""`python backend.py doctor`: every check by hand, with or without the service."""
+"""`python backend.py doctor`: runs every check by hand, beside the service or without it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,28 +22,28 @@ from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.settings import Settings, SettingsError
 
 _COLOURS: dict[Severity, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
-_OF_ITS_USER = ("device-node", "log-folder")
+_DEPEND_ON_THE_USER = ("device-node", "log-folder")
 _SIMULATOR = (
-    "no model is configured and no card is in sight, so a simulator answers; "
-    "set AX650_MODEL_PATH to use a card"
+    "No model is configured and no card was found, so a simulator answers. "
+    "Set AX650_MODEL_PATH to use a card."
 )
 
 
 def examine(
     settings: Settings, service: RunningService | None, root: Path = Path("/")
 ) -> list[Finding]:
-    """All findings about this machine; a running service is not disturbed."""
+    """Return all findings about this machine; a running service is not disturbed."""
     context = context_for(settings, service, root)
     findings = Inspection(_checks(context)).run(context)
-    said = service.said_as_another_user() if service else {}
-    # What another user may open, and its private /tmp, only that user can tell.
-    return [said.get(f.name, f) if f.name in _OF_ITS_USER else f for f in findings]
+    theirs = service.findings_of_another_user() if service else {}
+    # Only the service's user can check which files that user can open, and its private /tmp.
+    return [theirs.get(f.name, f) if f.name in _DEPEND_ON_THE_USER else f for f in findings]
 
 
 def context_for(settings: Settings, service: RunningService | None, root: Path) -> CheckContext:
-    """The same as before a launch, except that the service's own ports are its own.
+    """Return the context for the checks, in which the service may hold its ports.
 
-    A shell seldom has the settings of the unit, so what the service uses is asked of it.
+    A shell seldom has the settings of the unit, so those that matter are taken from the service.
     """
     if service is None:
         return CheckContext(settings, root, owner=None)
@@ -65,38 +67,65 @@ def context_for(settings: Settings, service: RunningService | None, root: Path) 
 def _checks(context: CheckContext) -> Sequence[Check]:
     kind = context.settings.runtime_kind
     undecided = context.settings.runtime == "auto" and kind == "mock"
-    return checks_for("vendor" if undecided and _card_in_sight(context) else kind)
+    return checks_for("vendor" if undecided and _card_found(context) else kind)
 
 
-def _card_in_sight(context: CheckContext) -> bool:
+def _card_found(context: CheckContext) -> bool:
     return bool(cards_on_the_bus(context)) or context.at("/dev/axcl_host").exists()
 
 
-def render(findings: Sequence[Finding], colour: bool) -> str:
-    """One line for each finding, and one with the remedy where there is one."""
+def render(findings: Sequence[Finding], colour: bool, columns: int | None = None) -> str:
+    """Return one entry for each finding, its remedy on a line of its own.
+
+    Text is wrapped to `columns`, if given.  A remedy never is: it is meant to be copied.
+    """
     width = max(len(finding.name) for finding in findings)
+    margin = " " * (width + 8)
     lines = []
     for finding in findings:
         verdict = f"{finding.verdict:4}"
         if colour:
             verdict = f"\x1b[{_COLOURS[finding.verdict]}m{verdict}\x1b[0m"
-        lines.append(f"{verdict}  {finding.name:{width}}  {finding.seen}")
+        seen = wrap(finding.seen, columns and columns - len(margin)).replace("\n", f"\n{margin}")
+        lines.append(f"{verdict}  {finding.name:{width}}  {seen}")
         if finding.remedy:
-            lines.append(f"{'':{width + 8}}-> {finding.remedy}")
+            lines.append(f"{margin}-> {finding.remedy}")
     return "\n".join(lines)
 
 
+def wrap(text: str, columns: int | None) -> str:
+    """Return the text in lines of `columns` characters; paths and words stay whole."""
+    if columns is None:
+        return text
+    return textwrap.fill(text, max(columns, 30), break_long_words=False, break_on_hyphens=False)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return the last line: how many checks there were, and how many found something."""
+    verdicts = [finding.verdict for finding in findings]
+    failed, warned = verdicts.count("fail"), verdicts.count("warn")
+    checks = len({finding.name for finding in findings})
+    return (
+        f"{checks} check{'s' * (checks != 1)}: "
+        f"{failed} failed, {warned} warning{'s' * (warned != 1)}"
+    )
+
+
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """On a terminal, unless NO_COLOR (no-color.org) says otherwise."""
+    """Whether the stream is a terminal and NO_COLOR (no-color.org) is not set."""
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0 when nothing fails, 1 when something does, 2 for bad settings."""
+    """Print all findings.
+
+    Returns the exit status: 0 if no check fails, 1 if one does, 2 for bad settings.
+    """
     parser = argparse.ArgumentParser(
-        prog="backend.py doctor", description="Looks whether the card's program could be started."
+        prog="backend.py doctor",
+        description="Check whether the card's program can be started, and say what to do if not.",
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
@@ -106,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     service = find_service(settings)
     findings = examine(settings, service)
-    failed = [finding for finding in findings if finding.verdict == "fail"]
+    failed = any(finding.verdict == "fail" for finding in findings)
     if options.json:
         body = {
             "ok": not failed,
@@ -115,10 +144,10 @@ def main(arguments: Sequence[str]) -> int:
         }
         print(json.dumps(body, indent=2, ensure_ascii=False))
         return 1 if failed else 0
-    print(service.describe() if service else "the service does not run")
-    print(render(findings, wants_colour(sys.stdout, os.environ)))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(wrap(service.describe() if service else "the service is not running", columns))
+    print(render(findings, wants_colour(sys.stdout, os.environ), columns))
     if len(findings) == 1 and service is None and settings.runtime == "auto":
-        print(_SIMULATOR)
-    warned = sum(finding.verdict == "warn" for finding in findings)
-    print(f"{len(failed)} failed, {warned} to think about, {len(findings)} looked at")
+        print(wrap(_SIMULATOR, columns))
+    print(summary(findings))
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The card's kernel driver: loaded, built for this kernel, and its device nodes there for us."""
+"""Checks the kernel driver: loaded, built for this kernel, its device nodes open to this user."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _LOG = "/var/log/axclhost-install.log"
 
 
 def check_driver(context: CheckContext) -> Finding:
-    """A kernel upgrade leaves the driver behind with the old kernel."""
+    """Check that the driver is loaded; after a kernel upgrade it exists for the old kernel only."""
     running = context.text("/proc/sys/kernel/osrelease").strip()
     if _loaded(context):
-        return Finding("driver", "ok", f"the module {MODULE} is loaded into kernel {running}")
+        return Finding("driver", "ok", f"the module {MODULE} is loaded (kernel {running})")
     return Finding("driver", "fail", _why_not_loaded(context, running), _driver_remedy(context))
 
 
 def check_device_node(context: CheckContext) -> Finding:
-    """Root is not needed: the driver's udev rules give everybody access."""
+    """Check that this user can open the device nodes; the driver's udev rules allow all users."""
     missing = [node for node in (_NEEDED, *_USEFUL) if not context.at(node).exists()]
     if _NEEDED in missing:
-        return Finding("device-node", "fail", f"{_NEEDED} is not there", _node_remedy(context))
+        return Finding("device-node", "fail", f"{_NEEDED} does not exist", _node_remedy(context))
     closed = [
         node
         for node in (_NEEDED, *_USEFUL)
@@ -36,17 +36,17 @@ def check_device_node(context: CheckContext) -> Finding:
         return Finding(
             "device-node",
             "fail",
-            f"this user may not read and write {' and '.join(closed)}",
+            f"this user cannot read and write {' and '.join(closed)}",
             f"sudo chmod 0666 {' '.join(closed)}",
         )
-    if missing:  # not every version of the driver may have them all
+    if missing:  # some versions of the driver may not have them all
         return Finding(
             "device-node",
             "warn",
-            f"{_NEEDED} is there, but not {' nor '.join(missing)}",
+            f"{_NEEDED} exists, but not {' nor '.join(missing)}",
             "sudo modprobe ax_pcie_mmb && sudo modprobe ax_pcie_msg",
         )
-    return Finding("device-node", "ok", f"{_NEEDED} and its companions are there for this user")
+    return Finding("device-node", "ok", f"this user can open {_NEEDED} and the other device nodes")
 
 
 def _loaded(context: CheckContext) -> bool:
@@ -59,7 +59,7 @@ def _loaded(context: CheckContext) -> bool:
 
 def _why_not_loaded(context: CheckContext, running: str) -> str:
     built = kernels_with_driver(context)
-    if running in built or not _modules_in_sight(context):
+    if running in built or not _modules_visible(context):
         return f"the card's driver {MODULE} is not loaded"
     if built:
         return f"the card's driver is built for kernel {', '.join(built)}, but {running} is running"
@@ -67,17 +67,17 @@ def _why_not_loaded(context: CheckContext, running: str) -> str:
 
 
 def kernels_with_driver(context: CheckContext) -> list[str]:
-    """The installed kernels that the driver was built for."""
+    """Return the installed kernels that have the driver."""
     return [each.name for each in entries(context.at("/lib/modules")) if _has_module(each)]
 
 
-def _modules_in_sight(context: CheckContext) -> bool:
-    """Containers and hardened units do not see the kernel's modules."""
+def _modules_visible(context: CheckContext) -> bool:
+    """Whether modules are visible; in containers and hardened units they are not."""
     return bool(entries(context.at("/lib/modules")))
 
 
 def _has_module(kernel: Path) -> bool:
-    # In `extra` from the vendor's package, in `updates` from DKMS, compressed or not.
+    # The vendor's package installs into `extra`, DKMS into `updates`, compressed or not.
     return any(
         True for place in ("extra", "updates") for _ in (kernel / place).rglob(f"{MODULE}.ko*")
     )
@@ -86,13 +86,13 @@ def _has_module(kernel: Path) -> bool:
 def _driver_remedy(context: CheckContext) -> str:
     running = context.text("/proc/sys/kernel/osrelease").strip()
     built = kernels_with_driver(context)
-    if running in built or not _modules_in_sight(context):
+    if running in built or not _modules_visible(context):
         return f"sudo modprobe {MODULE}"
     if context.at("/var/lib/dkms/axcl").is_dir():
         return f"sudo dkms autoinstall -k {running} && sudo modprobe {MODULE}"
     headers = "sudo apt install linux-headers-$(uname -r) && " if not _headers(context) else ""
     again = "--reinstall " if built or context.at("/usr/src/axcl").is_dir() else ""
-    return f"{headers}sudo apt install {again}axclhost  # it tells how it went in {_LOG}"
+    return f"{headers}sudo apt install {again}axclhost  # its log: {_LOG}"
 
 
 def _headers(context: CheckContext) -> bool:

@@ -1,4 +1,4 @@
-"""What one look before the start has found, and what a person can do about it."""
+"""The result of a check: what it saw, how bad that is, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ Severity = Literal["ok", "warn", "fail", "skip"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`name` is the check's, as `AX650_PREFLIGHT_SKIP` takes it; `seen` is one sentence about what
-    is there; `remedy` is a command to paste, or one more sentence where no command helps."""
+    """The result of one check, also in `/health` under `preflight`.
+
+    `name` is the check's name as `AX650_PREFLIGHT_SKIP` takes it.  `seen` is one sentence about the
+    state of the machine.  `remedy` is a command to paste, or a sentence where no command helps.
+    """
 
     name: str
     verdict: Severity

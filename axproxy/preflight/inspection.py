@@ -1,4 +1,4 @@
-"""One run of the checks: each within its time, none able to fell the others."""
+"""Runs the checks, each with a time limit; a check that crashes does not stop the others."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from axproxy.preflight.checks import Check
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
 
-CHECK_TIMEOUT = 30.0  # seconds for one check: a dead card or network disk can hold it for ever
+CHECK_TIMEOUT = 30.0  # seconds; a dead card or network disk can block a check for ever
 
-# Without a card there is nothing for axcl-smi to show, and without the driver no device: three
-# remedies for one trouble send a person the wrong way twice.
-# The check that fails, and those of which that is a mere consequence, the deepest first.
+# A failed check, and the checks whose failure causes it, the most basic first.  Without a card
+# axcl-smi has nothing to show, and without the driver there is no device: three remedies for one
+# problem would mislead a person twice.
 _CAUSES = {"device-node": ("driver",), "card": ("pcie", "driver")}
 
 log = logging.getLogger(__name__)
 
 
 class Inspection:
-    """Runs checks; one that hung is not begun again while it still hangs.
+    """Runs the checks; a check that hangs is not started again while it still hangs.
 
-    Belongs to one thread at a time.
+    Only one thread at a time may use it.
     """
 
     def __init__(self, checks: Sequence[Check], timeout: float = CHECK_TIMEOUT) -> None:
@@ -32,25 +32,25 @@ class Inspection:
         self._hanging: dict[tuple[str, ...], threading.Thread] = {}
 
     def run(self, context: CheckContext) -> list[Finding]:
-        """All findings, in the order of the checks."""
+        """Return all findings, in the order of the checks."""
         skipped = set(context.settings.preflight_skip)
         findings: list[Finding] = []
         for check in self._checks:
-            left_out = [name for name in check.names if name in skipped]
+            skipped_names = [name for name in check.names if name in skipped]
             findings += [
-                Finding(name, "skip", "left out by AX650_PREFLIGHT_SKIP") for name in left_out
+                Finding(name, "skip", "skipped by AX650_PREFLIGHT_SKIP") for name in skipped_names
             ]
-            if len(left_out) < len(check.names):
+            if len(skipped_names) < len(check.names):
                 found = self._within_timeout(check, context)
                 findings += [finding for finding in found if finding.name not in skipped]
-        return told_once(findings)
+        return with_causes(findings)
 
     def _within_timeout(self, check: Check, context: CheckContext) -> list[Finding]:
         found: list[Finding] = []
         thread = self._hanging.get(check.names)
         if thread is None or not thread.is_alive():
             thread = threading.Thread(
-                target=lambda: found.extend(_look(check, context)), name="check", daemon=True
+                target=lambda: found.extend(_run(check, context)), name="check", daemon=True
             )
             self._hanging[check.names] = thread
             thread.start()
@@ -61,38 +61,38 @@ class Inspection:
             Finding(
                 check.names[0],
                 "warn",
-                f"this check has not ended within {self._timeout:g} s",
-                f"if it goes on so: AX650_PREFLIGHT_SKIP={','.join(check.names)}",
+                f"this check did not finish within {self._timeout:g} s",
+                f"if it happens again, set AX650_PREFLIGHT_SKIP={','.join(check.names)}",
             )
         ]
 
 
-def _look(check: Check, context: CheckContext) -> Iterable[Finding]:
+def _run(check: Check, context: CheckContext) -> Iterable[Finding]:
     try:
-        found = check.look(context)
+        found = check.run(context)
         return [found] if isinstance(found, Finding) else list(found)
-    except Exception as error:  # a check that stumbles must not keep a working card from starting
-        log.exception("the check %s stumbled", check.names[0])
+    except Exception as error:  # a bug in a check must not keep a working card from starting
+        log.exception("the check %s crashed", check.names[0])
         return [
             Finding(
                 check.names[0],
                 "warn",
-                f"this check stumbled: {error!r}",
-                f"report it, and meanwhile AX650_PREFLIGHT_SKIP={','.join(check.names)}",
+                f"this check crashed: {error!r}",
+                f"report it, and meanwhile set AX650_PREFLIGHT_SKIP={','.join(check.names)}",
             )
         ]
 
 
-def told_once(findings: Sequence[Finding]) -> list[Finding]:
-    """The same findings; a failed one whose cause has failed as well only says where to look.
+def with_causes(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings; a failure whose cause failed too becomes a skip that names the cause.
 
-    Something still fails, so what may not be started still is not.
+    The cause still fails, so the runtime is still not started.
     """
     failed = {finding.name for finding in findings if finding.verdict == "fail"}
-    return [_pointing(finding, failed) for finding in findings]
+    return [_with_cause(finding, failed) for finding in findings]
 
 
-def _pointing(finding: Finding, failed: set[str]) -> Finding:
+def _with_cause(finding: Finding, failed: set[str]) -> Finding:
     cause = next((name for name in _CAUSES.get(finding.name, ()) if name in failed), None)
     if cause is None or finding.verdict != "fail":
         return finding

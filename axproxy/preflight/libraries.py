@@ -1,6 +1,6 @@
-"""Whether every shared library of the vendor's program would be found, without running it.
+"""Checks that the loader will find every shared library of the vendor's program.
 
-What `ldd` does, except that `ldd` lets the program's own loader run.
+It does what `ldd` does without running anything; `ldd` runs the program's own loader.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _PACKAGES = {
 }
 _ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
 _MULTIARCH = ("aarch64-linux-gnu", "x86_64-linux-gnu")
-# The few facts of an ELF file that the dynamic loader starts from (elf(5), ld.so(8)).
+# What the dynamic loader reads from an ELF file (elf(5), ld.so(8)): segments and tags.
 _LOAD, _DYNAMIC, _INTERPRETER = 1, 2, 3
 _NEEDED, _STRINGS, _RPATH, _RUNPATH = 1, 5, 15, 29
 
 
 class NotElf(ValueError):
-    """The file is no 64-bit little-endian ELF file, or is damaged."""
+    """The file is not a 64-bit little-endian ELF file, or is damaged."""
 
 
 @dataclass(frozen=True)
 class Linking:
-    """`machine` is the number of the header; `search` what the file adds to the loader's path."""
+    """What a file tells the loader: `machine` is its number in the header, `search` its folders."""
 
     machine: int
     interpreter: str | None
@@ -43,7 +43,7 @@ class Linking:
 
 @dataclass
 class _Search:
-    """One walk through all that the program needs; `path` is what the loader searches."""
+    """Follows all the libraries that the program needs through the folders in `path`."""
 
     context: CheckContext
     path: list[str]
@@ -66,12 +66,12 @@ class _Search:
 
     def _find(self, name: str, first: tuple[str, ...]) -> tuple[Path, Linking] | None:
         for place in (*first, *self.path):
-            # A place of the program's own is a real one already.
+            # The folders that a file names itself are real paths, not below `root`.
             file = (Path(place) if place in first else self.context.at(place)) / name
             try:
                 linking = read_linking(file)
             except NotElf:
-                self.broken.append(file)  # the loader gives up here, too
+                self.broken.append(file)  # the loader gives up here too
                 return None
             except OSError:
                 continue
@@ -81,22 +81,22 @@ class _Search:
 
 
 def check_libraries(context: CheckContext) -> Finding:
-    """Looks where the loader will look with the environment that the program is started with."""
+    """Search where the loader will search, given the environment of the runtime."""
     program = context.settings.runtime_bin.resolve()
     try:
         linking = read_linking(program)
     except (OSError, NotElf):
-        return Finding("libraries", "skip", f"{program} is not a program that could be looked at")
+        return Finding("libraries", "skip", f"{program} is not a readable program; see binary")
     loader = linking.interpreter
     if loader and not context.at(loader).exists():
         return Finding(
             "libraries",
             "fail",
-            f"{loader} is missing, so no program of its kind runs here",
+            f"{loader} is missing, so this system cannot run the program",
             "install a 64-bit system; on a Pi: Raspberry Pi OS (64-bit)",
         )
     places = [place for place in child_environment()["LD_LIBRARY_PATH"].split(":") if place]
-    search = _Search(context, [*places, *_system_places(context)], linking.machine)
+    search = _Search(context, [*places, *_system_folders(context)], linking.machine)
     search.follow(program, linking)
     if search.broken:
         return _broken(search.broken[0])
@@ -104,19 +104,19 @@ def check_libraries(context: CheckContext) -> Finding:
         return Finding(
             "libraries",
             "fail",
-            f"{' and '.join(search.missing)} of {program.name} cannot be found",
+            f"{program.name} needs {' and '.join(search.missing)}, which cannot be found",
             _remedy(search.missing[0]),
         )
-    return Finding("libraries", "ok", f"all {len(search.seen)} shared libraries are there")
+    return Finding("libraries", "ok", f"all {len(search.seen)} shared libraries were found")
 
 
 def _broken(file: Path) -> Finding:
     size = file.stat().st_size
-    # Links in the vendor's repositories come out as small texts where git cannot make links.
+    # Where git cannot make symbolic links, those in the vendor's repositories become small texts.
     target = read(file).strip() if size < 256 else ""
     is_link = re.fullmatch(r"[\w./+-]+", target)
     remedy = f"ln -sf {target} {file}" if is_link else "sudo apt install --reinstall axclhost"
-    return Finding("libraries", "fail", f"{file} is no library ({size} bytes)", remedy)
+    return Finding("libraries", "fail", f"{file} is not a library ({size} bytes)", remedy)
 
 
 def _remedy(name: str) -> str:
@@ -127,8 +127,8 @@ def _remedy(name: str) -> str:
     return f"apt-file search {name}  # then install the package it names"
 
 
-def _system_places(context: CheckContext) -> list[str]:
-    """Where the loader looks by itself: what ld.so.conf names, and the usual folders."""
+def _system_folders(context: CheckContext) -> list[str]:
+    """Return the folders of ld.so.conf and the default ones, in the loader's order."""
     configs = [context.at("/etc/ld.so.conf"), *entries(context.at("/etc/ld.so.conf.d"))]
     named = [
         line.strip()
@@ -141,11 +141,11 @@ def _system_places(context: CheckContext) -> list[str]:
 
 
 def read_linking(path: Path) -> Linking:
-    """Raises `NotElf`, or `OSError` when it cannot be read."""
+    """Return what the file asks of the loader.  Raises `NotElf`, or `OSError` if unreadable."""
     with path.open("rb") as file:
         image = file.read()
     if image[:6] != b"\x7fELF\x02\x01":
-        raise NotElf(f"{path} is no 64-bit ELF file")
+        raise NotElf(f"{path} is not a 64-bit ELF file")
     try:
         return _linking(image)
     except (struct.error, ValueError, IndexError) as error:
@@ -173,7 +173,7 @@ def _linking(image: bytes) -> Linking:
     entries = [struct.unpack_from("<qQ", image, start + at) for at in range(0, length, 16)]
     strings = next((value for tag, value in entries if tag == _STRINGS), None)
     if strings is None:
-        raise ValueError("it has no names")
+        raise ValueError("it has no string table")
     base = next(
         strings - address + offset
         for kind, offset, address, size_ in segments

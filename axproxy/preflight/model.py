@@ -1,4 +1,4 @@
-"""Whether a model's folder is complete: every file there, whole, and what its name says."""
+"""Checks that the files of a model are all there, complete, and what their names say."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from axproxy.preflight.context import CheckContext, entries
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
 
-SMALLEST = 1024  # bytes; below this a model file is a remnant
+MIN_FILE_BYTES = 1024  # a smaller model file is the rest of a broken download
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
 
-# Layers by how their files are named and by the width of the embedding, as published.
+# Number of layers by the prefix of their files and the width of the embedding, as published.
 _PUBLISHED_LAYERS = {
     ("qwen3", 1024): 28,
     ("qwen3", 2048): 28,
@@ -33,7 +33,8 @@ _PUBLISHED_LAYERS = {
     ("qwen2", 2048): 36,
     ("qwen2", 3584): 28,
 }
-# What the program reads of post_config.json: without one of them it aborts (vendor's source).
+# The sampling values that the program starts with.  If one is missing from post_config.json it
+# aborts (vendor's source).
 _SAMPLING: dict[str, tuple[type, ...]] = {
     "enable_temperature": (bool,),
     "temperature": (int, float),
@@ -53,8 +54,8 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
         remedy = _choice(context) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
     try:
-        if spoilt := _spoilt(locate_model(path.resolve())):
-            return [spoilt]
+        if damaged := _damaged(locate_model(path.resolve())):
+            return [damaged]
         model = ModelFolder.read(path)
     except (ModelFolderError, OSError) as error:
         seen, _, remedy = str(error).rpartition("; ")
@@ -74,8 +75,8 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
     return problems or [whole]
 
 
-def _spoilt(folder: Path) -> Finding | None:
-    """The files that are not what their names say, told in one finding: it is one mistake."""
+def _damaged(folder: Path) -> Finding | None:
+    """Return one finding for all files that are damaged: they have one cause."""
     parts = list(_model_files(folder))
     bad: list[tuple[Path, str, str]] = []
     for file in parts:
@@ -86,15 +87,13 @@ def _spoilt(folder: Path) -> Finding | None:
             continue
         if isinstance(kind, WrongFile):
             bad.append((file, kind.what, kind.remedy))
-        elif size < SMALLEST:
-            again = (
-                f"download {file.name} again; there should be more space: df -h {_quote(folder)}"
-            )
+        elif size < MIN_FILE_BYTES:
+            again = f"download {file.name} again; check the free space: df -h {_quote(folder)}"
             bad.append((file, f"only {size} bytes long", again))
     if not bad:
         return None
     file, what, remedy = bad[0]
-    more = f" ({len(bad)} of {len(parts)} model files are spoilt)" if len(bad) > 1 else ""
+    more = f" ({len(bad)} of {len(parts)} model files are damaged)" if len(bad) > 1 else ""
     return Finding("model-folder", "fail", f"{file} is {what}{more}", remedy)
 
 
@@ -118,7 +117,7 @@ def _embedding(model: ModelFolder) -> Iterator[Finding]:
 
 
 def _layer_count(model: ModelFolder) -> Iterator[Finding]:
-    """Too few layers load and answer, in gibberish: the last ones are missing from a download."""
+    """Find missing last layers: the program loads without them and answers gibberish."""
     prefix = Path(model.layer_template).name.partition("_")[0]
     published = _PUBLISHED_LAYERS.get((prefix, model.embedding_columns), 0)
     stated = (model.folder / MANIFEST).is_file()
@@ -139,7 +138,7 @@ def _post_config(folder: Path) -> Iterator[Finding]:
     try:
         config: Any = json.loads(file.read_text())
     except FileNotFoundError:
-        # The program warns and goes on; we send every sampling value with every request.
+        # The program warns and goes on; every request sends all sampling values.
         yield Finding("model-folder", "warn", f"there is no {file}", remedy)
         return
     except (OSError, ValueError) as error:
@@ -157,14 +156,14 @@ def _post_config(folder: Path) -> Iterator[Finding]:
         yield Finding(
             "model-folder",
             "fail",
-            f"{file} lacks {', '.join(bad)}, without which the program aborts",
+            f"{file} lacks {', '.join(bad)}; the program would abort",
             remedy,
         )
 
 
 def _tokenizer(context: CheckContext, path: Path) -> Iterator[Finding]:
     if context.settings.tokenizer == "vendor":
-        return  # its script looks for its own folders
+        return  # the script finds its own folders
     try:
         folder = find_tokenizer(path)
         read_tokenizer_files(folder)
@@ -176,26 +175,32 @@ def _tokenizer(context: CheckContext, path: Path) -> Iterator[Finding]:
 
 
 def check_models_dir(context: CheckContext) -> Finding:
-    """The folder of model folders: which of them could be loaded."""
+    """Check which of the folders in `AX650_MODELS_DIR` hold a model that can be loaded."""
     place = context.settings.models_dir
     if place is None:
         return Finding("models-dir", "skip", "AX650_MODELS_DIR is not set")
     if not place.is_dir():
         return Finding(
-            "models-dir", "warn", f"{place} is not a folder", "set AX650_MODELS_DIR anew, or not"
+            "models-dir",
+            "warn",
+            f"{place} is not a folder",
+            "set AX650_MODELS_DIR to a folder, or unset it",
         )
     usable, bad = _models_in(place)
     if bad:
         return Finding("models-dir", "warn", *bad[0].rsplit("; ", 1))
     if not usable:
         return Finding(
-            "models-dir", "warn", f"{place} holds no model folder", "set AX650_MODELS_DIR anew"
+            "models-dir",
+            "warn",
+            f"{place} holds no model folder",
+            "set AX650_MODELS_DIR to the folder above the model folders",
         )
     return Finding("models-dir", "ok", f"{place} holds {', '.join(p.name for p in usable)}")
 
 
 def _models_in(place: Path) -> tuple[list[Path], list[str]]:
-    """Folders that could be loaded, and why others with model files could not."""
+    """Return the folders that can be loaded, and why others with model files cannot."""
     usable, bad = [], []
     for folder in entries(place):
         if folder.is_dir() and any(folder.rglob("*.axmodel")):
@@ -208,7 +213,10 @@ def _models_in(place: Path) -> tuple[list[Path], list[str]]:
 
 
 def _choice(context: CheckContext) -> str:
-    """Where the configured folder is none and there is a shelf of models: what is on it."""
+    """Return a remedy that lists the models in `AX650_MODELS_DIR`, or an empty text.
+
+    It is empty where the configured folder exists or there is no model to choose.
+    """
     path, place = context.settings.model_path, context.settings.models_dir
     if place is None or (path and path.is_dir()):
         return ""

@@ -1,4 +1,4 @@
-"""The card as the PCI bus sees it: there at all, its link, and its interrupts."""
+"""Checks the card on the PCI bus: whether it is there, its link, and its interrupts."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _GEN_2 = 5.0  # GT/s; the card can do no more, on two lanes at most
 _VECTORS = 4  # interrupts that the driver asks for
 _CONFIG = "/boot/firmware/config.txt"
 _COMPAT = "dtoverlay=pciex1-compat-pi5,no-mip"
-_POWER = "turn the power off at the wall for ten seconds: a restart does not cut it for the card"
+_POWER = "power off at the wall for ten seconds (a reboot does not cut the card's power)"
 
 
 def check_pcie(context: CheckContext) -> list[Finding]:
     cards = cards_on_the_bus(context)
     if not cards:
         return [_no_card(context)]
-    return [_look_at(context, card) for card in cards]
+    return [_check_link(context, card) for card in cards]
 
 
 def cards_on_the_bus(context: CheckContext) -> list[Path]:
-    """Their folders in /sys, named by PCI domain, bus, device and function."""
+    """Return the cards' folders in /sys, named by PCI domain, bus, device and function."""
     devices = entries(context.at("/sys/bus/pci/devices"))
     return [path for path in devices if read(path / "vendor").strip() == _VENDOR]
 
 
-def _look_at(context: CheckContext, card: Path) -> Finding:
+def _check_link(context: CheckContext, card: Path) -> Finding:
     if _config_start(card) == b"\xff\xff":
-        # Reading a device that does not answer any more gives ones.
+        # A device that no longer answers reads as ones.
         return Finding("pcie", "fail", f"the card {card.name} has dropped off the bus", _POWER)
     vectors = len(entries(card / "msi_irqs"))
     if context.is_pi_5 and 0 < vectors < _VECTORS:
-        # It fails as "no device connected", 0x80300181.
+        # The driver then reports "no device connected", 0x80300181.
         return Finding(
             "pcie",
             "warn",
@@ -51,8 +51,8 @@ def _look_at(context: CheckContext, card: Path) -> Finding:
         return Finding(
             "pcie",
             "warn",
-            f"{seen}, slower than the {_GEN_2:g} GT/s it can do",
-            "power off, then seat the card and its ribbon cable anew",
+            f"{seen}, slower than the {_GEN_2:g} GT/s that it supports",
+            "power off, then reseat the card and its ribbon cable",
         )
     return Finding("pcie", "ok", seen)
 
@@ -60,13 +60,16 @@ def _look_at(context: CheckContext, card: Path) -> Finding:
 def _no_card(context: CheckContext) -> Finding:
     seen = "no AXERA card is on the PCI bus"
     if not context.is_pi_5:
-        return Finding("pcie", "fail", seen, "power off, seat the card anew, then: lspci -nn")
+        return Finding("pcie", "fail", seen, "power off, reseat the card, then run: lspci -nn")
     config = context.text(_CONFIG)
     if not re.search(r"^dtparam=pciex1(=on)?\s*$", config, re.MULTILINE):
-        # HAT+ boards switch the slot on by themselves, others need this line.
+        # HAT+ boards turn the slot on by themselves; others need this line.
         return Finding("pcie", "fail", seen, _add_to_config("dtparam=pciex1"))
     return Finding(
-        "pcie", "fail", seen, "power off, seat the card and its ribbon cable anew, then: lspci -nn"
+        "pcie",
+        "fail",
+        seen,
+        "power off, reseat the card and its ribbon cable, then run: lspci -nn",
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether the two ports are free, and who is on them and how to make them leave."""
+"""Checks that the two ports are free; names the programs that hold them and how to stop them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
 from axproxy.process.ports import PortHolder
 
-# M5Stack's images run it as root, so another user sees a port held by nobody.
+# M5Stack's images run it as root, so other users see no pid for its port.
 _STACKFLOW, _STACKFLOW_PORT = "llm-openai-api", 8000
 _STACKFLOW_PIDS = f"/sys/fs/cgroup/system.slice/{_STACKFLOW}.service/cgroup.procs"
 _RUNTIME = re.compile(r"(main(_api)?_(axcl|ax650)\w*|axllm)$")
@@ -21,40 +21,43 @@ _TOKENIZER = re.compile(r"(\w*tokenizer\w*\.py|axproxy\.tokenizer([._]server)?)$
 
 @dataclass(frozen=True)
 class Port:
-    """`setting` moves it; `None` where the program behind it cannot be moved."""
+    """A port; `setting` is the variable that changes it, or `None` if the program has it fixed."""
 
     number: int
     setting: str | None
 
 
 def check_ports(context: CheckContext) -> list[Finding]:
-    """The vendor's program must not find its port taken: it would load for two minutes, say that it
-    is running, and exit with status 0; or share the port with an older copy of itself
-    (observed on the vendor's binary)."""
+    """Check that no other program holds the ports of the runtime and the tokenizer.
+
+    If its port is taken, the vendor's program loads for two minutes, reports that it is running,
+    and exits with status 0; or it shares the port with an older copy of itself (observed on the
+    binary).
+    """
     settings = context.settings
     if settings.runtime_kind == "attach":
-        return _to_attach_to(context)
+        return _check_attached(context)
     fixed = settings.runtime_kind == "vendor"
     wanted = [
         Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
         Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"),
     ]
-    findings = [finding for port in wanted for finding in held(context, port)]
+    findings = [finding for port in wanted for finding in check_port(context, port)]
     numbers = " and ".join(str(port.number) for port in wanted)
-    return findings or [Finding("ports", "ok", f"nobody else holds ports {numbers}")]
+    return findings or [Finding("ports", "ok", f"no other program holds ports {numbers}")]
 
 
-def held(context: CheckContext, port: Port) -> list[Finding]:
-    """One finding for each program that holds the port; none when it is free."""
+def check_port(context: CheckContext, port: Port) -> list[Finding]:
+    """Return one finding for each other program that holds the port; none if it is free."""
     try:
         holders = context.other_holders(port.number, context.owner)
     except (OSError, psutil.Error) as error:
-        return [_unseen(port.number, error)]
+        return [_unknown_holder(port.number, error)]
     return [_finding(context, port, holder) for holder in holders]
 
 
-def _to_attach_to(context: CheckContext) -> list[Finding]:
-    """What somebody else must have started, in the order in which it must be."""
+def _check_attached(context: CheckContext) -> list[Finding]:
+    """Check that the programs to attach to are running; findings are in the order of starting."""
     settings = context.settings
     remedies = {
         settings.tokenizer_port: "./start_tokenizer.sh",
@@ -65,17 +68,19 @@ def _to_attach_to(context: CheckContext) -> list[Finding]:
         try:
             missing = not context.other_holders(port, context.owner)
         except (OSError, psutil.Error) as error:
-            findings.append(_unseen(port, error))
+            findings.append(_unknown_holder(port, error))
             continue
         if missing:
-            seen = f"nobody holds port {port}, and AX650_RUNTIME=attach starts nothing"
+            seen = f"no program holds port {port}, and AX650_RUNTIME=attach starts none"
             findings.append(Finding("ports", "fail", seen, remedy))
     numbers = " and ".join(map(str, remedies))
-    return findings or [Finding("ports", "ok", f"somebody holds ports {numbers} to attach to")]
+    return findings or [
+        Finding("ports", "ok", f"ports {numbers} are held by programs to attach to")
+    ]
 
 
-def _unseen(port: int, error: Exception) -> Finding:
-    seen = f"cannot see who holds port {port} ({error})"
+def _unknown_holder(port: int, error: Exception) -> Finding:
+    seen = f"cannot see which program holds port {port} ({error})"
     return Finding("ports", "fail", seen, f"sudo ss -ltnp 'sport = :{port}'")
 
 
@@ -88,10 +93,16 @@ def _finding(context: CheckContext, port: Port, holder: PortHolder) -> Finding:
         who = f" (pid {holder.pid})" if holder.pid else ""
         name, remedy = f"{_STACKFLOW}{who}", f"sudo systemctl disable --now {_STACKFLOW}"
     elif program:
-        # SIGINT lets it unload; killed in the middle of work it can take the card with it.
-        name, remedy = f"{program} (pid {holder.pid}), left from earlier", f"kill -INT {holder.pid}"
+        # On SIGINT it unloads its model; a kill while it works can leave the card dead.
+        name, remedy = (
+            f"{program} (pid {holder.pid}), left from an earlier run",
+            f"kill -INT {holder.pid}",
+        )
     elif script:
-        name, remedy = f"{script} (pid {holder.pid}), left from earlier", f"kill {holder.pid}"
+        name, remedy = (
+            f"{script} (pid {holder.pid}), left from an earlier run",
+            f"kill {holder.pid}",
+        )
     elif holder.pid is not None:
         remedy = f"kill {holder.pid}"
     if port.setting:

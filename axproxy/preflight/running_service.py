@@ -1,4 +1,4 @@
-"""The service as somebody beside it sees it: whether it runs, and what it says of itself."""
+"""The running service, seen from another process: whether it runs, and its `/health`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from axproxy.settings import Settings
 
 @dataclass(frozen=True)
 class RunningService:
-    """`health` is the body of its `GET /health`, `None` when that is not answered at `url`."""
+    """The service; `health` is the body of `GET /health`, `None` if `url` does not answer it."""
 
     url: str
     health: dict[str, Any] | None
 
     @property
     def loading(self) -> bool:
-        """Whether it loads a model at this moment, or might: then nobody may ask the card."""
+        """Whether it is or may be loading a model; `axcl-smi` must not be called meanwhile."""
         if self.health is None:
             return True
         state: str = self.health["runtime"]["state"]
         return state in ("starting", "stopping")
 
     def pid(self) -> int | None:
-        """The process that has started the two programs."""
+        """Return the process that started the two programs, `None` if it cannot be found."""
         for child in ("tokenizer", "runtime"):
             try:
                 if self.health and (pid := self.health[child]["pid"]):
@@ -41,8 +41,8 @@ class RunningService:
                 continue
         return None
 
-    def said_as_another_user(self) -> dict[str, Finding]:
-        """Its own findings by name, if it runs as somebody else than we do."""
+    def findings_of_another_user(self) -> dict[str, Finding]:
+        """Return the service's own findings by name if it runs as another user, else nothing."""
         try:
             pid = self.pid()
             if self.health is None or pid is None or psutil.Process(pid).uids()[1] == os.geteuid():
@@ -52,7 +52,7 @@ class RunningService:
         return {entry["name"]: Finding(**entry) for entry in self.health["preflight"]}
 
     def program(self) -> Path | None:
-        """The file of the runtime that it has started, where we may see that."""
+        """Return the file of the runtime that it has started, where this user can see it."""
         try:
             pid = self.health and self.health["runtime"]["pid"]
             return Path(psutil.Process(pid).exe()) if pid else None
@@ -60,7 +60,10 @@ class RunningService:
             return None
 
     def other_holders(self, port: int, pid: int | None) -> list[ports.PortHolder]:
-        """Listeners that are not its own; what another user holds must be taken for its own."""
+        """Return the listeners on `port` that are not its own.
+
+        Those of another user count as its own: their pids are not visible.
+        """
         if self.health is None:
             return []
         return [holder for holder in ports.strangers(port, pid) if holder.pid is not None]
@@ -68,17 +71,17 @@ class RunningService:
     def describe(self) -> str:
         if self.health is None:
             return (
-                f"the service runs, but does not answer at {self.url}; "
-                "set AX650_PORT here as it is set there"
+                f"the service is running, but does not answer at {self.url}; "
+                "set AX650_PORT here to the port of the service"
             )
         note = self.health["runtime"]["note"] or self.health["tokenizer"]["note"]
-        says = f"; it says: {note}" if note else ""
+        reports = f"; it reports: {note}" if note else ""
         kind, status = self.health["backend_type"], self.health["status"]
-        return f"the service runs at {self.url}: {status}, {kind}{says}"
+        return f"the service is running at {self.url}: {status}, {kind}{reports}"
 
 
 def find_service(settings: Settings, root: Path = Path("/")) -> RunningService | None:
-    """Asks nothing that would disturb it."""
+    """Return the service if it is running; this does not disturb it."""
     health = _health(settings.own_url)
     if health is None and not is_held(settings.runtime_port, root):
         return None

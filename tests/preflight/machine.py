@@ -17,11 +17,11 @@ NODES = ("/dev/axcl_host", "/dev/ax_mmb_dev", "/dev/msg_userdev")
 
 
 class Machine:
-    """A Raspberry Pi 5 in good order with a card in it; tests take away what they need to."""
+    """A Raspberry Pi 5 in good order with a card in it; tests remove what they need to."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.closed: set[str] = set()  # what this user may not use
+        self.closed: set[str] = set()  # what this user cannot access
         self.held: dict[int, list[PortHolder]] = {}
         self.write("/proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
         self.write("/proc/sys/kernel/osrelease", f"{KERNEL}\n")
@@ -71,14 +71,14 @@ class Machine:
     def context_of_files(
         self, can_access: Callable[[Path, int], bool] = lambda *_: True, **environ: str
     ):
-        """The same for checks that look at files outside the machine's root."""
+        """Return the same for checks of files outside the machine's root."""
         return replace(self.context(**environ), can_access=can_access)
 
 
 def elf(
     *needed: str, interpreter: str = "", runpath: str = "", machine: int = 183, size: int = 0
 ) -> bytes:
-    """A little ELF file with just what the loader starts from."""
+    """Return a small ELF file with just what the loader reads."""
     names = b"\0" + b"".join(name.encode() + b"\0" for name in (*needed, runpath, interpreter))
 
     def at(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Whether the vendor's program is there, and is that program."""
+"""The vendor's program must exist and be that program."""
 
 from __future__ import annotations
 
@@ -29,26 +29,28 @@ def program(folder: Path, content: bytes, name: str = "main_api_axcl_aarch64") -
     return file
 
 
-def test_the_vendors_program_for_this_machine_is_fine(pi: Machine, tmp_path: Path) -> None:
+def test_the_vendors_program_for_this_machine_passes(pi: Machine, tmp_path: Path) -> None:
     file = program(tmp_path, elf("libaxcl_rt.so", size=5000))
     assert look(pi, file) == Finding("binary", "ok", f"{file} is a program for aarch64")
 
 
-# What lies where the program should be: the word that says so, and the remedy.
+# What is in the place of the program: a part of the sentence, and one of the remedy.
 OTHERS = {
     "LFS pointer": (POINTER.encode(), "git-LFS pointer", "git lfs pull"),
     "web page": (b"<!DOCTYPE html><html>404", "saved web page", "download"),
     "refusal": (b"Invalid username or password.", "'Invalid username or password.'", "download"),
     "script": (b"#!/bin/sh\nexec main_api\n", "a script", "AX650_PREFLIGHT_SKIP=binary"),
-    "garbage": (b"\0\1\2\3" * 99, "no program", "AX650_RUNTIME_BIN"),
-    "empty": (b"", "no program", "AX650_RUNTIME_BIN"),
-    "cut short": (b"\x7fELF\x02\x01", "no program", "AX650_RUNTIME_BIN"),
-    "x86": (elf(machine=62), "for x86_64, and this machine is aarch64", "main_api_axcl_aarch64"),
+    "garbage": (b"\0\1\2\3" * 99, "is not a program", "AX650_RUNTIME_BIN"),
+    "empty": (b"", "is not a program", "AX650_RUNTIME_BIN"),
+    "cut short": (b"\x7fELF\x02\x01", "is not a program", "AX650_RUNTIME_BIN"),
+    "x86": (elf(machine=62), "for x86_64, but this machine is aarch64", "main_api_axcl_aarch64"),
 }
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_what_is_not_the_program_is_named_in_words(pi: Machine, tmp_path: Path, what: str) -> None:
+def test_a_file_that_is_not_the_program_is_described(
+    pi: Machine, tmp_path: Path, what: str
+) -> None:
     content, seen, remedy = OTHERS[what]
     finding = look(pi, program(tmp_path, content))
     assert finding.verdict == "fail"
@@ -62,10 +64,10 @@ def test_what_is_not_the_program_is_named_in_words(pi: Machine, tmp_path: Path, 
         ("main_axcl_aarch64", "no HTTP API"),
         ("main_ax650", "AX650 itself is the host"),
         ("main_api_ax650", "AX650 itself is the host"),
-        ("axllm", "another dialect"),
+        ("axllm", "another HTTP API"),
     ],
 )
-def test_the_vendors_other_programs_are_told_apart_by_name(
+def test_the_vendors_other_programs_are_recognised_by_name(
     pi: Machine, tmp_path: Path, name: str, what: str
 ) -> None:
     finding = look(pi, program(tmp_path, elf(), name))
@@ -75,31 +77,29 @@ def test_the_vendors_other_programs_are_told_apart_by_name(
     assert "main_api_axcl_aarch64" in finding.remedy
 
 
-def test_a_pc_is_told_the_pcs_program(pi: Machine, tmp_path: Path) -> None:
+def test_on_a_pc_the_remedy_names_the_pcs_program(pi: Machine, tmp_path: Path) -> None:
     finding = look(pi, program(tmp_path, elf()), machine="x86_64")
-    assert "main_api_axcl_x86 " in finding.remedy
+    assert finding.remedy.endswith("main_api_axcl_x86")
 
 
-def test_a_lost_execute_bit_is_a_chmod_away(pi: Machine, tmp_path: Path) -> None:
+def test_a_lost_execute_bit_is_restored_with_chmod(pi: Machine, tmp_path: Path) -> None:
     file = program(tmp_path, elf(), "main api")
     file.chmod(0o644)
     finding = look(pi, file)
     assert (finding.verdict, finding.remedy) == ("fail", f"chmod +x '{file}'")
 
 
-def test_a_program_that_is_not_there_is_named_with_its_whole_path(
-    pi: Machine, tmp_path: Path
-) -> None:
+def test_a_missing_program_is_named_with_its_full_path(pi: Machine, tmp_path: Path) -> None:
     finding = look(pi, tmp_path / "not-there")
-    assert finding.seen == f"the vendor's program {tmp_path}/not-there is not there"
-    assert finding.remedy == "name the place of main_api_axcl_aarch64 in AX650_RUNTIME_BIN"
+    assert finding.seen == f"the vendor's program {tmp_path}/not-there does not exist"
+    assert finding.remedy == "set AX650_RUNTIME_BIN to the path of main_api_axcl_aarch64"
 
 
-def test_a_folder_is_no_program(pi: Machine, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_program(pi: Machine, tmp_path: Path) -> None:
     assert "is a folder" in look(pi, tmp_path).seen
 
 
-def test_a_model_that_was_published_for_the_newer_program_needs_an_older_revision(
+def test_a_model_published_for_the_newer_program_needs_an_older_revision(
     pi: Machine, tmp_path: Path
 ) -> None:
     (tmp_path / "qwen3_tokenizer.txt").touch()

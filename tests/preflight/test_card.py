@@ -1,4 +1,4 @@
-"""What the checks of the card say, and the command they give."""
+"""The checks of the card, from the program to the finding and its remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from axproxy.preflight.card import (
     check_device_id,
     model_need,
 )
-from axproxy.preflight.card_memory import Need, check_cmm, need_of
+from axproxy.preflight.card_memory import MemoryNeed, check_cmm, need_of
 from axproxy.preflight.checks import CHECK_NAMES, CHECKS
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
@@ -28,10 +28,10 @@ from axproxy.settings import Settings
 from tests.support import fake_axcl_smi as fake
 from tests.support.model_folders import published_model, sparse
 
-QWEN3_4B = Need(least=4782, measured=5223)
+QWEN3_4B = MemoryNeed(least=4782, measured=5223)
 
 
-def said(scenario: str, pid: int = 84643) -> Table | NoTable:
+def table_of(scenario: str, pid: int = 84643) -> Table | NoTable:
     if scenario == "missing":
         return NoTable("missing", "no program axcl-smi in /somewhere")
     if scenario == "hung":
@@ -45,22 +45,22 @@ def said(scenario: str, pid: int = 84643) -> Table | NoTable:
         ("idle", "ok", "card 0 (AX650N at 0001:01:00.0, 41 °C)", ""),
         ("two", "ok", "card 1 (AX650N at 0000:03:00.0, 38 °C)", ""),
         ("hot", "warn", "96 °C", "heat sink"),
-        ("silent", "warn", "card 0 tells nothing of itself", "reboot -d 0"),
-        ("missing", "warn", "cannot be looked at", "AX650_AXCL_SMI"),
+        ("silent", "warn", "card 0 does not report its state", "reboot -d 0"),
+        ("missing", "warn", "cannot read the state", "AX650_AXCL_SMI"),
         ("busy", "warn", "already running", "pgrep -a axcl-smi"),
         ("garbage", "warn", "Segmentation fault", "run axcl-smi"),
         ("driverless", "fail", "driver is not loaded", "sudo modprobe axcl_host"),
-        ("forbidden", "fail", "may not open", "chmod 666"),
+        ("forbidden", "fail", "cannot open", "chmod 666"),
         ("cardless", "fail", "finds no card", "dtoverlay=pciex1-compat-pi5,no-mip"),
         ("dead", "fail", "request ports from device 1 fail", "power off at the wall"),
         ("rowless", "fail", "does not answer", "reboot -d 0"),
         ("hung", "fail", "did not answer in 10 s", "reboot -d 0"),
     ],
 )
-def test_the_card_is_told_with_what_helps(
+def test_the_state_of_the_card_comes_with_a_remedy(
     scenario: str, verdict: str, seen: str, remedy: str
 ) -> None:
-    finding = check_card(said(scenario))
+    finding = check_card(table_of(scenario))
 
     assert (finding.name, finding.verdict) == ("card", verdict)
     assert seen in finding.seen
@@ -74,24 +74,24 @@ def test_the_card_is_told_with_what_helps(
         ("auto", "idle", "ok", "--devices 0", ""),
         ("auto", "second", "ok", "--devices 1", ""),
         ("auto", "old", "ok", "--devices 0", ""),
-        ("auto", "driverless", "skip", "--devices 0 is used unseen", ""),
+        ("auto", "driverless", "skip", "--devices 0 is used unchecked", ""),
         ("1", "two", "ok", "--devices 1", ""),
         ("0,1", "two", "ok", "--devices 0,1", ""),
-        ("2", "hung", "skip", "--devices 2 is used unseen", ""),
+        ("2", "hung", "skip", "--devices 2 is used unchecked", ""),
         ("1", "idle", "fail", "the number of its PCIe bus", "set AX650_DEVICE to auto or to 0,"),
         ("129", "old", "fail", "the number of its PCIe bus", "auto or to 0,"),
         ("7", "two", "fail", "there is no card 7", "auto or to 0 or 1,"),
         ("0,0", "two", "fail", "names a card twice", "auto or to 0 or 1,"),
-        ("0001:01:00.0", "idle", "fail", "is no card", "auto or to 0,"),
+        ("0001:01:00.0", "idle", "fail", "is not the number of a card", "auto or to 0,"),
         ("x", "hung", "fail", "the runtime would abort", "auto or to 0,"),
-        ("0,", "idle", "fail", "is no card", "auto"),
-        ("²", "idle", "fail", "is no card", "auto"),
+        ("0,", "idle", "fail", "is not the number of a card", "auto"),
+        ("²", "idle", "fail", "is not the number of a card", "auto"),
     ],
 )
-def test_the_device_is_an_index_that_there_is(
+def test_the_device_must_be_an_existing_index(
     device: str, scenario: str, verdict: str, seen: str, remedy: str
 ) -> None:
-    finding = check_device_id(device, said(scenario))
+    finding = check_device_id(device, table_of(scenario))
 
     assert (finding.name, finding.verdict) == ("device-id", verdict)
     assert seen in finding.seen
@@ -116,21 +116,21 @@ def test_the_device_is_an_index_that_there_is(
             "reboot -d 0",
         ),
         ("old", "fail", "3050 MiB of card memory are free", "choose a smaller model"),
-        ("silent", "warn", "does not tell", "axcl-smi"),
+        ("silent", "warn", "does not report", "axcl-smi"),
         ("hung", "skip", "not known", ""),
     ],
 )
-def test_the_model_must_fit_the_memory_that_is_free(
+def test_the_model_must_fit_the_free_memory(
     scenario: str, verdict: str, seen: str, remedy: str
 ) -> None:
-    finding = check_cmm(QWEN3_4B, said(scenario), devices=[0])
+    finding = check_cmm(QWEN3_4B, table_of(scenario), devices=[0])
 
     assert (finding.name, finding.verdict) == ("cmm", verdict)
     assert seen in finding.seen
     assert remedy in finding.remedy
 
 
-def test_what_may_just_fit_is_tried_with_a_warning() -> None:
+def test_a_model_that_may_just_fit_is_tried_with_a_warning() -> None:
     text = fake.head() + fake.card(used=2000) + fake.users((0, 9, "/usr/bin/whisper", 900_000))
     finding = check_cmm(QWEN3_4B, read_table(text), devices=[0])
 
@@ -139,16 +139,16 @@ def test_what_may_just_fit_is_tried_with_a_warning() -> None:
 
 
 def test_layers_are_spread_over_the_cards_in_use() -> None:
-    assert check_cmm(QWEN3_4B, said("two"), devices=[0]).verdict == "fail"
-    assert check_cmm(QWEN3_4B, said("two"), devices=[1]).verdict == "ok"
-    assert "7714 MiB" in check_cmm(QWEN3_4B, said("two"), devices=[0, 1]).seen
+    assert check_cmm(QWEN3_4B, table_of("two"), devices=[0]).verdict == "fail"
+    assert check_cmm(QWEN3_4B, table_of("two"), devices=[1]).verdict == "ok"
+    assert "7714 MiB" in check_cmm(QWEN3_4B, table_of("two"), devices=[0, 1]).seen
 
 
-def test_a_model_that_is_on_the_card_already_needs_no_room() -> None:
-    finding = check_cmm(QWEN3_4B, said("loaded", pid=77), devices=[0], ours=[77])
+def test_a_model_that_is_on_the_card_already_needs_no_memory() -> None:
+    finding = check_cmm(QWEN3_4B, table_of("loaded", pid=77), devices=[0], ours=[77])
 
     assert finding == Finding(
-        "cmm", "ok", "our runtime has its model on the card; 6348 of 7040 MiB are in use on card 0"
+        "cmm", "ok", "the model is on the card already; 6348 of 7040 MiB are in use on card 0"
     )
 
 
@@ -161,7 +161,7 @@ def test_the_need_is_the_files_and_the_kv_cache() -> None:
     assert need.likely == 5223
 
 
-def test_what_was_measured_with_wider_weights_does_not_count() -> None:
+def test_a_measurement_with_wider_weights_does_not_count() -> None:
     need = need_of([60_000_000] * 36 + [200_000_000], layers=36, columns=2560, context=4095)
 
     assert need.measured is None
@@ -169,7 +169,7 @@ def test_what_was_measured_with_wider_weights_does_not_count() -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=12))
-def test_any_output_and_any_setting_give_findings(output: str, device: str) -> None:
+def test_any_output_with_any_setting_gives_findings(output: str, device: str) -> None:
     table = read_table(output)
     for finding in (
         check_card(table),
@@ -225,14 +225,14 @@ def test_the_bus_number_is_refused_as_a_device(tmp_path: Path) -> None:
     assert "PCIe bus" in findings[1].seen
 
 
-def test_a_stale_runtime_on_the_card_is_named_with_how_to_end_it(tmp_path: Path) -> None:
-    looked_at = context(tmp_path, "loaded 4711")
+def test_an_old_runtime_on_the_card_is_named_with_how_to_end_it(tmp_path: Path) -> None:
+    machine = context(tmp_path, "loaded 4711")
     for layer in range(28):  # a model that is as large as the card
         sparse(
             tmp_path / "repo" / "qwen3-0.6b-ax650" / f"qwen3_p128_l{layer}_together.axmodel",
             200 * 2**20,
         )
-    finding = check_cards(looked_at)[2]
+    finding = check_cards(machine)[2]
 
     assert finding.verdict == "fail"
     assert f"{fake.PROGRAM} (pid 4711)" in finding.seen
@@ -247,24 +247,24 @@ def test_the_services_own_runtime_may_have_its_model_on_the_card(tmp_path: Path)
         child.communicate(b"\n")
 
     assert finding.verdict == "ok"
-    assert "our runtime has its model on the card" in finding.seen
+    assert "the model is on the card already" in finding.seen
 
 
-def test_nobody_asks_while_a_model_is_being_loaded(tmp_path: Path) -> None:
-    looked_at = context(tmp_path, "idle")
-    smi = AxclSmi(looked_at.settings.axcl_smi)
+def test_the_tool_is_not_called_while_a_model_is_being_loaded(tmp_path: Path) -> None:
+    machine = context(tmp_path, "idle")
+    smi = AxclSmi(machine.settings.axcl_smi)
     smi.pause()
-    hushed = CheckContext(looked_at.settings, tmp_path, smi=smi)
-    beside = CheckContext(looked_at.settings, tmp_path, loading=True)
+    paused = CheckContext(machine.settings, tmp_path, smi=smi)
+    beside = CheckContext(machine.settings, tmp_path, loading=True)
 
-    for findings in (check_cards(hushed), check_cards(beside)):
+    for findings in (check_cards(paused), check_cards(beside)):
         assert [finding.verdict for finding in findings] == ["skip"] * 3
     assert not (tmp_path / "calls").exists()
 
 
-def test_a_model_of_unknown_size_is_not_weighed(tmp_path: Path) -> None:
-    looked_at = context(tmp_path, "idle", AX650_MODEL_PATH=str(tmp_path / "nowhere"))
-    finding = check_cards(looked_at)[2]
+def test_a_model_of_unknown_size_is_skipped(tmp_path: Path) -> None:
+    machine = context(tmp_path, "idle", AX650_MODEL_PATH=str(tmp_path / "nowhere"))
+    finding = check_cards(machine)[2]
 
     assert (finding.verdict, finding.remedy) == ("skip", "")
     assert "nowhere" in finding.seen
@@ -281,6 +281,6 @@ def test_the_need_grows_with_the_files_and_with_the_window(tmp_path: Path) -> No
     assert model_need(small).least - 1024 in range(270, 290)
 
 
-def test_the_card_is_among_the_checks_of_a_launch() -> None:
+def test_the_checks_before_a_launch_include_the_card() -> None:
     assert CARD_NAMES in [check.names for check in CHECKS]
     assert set(CARD_NAMES) <= set(CHECK_NAMES)

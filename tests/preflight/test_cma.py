@@ -1,4 +1,4 @@
-"""The host's contiguous memory: told, warned about, and never enlarged on the command line."""
+"""The host's contiguous memory: reported, and never enlarged on the kernel's command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.preflight.machine import Machine
 BACKUP = "sudo cp /boot/firmware/config.txt /boot/firmware/config.txt.bak && "
 
 
-def test_the_default_of_a_pi_is_enough_also_when_none_is_free(pi: Machine) -> None:
+def test_the_default_of_a_pi_is_enough_even_with_none_free(pi: Machine) -> None:
     finding = check_cma(pi.context())
     assert finding.verdict == "ok"
     assert finding.seen == "64 MiB of contiguous memory (CMA), 0 MiB free"
@@ -20,9 +20,7 @@ def test_the_default_of_a_pi_is_enough_also_when_none_is_free(pi: Machine) -> No
 
 @pytest.mark.parametrize("total", [0, 15 * 1024])
 @pytest.mark.parametrize("check", ["warn", "fail"])
-def test_too_little_warns_and_is_a_gate_only_on_request(
-    pi: Machine, total: int, check: str
-) -> None:
+def test_too_little_warns_and_fails_only_on_request(pi: Machine, total: int, check: str) -> None:
     pi.memory(CmaTotal=total, CmaFree=0)
     finding = check_cma(pi.context(AX650_CMA_CHECK=check))
     assert finding.verdict == check
@@ -32,7 +30,7 @@ def test_too_little_warns_and_is_a_gate_only_on_request(
     )
 
 
-def test_how_little_is_too_little_can_be_set(pi: Machine) -> None:
+def test_the_least_amount_can_be_set(pi: Machine) -> None:
     finding = check_cma(pi.context(AX650_MIN_CMA_MB="200"))
     assert finding.verdict == "warn"
     assert "AX650_MIN_CMA_MB asks for 200" in finding.seen
@@ -50,7 +48,7 @@ def test_with_graphics_the_overlay_of_the_screen_gets_the_size(pi: Machine) -> N
     assert re.sub(pattern, replacement, f"{line},noaudio # x") == f"{line},noaudio,cma-128 # x"
 
 
-def test_cma_on_the_command_line_of_a_pi_5_is_taken_away_again(pi: Machine) -> None:
+def test_cma_on_the_command_line_of_a_pi_5_is_to_be_removed(pi: Machine) -> None:
     pi.write("/proc/cmdline", "console=tty1 cma=256M rootwait\n")
     finding = check_cma(pi.context())
     assert finding.verdict == "warn"
@@ -62,26 +60,26 @@ def test_cma_on_the_command_line_of_a_pi_5_is_taken_away_again(pi: Machine) -> N
     assert re.sub(pattern, replacement, "a numa_cma=1") == "a numa_cma=1"
 
 
-def test_elsewhere_cma_on_the_command_line_is_nobodys_business(pi: Machine) -> None:
+def test_on_other_boards_cma_on_the_command_line_is_ignored(pi: Machine) -> None:
     pi.write("/proc/cmdline", "cma=256M\n")
     pi.write("/proc/device-tree/model", "Radxa ROCK 5B")
     assert check_cma(pi.context()).verdict == "ok"
 
 
-def test_the_check_can_be_switched_off(pi: Machine) -> None:
+def test_the_check_can_be_turned_off(pi: Machine) -> None:
     pi.memory(CmaTotal=0)
     assert check_cma(pi.context(AX650_CMA_CHECK="off")).verdict == "skip"
 
 
-def test_a_kernel_without_such_memory_is_fine(pi: Machine) -> None:
+def test_a_kernel_without_such_memory_passes(pi: Machine) -> None:
     pi.memory(MemAvailable=1)
     assert check_cma(pi.context()).verdict == "ok"
 
 
-def test_a_board_without_the_pis_files_is_told_no_command(pi: Machine) -> None:
+def test_a_board_without_the_pis_files_gets_no_command(pi: Machine) -> None:
     pi.memory(CmaTotal=0)
     pi.remove("/boot/firmware/config.txt")
-    assert check_cma(pi.context()).remedy.startswith("AX650_CMA_CHECK=off")
+    assert check_cma(pi.context()).remedy.startswith("set AX650_CMA_CHECK=off")
 
 
 def test_no_remedy_ever_puts_cma_on_the_command_line(pi: Machine) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from axproxy.preflight.doctor import context_for, examine, main, render, wants_colour
+from axproxy.preflight.doctor import context_for, examine, main, render, summary, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service
 from axproxy.process.instance_lock import InstanceLock, is_held
@@ -59,7 +60,7 @@ def test_a_machine_without_a_card_needs_nothing_but_its_ports(pi: Machine) -> No
     assert names(examine(Settings(), None, pi.root)) == {"ports"}
 
 
-def test_what_a_running_service_uses_is_asked_of_it(pi: Machine) -> None:
+def test_the_settings_of_a_running_service_are_taken_from_it(pi: Machine) -> None:
     mine = os.getpid()
     context = context_for(
         Settings(), service(runtime={"state": "starting", "pid": mine, "note": None}), pi.root
@@ -68,10 +69,10 @@ def test_what_a_running_service_uses_is_asked_of_it(pi: Machine) -> None:
     assert context.settings.model_path == Path("/models/qwen3-4b-ax650")
     assert context.settings.runtime_bin == Path(psutil.Process().exe())
     assert context.owner == os.getppid()
-    assert context.loading  # nobody may ask the card while it loads
+    assert context.loading  # so axcl-smi must not be called
 
 
-def test_what_only_the_services_user_can_tell_is_asked_of_the_service(
+def test_what_only_the_services_user_can_check_is_taken_from_the_service(
     pi: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"name": "log-folder", "verdict": "warn", "seen": "its own", "remedy": "x"}
@@ -103,18 +104,21 @@ def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert RunningService(URL, None).other_holders(8000, None) == []
 
 
-def test_a_service_that_cannot_be_asked_may_be_loading() -> None:
+def test_a_service_that_does_not_answer_may_be_loading() -> None:
     assert RunningService(URL, None).loading
     assert "set AX650_PORT here" in RunningService(URL, None).describe()
 
 
-def test_a_service_says_what_is_the_matter_with_it() -> None:
+def test_a_service_is_described_with_its_problem() -> None:
     broken = service(status="loading", runtime={"state": "stopped", "pid": None, "note": "no card"})
-    assert broken.describe() == f"the service runs at {URL}: loading, vendor; it says: no card"
+    assert (
+        broken.describe()
+        == f"the service is running at {URL}: loading, vendor; it reports: no card"
+    )
     assert not broken.loading
 
 
-def test_a_supervisor_is_noticed_without_touching_it() -> None:
+def test_a_supervisor_is_noticed_without_disturbing_it() -> None:
     settings = Settings.from_env({**os.environ})
     assert find_service(settings) is None
     supervisor = InstanceLock(settings.runtime_port)
@@ -126,7 +130,7 @@ def test_a_supervisor_is_noticed_without_touching_it() -> None:
     assert not is_held(settings.runtime_port)
 
 
-def test_a_remedy_stands_on_a_line_of_its_own_to_be_copied() -> None:
+def test_a_remedy_is_on_a_line_of_its_own_to_be_copied() -> None:
     findings = [
         Finding("binary", "ok", "it is there"),
         Finding("driver", "fail", "it is not loaded", "sudo modprobe axcl_host"),
@@ -137,6 +141,25 @@ def test_a_remedy_stands_on_a_line_of_its_own_to_be_copied() -> None:
         "              -> sudo modprobe axcl_host"
     )
     assert render(findings, colour=True).startswith("\x1b[32mok  \x1b[0m  binary")
+
+
+COMMAND = "a command  with spaces" * 3
+
+
+def test_on_a_terminal_sentences_are_wrapped_and_remedies_are_not() -> None:
+    finding = Finding("binary", "fail", "it is neither here nor there", COMMAND)
+    assert render([finding], colour=False, columns=44) == (
+        f"fail  binary  it is neither here nor there\n              -> {COMMAND}"
+    )
+    assert render([replace(finding, seen=finding.seen + " today")], False, 44).startswith(
+        "fail  binary  it is neither here nor there\n              today\n"
+    )
+
+
+def test_the_last_line_counts_checks_failures_and_warnings() -> None:
+    fail, warn, ok = (Finding(word, word, "so") for word in ("fail", "warn", "ok"))
+    assert summary([ok]) == "1 check: 0 failed, 0 warnings"
+    assert summary([ok, warn, fail, fail]) == "3 checks: 2 failed, 1 warning"
 
 
 class Terminal(io.StringIO):
@@ -154,7 +177,7 @@ class Terminal(io.StringIO):
         (io.StringIO(), {}, False),
     ],
 )
-def test_colours_are_for_terminals_whose_owner_wants_them(
+def test_colours_are_for_terminals_without_no_color(
     stream: io.StringIO, environ: dict[str, str], colour: bool
 ) -> None:
     assert wants_colour(stream, environ) == colour
@@ -177,12 +200,12 @@ def test_with_a_failure_the_exit_status_is_1(
     monkeypatch.setenv("AX650_MODEL_PATH", str(tmp_path))
     assert main([]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("the service does not run\n")
+    assert out.startswith("the service is not running\n")
     assert "fail  model-folder  " in out
     assert "\x1b" not in out
 
 
-def test_bad_settings_are_said_in_one_sentence(
+def test_bad_settings_are_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AX650_PREFLIGHT_SKIP", "binry")

@@ -22,21 +22,21 @@ def bare(pi: Machine) -> Machine:
     return pi
 
 
-def test_a_loaded_driver_is_fine(pi: Machine) -> None:
+def test_a_loaded_driver_passes(pi: Machine) -> None:
     assert check_driver(pi.context()).verdict == "ok"
     pi.write("/proc/modules", "")
     (pi.root / "sys/module/axcl_host").mkdir(parents=True)
     assert check_driver(pi.context()).verdict == "ok"
 
 
-def test_a_driver_that_is_only_not_loaded_is_loaded(bare: Machine) -> None:
+def test_an_installed_driver_is_to_be_loaded(bare: Machine) -> None:
     bare.write(f"/lib/modules/{KERNEL}/updates/dkms/axcl_host.ko.xz", "")
     finding = check_driver(bare.context())
     assert finding.verdict == "fail"
     assert finding.remedy == "sudo modprobe axcl_host"
 
 
-def test_after_a_kernel_upgrade_the_driver_is_built_again(bare: Machine) -> None:
+def test_after_a_kernel_upgrade_the_driver_is_to_be_built_again(bare: Machine) -> None:
     bare.write(f"/lib/modules/{OLD}/extra/axcl_host.ko", "")
     finding = check_driver(bare.context())
     assert finding.seen == (f"the card's driver is built for kernel {OLD}, but {KERNEL} is running")
@@ -47,7 +47,7 @@ def test_after_a_kernel_upgrade_the_driver_is_built_again(bare: Machine) -> None
     )
 
 
-def test_a_driver_that_was_never_installed_is_installed(bare: Machine) -> None:
+def test_a_missing_driver_is_to_be_installed(bare: Machine) -> None:
     bare.remove(f"/lib/modules/{KERNEL}/build")
     finding = check_driver(bare.context())
     assert "not installed" in finding.seen
@@ -56,43 +56,43 @@ def test_a_driver_that_was_never_installed_is_installed(bare: Machine) -> None:
     )
 
 
-def test_open_device_nodes_are_fine(pi: Machine) -> None:
+def test_open_device_nodes_pass(pi: Machine) -> None:
     assert check_device_node(pi.context()).verdict == "ok"
 
 
-def test_a_missing_device_node_is_mended_by_its_driver(bare: Machine) -> None:
+def test_a_missing_device_node_comes_back_with_its_driver(bare: Machine) -> None:
     bare.write(f"/lib/modules/{KERNEL}/extra/axcl_host.ko", "")
     finding = check_device_node(bare.context())
-    assert (finding.verdict, finding.seen) == ("fail", "/dev/axcl_host is not there")
+    assert (finding.verdict, finding.seen) == ("fail", "/dev/axcl_host does not exist")
     assert finding.remedy == "sudo modprobe axcl_host"
 
 
-def test_a_loaded_driver_without_its_node_is_loaded_anew(pi: Machine) -> None:
+def test_a_loaded_driver_without_its_node_is_to_be_reloaded(pi: Machine) -> None:
     pi.remove("/dev/axcl_host")
     assert check_device_node(pi.context()).remedy == (
         "sudo modprobe -r axcl_host && sudo modprobe axcl_host"
     )
 
 
-def test_a_container_is_given_the_devices(pi: Machine) -> None:
+def test_a_container_needs_the_devices_passed_in(pi: Machine) -> None:
     pi.remove("/dev/axcl_host")
     pi.write("/.dockerenv", "")
     assert "--device /dev/axcl_host --device" in check_device_node(pi.context()).remedy
 
 
-def test_a_node_that_this_user_may_not_open_is_opened_for_all(pi: Machine) -> None:
+def test_a_node_that_this_user_cannot_open_is_to_be_opened_for_all(pi: Machine) -> None:
     pi.closed = {"/dev/msg_userdev"}
     finding = check_device_node(pi.context())
     assert finding.verdict == "fail"
     assert finding.remedy == "sudo chmod 0666 /dev/msg_userdev"
 
 
-def test_a_driver_without_the_lesser_nodes_is_only_suspicious(pi: Machine) -> None:
+def test_a_driver_without_the_lesser_nodes_gives_a_warning(pi: Machine) -> None:
     pi.remove("/dev/msg_userdev")
     assert check_device_node(pi.context()).verdict == "warn"
 
 
-def test_where_modules_are_hidden_nothing_is_said_about_their_installation(bare: Machine) -> None:
+def test_with_hidden_modules_nothing_is_claimed_about_their_installation(bare: Machine) -> None:
     shutil.rmtree(bare.root / "lib/modules")
     finding = check_driver(bare.context())
     assert finding.seen == "the card's driver axcl_host is not loaded"

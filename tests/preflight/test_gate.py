@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.gate import FRESH, LaunchGate, sentence
+from axproxy.preflight.gate import MAX_AGE, LaunchGate, why_blocked
 from tests.support.waiting import eventually
 
 OK = Finding("binary", "ok", "it is there")
@@ -18,71 +18,71 @@ HOT = Finding("temperature", "warn", "it is hot", "give it air")
 
 
 class World:
-    """A gate whose clock and findings the test holds."""
+    """A gate with a clock and findings that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.findings = [OK]
-        self.looks = 0
-        self.gate = LaunchGate(self._look, lambda: self.now)
+        self.inspections = 0
+        self.gate = LaunchGate(self._inspect, lambda: self.now)
 
-    def _look(self) -> list[Finding]:
-        self.looks += 1
+    def _inspect(self) -> list[Finding]:
+        self.inspections += 1
         return self.findings
 
     def ask(self) -> str | None:
-        """What the gate says once the look that it may have begun is over."""
+        """Return what blocks the launch after the inspection that this may have started."""
         self.gate.blocked_by()
-        self.let_it_look()
+        self.wait()
         return self.gate.blocked_by()
 
-    def let_it_look(self) -> None:
+    def wait(self) -> None:
         if self.gate._thread:
             self.gate._thread.join()
 
 
-def test_the_first_answer_is_that_nothing_is_known_yet() -> None:
+def test_nothing_is_known_before_the_first_inspection_ends() -> None:
     release = threading.Event()
 
-    def look() -> list[Finding]:
+    def inspect() -> list[Finding]:
         release.wait(20)
         return [OK]
 
-    gate = LaunchGate(look)
+    gate = LaunchGate(inspect)
     assert gate.blocked_by() == ""
-    assert gate.blocked_by() == ""  # at once, however long the look takes
+    assert gate.blocked_by() == ""  # at once, however long the inspection takes
     release.set()
     assert eventually(lambda: gate.blocked_by() is None)
     assert gate.findings == (OK,)
 
 
-def test_each_launch_is_looked_at_anew() -> None:
+def test_each_launch_is_inspected_anew() -> None:
     world = World()
     assert world.ask() is None
     world.findings = [MISSING]
     assert world.ask() == "the driver is not loaded; sudo modprobe axcl_host"
-    assert world.looks == 2
+    assert world.inspections == 2
 
 
-def test_what_is_in_the_way_stays_said_while_it_looks_again_and_less_and_less_often() -> None:
+def test_the_reason_stays_during_later_inspections_which_become_rarer() -> None:
     world = World()
     world.findings = [MISSING]
-    pauses, last = [], world.now
+    delays, last = [], world.now
     for _ in range(2000):
-        before = world.looks
-        said = world.gate.blocked_by()
-        world.let_it_look()
-        assert before == 0 or said == "the driver is not loaded; sudo modprobe axcl_host"
-        if world.looks > before:
-            pauses.append(world.now - last)
+        before = world.inspections
+        reason = world.gate.blocked_by()
+        world.wait()
+        assert before == 0 or reason == "the driver is not loaded; sudo modprobe axcl_host"
+        if world.inspections > before:
+            delays.append(world.now - last)
             last = world.now
         world.now += 0.25
-    assert pauses[1:4] == [0.5, 1.0, 2.0]
-    assert max(pauses) < 16
-    assert world.looks < 45
+    assert delays[1:4] == [0.5, 1.0, 2.0]
+    assert max(delays) < 16
+    assert world.inspections < 45
 
 
-def test_what_was_mended_meanwhile_lets_it_start() -> None:
+def test_a_problem_that_was_fixed_lets_it_start() -> None:
     world = World()
     world.findings = [MISSING]
     assert world.ask()
@@ -92,19 +92,19 @@ def test_what_was_mended_meanwhile_lets_it_start() -> None:
     assert world.gate.findings == (OK,)
 
 
-def test_an_old_look_does_not_count() -> None:
+def test_old_findings_do_not_count() -> None:
     world = World()
     world.gate.blocked_by()
-    world.let_it_look()
-    world.now += FRESH + 1
+    world.wait()
+    world.now += MAX_AGE + 1
     world.findings = [MISSING]
-    assert world.ask() == sentence([MISSING])
+    assert world.ask() == why_blocked([MISSING])
 
 
-def test_several_failures_are_counted_up_in_one_sentence() -> None:
-    assert sentence([OK, HOT]) is None
-    assert sentence([OK, MISSING, HOT, FULL]) == (
-        "the driver is not loaded; sudo modprobe axcl_host (/health tells 1 more)"
+def test_further_failures_are_counted_in_the_sentence() -> None:
+    assert why_blocked([OK, HOT]) is None
+    assert why_blocked([OK, MISSING, HOT, FULL]) == (
+        "the driver is not loaded; sudo modprobe axcl_host (1 more in /health)"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from axproxy.preflight.kernel_log import check_kernel_log
 from tests.preflight.machine import Machine
 
-NOW = 10_000  # seconds since the start, as the machine's /proc/uptime says
+NOW = 10_000  # seconds since the start, as in the machine's /proc/uptime
 
 DEAD = "[heartbeat_recv_thread, 591]: device 1: dead!"
 ALIVE = "[heartbeat_recv_thread, 602]: device 1: alive!"
@@ -29,7 +29,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-def test_the_last_word_on_a_card_counts(pi: Machine, history: str) -> None:
+def test_the_latest_line_about_a_card_counts(pi: Machine, history: str) -> None:
     lines, verdict = HISTORIES[history]
     text = "".join(f"4,{n},{at * 1000000},-;{line}\n" for n, (at, line) in enumerate(lines))
     pi.write("/dev/kmsg", f"6,0,1,-;Booting\n SUBSYSTEM=x\n{text}")

@@ -1,4 +1,4 @@
-"""Shared libraries are looked for as the loader will, without running anything."""
+"""Shared libraries are searched for as the loader does it, without running anything."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def look(pi: Machine, binary: Path) -> Finding:
 
 
 @pytest.mark.parametrize("place", ["/usr/lib/axcl", "/opt/axcl/lib", "/usr/lib/aarch64-linux-gnu"])
-def test_a_library_may_lie_where_the_loader_looks(pi: Machine, binary: Path, place: str) -> None:
+def test_a_library_is_found_where_the_loader_searches(
+    pi: Machine, binary: Path, place: str
+) -> None:
     pi.write("/etc/ld.so.conf.d/axcl.conf", "# the card's\n/opt/axcl/lib\n")
     library(pi, f"{place}/libaxcl_rt.so", elf("libspdlog.so"))
     library(pi, f"{place}/libspdlog.so", elf("libc.so.6"))
     library(pi, "/lib/aarch64-linux-gnu/libc.so.6", elf())
-    assert look(pi, binary) == Finding("libraries", "ok", "all 3 shared libraries are there")
+    assert look(pi, binary) == Finding("libraries", "ok", "all 3 shared libraries were found")
 
 
-def test_a_library_may_lie_beside_the_program_if_the_program_says_so(
+def test_a_library_is_found_beside_the_program_if_its_runpath_says_so(
     pi: Machine, binary: Path
 ) -> None:
     library(pi, "/usr/lib/libc.so.6", elf())
@@ -49,13 +51,11 @@ def test_a_library_may_lie_beside_the_program_if_the_program_says_so(
     assert look(pi, binary).verdict == "ok"
 
 
-def test_a_missing_library_of_the_card_means_installing_its_package(
-    pi: Machine, binary: Path
-) -> None:
+def test_a_missing_library_of_the_card_comes_with_its_package(pi: Machine, binary: Path) -> None:
     library(pi, "/usr/lib/libc.so.6", elf())
     finding = look(pi, binary)
     assert finding.verdict == "fail"
-    assert finding.seen == "libaxcl_rt.so of main_api_axcl_aarch64 cannot be found"
+    assert finding.seen == "main_api_axcl_aarch64 needs libaxcl_rt.so, which cannot be found"
     assert finding.remedy == "sudo apt install --reinstall axclhost && sudo ldconfig"
 
 
@@ -71,13 +71,13 @@ def test_a_library_of_another_machine_does_not_count(pi: Machine, binary: Path) 
     assert look(pi, binary).verdict == "fail"
 
 
-def test_a_link_that_git_has_checked_out_as_a_text_is_made_a_link(
+def test_a_link_that_git_checked_out_as_text_is_to_be_made_a_link(
     pi: Machine, binary: Path
 ) -> None:
     library(pi, "/usr/lib/axcl/libaxcl_rt.so", b"libaxcl_rt.so.3.10.2")
     finding = look(pi, binary)
     file = pi.root / "usr/lib/axcl/libaxcl_rt.so"
-    assert finding.seen == f"{file} is no library (20 bytes)"
+    assert finding.seen == f"{file} is not a library (20 bytes)"
     assert finding.remedy == f"ln -sf libaxcl_rt.so.3.10.2 {file}"
 
 
@@ -88,7 +88,7 @@ def test_a_32_bit_system_cannot_run_it(pi: Machine, binary: Path) -> None:
     assert "64-bit" in finding.remedy
 
 
-def test_what_is_no_program_is_left_to_the_other_check(pi: Machine, binary: Path) -> None:
+def test_a_file_that_is_not_a_program_is_left_to_the_other_check(pi: Machine, binary: Path) -> None:
     binary.write_text("#!/bin/sh\n")
     assert look(pi, binary).verdict == "skip"
 
@@ -101,7 +101,7 @@ def test_a_real_program_is_read_as_the_loader_reads_it() -> None:
 
 
 @pytest.mark.parametrize("keep", range(0, 400, 7))
-def test_a_file_that_was_cut_off_is_said_to_be_damaged(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_file_is_damaged(tmp_path: Path, keep: int) -> None:
     whole = elf("libaxcl_rt.so", interpreter=LOADER)
     file = tmp_path / "program"
     file.write_bytes(whole[: min(keep, len(whole) - 1)])

@@ -1,4 +1,4 @@
-"""Whether a model's folder is complete."""
+"""The files of a model must all be there and complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def only(pi: Machine, path: Path, **environ: str) -> Finding:
     return finding
 
 
-def test_a_whole_folder_is_fine_from_above_and_from_within(pi: Machine, model: Path) -> None:
+def test_a_complete_folder_passes_from_above_and_from_within(pi: Machine, model: Path) -> None:
     finding = only(pi, model)
     assert finding.verdict == "ok"
     assert "28 layers of qwen3, embedding 151936 x 1024" in finding.seen
@@ -38,7 +38,7 @@ def test_a_whole_folder_is_fine_from_above_and_from_within(pi: Machine, model: P
     assert only(pi, model.parent) == finding
 
 
-def test_a_flat_folder_is_fine(pi: Machine, tmp_path: Path) -> None:
+def test_a_flat_folder_passes(pi: Machine, tmp_path: Path) -> None:
     assert only(pi, published_model(tmp_path / "qwen3-0.6b", flat=True)).verdict == "ok"
 
 
@@ -53,13 +53,13 @@ def test_an_lfs_pointer_is_named(pi: Machine, model: Path, name: str) -> None:
     assert finding.remedy == f"cd {model} && git lfs pull"
 
 
-def test_many_pointers_are_one_mistake(pi: Machine, model: Path) -> None:
+def test_many_pointers_are_one_finding(pi: Machine, model: Path) -> None:
     for file in model.iterdir():
         file.write_text(POINTER)
-    assert "(30 of 30 model files are spoilt)" in only(pi, model.parent).seen
+    assert "(30 of 30 model files are damaged)" in only(pi, model.parent).seen
 
 
-def test_a_remnant_of_a_file_is_named(pi: Machine, model: Path) -> None:
+def test_a_file_that_is_too_small_is_named(pi: Machine, model: Path) -> None:
     sparse(model / "qwen3_post.axmodel", 1023)
     finding = only(pi, model)
     assert finding.seen.endswith("qwen3_post.axmodel is only 1023 bytes long")
@@ -73,13 +73,13 @@ def test_a_gap_among_the_layers_is_named(pi: Machine, model: Path) -> None:
     assert finding.remedy == "download the model again"
 
 
-def test_a_layer_that_was_published_under_a_wrong_name_is_renamed(pi: Machine, model: Path) -> None:
+def test_a_layer_published_under_a_wrong_name_is_to_be_renamed(pi: Machine, model: Path) -> None:
     right = model / "qwen3_p128_l0_together.axmodel"
     wrong = right.rename(f"{right}.onnx")
     assert only(pi, model).remedy == f"mv {wrong} {right}"
 
 
-def test_layers_missing_at_the_end_are_missed(pi: Machine, model: Path) -> None:
+def test_missing_last_layers_are_noticed(pi: Machine, model: Path) -> None:
     (model / "qwen3_p128_l27_together.axmodel").unlink()
     finding = only(pi, model)
     assert finding.verdict == "fail"
@@ -96,7 +96,7 @@ def test_an_embedding_has_exactly_the_bytes_of_its_values(pi: Machine, model: Pa
 
 
 @pytest.mark.parametrize("key", POST_CONFIG)
-def test_a_sampling_value_that_is_missing_aborts_the_program(
+def test_a_missing_sampling_value_would_abort_the_program(
     pi: Machine, model: Path, key: str
 ) -> None:
     for entry in ({}, {key: "yes"}, {key: None}):
@@ -104,11 +104,11 @@ def test_a_sampling_value_that_is_missing_aborts_the_program(
         (model.parent / "post_config.json").write_text(json.dumps(config))
         finding = only(pi, model)
         assert finding.verdict == "fail"
-        assert f"lacks {key}, without which the program aborts" in finding.seen
+        assert f"lacks {key}; the program would abort" in finding.seen
 
 
 @pytest.mark.parametrize("text", ["", POINTER, "{", "\0"])
-def test_a_sampling_file_that_is_no_json_is_named(pi: Machine, model: Path, text: str) -> None:
+def test_a_sampling_file_that_is_not_json_fails(pi: Machine, model: Path, text: str) -> None:
     (model.parent / "post_config.json").write_text(text)
     assert only(pi, model).verdict == "fail"
 
@@ -119,7 +119,7 @@ def test_without_a_sampling_file_the_program_goes_on(pi: Machine, model: Path) -
     assert (finding.verdict, finding.seen) == ("warn", f"there is no {model}/post_config.json")
 
 
-def test_the_tokenizer_must_be_there_and_whole(pi: Machine, model: Path) -> None:
+def test_the_tokenizer_must_be_there_and_complete(pi: Machine, model: Path) -> None:
     vocabulary = model.parent / "qwen3_tokenizer" / "tokenizer.json"
     vocabulary.write_text(POINTER)
     assert "git-LFS pointer" in only(pi, model).seen
@@ -130,7 +130,7 @@ def test_the_tokenizer_must_be_there_and_whole(pi: Machine, model: Path) -> None
     assert only(pi, model, AX650_TOKENIZER="vendor").verdict == "ok"
 
 
-def test_all_that_is_wrong_is_told_at_once(pi: Machine, model: Path) -> None:
+def test_all_problems_are_reported_at_once(pi: Machine, model: Path) -> None:
     (model.parent / "post_config.json").write_text("{}")
     (model.parent / "qwen3_tokenizer" / "tokenizer.json").unlink()
     assert [finding.verdict for finding in look(pi, model)] == ["fail", "fail"]
@@ -143,26 +143,26 @@ def test_a_path_too_long_for_the_programs_buffer_is_refused(pi: Machine, tmp_pat
     assert "too long for the vendor's program" in only(pi, published_model(deep, flat=True)).seen
 
 
-def test_a_wrong_path_is_answered_with_the_models_there_are(pi: Machine, model: Path) -> None:
-    shelf = {"AX650_MODELS_DIR": str(model.parent.parent)}
-    finding = only(pi, model.parent / "nothing", **shelf)
+def test_a_wrong_path_is_answered_with_the_existing_models(pi: Machine, model: Path) -> None:
+    models = {"AX650_MODELS_DIR": str(model.parent.parent)}
+    finding = only(pi, model.parent / "nothing", **models)
     assert finding.remedy == f"set AX650_MODEL_PATH to {model.parent}"
     assert "set AX650_MODEL_PATH" in only(pi, model.parent / "nothing").remedy
 
 
-def test_the_shelf_of_models_is_looked_through(pi: Machine, model: Path) -> None:
-    shelf = model.parent.parent
-    published_model(shelf / "qwen3-1.7b", columns=2048, flat=True)
-    (shelf / "notes").mkdir()
-    context = pi.context(AX650_MODELS_DIR=str(shelf))
+def test_the_folder_of_models_lists_those_that_can_be_loaded(pi: Machine, model: Path) -> None:
+    models = model.parent.parent
+    published_model(models / "qwen3-1.7b", columns=2048, flat=True)
+    (models / "notes").mkdir()
+    context = pi.context(AX650_MODELS_DIR=str(models))
     finding = check_models_dir(context)
-    assert finding.seen == f"{shelf} holds Qwen3-0.6B, qwen3-1.7b"
-    (shelf / "qwen3-1.7b" / "qwen3_p128_l3_together.axmodel").unlink()
+    assert finding.seen == f"{models} holds Qwen3-0.6B, qwen3-1.7b"
+    (models / "qwen3-1.7b" / "qwen3_p128_l3_together.axmodel").unlink()
     finding = check_models_dir(context)
-    assert (finding.verdict, finding.seen) == ("warn", f"layer 3 is missing in {shelf}/qwen3-1.7b")
+    assert (finding.verdict, finding.seen) == ("warn", f"layer 3 is missing in {models}/qwen3-1.7b")
 
 
-def test_a_shelf_that_is_none_is_said(pi: Machine, tmp_path: Path) -> None:
+def test_a_folder_of_models_without_a_model_gives_a_warning(pi: Machine, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     verdicts = {
         str(tmp_path / "nowhere"): "warn",

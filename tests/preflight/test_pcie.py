@@ -14,16 +14,16 @@ def look(pi: Machine) -> Finding:
     return finding
 
 
-def test_a_card_on_a_pis_single_lane_is_fine(pi: Machine) -> None:
+def test_a_card_on_a_pis_single_lane_passes(pi: Machine) -> None:
     assert look(pi) == Finding("pcie", "ok", "the card 0001:01:00.0 is linked at 5.0 GT/s PCIe, x1")
 
 
-def test_every_card_is_looked_at(pi: Machine) -> None:
+def test_every_card_is_checked(pi: Machine) -> None:
     shutil.copytree(pi.root / CARD[1:], pi.root / "sys/bus/pci/devices/0000:81:00.0")
     assert len(check_pcie(pi.context())) == 2
 
 
-def test_a_slow_link_is_a_matter_of_the_cable(pi: Machine) -> None:
+def test_a_slow_link_gives_a_warning(pi: Machine) -> None:
     pi.write(f"{CARD}/current_link_speed", "2.5 GT/s PCIe\n")
     assert look(pi).verdict == "warn"
     assert "2.5 GT/s" in look(pi).seen
@@ -35,7 +35,7 @@ def test_a_card_that_reads_as_ones_has_dropped_off_the_bus(pi: Machine) -> None:
     assert "power off at the wall" in look(pi).remedy
 
 
-def test_a_pi_5_that_gives_one_interrupt_lacks_the_overlay(pi: Machine) -> None:
+def test_a_pi_5_with_one_interrupt_needs_the_overlay(pi: Machine) -> None:
     for number in (1, 2, 3):
         pi.remove(f"{CARD}/msi_irqs/{number}")
     assert look(pi).verdict == "warn"
@@ -45,15 +45,15 @@ def test_a_pi_5_that_gives_one_interrupt_lacks_the_overlay(pi: Machine) -> None:
     assert look(pi).verdict == "ok"
 
 
-def test_no_card_on_a_pi_may_be_a_slot_that_is_off(pi: Machine) -> None:
+def test_no_card_on_a_pi_may_mean_that_the_slot_is_off(pi: Machine) -> None:
     shutil.rmtree(pi.root / CARD[1:])
     assert look(pi).verdict == "fail"
-    assert "seat the card" in look(pi).remedy
+    assert "reseat the card" in look(pi).remedy
     pi.write("/boot/firmware/config.txt", "# dtparam=pciex1\n")
     assert "\\ndtparam=pciex1\\n" in look(pi).remedy
 
 
-def test_no_card_elsewhere_is_no_card(pi: Machine) -> None:
+def test_no_card_on_another_machine_is_to_be_reseated(pi: Machine) -> None:
     shutil.rmtree(pi.root / CARD[1:])
     pi.write("/proc/device-tree/model", "")
-    assert look(pi).remedy == "power off, seat the card anew, then: lspci -nn"
+    assert look(pi).remedy == "power off, reseat the card, then run: lspci -nn"

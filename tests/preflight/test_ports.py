@@ -1,4 +1,4 @@
-"""Who is on the ports, and how to make them leave."""
+"""The programs that hold the ports, and how to stop them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[[str], int]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Starts a harmless program of that name; gives its pid."""
+    """Starts a harmless program of that name and returns its pid."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str) -> int:
@@ -47,20 +47,20 @@ def look(pi: Machine, **environ: str) -> Finding:
     return finding
 
 
-def test_free_ports_are_fine(pi: Machine) -> None:
-    assert look(pi, **VENDOR).seen == "nobody else holds ports 8000 and 12345"
+def test_free_ports_pass(pi: Machine) -> None:
+    assert look(pi, **VENDOR).seen == "no other program holds ports 8000 and 12345"
 
 
-def test_whoever_holds_a_port_is_named(pi: Machine) -> None:
+def test_the_holder_of_a_port_is_named(pi: Machine) -> None:
     pi.held[8000] = [PortHolder(os.getpid())]
     finding = look(pi, **VENDOR)
     name = psutil.Process().name()
     assert finding.verdict == "fail"
     assert finding.seen == f"port 8000 is held by {name} (pid {os.getpid()})"
-    assert finding.remedy == f"kill {os.getpid()}"  # the vendor's program cannot be moved
+    assert finding.remedy == f"kill {os.getpid()}"  # the vendor's program cannot use another port
 
 
-def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
+def test_a_port_that_can_be_changed_comes_with_its_setting(pi: Machine) -> None:
     pi.held = {8000: [PortHolder(os.getpid())], 12345: [PortHolder(None)]}
     runtime, tokenizer = check_ports(pi.context())
     assert runtime.remedy.endswith("or choose another port with AX650_RUNTIME_PORT")
@@ -69,7 +69,7 @@ def test_a_port_that_can_be_moved_may_be_moved(pi: Machine) -> None:
     assert "sudo ss -ltnp 'sport = :12345'" in tokenizer.remedy
 
 
-def test_the_service_of_the_card_makers_images_is_known_though_it_runs_as_root(
+def test_the_service_of_the_card_makers_images_is_recognised_although_it_runs_as_root(
     pi: Machine,
 ) -> None:
     pi.held[8000] = [PortHolder(None)]
@@ -82,7 +82,7 @@ def test_the_service_of_the_card_makers_images_is_known_though_it_runs_as_root(
     assert "llm-openai-api" not in look(pi, **VENDOR).seen
 
 
-def test_it_is_known_to_root_by_its_pid(pi: Machine, run: Run) -> None:
+def test_root_recognises_it_by_its_pid(pi: Machine, run: Run) -> None:
     pid = run("llm-openai-api")
     pi.held[8000] = [PortHolder(pid)]
     assert look(pi, **VENDOR).seen == f"port 8000 is held by llm-openai-api (pid {pid})"
@@ -93,7 +93,7 @@ def test_a_runtime_left_from_earlier_is_asked_to_unload(pi: Machine, run: Run, n
     pid = run(name)
     pi.held[8000] = [PortHolder(pid)]
     finding = look(pi, **VENDOR)
-    assert finding.seen == f"port 8000 is held by {name} (pid {pid}), left from earlier"
+    assert finding.seen == f"port 8000 is held by {name} (pid {pid}), left from an earlier run"
     assert finding.remedy == f"kill -INT {pid}"
 
 
@@ -101,11 +101,25 @@ def test_a_tokenizer_left_from_earlier_is_ended(pi: Machine, run: Run) -> None:
     pid = run("qwen3_tokenizer_uid.py")
     pi.held[12345] = [PortHolder(pid)]
     finding = look(pi, **VENDOR)
-    assert f"qwen3_tokenizer_uid.py (pid {pid}), left from earlier" in finding.seen
+    assert f"qwen3_tokenizer_uid.py (pid {pid}), left from an earlier run" in finding.seen
     assert f"kill {pid}" in finding.remedy
 
 
-def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
+@pytest.mark.parametrize(
+    "module", ["axproxy.tokenizer_server", "axproxy.tokenizer.server", "axproxy.tokenizer"]
+)
+def test_a_tokenizer_of_this_or_an_earlier_release_is_recognised(pi: Machine, module: str) -> None:
+    code = "import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, module, "--port", "12345"]) as process:
+        eventually(lambda: module in psutil.Process(process.pid).cmdline())
+        pi.held[12345] = [PortHolder(process.pid)]
+        finding = look(pi, **VENDOR)
+        process.kill()
+    assert f"{module} (pid {process.pid}), left from an earlier run" in finding.seen
+    assert f"kill {process.pid}" in finding.remedy
+
+
+def test_a_machine_that_hides_its_ports_fails(pi: Machine) -> None:
     def hidden(port: int, pid: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 
@@ -113,26 +127,26 @@ def test_a_machine_that_hides_its_ports_is_said(pi: Machine) -> None:
     object.__setattr__(context, "other_holders", hidden)
     findings = check_ports(context)
     assert [finding.verdict for finding in findings] == ["fail", "fail"]
-    assert "cannot see who holds port 8000" in findings[0].seen
+    assert "cannot see which program holds port 8000" in findings[0].seen
 
 
-def test_what_is_attached_to_must_hold_the_ports(pi: Machine) -> None:
+def test_programs_to_attach_to_must_hold_the_ports(pi: Machine) -> None:
     pi.held[8000] = pi.held[12345] = [PortHolder(os.getpid())]
     finding = look(pi, AX650_RUNTIME="attach")
     assert (finding.verdict, finding.seen) == (
         "ok",
-        "somebody holds ports 12345 and 8000 to attach to",
+        "ports 12345 and 8000 are held by programs to attach to",
     )
 
 
-def test_who_has_nothing_to_attach_to_is_told_what_to_start(pi: Machine) -> None:
+def test_without_programs_to_attach_to_the_remedies_start_them(pi: Machine) -> None:
     tokenizer, runtime = check_ports(pi.context(AX650_RUNTIME="attach"))
     assert tokenizer.verdict == runtime.verdict == "fail"
     assert tokenizer.remedy == "./start_tokenizer.sh"
-    assert runtime.seen == "nobody holds port 8000, and AX650_RUNTIME=attach starts nothing"
+    assert runtime.seen == "no program holds port 8000, and AX650_RUNTIME=attach starts none"
 
 
-def test_ports_to_attach_to_that_cannot_be_seen_are_no_ports_to_attach_to(pi: Machine) -> None:
+def test_hidden_ports_cannot_be_attached_to(pi: Machine) -> None:
     def hidden(_port: int, _owner: int | None) -> list[PortHolder]:
         raise psutil.AccessDenied
 

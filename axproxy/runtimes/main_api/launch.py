@@ -18,9 +18,9 @@ from axproxy.errors import ClientGone, ProxyError, TokenizerGone
 from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.context import CheckContext
-from axproxy.preflight.gate import LaunchGate, sentence
+from axproxy.preflight.gate import LaunchGate, why_blocked
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.ports import Port, held
+from axproxy.preflight.ports import Port, check_port
 from axproxy.process import ports
 from axproxy.process.child import ChildSpec
 from axproxy.process.exits import describe_runtime_exit
@@ -85,7 +85,7 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
         watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
         stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
         start_timeout=60.0,
-        blocked_by=lambda: sentence(held(CheckContext(settings, owner=None), port)),
+        blocked_by=lambda: why_blocked(check_port(CheckContext(settings, owner=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
         policy=RestartPolicy(first_delay=0.05),
     )

@@ -177,7 +177,7 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
     )
     note = eventually(lambda: service.listening() and service.health()["runtime"]["note"])
 
-    assert "not-there is not there" in note
+    assert "not-there does not exist" in note
     assert service.health()["backend_type"] == "vendor"
 
     def refusal() -> str:
@@ -185,12 +185,12 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
         assert refused.status_code == 503
         return refused.json()["error"]
 
-    eventually(lambda: "not-there is not there" in refusal())
+    eventually(lambda: "not-there does not exist" in refusal())
     service.stop()
 
 
 @pytest.mark.timeout(120)  # it looks again after up to 15 s, and starts two programs twice
-def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
+def test_a_finding_of_the_preflight_is_reported_everywhere_until_it_is_fixed(
     model: Path, start_service: Start, tmp_path: Path
 ) -> None:
     binary = tmp_path / "main_api_axcl_aarch64"
@@ -216,7 +216,7 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
     assert found["binary"] == {
         "name": "binary",
         "verdict": "skip",
-        "seen": "left out by AX650_PREFLIGHT_SKIP",
+        "seen": "skipped by AX650_PREFLIGHT_SKIP",
         "remedy": "",
     }
     assert found["model-folder"]["verdict"] == "fail"
@@ -228,7 +228,7 @@ def test_what_the_preflight_finds_is_said_everywhere_until_it_is_mended(
         **{name: value for name, value in service.environ.items() if name.startswith("AX650_")},
     )
     assert doctor.returncode == 1
-    assert f"the service runs at {service.base}: blocked, vendor" in doctor.stdout
+    assert f"the service is running at {service.base}: blocked, vendor" in doctor.stdout
     assert f"-> cd {model} && git lfs pull" in doctor.stdout
     assert "ok    ports" in doctor.stdout  # the service's tokenizer is no stranger to it
 
