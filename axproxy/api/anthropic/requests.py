@@ -1,23 +1,24 @@
-"""Anthropic's requests, read as Ollama reads them: from bytes to what every API means."""
+"""Parses Anthropic's requests as Ollama parses them: bytes become a neutral request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from axproxy.api.anthropic.messages import Turns
-from axproxy.api.gojson.decode import EOF, Fields, well_formed_throughout
+from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.decode import EOF, Fields, well_formed, well_formed_throughout
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.tools import Tool, functions, only
 from axproxy.errors import ClientError
-from axproxy.messages import ChatRequest
+from axproxy.messages import ChatRequest, Message, ToolCall
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
 
 _NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_BLOCKS = "[]anthropic.ContentBlock"
 
 
 @dataclass(frozen=True)
@@ -28,41 +29,41 @@ class MessagesCall:
     request: ChatRequest
 
 
-def parse(body: bytes, models: Models) -> MessagesCall:
-    """What `POST /v1/messages` asks.  Raises `ClientError`."""
+def parse_messages(body: bytes, models: Models) -> MessagesCall:
+    """Parse a request to `POST /v1/messages`.  Raises `ClientError`."""
     fields = Fields.read("MessagesRequest", body, "anthropic", EOF)
     stream, requested_name = fields.boolean("stream"), fields.string("model")
-    most, options = fields.integer("max_tokens"), _options(fields)
+    max_tokens, options = fields.integer("max_tokens"), _options(fields)
     messages = fields.objects("messages", "anthropic.MessageParam")
     tools = _tools(fields)
     config = fields.object("output_config", "anthropic.OutputConfig")
     think = _think(fields, config)
     if not requested_name:
         raise ClientError("model is required")
-    if most <= 0:
+    if max_tokens <= 0:
         raise ClientError("max_tokens is required and must be positive")
     if not messages:
         raise ClientError(_NO_MESSAGES)
-    turns = Turns()
-    turns.add_system(fields.anything("system"))
+    conversation = _Conversation()
+    conversation.add_system(fields.anything("system"))
     for message in messages:
-        turns.add(message)
+        conversation.add(message)
 
     model = models.find(requested_name)
     if tools:
         require_tools(model)
-    sampling, limits = parse_options({**options, "num_predict": most})
-    refuse_media(turns.media, requested_name)
-    if not turns.messages:  # those that are there say nothing
+    sampling, limits = parse_options({**options, "num_predict": max_tokens})
+    refuse_media(conversation.media, requested_name)
+    if not conversation.turns:  # all messages are empty
         raise ClientError(_NO_MESSAGES)
     request = ChatRequest(
-        tuple(turns.messages),
+        tuple(conversation.turns),
         requested_name,
         sampling,
         limits,
         stream=stream,
         tools=tools,
-        # Agents ask every model to think; those that cannot just answer.
+        # Agents ask every model to think; a model without thinking answers without it.
         think=think if "thinking" in model.capabilities else None,
         format=_format(config),
     )
@@ -70,7 +71,7 @@ def parse(body: bytes, models: Models) -> MessagesCall:
 
 
 def _options(fields: Fields) -> dict[str, Any]:
-    """The request's sampling as Ollama's options; the rest is the model's own."""
+    """Return the request's sampling as Ollama's options; absent ones are left to the model."""
     return {
         "temperature": fields.number("temperature"),
         "top_p": fields.number("top_p"),
@@ -89,7 +90,7 @@ def _think(fields: Fields, config: Fields) -> bool | None:
 
 
 def _tools(fields: Fields) -> tuple[Tool, ...]:
-    """The tools on offer: all, none, or the one that `tool_choice` names."""
+    """Return the tools on offer: all, none, or the tool that `tool_choice` names."""
     described = fields.objects("tools", "anthropic.Tool")
     tools = functions(described, types=("", "custom"), schema="input_schema")
     match fields.mapping("tool_choice", "anthropic.ToolChoice"):
@@ -105,3 +106,116 @@ def _format(config: Fields) -> Mapping[str, Any] | None:
         case {"type": "json_schema", "schema": dict(schema)}:
             return dict(well_formed_throughout(schema))
     return None
+
+
+class _Conversation:
+    """Collects turns from messages, which are text or blocks.
+
+    `media` are the kinds of content that is not text: `images`, `documents`.
+    """
+
+    def __init__(self) -> None:
+        self.turns: list[Message] = []
+        self.media: list[str] = []
+
+    def add_system(self, system: Any) -> None:
+        """Add the `system` of a request, which is text or blocks of text."""
+        if text := self._text(system):
+            self.turns.append(Message("system", text))
+
+    def add(self, message: Fields) -> None:
+        """Add a message.  It may be several turns, because each result of a tool is a turn.
+
+        Raises `ClientError` with Ollama's message.
+        """
+        role, content = message.string("role").lower(), message.anything("content")
+        blocks = _Blocks()
+        match content:
+            case None:
+                pass
+            case str():
+                blocks.texts.append(well_formed(content))
+            case list():
+                for block in message.objects("content", "anthropic.ContentBlock"):
+                    self._sort(block, blocks)
+            case _:
+                raise message.misfit("content", _BLOCKS)
+        self.turns += blocks.results  # they belong to calls of an earlier turn
+        if any((*blocks.texts, *blocks.thoughts, *blocks.calls)):
+            text, thinking = "".join(blocks.texts), "".join(blocks.thoughts)
+            self.turns.append(Message(role, text, thinking, tuple(blocks.calls)))
+
+    def _sort(self, block: Fields, blocks: _Blocks) -> None:
+        match block.string("type"):
+            case "text":
+                blocks.texts.append(block.string("text"))
+            case "thinking":
+                blocks.thoughts.append(block.string("thinking"))
+            case "tool_use":
+                blocks.calls.append(_call(block))
+            case "tool_result":
+                blocks.results.append(self._result(block))
+            case "image":
+                _check_image(block.mapping("source", "anthropic.ImageSource"))
+                self.media.append("images")
+            case "document":
+                self.media.append("documents")
+            # Other blocks report what Anthropic's service did; Ollama ignores them, too.
+
+    def _result(self, block: Fields) -> Message:
+        text = self._text(block.anything("content"))
+        if block.boolean("is_error"):
+            text = text or "error"  # the model would take an empty result for success
+        return Message("tool", text, tool_call_id=block.string("tool_use_id"))
+
+    def _text(self, content: Any) -> str:
+        match content:
+            case str():
+                return well_formed(content)
+            case list():
+                return "".join(map(self._text_of, content))
+        return ""
+
+    def _text_of(self, block: Any) -> str:
+        match block:
+            case {"type": "text", "text": str(text)}:
+                return well_formed(text)
+            case {"type": "image"}:
+                source = block.get("source")
+                _check_image(source if isinstance(source, dict) else {})
+                self.media.append("images")
+            case {"type": "document"}:
+                self.media.append("documents")
+        return ""
+
+
+@dataclass
+class _Blocks:
+    """The blocks of one message, sorted by type."""
+
+    texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    results: list[Message] = field(default_factory=list)
+
+
+def _call(block: Fields) -> ToolCall:
+    id_, name = block.string("id"), block.string("name")
+    for required, value in (("id", id_), ("name", name)):
+        if not value:
+            raise ClientError(f"tool_use block missing required '{required}' field")
+    arguments = block.mapping("input", "api.ToolCallFunctionArguments")
+    return ToolCall(name, well_formed_throughout(arguments), id_)
+
+
+def _check_image(source: dict[str, Any]) -> None:
+    if not source:
+        raise ClientError("invalid image source")
+    type_, data = source.get("type"), source.get("data")
+    if type_ != "base64":
+        raise ClientError(
+            f"invalid image source type: {type_ or ''}. Only base64 images are supported."
+        )
+    at = corrupt_at(data) if isinstance(data, str) else 0
+    if at is not None:
+        raise ClientError(f"invalid base64 image data: illegal base64 data at input byte {at}")

@@ -1,4 +1,4 @@
-"""The route of Anthropic's API, as far as Ollama serves it."""
+"""Serves Anthropic's Messages API, as far as Ollama serves it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 
-from axproxy.api.anthropic import requests as wire
 from axproxy.api.anthropic.replies import MessageHeader, MessagesReplies, estimate_tokens
+from axproxy.api.anthropic.requests import parse_messages
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.streaming import respond
@@ -17,7 +17,7 @@ from axproxy.models.catalog import Models
 
 
 class AnthropicRoutes:
-    """`digits` are the 24 hex digits that name a reply."""
+    """The routes of the Messages API; `digits` returns the 24 hex digits of a reply's id."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class AnthropicRoutes:
         return routes
 
     def messages(self) -> Response:
-        call = wire.parse(read_body(), self._models)
-        head = MessageHeader(
+        call = parse_messages(read_body(), self._models)
+        header = MessageHeader(
             f"msg_{self._digits()}", call.request.model, estimate_tokens(call.request)
         )
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
-        response = respond(answer, MessagesReplies(head), call.request.stream)
+        response = respond(answer, MessagesReplies(header), call.request.stream)
         if call.request.stream:
             response.cache_control.no_cache = True
         return response
