@@ -38,7 +38,6 @@ from axproxy.api.native.routes import NativeRoutes
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.routes import OllamaRoutes
 from axproxy.api.ollama.store_routes import OllamaStoreRoutes
-from axproxy.api.openai.responses_routes import ResponsesRoutes
 from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import SerialEngine
@@ -105,7 +104,6 @@ def create_app(
         OllamaStoreRoutes(models),
         OllamaCloudRoutes(),
         OpenAIRoutes(engine, models),
-        ResponsesRoutes(engine, models),
         AnthropicRoutes(engine, models),
         OpsRoutes(engine, key),
         MetricsRoutes(engine),

@@ -1,12 +1,22 @@
-"""OpenAI's requests, read as Ollama reads them: from bytes to what every API means."""
+"""Parses OpenAI's chats and completions as Ollama parses them: bytes become a neutral request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed_throughout
+from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.decode import (
+    EOF,
+    Fields,
+    go_type,
+    quoted,
+    well_formed,
+    well_formed_throughout,
+)
 from axproxy.api.ollama.capabilities import (
     find_for_embedding,
     refuse_embedding,
@@ -14,13 +24,15 @@ from axproxy.api.ollama.capabilities import (
     require_all,
 )
 from axproxy.api.ollama.options import parse_options
-from axproxy.api.openai.messages import read_conversation
 from axproxy.api.tools import only
 from axproxy.errors import ClientError
-from axproxy.messages import ChatRequest, Message
+from axproxy.messages import ChatRequest, Message, ToolCall
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
+from axproxy.output.model_json import too_deep
 
+_IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
+_BETWEEN_PARTS = "\n\n"
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 
 
@@ -33,18 +45,27 @@ class ChatCall:
     include_usage: bool
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """The turns of a request.  `media` are the kinds of what is not text: `images`, `audio`."""
+
+    messages: tuple[Message, ...]
+    media: tuple[str, ...]
+
+
 def parse_chat(body: bytes, models: Models) -> ChatCall:
-    """What `POST /v1/chat/completions` asks.  Raises `ClientError`."""
+    """Parse a request to `POST /v1/chat/completions`.  Raises `ClientError`."""
     fields = Fields.read("ChatCompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
     options = _options(fields)
-    if (newer := fields.integer("max_completion_tokens")) > 0:
-        options["num_predict"] = newer  # Ollama does not read it; newer clients send nothing else
-    turns = fields.objects("messages", "openai.Message")
+    if (max_tokens := fields.integer("max_completion_tokens")) > 0:
+        # Ollama ignores this field, but newer clients send no other.
+        options["num_predict"] = max_tokens
+    messages = fields.objects("messages", "openai.Message")
     tools = _tools(fields)
-    if not turns:
+    if not messages:
         raise ClientError("[] is too short - 'messages'")
-    conversation = read_conversation(turns)
+    conversation = _parse_messages(messages)
     think = _think(fields)
 
     requested_name = fields.string("model")
@@ -65,8 +86,11 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
 
 
 def parse_completion(body: bytes, models: Models) -> ChatCall:
-    """What `POST /v1/completions` asks: a conversation of one user's turn, for the model's template
-    applies here, too.  Its answer has no place for thinking.  Raises `ClientError`."""
+    """Parse a request to `POST /v1/completions`.  Raises `ClientError`.
+
+    The prompt becomes one user turn, because the model's template applies here, too.  The reply
+    has no place for thinking.
+    """
     fields = Fields.read("CompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
     options = _options(fields)
@@ -86,6 +110,7 @@ def parse_completion(body: bytes, models: Models) -> ChatCall:
 
 
 def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
+    """Raise the `ClientError` that Ollama returns for a model without embeddings."""
     fields = Fields.read("EmbedRequest", body, "openai", EOF)
     if fields.anything("input") in (None, "", []):
         raise ClientError("invalid input")
@@ -94,8 +119,8 @@ def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
     refuse_embedding(requested_name)
 
 
-def think_of(effort: str) -> bool | None:
-    """Whether to think, by the effort that a client wants made; `None` where it says nothing."""
+def parse_effort(effort: str) -> bool | None:
+    """Return whether to think, `None` if the request has no effort.  Raises `ClientError`."""
     if not effort:
         return None
     if effort == "none":
@@ -114,7 +139,7 @@ def _streaming(fields: Fields) -> tuple[bool, bool]:
 
 
 def _options(fields: Fields) -> dict[str, Any]:
-    """The request's sampling as Ollama's options, with OpenAI's defaults instead of the model's."""
+    """Return the request's sampling as Ollama's options, with OpenAI's defaults."""
     options: dict[str, Any] = {
         "temperature": fields.number("temperature"),
         "top_p": fields.number("top_p"),
@@ -136,7 +161,7 @@ def _stop(value: Any) -> list[str]:
 
 
 def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
-    """The tools on offer: all, none, or the one that `tool_choice` names."""
+    """Return the tools on offer: all, none, or the tool that `tool_choice` names."""
     fields.objects("tools", "api.Tool", "api.Tools")
     tools = well_formed_throughout(fields.anything("tools") or [])
     match fields.anything("tool_choice"):
@@ -150,7 +175,7 @@ def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
 def _think(fields: Fields) -> bool | None:
     reasoning = fields.mapping("reasoning", "openai.Reasoning")
     effort = fields.string("reasoning_effort") or reasoning.get("effort") or ""
-    return think_of(effort if isinstance(effort, str) else "?")
+    return parse_effort(effort if isinstance(effort, str) else "?")
 
 
 def _format(response_format: Mapping[str, Any]) -> Literal["json"] | Mapping[str, Any] | None:
@@ -160,3 +185,73 @@ def _format(response_format: Mapping[str, Any]) -> Literal["json"] | Mapping[str
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return dict(well_formed_throughout(schema))
     return None
+
+
+def _parse_messages(messages: Sequence[Fields]) -> Conversation:
+    """Parse the messages of a request.  Raises `ClientError` with Ollama's message."""
+    media: list[str] = []
+    turns = []
+    for message in messages:
+        calls = message.objects("tool_calls", "openai.ToolCall")
+        role = message.string("role").lower()
+        turns.append(
+            Message(
+                role="system" if role == "developer" else role,
+                content=_content(message.anything("content"), media),
+                thinking=message.string("reasoning") or message.string("reasoning_content"),
+                tool_calls=tuple(_tool_call(call) for call in calls),
+                tool_name=message.string("name") if role == "tool" else "",
+                tool_call_id=message.string("tool_call_id"),
+            )
+        )
+    return Conversation(tuple(turns), tuple(media))
+
+
+def _content(value: Any, media: list[str]) -> str:
+    match value:
+        case None:  # in messages with tool calls; some clients send it in others
+            return ""
+        case str():
+            return well_formed(value)
+        case list():
+            parts = [_part(part, media) for part in value]
+            return _BETWEEN_PARTS.join(part for part in parts if part)
+    raise ClientError(f"invalid message content type: {go_type(value)}")
+
+
+def _part(part: Any, media: list[str]) -> str:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return well_formed(text)
+        case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
+            check_image(url)
+            media.append("images")
+            return ""
+        case {"type": "input_audio"}:
+            media.append("audio")
+            return ""
+    raise ClientError("invalid message format")
+
+
+def check_image(url: str) -> None:
+    """Raise `ClientError` unless `url` holds an image in base64."""
+    if url.startswith(("http://", "https://")):
+        raise ClientError(
+            "image URLs are not currently supported, please use base64 encoded data instead"
+        )
+    found = _IMAGE.fullmatch(url)
+    if not found or corrupt_at(found[1]) is not None:
+        raise ClientError("invalid image input")
+
+
+def _tool_call(call: Fields) -> ToolCall:
+    function = call.mapping("function", "struct")
+    name, text = function.get("name"), function.get("arguments")
+    try:
+        arguments = json.loads(text or "{}") if isinstance(text, str | None) else text
+    except (ValueError, RecursionError) as error:
+        raise ClientError("invalid tool call arguments") from error
+    if not isinstance(arguments, dict) or too_deep(arguments):
+        raise ClientError("invalid tool call arguments")
+    name = well_formed(name) if isinstance(name, str) else ""
+    return ToolCall(name, well_formed_throughout(arguments), call.string("id"))

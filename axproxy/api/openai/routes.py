@@ -1,4 +1,4 @@
-"""The routes of OpenAI's API, as far as Ollama serves them."""
+"""Serves OpenAI's APIs, as far as Ollama serves them; responses are not stored."""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http_errors import json_response
 from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.replies import Clock
-from axproxy.api.openai import requests as wire
 from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionReplies, model_object
+from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion, refuse_embeddings
+from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
+from axproxy.api.openai.responses_requests import parse_responses
 from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
 from axproxy.models.catalog import Models
 
+_CHAT_NUMBERS, _RESPONSE_NUMBERS = 999, 999_999  # how many numbers there are for ids, as in Ollama
+
 
 class OpenAIRoutes:
-    """`now` tells the time, with a zone; `number` names a reply."""
+    """The routes of OpenAI's APIs.
+
+    `now` returns the time, with a zone; `number` returns a number below its argument, which
+    becomes a part of a reply's id.
+    """
 
     def __init__(
         self,
         engine: Engine,
         models: Models,
         now: Clock = datetime.now,
-        number: Callable[[], int] = lambda: secrets.randbelow(999),
+        number: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         self._engine = engine
         self._models = models
@@ -39,39 +47,47 @@ class OpenAIRoutes:
         routes = Blueprint("openai", __name__)
         routes.post("/v1/chat/completions")(self.chat)
         routes.post("/v1/completions")(self.completion)
+        routes.post("/v1/responses")(self.responses)
         routes.post("/v1/embeddings")(self.embeddings)
         get_only(routes, "/v1/models", self.models)
         routes.get("/v1/models/<name>")(self.model)
         return routes
 
     def chat(self) -> Response:
-        call = wire.parse_chat(read_body(), self._models)
-        return self._answer(call, "chatcmpl", ChatReplies)
+        return self._answer(parse_chat(read_body(), self._models), "chatcmpl", ChatReplies)
 
     def completion(self) -> Response:
-        call = wire.parse_completion(read_body(), self._models)
-        return self._answer(call, "cmpl", CompletionReplies)
+        return self._answer(parse_completion(read_body(), self._models), "cmpl", CompletionReplies)
+
+    def responses(self) -> Response:
+        call = parse_responses(read_body(), self._models)
+        header = ResponseHeader(
+            self._number(_RESPONSE_NUMBERS), self._seconds(), call.request.model, call.repeated
+        )
+        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        response = respond(answer, ResponsesReplies(header, self._now), call.request.stream)
+        if call.request.stream:
+            response.cache_control.no_cache = True
+        return response
 
     def embeddings(self) -> Response:
-        wire.refuse_embeddings(read_body(), self._models)
+        refuse_embeddings(read_body(), self._models)
 
     def models(self) -> Response:
         models = [model_object(model) for model in self._models.all()]
         return json_response({"object": "list", "data": models})
 
     def model(self, name: str) -> Response:
-        return json_response(
-            model_object(find_for_details(self._models, name), requested_name=name)
-        )
+        model = find_for_details(self._models, name)
+        return json_response(model_object(model, requested_name=name))
 
     def _answer(
-        self, call: wire.ChatCall, prefix: str, replies: Callable[[ChatReplyHeader], Encoder]
+        self, call: ChatCall, prefix: str, replies: Callable[[ChatReplyHeader], Encoder]
     ) -> Response:
-        head = ChatReplyHeader(
-            f"{prefix}-{self._number()}",
-            int(self._now().timestamp()),
-            call.request.model,
-            call.include_usage,
-        )
+        id_ = f"{prefix}-{self._number(_CHAT_NUMBERS)}"
+        header = ChatReplyHeader(id_, self._seconds(), call.request.model, call.include_usage)
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
-        return respond(answer, replies(head), call.request.stream)
+        return respond(answer, replies(header), call.request.stream)
+
+    def _seconds(self) -> int:
+        return int(self._now().timestamp())

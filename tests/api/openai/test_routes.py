@@ -395,7 +395,7 @@ def test_models_are_listed_and_found_by_name(client: FlaskClient) -> None:
 def test_each_reply_has_a_number_and_a_time() -> None:
     engine = FakeEngine()
     routes = OpenAIRoutes(
-        engine, FakeModels(), lambda: datetime(2026, 11, 20, tzinfo=UTC), lambda: 7
+        engine, FakeModels(), lambda: datetime(2026, 11, 20, tzinfo=UTC), lambda _: 7
     )
     app = Flask("test")
     app.register_blueprint(routes.blueprint())

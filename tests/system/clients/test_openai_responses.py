@@ -139,7 +139,7 @@ def test_an_answer_follows_a_form(client: openai.OpenAI, model: Scripted) -> Non
 def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="model 'nope' not found"):
         client.responses.create(model="nope", input="a")
-    with pytest.raises(openai.BadRequestError, match="nothing is stored here"):
+    with pytest.raises(openai.BadRequestError, match="this service stores nothing"):
         client.responses.create(model="mock", input="a", previous_response_id="resp_1")
 
 

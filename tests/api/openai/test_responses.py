@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from axproxy.api.openai.responses_routes import ResponsesRoutes
+from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.errors import RuntimeGone
 from axproxy.messages import (
     ChatRequest,
@@ -109,7 +109,7 @@ def numbered(engine: FakeEngine, models: FakeModels) -> FlaskClient:
     midnight = datetime(2026, 11, 20, tzinfo=UTC)
     times = iter((midnight, midnight + timedelta(seconds=3)))
     app = Flask("test")
-    routes = ResponsesRoutes(engine, models, lambda: next(times), lambda: 7)
+    routes = OpenAIRoutes(engine, models, lambda: next(times), lambda _: 7)
     app.register_blueprint(routes.blueprint())
     return app.test_client()
 
@@ -497,13 +497,13 @@ GO = "json: cannot unmarshal"
         (
             {"previous_response_id": "resp_1"},
             400,
-            "previous_response_id is not supported, for nothing is stored here; send the whole "
+            "previous_response_id is not supported: this service stores nothing; send the whole "
             "conversation as input",
         ),
         (
             {"conversation": {"id": "conv_1"}},
             400,
-            "conversation is not supported, for nothing is stored here; send the whole "
+            "conversation is not supported: this service stores nothing; send the whole "
             "conversation as input",
         ),
         (
