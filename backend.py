@@ -40,15 +40,16 @@ from axproxy.api.ollama.routes import OllamaRoutes
 from axproxy.api.ollama.store_routes import OllamaStoreRoutes
 from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
-from axproxy.engine.engine import SerialEngine
+from axproxy.engine.engine import EngineOptions, SerialEngine
 from axproxy.engine.protocol import Engine
+from axproxy.engine.runtime import Timeouts
 from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
 from axproxy.runtimes.main_api.attached import AttachedRuntime
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import Timeouts
+from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
@@ -58,22 +59,28 @@ ROOT = Path(__file__).resolve().parent
 
 
 def create_engine(
-    settings: Settings, patience: Timeouts | None = None
-) -> tuple[SerialEngine, Models]:
+    settings: Settings, timeouts: Timeouts | None = None
+) -> tuple[SerialEngine[PreparedPrompt], Models]:
     """Make the engine and the catalogue of what it can answer with; starts nothing."""
     attach = settings.runtime_kind == "attach"
+    supervisor = AttachedRuntime(settings) if attach else RuntimeSupervisor(settings)
     tokenizer = choose_tokenizer(settings)
     model = describe_model(settings, tokenizer.capabilities)
     client = tokenizer.client()
-    engine = SerialEngine(
-        settings,
-        AttachedRuntime(settings) if attach else RuntimeSupervisor(settings),
-        model,
-        tokenizer=client,
+    runtime = MainApiRuntime(
+        supervisor,
+        supervisor,
+        client,
         connect=lambda: RuntimeClient(settings.runtime_url),
         make_renderer=lambda: tokenizer.renderer(client),
-        patience=patience,
+        timeouts=timeouts or Timeouts(stall=settings.stall_timeout),
     )
+    options = EngineOptions(
+        max_queue=settings.max_queue,
+        keep_alive=settings.keep_alive,
+        warm_prompt=settings.warm_prompt == "on",
+    )
+    engine = SerialEngine(runtime, supervisor, model, options)
     return engine, SingleModelCatalog(model, engine.context_length)
 
 

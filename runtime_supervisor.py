@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from axproxy.card.host import host_health
 from axproxy.cli.foreground import keep_up
-from axproxy.engine.unit import OnChange
+from axproxy.engine.runtime import OnChange
 from axproxy.errors import (
     ClientGone,
     ProxyError,
@@ -79,6 +79,10 @@ class RuntimeSupervisor:
 
     # Orders, from any thread.
 
+    @property
+    def owns_processes(self) -> bool:
+        return True
+
     def start(self, tell: OnChange = lambda _problem: None) -> None:
         """Keeps both up; `tell` gets `not_ready` after each look.  Raises `AlreadySupervised`."""
         self._only_one.acquire()
@@ -103,7 +107,7 @@ class RuntimeSupervisor:
         self._recipe.card.stop()
         self._only_one.release()
 
-    def report_wedged(self, pid: int | None, reason: str) -> bool:
+    def restart(self, reason: str, pid: int | None) -> bool:
         """The runtime is alive but useless; it is recycled if it still is the process `pid`."""
         if pid is not None:
             with self._changed:
@@ -111,7 +115,7 @@ class RuntimeSupervisor:
                 self._changed.notify_all()
         return True
 
-    def revive(self) -> None:
+    def load(self) -> None:
         """Starts again what was unloaded or given up."""
         with self._changed:
             self._on_demand = self._on_demand or not self._resident
@@ -119,7 +123,7 @@ class RuntimeSupervisor:
             self._changed.notify_all()
 
     def unload(self) -> None:
-        """Stops the runtime, so that the card is free, until `revive`."""
+        """Stops the runtime, so that the card is free, until `load`."""
         with self._changed:
             self._resident = False
             self._changed.notify_all()
@@ -139,7 +143,7 @@ class RuntimeSupervisor:
     def run_log(self) -> RunLog:
         return self._runtime_log.run
 
-    def runtime_pid(self) -> int | None:
+    def pid(self) -> int | None:
         return self._snapshot[1].pid
 
     def not_ready(self) -> ProxyError | None:

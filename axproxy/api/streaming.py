@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
@@ -13,6 +14,9 @@ from axproxy.api.media_types import JSON
 from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall
+
+# Seconds.  A run without text gives a sign of life every 10 seconds, and all of those shall pass.
+HEARTBEAT_INTERVAL = 9.0
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +74,31 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
     raise RuntimeError("an answer must end with Finished or an error")
 
 
+class Heartbeat:
+    """Decides which signs of life a stream sends on: one whenever no line was sent for `interval`
+    seconds."""
+
+    def __init__(
+        self, interval: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = HEARTBEAT_INTERVAL if interval is None else interval
+        self._clock = clock
+        self._last = clock()
+
+    def passes(self, event: Event) -> bool:
+        """Return whether to send the event: text always, an empty text when it is time for one."""
+        now = self._clock()
+        if event == Text("") and now - self._last < self._interval:
+            return False
+        self._last = now
+        return True
+
+
 def _streamed(answer: Answer, encoder: Encoder) -> Response:
+    heartbeat = Heartbeat()
     try:
-        first = next(answer)
-        lines = _lines(chain((first,), answer), encoder)
+        first = next(event for event in answer if heartbeat.passes(event))
+        lines = _lines(chain((first,), filter(heartbeat.passes, answer)), encoder)
         response = Response(lines, content_type=encoder.stream_type)
         # The lines' own `finally` would not do: it never runs when nobody asks for the first.
         response.call_on_close(answer.close)

@@ -1,82 +1,118 @@
-"""An answer held to the form that was asked for, with a second try where the first misses it."""
+"""One answer: the text of a run, parsed into events, and held to the format that was asked for."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from axproxy.engine.runtime import RunResult
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
 from axproxy.output.json_format import AnswerFormat, FormatCheck, corrected, judge
+from axproxy.output.reader import AnswerParser
 
 log = logging.getLogger(__name__)
 
-Events = Generator[Event, None, None]
-Run = Callable[[ChatRequest], Events]
+Events = Generator[Event, None, Finished]  # the ending is returned, not yielded
+
+
+@dataclass(frozen=True)
+class ParsedRun:
+    """One run of the runtime: its texts, what parses them, and how its result becomes an ending."""
+
+    texts: Generator[str, None, RunResult]
+    parser: AnswerParser
+    ending: Callable[[RunResult], Finished]
+
+
+Run = Callable[[ChatRequest], ParsedRun]
 
 
 def with_format(request: ChatRequest, run: Run) -> Events:
-    """The events of the answer; `run` makes those of one run for a request, the last one being
-    `Finished`.
+    """Return the events of the answer; `run` begins one run of the runtime for a request.
 
-    Text that must have a form waits until the run is over, for a client must never get half of a
-    first try and then the second; reasoning and tool calls pass at once, and an empty text stands
-    for each piece that waits.  An answer that misses the form twice is sent as it is, the better
-    of the two: somebody may still make sense of it.
+    Text that must have a format waits until the run is over: a client must never get half of a
+    first try and then the second.  Thinking and tool calls pass at once, and an empty text stands
+    for each piece that waits.  An answer that misses the format twice is sent as it is, the better
+    of the two, because a client may still make sense of it.
     """
     if request.format is None:
-        yield from run(request)
-        return
-    first = _Attempt()
-    yield from first.events(run(request))
-    if first.calls_tools:  # what is said beside a call is not the answer
-        yield from (Text(first.text), first.finished)
-        return
-    verdict, finished = judge(request.format, first.text), first.finished
-    # At its limit an answer would only be cut short again; and a raw prompt is not ours to extend.
-    if verdict.problem and finished.reason == "stop" and not request.raw:
-        verdict, finished = yield from _second_try(request, request.format, run, first, verdict)
-    yield from (Text(verdict.text), finished)
+        return _Attempt(run(request), hold_text=False).events()
+    return _formatted(request, request.format, run)
 
 
 class _Attempt:
-    """The text of one run, kept back until it can be judged."""
+    """One run as events; with `hold_text` the text is kept back until it can be checked."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: ParsedRun, *, hold_text: bool) -> None:
+        self._run = run
+        self._hold_text = hold_text
         self.text = ""
         self.calls_tools = False
-        self.finished: Finished
 
-    def events(self, run: Events) -> Events:
-        with closing(run):
-            for event in run:
-                match event:
-                    case Text():
-                        self.text += event.text
-                        yield Text("")
-                    case Finished():
-                        self.finished = event
-                    case _:
-                        self.calls_tools |= isinstance(event, ToolCall)
-                        yield event
+    def events(self) -> Events:
+        """Yield the events, an empty text as a sign of life where the model's text gives none."""
+        texts, parser = self._run.texts, self._run.parser
+        try:
+            while True:
+                try:
+                    text = next(texts)
+                except StopIteration as end:
+                    result: RunResult = end.value
+                    break
+                yield from self._passed(parser.feed(text)) or (Text(""),)
+            yield from self._passed(parser.finish())
+        finally:
+            texts.close()
+        return self._run.ending(result)
+
+    def _passed(self, events: list[Event]) -> list[Event]:
+        return [self._held(event) for event in events] if self._hold_text else events
+
+    def _held(self, event: Event) -> Event:
+        if isinstance(event, Text):
+            self.text += event.text
+            return Text("")
+        self.calls_tools |= isinstance(event, ToolCall)
+        return event
+
+
+def _formatted(request: ChatRequest, form: AnswerFormat, run: Run) -> Events:
+    first = _Attempt(run(request), hold_text=True)
+    finished = yield from first.events()
+    if first.calls_tools:  # the text beside a call is not the answer
+        yield Text(first.text)
+        return finished
+    check = judge(form, first.text)
+    # At its limit an answer would only be cut again; and a raw prompt is not ours to extend.
+    if check.problem and finished.reason == "stop" and not request.raw:
+        check, finished = yield from _second_try(request, form, run, first.text, (check, finished))
+    yield Text(check.text)
+    return finished
 
 
 def _second_try(
-    request: ChatRequest, form: AnswerFormat, run: Run, first: _Attempt, verdict: FormatCheck
+    request: ChatRequest,
+    form: AnswerFormat,
+    run: Run,
+    first_text: str,
+    first: tuple[FormatCheck, Finished],
 ) -> Generator[Event, None, tuple[FormatCheck, Finished]]:
-    """The better of the two answers, with its own counts and the time that both took."""
-    log.info("an answer did not have the form that was asked for; trying once more")
-    messages = corrected(request.messages, first.text, verdict.problem or "")
-    second = _Attempt()
+    """Return the better of the two answers, with its own counts and the time that both took."""
+    log.info("an answer did not have the format that was asked for; trying once more")
+    check, finished = first
+    messages = corrected(request.messages, first_text, check.problem or "")
     try:
-        yield from second.events(run(replace(request, messages=messages, think=False, tools=())))
+        second = _Attempt(
+            run(replace(request, messages=messages, think=False, tools=())), hold_text=True
+        )
+        second_finished = yield from second.events()
     except ProxyError as error:
         log.info("the second try failed: %s", error.message)
-        return verdict, first.finished
+        return first
     better = judge(form, second.text)
-    if better.problem and verdict.is_json and not better.is_json:
-        spent = replace(first.finished.usage, total=second.finished.usage.total)
-        return verdict, replace(first.finished, usage=spent)
-    return better, second.finished
+    if better.problem and check.is_json and not better.is_json:
+        spent = replace(finished.usage, total=second_finished.usage.total)
+        return check, replace(finished, usage=spent)
+    return better, second_finished

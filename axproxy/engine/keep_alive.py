@@ -1,4 +1,4 @@
-"""How long the model stays on the card: Ollama's `keep_alive`, from the last answer's end."""
+"""How long the model stays on the card after the last answer: Ollama's `keep_alive`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 
 class KeepAlive:
-    """Told when answers begin and end; `wait_expired` returns when the card should be freed.
+    """Counts the time since the last answer; `wait_expired` returns when the card should be freed.
 
     Times are in seconds; `math.inf` means for ever.  A request's own `keep_alive` stays in force
-    until another one names one, or the model is unloaded.
+    until another request sets one, or the model is unloaded.
     """
 
     def __init__(self, default: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,12 +25,13 @@ class KeepAlive:
         self._changed = threading.Condition()  # guards all of the above
 
     def begin(self) -> None:
-        """A request is here; while there is one, nothing expires."""
+        """Note that a request has arrived; nothing expires until its `end`."""
         with self._changed:
             self._users += 1
             self._changed.notify_all()
 
     def end(self, keep_alive: float | None = None) -> None:
+        """Note that a request has ended; `keep_alive` is its own, if it set one."""
         with self._changed:
             self._users -= 1
             if keep_alive is not None:
@@ -39,31 +40,32 @@ class KeepAlive:
             self._changed.notify_all()
 
     def expire(self) -> None:
-        """Somebody asked to unload: at once, or after the requests that are here."""
+        """Expire now, or once the requests that are here have ended."""
         with self._changed:
             self._span = 0.0
             self._since = min(self._since, self._clock())
             self._changed.notify_all()
 
     def forget(self) -> None:
-        """The model was unloaded; the next load begins with the default."""
+        """Note that the model was unloaded; the next load begins with the default."""
         with self._changed:
             self._span = self._default
             self._since = math.inf
 
     def stop(self) -> None:
+        """Have `wait_expired` return False."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     @property
     def seconds_left(self) -> float:
-        """Until it expires; `math.inf` when that is not known or never."""
+        """Seconds until it expires; `math.inf` when that is not known, or never."""
         with self._changed:
             return self._seconds_left()
 
     def wait_expired(self) -> bool:
-        """Blocks until the time is over; False when stopped instead."""
+        """Block until the time is over; return False when stopped instead."""
         with self._changed:
             while not self._stopped:
                 left = self._seconds_left()

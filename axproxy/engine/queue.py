@@ -1,4 +1,4 @@
-"""One generation at a time; the others wait in the order they came."""
+"""One generation at a time; the other requests wait in the order in which they came."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from axproxy.errors import Busy, ClientGone
 
-LOOK_UP = 0.25  # seconds between two looks at whether a waiting client is still there
+DISCONNECT_CHECK_INTERVAL = 0.25  # seconds between two looks at whether a waiting client is there
 
 
 class Ticket:
-    """The right to use the card.  `give_back` may be called more than once."""
+    """The right to use the runtime.  `give_back` may be called more than once."""
 
     def __init__(self, queue: RequestQueue) -> None:
         self._queue: RequestQueue | None = queue
@@ -24,53 +24,57 @@ class Ticket:
 
 
 class RequestQueue:
-    """Each place in the line is an event of its own, so that only the one who may go wakes up."""
+    """A bounded first-in first-out queue of threads.
+
+    Each waiting request has an event of its own, so that only the first one wakes up.
+    """
 
     def __init__(self, places: int) -> None:
-        self._places = places  # for waiting, beside the one who is served
-        self._line: deque[threading.Event] = deque()
+        self._places = places  # for waiting requests, beside the running one
+        self._waiting: deque[threading.Event] = deque()
         self._busy = False
-        self._lock = threading.Lock()  # guards _line and _busy
+        self._lock = threading.Lock()  # guards _waiting and _busy
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._waiting)
 
     @property
     def busy(self) -> bool:
         return self._busy
 
     def admit(self, gone: Callable[[], bool]) -> Ticket:
-        """Blocks until it is the caller's turn.
+        """Block until it is the caller's turn.
 
-        Raises `Busy` at once when the line is full, and `ClientGone` when `gone` says so.
+        Raises `Busy` at once when the queue is full, and `ClientGone` once `gone()`.
         """
         if ticket := self.admit_at_once():
             return ticket
         place = threading.Event()
         with self._lock:
-            if len(self._line) >= self._places:
+            if len(self._waiting) >= self._places:
                 raise Busy("server busy, please try again.  maximum pending requests exceeded")
-            self._line.append(place)
-            self._call_first()  # whoever was served may have left since
+            self._waiting.append(place)
+            self._call_first()  # the running request may have ended since
         try:
             self._wait(place, gone)
         except BaseException:  # whatever ends the wait, the place must not stay taken
             with self._lock:
-                self._line.remove(place)
+                self._waiting.remove(place)
                 self._call_first()  # it may have been called already
             raise
         return Ticket(self)
 
     def admit_at_once(self) -> Ticket | None:
-        """`None` when somebody is served or waits."""
+        """Return a ticket, or `None` when a request runs or waits."""
         with self._lock:
-            if self._busy or self._line:
+            if self._busy or self._waiting:
                 return None
             self._busy = True
             return Ticket(self)
 
     def release(self) -> None:
+        """End the running turn; called by its ticket."""
         with self._lock:
             self._busy = False
             self._call_first()
@@ -79,12 +83,12 @@ class RequestQueue:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
-            if place.wait(LOOK_UP):
+            if place.wait(DISCONNECT_CHECK_INTERVAL):
                 with self._lock:
-                    self._line.popleft()  # ours: only the first is called, while nobody is served
+                    self._waiting.popleft()  # ours: only the first is called, while none runs
                     self._busy = True
                     return
 
     def _call_first(self) -> None:
-        if self._line and not self._busy:
-            self._line[0].set()
+        if self._waiting and not self._busy:
+            self._waiting[0].set()

@@ -11,19 +11,23 @@ from axproxy.output.thinking import ThinkingParser
 from axproxy.output.tool_calls import ToolCallParser, new_call_id
 
 
-class AnswerParser:
-    """Feed the text of one run, then `finish`.
+def inside_thinking(prompt: str) -> bool:
+    """Return whether a model that goes on from `prompt` is inside a thinking block."""
+    return prompt.replace(ESCAPE, "").rstrip().endswith(thinking.OPEN)
 
-    `think` says whether reasoning is told, `tools` whether calls are looked for: without tools on
-    offer their form is text like any other.  `prompt` is what the model has been given to go on
-    from.
+
+class AnswerParser:
+    """Parses the text of one run: `feed` its pieces, then `finish`.
+
+    `inside` says whether the prompt has opened a thinking block, `think` whether thinking becomes
+    events, `tools` whether tool calls are looked for: without tools on offer, text of that form is
+    text like any other.
     """
 
     def __init__(
-        self, prompt: str, *, think: bool, tools: bool, make_id: Callable[[], str] = new_call_id
+        self, *, inside: bool, think: bool, tools: bool, make_id: Callable[[], str] = new_call_id
     ) -> None:
-        opened = prompt.replace(ESCAPE, "").rstrip().endswith(thinking.OPEN)
-        self._thinking = ThinkingParser(wanted=think, inside=opened)
+        self._thinking = ThinkingParser(wanted=think, inside=inside)
         self._calls = ToolCallParser(make_id) if tools else None
 
     def feed(self, text: str) -> list[Event]:

@@ -1,18 +1,21 @@
-"""Answers held to a form: waited for, judged, tried once more."""
+"""Answers held to a format: held back, checked, tried once more."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from axproxy.engine.answer import with_format
-from axproxy.engine.heartbeat import paced
+from axproxy.engine.answer import ParsedRun, with_format
+from axproxy.engine.runtime import RunResult
 from axproxy.errors import PromptTooLong, ProxyError, RuntimeGone
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text, Thinking, ToolCall
+from axproxy.output.reader import AnswerParser
 from tests.support.fakes import USAGE
+from tests.support.generators import completed
 
 SCHEMA = {"type": "object", "required": ["name"]}
 REX = '{"name": "Rex"}'
@@ -30,33 +33,42 @@ class Runs:
         self.closed = 0
         self._scripts = iter(scripts)
 
-    def __call__(self, request: ChatRequest) -> Generator[Event, None, None]:
+    def __call__(self, request: ChatRequest) -> ParsedRun:
         self.requests.append(request)
         script = next(self._scripts)
-        return self._play(script)
+        parsed = SimpleNamespace(feed=lambda at: [script[int(at)]], finish=list)
+        return ParsedRun(self._play(script), parsed, lambda finished: finished)
 
-    def _play(self, script: list[Event | ProxyError]) -> Generator[Event, None, None]:
+    def _play(self, script: list[Event | ProxyError]) -> Generator[str, None, Finished]:
         try:
-            for step in script:
+            for at, step in enumerate(script):
                 if isinstance(step, ProxyError):
                     raise step
-                yield step
+                if isinstance(step, Finished):
+                    return step
+                yield str(at)
         finally:
             self.closed += 1
+        raise AssertionError("a script ends with Finished or an error")
+
+
+def events_of(request: ChatRequest, runs: Runs) -> list[Any]:
+    events, finished = completed(with_format(request, runs))
+    return [*events, finished]
 
 
 def told(request: ChatRequest, runs: Runs) -> list[Any]:
-    return [event for event in with_format(request, runs) if event != SILENCE]
+    return [event for event in events_of(request, runs) if event != SILENCE]
 
 
-def test_without_a_form_an_answer_passes_as_it_comes() -> None:
+def test_without_a_format_an_answer_passes_as_it_comes() -> None:
     script = [Text("Rex"), SILENCE, Text("!"), DONE]
-    assert list(with_format(replace(ASKED, format=None), Runs(script))) == script
+    assert events_of(replace(ASKED, format=None), Runs(script)) == script
 
 
 def test_thinking_streams_and_the_json_comes_in_one_piece() -> None:
     runs = Runs([Thinking("Hm"), Text("```json\n"), Text(REX), Text("\n```"), DONE])
-    assert list(with_format(ASKED, runs)) == [
+    assert events_of(ASKED, runs) == [
         Thinking("Hm"),
         SILENCE,
         SILENCE,
@@ -118,7 +130,7 @@ def test_an_answer_cut_at_its_limit_is_not_tried_again() -> None:
     assert told(ASKED, Runs([Text('{"name'), cut])) == [Text('{"name'), cut]
 
 
-def test_whoever_calls_a_tool_need_not_answer_yet() -> None:
+def test_an_answer_that_calls_a_tool_need_not_have_the_format() -> None:
     call = ToolCall("f", {}, "call_1")
     assert told(ASKED, Runs([Text("One moment."), call, DONE])) == [
         call,
@@ -137,34 +149,18 @@ def test_closing_it_closes_the_run(steps: int) -> None:
     assert runs.closed == len(runs.requests)
 
 
-def test_signs_of_life_are_seldom_and_never_missing() -> None:
-    now = 0.0
-    sent: list[tuple[float, Event]] = []
+def test_text_that_the_parser_holds_back_is_a_sign_of_life() -> None:
+    def texts() -> Generator[str, None, RunResult]:
+        yield "<thi"
+        yield "nk>Hm</think>"
+        yield "Rex"
+        return RunResult("stop", 1, 2, 0.1, 0.2)
 
-    def source() -> Generator[Event, None, None]:
-        nonlocal now
-        for _ in range(40):
-            now += 1
-            yield SILENCE
-        yield Text("a")
-        now += 10
-        yield SILENCE
+    parser = AnswerParser(inside=False, think=True, tools=False)
+    run = ParsedRun(texts(), parser, lambda result: Finished(result.reason, USAGE))
+    plain = replace(ASKED, format=None)
 
-    for event in paced(source(), lambda: now):
-        sent.append((now, event))
-    assert sent == [
-        (9, SILENCE),
-        (18, SILENCE),
-        (27, SILENCE),
-        (36, SILENCE),
-        (40, Text("a")),
-        (50, SILENCE),
-    ]
-
-
-def test_closing_the_paced_closes_the_source() -> None:
-    runs = Runs([Text("a"), DONE])
-    events = paced(runs(ASKED), lambda: 0.0)
-    next(events)
-    events.close()
-    assert runs.closed == 1
+    assert completed(with_format(plain, lambda _request: run)) == (
+        [SILENCE, Thinking("Hm"), Text("Rex")],
+        DONE,
+    )

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.engine import SerialEngine
 from axproxy.errors import (
     Busy,
     CardFailed,
@@ -35,6 +34,7 @@ from axproxy.models.description import describe_model
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
+from tests.support.engines import engine_on
 from tests.support.simulated import Card, Times, spell
 from tests.support.waiting import eventually
 
@@ -59,8 +59,8 @@ class FakeUnit:
     def stop(self) -> None:
         self.calls.append("stop")
 
-    def revive(self) -> None:
-        self.calls.append("revive")
+    def load(self) -> None:
+        self.calls.append("load")
 
     def wait_ready(self, _gone: object, _hold: float = math.inf) -> None:
         self.calls.append("wait")
@@ -82,13 +82,13 @@ class FakeUnit:
     def run_log(self) -> RunLog:
         return self.log
 
-    def runtime_pid(self) -> int:
+    def pid(self) -> int:
         return 4711
 
     def interruption(self) -> ProxyError | None:
         return self.stopped_from_outside
 
-    def report_wedged(self, _pid: int | None, reason: str) -> bool:
+    def restart(self, reason: str, _pid: int | None) -> bool:
         self.wedged.append(reason)
         return True
 
@@ -107,12 +107,9 @@ class Bench:
         self.unit = FakeUnit()
         configured = Settings.from_env(settings)
         self.model = describe_model(configured)
-        self.engine = SerialEngine(
-            configured,
-            self.unit,
-            self.model,
-            tokenizer=self.card,
-            connect=lambda: self.card,
+        self.unit.owns_processes = configured.runtime_kind != "attach"
+        self.engine = engine_on(
+            configured, self.unit, tokenizer=self.card, connect=lambda: self.card
         )
 
     def events(self, request: ChatRequest | None = None, gone: Any = lambda: False) -> list[Any]:
@@ -132,15 +129,15 @@ def asking(*turns: str, limits: Limits | None = None) -> ChatRequest:
 @pytest.fixture(autouse=True)
 def virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Generations take their clock from the card that they talk to."""
-    from axproxy.runtimes.main_api import runtime as slot
+    from axproxy.runtimes.main_api import runtime
 
-    real = slot.Generation
+    real = runtime.Generation
 
-    def on_the_cards_clock(runtime: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
-        how |= {"clock": runtime.clock, "sleep": runtime.sleep}
-        return real(runtime, tokenizer, window, **how)
+    def on_the_cards_clock(card: Card, tokenizer: Card, window: Window, **how: Any) -> Any:
+        how |= {"clock": card.clock, "sleep": card.sleep}
+        return real(card, tokenizer, window, **how)
 
-    monkeypatch.setattr(slot, "Generation", on_the_cards_clock)
+    monkeypatch.setattr(runtime, "Generation", on_the_cards_clock)
 
 
 def test_an_answer_is_texts_and_one_ending_with_exact_counts() -> None:
@@ -355,13 +352,13 @@ def test_load_brings_an_unloaded_model_back_but_not_what_was_given_up() -> None:
 
     bench.unit.wait_ready = loads
     bench.engine.load(bench.model, lambda: False)
-    assert bench.unit.calls == ["revive"]
+    assert bench.unit.calls == ["load"]
 
     bench = Bench()
     bench.unit.problem = GaveUp("mend it, then POST /restart")
     with pytest.raises(GaveUp):
         bench.engine.load(bench.model, lambda: False)
-    assert "revive" not in bench.unit.calls
+    assert "load" not in bench.unit.calls
 
 
 def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
@@ -375,8 +372,8 @@ def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
 @pytest.mark.parametrize(
     ("problem", "calls"),
     [
-        (GaveUp("mend it"), ["revive"]),
-        (Unloaded("not on the card"), ["revive"]),
+        (GaveUp("mend it"), ["load"]),
+        (Unloaded("not on the card"), ["load"]),
         (Starting("it loads"), []),
         (Restarting("it is started again"), []),
     ],
@@ -426,7 +423,7 @@ def test_a_request_does_not_wait_for_ever_for_the_tokenizer(
         raise TokenizerGone("refused")
 
     monkeypatch.setattr(bench.card, "count", count)
-    monkeypatch.setattr("axproxy.engine.engine.RESTART_HOLD", 0.1)
+    monkeypatch.setattr("axproxy.runtimes.main_api.runtime.RESTART_HOLD", 0.1)
 
     with pytest.raises(TokenizerGone):
         bench.events()
@@ -446,7 +443,7 @@ def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
     assert bench.engine.not_ready() is None
     assert bench.engine.loaded() == ()
     assert bench.events()[-1].reason == "stop"
-    assert bench.unit.calls == ["revive", "wait"]
+    assert bench.unit.calls == ["load", "wait"]
 
 
 def test_a_request_that_waited_through_an_unload_has_it_loaded_again() -> None:

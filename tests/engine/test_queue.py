@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 def alert_waiters() -> Iterator[None]:
     """Those who wait look up more often, so that nobody has to wait for them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(queue, "LOOK_UP", 0.005)
+        patch.setattr(queue, "DISCONNECT_CHECK_INTERVAL", 0.005)
         yield
 
 
@@ -59,7 +59,7 @@ def line_of(gate: RequestQueue, length: int) -> Iterator[tuple[Ticket, list[Clie
             client.join()
 
 
-def test_nobody_waits_at_an_idle_turnstile() -> None:
+def test_an_idle_queue_admits_at_once() -> None:
     gate = RequestQueue(places=0)
     for _ in range(3):
         ticket = gate.admit(lambda: False)
@@ -84,7 +84,7 @@ def test_those_who_wait_are_served_in_the_order_they_came() -> None:
     assert (gate.busy, gate.waiting) == (False, 0)
 
 
-def test_a_full_line_is_refused_at_once() -> None:
+def test_a_full_queue_is_refused_at_once() -> None:
     gate = RequestQueue(places=2)
     with (
         line_of(gate, 2),
@@ -102,7 +102,7 @@ def test_without_places_to_wait_only_one_is_let_in() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_who_hangs_up_leaves_the_line_without_holding_up_the_others(place: int) -> None:
+def test_a_client_that_hangs_up_leaves_the_queue_and_the_others_go_on(place: int) -> None:
     gate = RequestQueue(places=3)
     with line_of(gate, 3) as (served, clients):
         ticket = served
@@ -132,7 +132,7 @@ def test_a_place_that_was_left_can_be_taken() -> None:
     assert isinstance(late.refusal, ClientGone)
 
 
-def test_a_look_at_the_client_that_fails_leaves_the_line_too() -> None:
+def test_a_failing_check_of_the_client_leaves_the_queue_too() -> None:
     gate = RequestQueue(places=1)
     gate.admit(lambda: False)
 
@@ -170,7 +170,7 @@ def test_a_newcomer_does_not_pass_those_who_wait() -> None:
         assert newcomer.ticket
 
 
-def test_nobody_slips_in_while_the_first_in_line_is_slow_to_go() -> None:
+def test_no_request_overtakes_while_the_first_one_is_slow_to_start() -> None:
     gate = RequestQueue(places=1)
     ticket = gate.admit(lambda: False)
     looked, go_on = threading.Event(), threading.Event()
@@ -191,7 +191,7 @@ def test_nobody_slips_in_while_the_first_in_line_is_slow_to_go() -> None:
     assert (gate.busy, gate.waiting) == (True, 0)
 
 
-# What happens at the turnstile: somebody comes, the n-th in line leaves, the one inside is done.
+# What happens at the queue: a request comes, the n-th in line leaves, the running one ends.
 happenings = st.lists(
     st.one_of(
         st.just(("comes", 0)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from axproxy.engine.request_limits import (
-    LONGEST_STOP,
-    MOST_MESSAGES,
-    MOST_STOPS,
-    MOST_TOOLS,
+    MAX_MESSAGES,
+    MAX_STOP_LENGTH,
+    MAX_STOPS,
+    MAX_TOOLS,
     check_size,
 )
 from axproxy.errors import ClientError
@@ -23,16 +23,16 @@ def asking(messages: int = 1, tools: int = 0, stops: int = 0, length: int = 1) -
 
 
 def test_a_request_may_use_all_of_every_limit() -> None:
-    check_size(asking(MOST_MESSAGES, MOST_TOOLS, MOST_STOPS, LONGEST_STOP))
+    check_size(asking(MAX_MESSAGES, MAX_TOOLS, MAX_STOPS, MAX_STOP_LENGTH))
 
 
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        (asking(messages=MOST_MESSAGES + 1), "more than 2000 messages"),
-        (asking(tools=MOST_TOOLS + 1), "more than 256 tools"),
-        (asking(stops=MOST_STOPS + 1), "more than 64 stop strings"),
-        (asking(stops=1, length=LONGEST_STOP + 1), "longer than 1000 characters"),
+        (asking(messages=MAX_MESSAGES + 1), "more than 2000 messages"),
+        (asking(tools=MAX_TOOLS + 1), "more than 256 tools"),
+        (asking(stops=MAX_STOPS + 1), "more than 64 stop strings"),
+        (asking(stops=1, length=MAX_STOP_LENGTH + 1), "longer than 1000 characters"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

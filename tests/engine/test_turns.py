@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from axproxy.control_tokens import ControlToken
-from axproxy.engine.engine import SerialEngine
-from axproxy.engine.heartbeat import PAUSE
-from axproxy.engine.protocol import Answer
+from axproxy.engine.protocol import Answer, Engine
 from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, Thinking, ToolCall
 from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, read_tokenizer_files
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings
 from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
+from tests.support.engines import engine_on
 from tests.support.simulated import Card, Times, spell
 
 QUESTION = (Message("user", "Which pet?"),)
@@ -42,15 +41,9 @@ class WideUnit(FakeUnit):
 MODEL = describe_model(Settings.from_env({}))
 
 
-def engine_on(card: Card) -> SerialEngine:
-    settings = Settings.from_env({})
-    return SerialEngine(
-        settings,
-        WideUnit(),
-        MODEL,
-        tokenizer=card,
-        connect=lambda: card,
-        clock=card.clock,
+def engine_with(card: Card) -> Engine:
+    return engine_on(
+        Settings.from_env({}), WideUnit(), tokenizer=card, connect=lambda: card, clock=card.clock
     )
 
 
@@ -69,7 +62,7 @@ def told(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
 def answered(*answers: str, card: Card | None = None, **fields: Any) -> tuple[Any, ...]:
     card = card or Qwen([spell(answer) for answer in answers])
     request = ChatRequest(QUESTION, **fields)
-    return told(engine_on(card).answer(MODEL, request, lambda: False))
+    return told(engine_with(card).answer(MODEL, request, lambda: False))
 
 
 def test_a_model_that_can_think_does_unless_it_is_told_not_to() -> None:
@@ -145,7 +138,7 @@ def test_a_schema_that_does_not_fit_does_not_fail_the_request(what: str) -> None
 
 def test_a_client_that_leaves_while_its_json_is_awaited_frees_the_card() -> None:
     card = Qwen([spell('{"name": "' + "x" * 2000)], times=Times(token=0.1))
-    engine = engine_on(card)
+    engine = engine_with(card)
     answer = engine.answer(MODEL, ChatRequest(QUESTION, format="json", think=False), lambda: False)
     assert next(answer) == Text("")
     answer.close()
@@ -159,7 +152,7 @@ def test_a_client_that_waits_for_the_end_of_something_long_gets_signs_of_life(
 ) -> None:
     long = '<tool_call>{"name": "pets", "arguments": {"a": "' + "x" * 200 + '"}}'
     card = Qwen([spell(long)], times=Times(token=0.2))
-    answer = engine_on(card).answer(
+    answer = engine_with(card).answer(
         MODEL, ChatRequest(QUESTION, think=False, **fields), lambda: False
     )
     begun = card.now
@@ -171,7 +164,7 @@ def test_a_client_that_waits_for_the_end_of_something_long_gets_signs_of_life(
     answer.close()
     assert len(signs) >= 4
     pauses = [after - before for before, after in zip([begun, *signs], signs, strict=False)]
-    assert all(PAUSE <= pause < PAUSE + 2 for pause in pauses)
+    assert max(pauses) < 2.0  # each group of tokens is one; the dialects send few of them on
 
 
 def test_a_model_whose_tags_are_marked_special_goes_on_after_them() -> None:

@@ -1,4 +1,4 @@
-"""What is worth keeping in the cache while nobody asks, and when it is read again."""
+"""What is worth keeping in the KV cache while no request comes, and when it is read again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 
 import pytest
 
-from axproxy.engine.warmth import WarmingPolicy, WarmingTimes
+from axproxy.engine.warming import WarmingPolicy, WarmingTimes
 from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.prompts.fitting import Prompt
 from axproxy.prompts.renderer import TemplateRenderer
-from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Segment
 from tests.engine.test_engine import Bench, virtual_time  # noqa: F401 - a fixture
 from tests.support.simulated import Card, spell
 from tests.support.waiting import eventually
@@ -20,10 +19,6 @@ HOUSE = Prompt("<system>The lamps of the house", 1500)
 TITLES = Prompt("<system>Give it a title", 300)
 SHORT = Prompt("<system>Be kind", 20)
 POLICY = WarmingTimes()
-
-
-def holding(text: str) -> CachedPrompt:
-    return CachedPrompt((Segment(text),), 1, CacheVersion("first", 1, 1))
 
 
 def after(*used: Prompt | None) -> WarmingPolicy:
@@ -43,42 +38,40 @@ def after(*used: Prompt | None) -> WarmingPolicy:
         ((HOUSE, TITLES, TITLES, HOUSE, HOUSE), HOUSE),
         ((HOUSE, HOUSE, *[TITLES] * 32), TITLES),  # what was is forgotten
         ((*[HOUSE] * 16, TITLES, TITLES), HOUSE),
-        ((*[HOUSE] * 16, *[TITLES] * 4), TITLES),  # soon, for it may be the new day's
-        ((HOUSE, HOUSE, *[None] * 31), None),  # also where nobody else has a system prompt
+        ((*[HOUSE] * 16, *[TITLES] * 4), TITLES),  # soon: it may be the new day's
+        ((HOUSE, HOUSE, *[None] * 31), None),  # also where no other request has a system prompt
     ],
 )
-def test_the_favourite_is_what_was_used_most_of_late(
+def test_the_candidate_is_what_was_used_most_of_late(
     used: tuple[Prompt | None, ...], candidate: Prompt | None
 ) -> None:
     assert after(*used).candidate() == candidate
 
 
 @pytest.mark.parametrize(
-    ("held", "due"),
+    ("cached", "due"),
     [
-        (None, 100 + POLICY.after_others),
-        (holding("<system>Give it a title</system>"), 100 + POLICY.after_others),
-        (holding(HOUSE.text + "</system><user>Hi</user>"), 100 + POLICY.after_talk),
-        (holding(HOUSE.text), math.inf),
+        ("", 100 + POLICY.after_others),
+        ("<system>Give it a title</system>", 100 + POLICY.after_others),
+        (HOUSE.text + "</system><user>Hi</user>", 100 + POLICY.after_talk),
+        (HOUSE.text, math.inf),
     ],
 )
-def test_a_conversation_is_left_alone_for_longer_than_a_strangers(
-    held: CachedPrompt | None, due: float
-) -> None:
-    assert after(HOUSE, HOUSE).due(held, quiet_since=100) == due
-    assert after(HOUSE).due(held, quiet_since=100) == math.inf
+def test_a_conversation_is_left_alone_for_longer_than_a_strangers(cached: str, due: float) -> None:
+    assert after(HOUSE, HOUSE).due(cached, quiet_since=100) == due
+    assert after(HOUSE).due(cached, quiet_since=100) == math.inf
 
 
 def test_a_strangers_conversation_is_not_displaced_between_two_of_its_turns() -> None:
-    theirs = holding("<user>Hi</user>Hello")
+    theirs = "<user>Hi</user>Hello"
     assert after(HOUSE, HOUSE).due(theirs, 100, talking=True) == 100 + POLICY.after_talk
 
 
-def test_somebody_who_sends_a_history_is_in_a_conversation() -> None:
+def test_a_client_that_sends_a_history_is_in_a_conversation() -> None:
     bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
     policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
     warmer = bench.engine._warmer
-    warmer._warmth = WarmingPolicy(policy)
+    warmer._policy = WarmingPolicy(policy)
     bench.unit.chunk = 8
     warmer.start()
     try:
@@ -96,7 +89,7 @@ def test_somebody_who_sends_a_history_is_in_a_conversation() -> None:
 def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
     bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
     policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
-    bench.engine._warmer._warmth = WarmingPolicy(policy)
+    bench.engine._warmer._policy = WarmingPolicy(policy)
     bench.unit.chunk = 8
     house = Message("system", "lamps")
     bench.engine._warmer.start()
@@ -123,18 +116,18 @@ def test_what_is_not_to_be_kept_warm_is_not_kept_at_all() -> None:
     assert not bench.engine._warmer._answered  # its thread was never started
 
 
-def test_the_keeper_of_warmth_outlives_a_mistake() -> None:
+def test_the_warmer_survives_an_unexpected_error() -> None:
     bench = Bench(Card([spell("Hello")]))
     warmer = bench.engine._warmer
     mistakes = [TypeError("what?")]
     remembered: list[ChatRequest] = []
 
-    def remember(request: ChatRequest) -> None:
+    def beginning(request: ChatRequest) -> None:
         if mistakes:
             raise mistakes.pop()
         remembered.append(request)
 
-    warmer._remember = remember  # type: ignore[method-assign]  # it stumbles once
+    warmer._runtime.beginning = beginning  # type: ignore[method-assign]  # it fails once
     warmer.start()
     try:
         bench.events()

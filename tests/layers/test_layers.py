@@ -77,8 +77,6 @@ KNOWN_VIOLATIONS: Mapping[tuple[str, str], int] = {
     ("api.native", "api.errors"): 1,
     ("api.ollama", "api.errors"): 3,
     ("api.openai", "api.errors"): 3,
-    ("engine", "runtimes"): 7,
-    ("engine", "tokenizer"): 1,
 }
 KNOWN_TWINS = {"Supervisor", "_Refused"}  # class names that are not unique yet
 

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from axproxy.control_tokens import ESCAPE
 from axproxy.messages import Event, Text, Thinking, ToolCall
-from axproxy.output.reader import AnswerParser
+from axproxy.output.reader import AnswerParser, inside_thinking
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 TURN = f"<think>\nI need f, not <tool_call>.\n</think>\n\nOne moment.\n{CALL}\n{CALL}"
 
 
 def read(pieces: list[str], prompt: str = "", think: bool = True, tools: bool = True) -> list[Any]:
-    reader = AnswerParser(prompt, think=think, tools=tools, make_id=lambda: "id")
+    reader = AnswerParser(
+        inside=inside_thinking(prompt), think=think, tools=tools, make_id=lambda: "id"
+    )
     events = [event for piece in pieces for event in reader.feed(piece)] + reader.finish()
     merged: list[Event] = []
     for event in events:

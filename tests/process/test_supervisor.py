@@ -144,7 +144,7 @@ def test_each_runtime_gets_a_vendors_script_of_its_own(make: Make) -> None:
     supervisor = make(AX650_TOKENIZER="vendor")
     supervisor.wait_ready(lambda: False)
     tokenizer, runtime = pids(supervisor)
-    supervisor.report_wedged(runtime, "it says nothing")
+    supervisor.restart("it says nothing", runtime)
 
     eventually(lambda: supervisor.not_ready() is None)
     assert pids(supervisor)[0] not in (tokenizer, None)
@@ -168,11 +168,11 @@ def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) 
         supervisor.wait_ready(lambda: False)
 
 
-def test_an_operator_can_revive_what_was_given_up(make: Make) -> None:
+def test_an_operator_can_start_again_what_was_given_up(make: Make) -> None:
     supervisor = make(runtime=dying())
     eventually(lambda: isinstance(supervisor.not_ready(), GaveUp))
     starts = supervisor.snapshot()[1].restarts
-    supervisor.revive()
+    supervisor.load()
 
     eventually(lambda: supervisor.snapshot()[1].restarts > starts)
 
@@ -186,7 +186,7 @@ def test_unloading_frees_the_card_and_keeps_the_tokenizer(make: Make) -> None:
     assert isinstance(supervisor.not_ready(), Unloaded)
     eventually(lambda: pids(supervisor) == [tokenizer, None])
     assert supervisor.health().status == "unloaded"
-    supervisor.revive()
+    supervisor.load()
     assert isinstance(supervisor.not_ready(), Unloaded)
     supervisor.wait_ready(lambda: False)
     assert supervisor.not_ready() is None
@@ -198,19 +198,19 @@ def test_whatever_the_order_of_unloading_and_reviving_the_last_word_holds(make: 
     supervisor.wait_ready(lambda: False)
     for _ in range(5):
         supervisor.unload()
-        supervisor.revive()
+        supervisor.load()
     supervisor.wait_ready(lambda: False)
-    assert supervisor.runtime_pid()
-    supervisor.revive()
+    assert supervisor.pid()
+    supervisor.load()
     supervisor.unload()
-    eventually(lambda: supervisor.runtime_pid() is None)
+    eventually(lambda: supervisor.pid() is None)
 
 
 def test_a_wedged_runtime_is_recycled_at_once_and_refuses_requests_meanwhile(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
-    runtime = supervisor.runtime_pid()
-    supervisor.report_wedged(runtime, "no token for 60 s")
+    runtime = supervisor.pid()
+    supervisor.restart("no token for 60 s", runtime)
 
     assert isinstance(supervisor.not_ready(), Starting)
     eventually(lambda: pids(supervisor)[1] not in (runtime, None))
@@ -229,7 +229,7 @@ def test_a_deaf_child_is_ended_by_a_higher_rung(make: Make) -> None:
 def test_why_gone_waits_until_it_is_known(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
-    runtime = supervisor.runtime_pid()
+    runtime = supervisor.pid()
     os.kill(runtime or 0, signal.SIGSEGV)
 
     assert "killed by SIGSEGV" in supervisor.why_gone(runtime)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
-from axproxy.engine.unit import OnChange
+from axproxy.engine.runtime import OnChange
 from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
 from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.prompts.fitting import Window
@@ -36,6 +36,10 @@ class AttachedRuntime:
         self._leaving = False
         self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
+
+    @property
+    def owns_processes(self) -> bool:
+        return False
 
     def start(self, tell: OnChange = lambda _problem: None) -> None:
         self._tell = tell
@@ -98,10 +102,10 @@ class AttachedRuntime:
     def run_log(self) -> RunLog:
         return RunLog()  # its log is somebody else's
 
-    def runtime_pid(self) -> int | None:
+    def pid(self) -> int | None:
         return None
 
-    def report_wedged(self, _pid: int | None, reason: str) -> bool:
+    def restart(self, reason: str, _pid: int | None) -> bool:
         log.error("%s; it is not ours to restart", reason)
         return False
 
@@ -111,7 +115,7 @@ class AttachedRuntime:
     def unload(self) -> None:
         log.info("the model stays loaded, for the runtime is not ours to stop")
 
-    def revive(self) -> None:
+    def load(self) -> None:
         """Nothing here was given up, for nothing was started."""
 
     def health(self) -> RuntimeHealth:

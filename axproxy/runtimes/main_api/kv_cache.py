@@ -1,13 +1,13 @@
 """What the runtime's KV cache holds after an answer, and whether a prompt goes on from there.
 
-Reading a prompt is what takes time on these cards, and the vendor's program can be asked to go on
-where it stopped: whatever is sent without a reset is put behind the tokens that it has (observed on
-the vendor's binary over hundreds of turns).  It is done only where the cache holds exactly what the
-prompt begins with, character by character, and was filled by an answer that ended by itself; a
-stopped one leaves holes in the cache, or another conversation's tokens.
+Prefill is what takes time on these cards, and the vendor's program can go on where it stopped:
+text that is sent without a reset is put behind the tokens that it has (observed on the vendor's
+binary over hundreds of turns).  We do so only where the cache holds exactly what the prompt begins
+with, character by character, and was filled by an answer that ended by itself.  A stopped answer
+leaves holes in the cache, or another conversation's tokens.
 
-One difference is allowed, and it is the templates' doing: they leave the thinking of earlier
-answers out of the history, while the cache has it, as well as the empty block that tells a model
+One difference is allowed, because the templates make it: they leave the thinking of earlier
+answers out of the history, while the cache has it, as well as the empty block that asks a model
 not to think.
 """
 
@@ -30,8 +30,8 @@ _REST_OF_THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 class CacheVersion:
     """A moment in the tokenizer's trace: its process, the resets and the runs that it has seen.
 
-    While it stays the same, nobody has touched the cache, and the runtime is the same process: a
-    new one asks for a reset at its start.
+    While it stays the same, no request has changed the cache, and the runtime is the same process:
+    a new one asks for a reset at its start.
     """
 
     epoch: str
@@ -45,7 +45,7 @@ class CacheVersion:
 
 @dataclass(frozen=True)
 class Segment:
-    """Text in the cache.  `thought` is what a template may leave out of the history."""
+    """Text in the cache.  With `thought`, a template may leave it out of the history."""
 
     text: str
     thought: bool = False
@@ -53,18 +53,20 @@ class Segment:
 
 @dataclass(frozen=True)
 class CachedPrompt:
-    """The cache after an answer that ended by itself: all of the text, in `tokens` tokens.  The
-    token that ended the answer is not in it."""
+    """The cache after an answer that ended by itself: all of its text, in `tokens` tokens.
+
+    The token that ended the answer is not in it.
+    """
 
     segments: tuple[Segment, ...]
     tokens: int
-    mark: CacheVersion
+    version: CacheVersion
 
     def rest_of(self, prompt: str, turn_ends: Collection[str]) -> str | None:
-        """What of `prompt` the cache lacks; `None` where the prompt is another one.
+        """Return the part of `prompt` that the cache lacks, `None` where the prompt is another one.
 
-        It begins with one of `turn_ends`, the model's control tokens, so that no token reaches
-        over the seam.
+        The part begins with one of `turn_ends`, the model's control tokens, so that no token
+        reaches over the boundary.
         """
         at = 0
         for segment in self.segments:
@@ -75,47 +77,58 @@ class CachedPrompt:
         rest = prompt[at:]
         return rest if rest.startswith(tuple(turn_ends)) else None
 
+    @property
+    def text(self) -> str:
+        """All of the text in the cache."""
+        return "".join(segment.text for segment in self.segments)
+
 
 @dataclass(frozen=True)
 class Continuation:
-    """How to go on from `held`: `rest` is what to send."""
+    """How to go on from `cached`: `rest` is what to send."""
 
-    held: CachedPrompt
+    cached: CachedPrompt
     rest: Prompt
 
     @property
     def tokens(self) -> int:
-        """Of the whole prompt."""
-        return self.held.tokens + self.rest.tokens
+        """Tokens of the whole prompt."""
+        return self.cached.tokens + self.rest.tokens
 
     def fits(self, window: Window) -> bool:
-        """Whether the program takes it: beside a filled cache it reads whole chunks only, and a
-        single token would overrun the group that it picks for it (observed on the binary)."""
-        room = (window.prefill_limit - self.held.tokens) // window.prefill_chunk
+        """Return whether the program accepts the rest.
+
+        Beside a filled cache it reads whole chunks only, and a single token would overrun the group
+        that it picks for it (observed on the binary).
+        """
+        room = (window.prefill_limit - self.cached.tokens) // window.prefill_chunk
         return 2 <= self.rest.tokens <= room * window.prefill_chunk
 
     def leaves_room(self, window: Window, prompt: Prompt, max_tokens: int | None) -> bool:
-        """Whether the answer may be as long as it was asked to be, or else about as long as after a
-        reset with `prompt`: thinking that the template leaves out is still in the cache, and
-        reading the prompt anew takes far less time than an answer that was cut."""
+        """Return whether the answer may be as long as the request wants.
+
+        Where the request sets no limit, it must be able to become about as long as after a reset
+        with `prompt`.  Thinking that the template leaves out is still in the cache, and reading the
+        prompt again costs less than an answer that is cut.
+        """
         whole = window.room_for_answer(prompt.tokens)
         least = max_tokens if max_tokens is not None and max_tokens <= whole else whole * 3 // 4
         return window.room_for_answer(self.tokens) >= least
 
 
-def held_after(
-    sent: Prompt | Continuation, reply: str, reply_tokens: int, mark: CacheVersion
+def cache_after(
+    sent: Prompt | Continuation, reply: str, reply_tokens: int, version: CacheVersion
 ) -> CachedPrompt:
-    """The cache after `reply` has ended by itself."""
+    """Return the cache after `reply` has ended by itself."""
     if isinstance(sent, Continuation):
-        before, text = sent.held.segments, sent.rest.text
+        before, text = sent.cached.segments, sent.rest.text
     else:
         before, text = (), sent.text
-    return CachedPrompt((*before, *_turn(text, reply)), sent.tokens + reply_tokens, mark)
+    return CachedPrompt((*before, *_turn(text, reply)), sent.tokens + reply_tokens, version)
 
 
 def _turn(prompt: str, reply: str) -> tuple[Segment, ...]:
-    """One prompt and its answer as they lie in the cache, the thinking between them set apart."""
+    """Return one prompt and its answer as they lie in the cache, with the thinking set apart."""
     primed = _PRIMED.search(prompt)
     cut = primed.start() if primed else len(prompt)
     unfinished = primed is not None and primed[1] is None

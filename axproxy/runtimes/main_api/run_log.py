@@ -65,7 +65,7 @@ class RunLog:
         self._running = True
         self._firsts, self._speeds, self._misreads = [], [], 0
 
-    def heard(self, text: str) -> None:
+    def sampled(self, text: str) -> None:
         """The program has sampled, and will print, this text."""
         if text:
             self._texts.append(text)

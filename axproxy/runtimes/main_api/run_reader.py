@@ -63,7 +63,7 @@ class RunReader:
         self._polls = PollReader(settle)
         self._began = False
         self._polled = ""
-        self._told = 0  # characters handed on
+        self._given = 0  # characters returned by the feeds
         self.version = trace.version if trace else 0
         self.have = 0  # tokens handed on
         self.text = ""  # of those tokens
@@ -88,7 +88,7 @@ class RunReader:
         return not (self.have or self._polled)
 
     @property
-    def mark(self) -> CacheVersion | None:
+    def cache_version(self) -> CacheVersion | None:
         """Where the trace stands after a run that was seen whole, and left text that is exact."""
         whole = self.traced and self.ended and self.final_call_seen and self.faithful
         return CacheVersion(self._epoch, self._resets, self.run) if whole else None
@@ -117,12 +117,12 @@ class RunReader:
         text = "".join(token.text for token in new)
         self.have += len(new)
         self.text += text
-        self._told += len(text)
+        self._given += len(text)
         return [Piece(token.text, token.id) for token in new]
 
     def feed_poll(self, poll: Poll, now: float) -> list[Piece]:
         self._polled += poll.response
-        if self._polled.startswith(CONTEXT_FULL) and self._told == 0:
+        if self._polled.startswith(CONTEXT_FULL) and self._given == 0:
             self.ended = poll.done
             raise PromptTooLong(
                 "the runtime found its context full; start a new conversation or shorten this one"
@@ -138,11 +138,14 @@ class RunReader:
                 )
             return []
         self.ended = lasted
-        return self.untold()
+        return self.unread()
 
-    def untold(self) -> list[Piece]:
+    def unread(self) -> list[Piece]:
         """Text that was polled and not handed on."""
-        text, self._told = self._polled[self._told :], max(self._told, len(self._polled))
+        text, self._given = (
+            self._polled[self._given :],
+            max(self._given, len(self._polled)),
+        )
         return [Piece(text, tokens=FLUSH)] if text else []
 
 

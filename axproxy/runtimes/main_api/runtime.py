@@ -1,191 +1,277 @@
-"""The card's one slot: one prompt after the other, each on what the cache still holds."""
+"""The vendor's program as a runtime: one prompt after another on one KV cache."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from axproxy.engine.outcome import RunResult
 from axproxy.engine.protocol import Gone
-from axproxy.engine.unit import Supervisor
+from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
 from axproxy.errors import (
     CardFailed,
+    ClientGone,
     PromptTooLong,
-    ProxyError,
     Restarting,
     RuntimeGone,
     RuntimeMisbehaved,
     RuntimeStalled,
     SessionLost,
+    TokenizerGone,
 )
-from axproxy.messages import Limits, Sampling
-from axproxy.prompts.fitting import Prompt
+from axproxy.health import CacheHealth
+from axproxy.messages import ChatRequest
+from axproxy.output.reader import inside_thinking
+from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
-from axproxy.runtimes.main_api.generation import PREFILL_PACE, Generation, Timeouts
+from axproxy.runtimes.main_api.generation import MIN_PREFILL_SPEED, Generation
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
+from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
 from axproxy.tokenizer.client import TokenizerClient
 
-RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
+TOKENIZER_TRUSTED = 0.1  # seconds for which a tokenizer that has just answered counts as alive
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What one turn at the slot is for."""
+class ProgramFacts(Protocol):
+    """What the program has logged, as far as a request needs it; safe to use from any thread."""
 
+    def window(self) -> Window:
+        """Return the window to enforce; a safe guess until the program has logged its own."""
+
+    def known_window(self) -> Window | None:
+        """Return the window that the program has logged."""
+
+    def run_log(self) -> RunLog:
+        """Return what the process that runs now logs about its answers."""
+
+
+@dataclass(frozen=True)
+class PreparedPrompt:
+    """A request as one text; `prepared_at` is on the runtime's clock."""
+
+    request: ChatRequest
     prompt: Prompt
-    sampling: Sampling
-    limits: Limits
-    gone: Gone
+    prepared_at: float
+
+    @property
+    def inside_thinking(self) -> bool:
+        return inside_thinking(self.prompt.text)
 
 
 class MainApiRuntime:
-    """Used by one thread at a time, the one that holds the turn; `hits` and `misses` may be read by
-    any: how many prompts went on from what the cache held, and how many began with a reset.
+    """Turns each request into reset, generate and poll, or goes on from the KV cache.
 
-    `connect` makes a client for one run.
+    `connect` makes a client for one run.  `make_renderer` makes what renders prompts, once the
+    tokenizer can be asked about its model; it may raise `TokenizerGone`.
     """
 
     def __init__(
         self,
-        unit: Supervisor,
+        supervisor: Supervisor,
+        program: ProgramFacts,
         tokenizer: TokenizerClient,
         connect: Callable[[], RuntimeClient],
-        patience: Timeouts,
+        make_renderer: Callable[[], PromptRenderer],
         *,
+        timeouts: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._unit = unit
+        self._supervisor = supervisor
+        self._program = program
         self._tokenizer = tokenizer
         self._connect = connect
-        self._patience = patience
+        self._make_renderer = make_renderer
+        self._known_renderer: PromptRenderer | None = None
+        self._timeouts = timeouts or Timeouts()
         self._clock = clock
         self._sleep = sleep
-        self._held: CachedPrompt | None = None
-        self.hits = 0
-        self.misses = 0
+        self._cached: CachedPrompt | None = None  # what the cache holds, where that is known
+        self._counts = CacheHealth()
 
-    def run(self, task: Task, prompts: PromptRenderer) -> Generator[str | RunResult, None, None]:
-        """The text of an answer as it comes, `""` being a sign of life; at last its outcome.
+    def preload(self) -> None:
+        self._renderer()
 
-        What fails before the first text is tried once more, for nobody can tell the difference;
-        half an answer is never begun again.  Raises `ProxyError` and `ClientGone`.
+    def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedPrompt:
+        if gone:
+            self._await_tokenizer(gone)
+        prompt = self._renderer().render(request, self._program.window())
+        return PreparedPrompt(request, prompt, self._clock())
+
+    def run(self, prepared: PreparedPrompt, gone: Gone) -> Generator[str, None, RunResult]:
+        """Yield the answer's text; see `axproxy.engine.runtime.Runtime.run`.
+
+        What fails before the first text is tried once more, because the client cannot tell the
+        difference; half an answer is never begun again.
         """
-        begun = False
-
-        def watched(generation: Generation) -> Generator[str, None, None]:
-            nonlocal begun
-            continuation = self._continuation(task, prompts)
-            for text in generation.run(task.prompt, task.sampling, task.limits, continuation):
-                begun = begun or text != ""
-                yield text
-
-        for first in (True, False):
+        if self._clock() - prepared.prepared_at > TOKENIZER_TRUSTED:
+            self._await_tokenizer(gone)
+        request, prompt = prepared.request, prepared.prompt
+        for last_try in (False, True):
             try:
-                yield from self._attempt(task, prompts, watched)
-                return
+                with self._generation(gone) as generation:
+                    continuation = self._continuation(prepared)
+                    result = yield from generation.run(
+                        prompt, request.sampling, request.limits, continuation
+                    )
             except (RuntimeGone, RuntimeMisbehaved, Restarting, PromptTooLong) as error:
-                if begun or not first:
+                if last_try or generation.begun:
                     raise
                 log.warning("the answer had not begun and is tried again: %s", error.message)
-            self._unit.wait_ready(task.gone, RESTART_HOLD)
+            else:
+                break
+            self._supervisor.wait_ready(gone, RESTART_HOLD)
+        return self._completed(prepared, generation, result)
 
-    @property
-    def held(self) -> CachedPrompt | None:
-        """What the cache holds, where that is known."""
-        return self._held
+    def beginning(self, request: ChatRequest) -> Prompt | None:
+        beginning = self._renderer().beginning(request)
+        window = self._program.window()
+        fits = beginning and beginning.tokens <= window.prefill_limit - 2 * window.prefill_chunk
+        return beginning if fits else None
+
+    def cached(self) -> str:
+        cached = self._cached
+        return cached.text if cached else ""
 
     def warm(self, beginning: Prompt) -> None:
-        """Empties the cache and reads a `beginning` of prompts into it.
-
-        Raises `ProxyError`; then the cache is empty or not known, which the next reset mends.
-        """
-        self._held = None
+        """Empty the cache and read a `beginning` of prompts into it."""
+        self._cached = None
         runtime = self._connect()
-        reading = beginning.tokens / PREFILL_PACE
-        patience = self._patience.stall + reading
-        waiting = Waiting(lambda: False, patience, self._clock, self._sleep)
+        timeout = self._timeouts.stall + beginning.tokens / MIN_PREFILL_SPEED
+        waiting = Waiting(lambda: False, timeout, self._clock, self._sleep)
         try:
             waiting.until_idle(runtime.poll)
             before = self._tokenizer.trace()
             waiting.until_accepted(lambda: runtime.reset(beginning.text))
-            after = self._tokenizer.trace(before.version, wait=self._patience.settle)
+            after = self._tokenizer.trace(before.version, wait=self._timeouts.settle)
             waiting.until_idle(runtime.poll)
         finally:
             runtime.close()
-        ours = CacheVersion.of(after) == replace(CacheVersion.of(before), resets=before.resets + 1)
+        version = CacheVersion.of(after)
+        ours = version == replace(CacheVersion.of(before), resets=before.resets + 1)
         if ours and after.reset_tokens == beginning.tokens:
-            self._held = CachedPrompt(
-                (Segment(beginning.text),), beginning.tokens, CacheVersion.of(after)
-            )
+            self._cached = CachedPrompt((Segment(beginning.text),), beginning.tokens, version)
 
-    def _attempt(
-        self,
-        task: Task,
-        prompts: PromptRenderer,
-        texts_of: Callable[[Generation], Generator[str, None, None]],
-    ) -> Generator[str | RunResult, None, None]:
-        pid, runs = self._unit.runtime_pid(), self._unit.run_log()
+    def cache_health(self) -> CacheHealth:
+        return self._counts
+
+    def context_length(self) -> int | None:
+        window = self._program.known_window()
+        return window.context if window else None
+
+    def _renderer(self) -> PromptRenderer:
+        # Two threads may both make one at first; either will do.
+        if self._known_renderer is None:
+            self._known_renderer = self._make_renderer()
+        return self._known_renderer
+
+    def _await_tokenizer(self, gone: Gone) -> None:
+        # The runtime crashes when its tokenizer does not answer, and the tokenizer's supervisor may
+        # not have noticed yet that it is away.
+        deadline = self._clock() + RESTART_HOLD
+        while True:
+            try:
+                self._tokenizer.count("")
+                return
+            except TokenizerGone:
+                if self._clock() > deadline:
+                    raise
+            if gone():
+                raise ClientGone
+            self._sleep(0.05)
+            self._supervisor.wait_ready(gone, RESTART_HOLD)
+
+    @contextmanager
+    def _generation(self, gone: Gone) -> Iterator[Generation]:
+        """Give a generation, turn its failures into ours, and leave the runtime idle after it."""
+        pid, end_tokens = self._supervisor.pid(), self._renderer().end_tokens
         runtime = self._connect()
         generation = Generation(
             runtime,
             self._tokenizer,
-            self._unit.window(),
-            control_tokens=prompts.end_tokens,
-            gone=task.gone,
-            log=runs,
-            interrupted=self._unit.interruption,
-            patience=self._patience,
+            self._program.window(),
+            control_tokens=end_tokens,
+            gone=gone,
+            log=self._program.run_log(),
+            interrupted=self._supervisor.interruption,
+            timeouts=self._timeouts,
             clock=self._clock,
             sleep=self._sleep,
         )
         try:
-            yield from texts_of(generation)
+            yield generation
         except RuntimeGone as error:
-            raise self._death(pid) from error
+            why = self._supervisor.interruption() or RuntimeGone(self._supervisor.why_gone(pid))
+            raise why from error
         except CardFailed as error:
-            self._unit.report_wedged(pid, error.message)
+            self._supervisor.restart(error.message, pid)
             raise
         except (RuntimeStalled, SessionLost) as error:
-            if self._unit.report_wedged(pid, error.message):
-                generation.abandon()  # it would not hear a stop either
+            if self._supervisor.restart(error.message, pid):
+                generation.abandon()  # it would not react to a stop either
             raise
         finally:
-            self._held = None  # until we know better
-            self._clean_up(generation, pid)
+            self._cached = None  # until a complete answer is in it
+            self._stop(generation, pid)
             runtime.close()
-        if generation.outcome is None:
-            raise RuntimeMisbehaved("the answer ended without an ending; please report this")
-        self._held = generation.held
-        self.hits += generation.continued
-        self.misses += not generation.continued
-        yield generation.outcome.refined(runs.times())
 
-    def _continuation(self, task: Task, prompts: PromptRenderer) -> Continuation | None:
-        """How to go on from what the cache holds, if that is where the prompt begins and there is
-        room for what comes after it."""
-        held = self._held
-        rest = held.rest_of(task.prompt.text, prompts.turn_ends) if held else None
-        if held is None or rest is None:
-            return None
-        window = self._unit.window()
-        found = Continuation(held, Prompt(rest, self._tokenizer.count(rest)))
-        roomy = found.leaves_room(window, task.prompt, task.limits.max_tokens)
-        return found if roomy and found.fits(window) else None
-
-    def _death(self, pid: int | None) -> ProxyError:
-        return self._unit.interruption() or RuntimeGone(self._unit.why_gone(pid))
-
-    def _clean_up(self, generation: Generation, pid: int | None) -> None:
-        """Leaves the card idle and drained, or has the runtime restarted where that fails."""
+    def _stop(self, generation: Generation, pid: int | None) -> None:
+        """Leave the runtime idle and drained, or have it restarted where that fails."""
         try:
             generation.close()
         except RuntimeGone:
             log.info("the runtime went away before its answer could be stopped")
         except (RuntimeStalled, RuntimeMisbehaved) as error:
-            self._unit.report_wedged(pid, error.message)
+            self._supervisor.restart(error.message, pid)
+
+    def _continuation(self, prepared: PreparedPrompt) -> Continuation | None:
+        """Return how to go on from the cache.
+
+        `None` where the prompt does not begin with what the cache holds, or where there is no room
+        for what comes after it.
+        """
+        cached = self._cached
+        rest = cached.rest_of(prepared.prompt.text, self._renderer().turn_ends) if cached else None
+        if cached is None or rest is None:
+            return None
+        window = self._program.window()
+        found = Continuation(cached, Prompt(rest, self._tokenizer.count(rest)))
+        roomy = found.leaves_room(window, prepared.prompt, prepared.request.limits.max_tokens)
+        return found if roomy and found.fits(window) else None
+
+    def _completed(
+        self, prepared: PreparedPrompt, generation: Generation, result: RunResult
+    ) -> RunResult:
+        self._cached = generation.cached
+        counts, hit = self._counts, generation.continued
+        self._counts = CacheHealth(counts.hits + hit, counts.misses + (not hit))
+        result = with_logged_times(result, generation.log.times())
+        if prepared.request.wants_context:
+            result = replace(result, context=self._context(prepared.prompt.text + generation.text))
+        return result
+
+    def _context(self, text: str) -> tuple[int, ...]:
+        try:
+            return self._tokenizer.tokenize(text)
+        except TokenizerGone:
+            return ()  # the answer is whole, and worth more than its context
+
+
+def with_logged_times(result: RunResult, times: RunTimes) -> RunResult:
+    """Return the result with the program's own times, where they can be true.
+
+    The program flushes three tokens at a time, so from outside the first one seems to come late and
+    the others fast.
+    """
+    whole = result.prompt_eval + result.eval
+    first = times.first_token or 0.0
+    if not 0 < first <= result.prompt_eval:
+        return result
+    rest = result.completion_tokens / times.speed if times.speed else whole - first
+    return replace(result, prompt_eval=first, eval=min(rest, whole - first))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from axproxy.engine.runtime import Timeouts
 from axproxy.errors import ProxyError, RuntimeStalled
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.generation import Generation, Timeouts
+from axproxy.runtimes.main_api.generation import Generation
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
@@ -38,7 +39,7 @@ def self_test(
             control_tokens=(),
             gone=cancelled,
             log=log,
-            patience=Timeouts(stall=settings.stall_timeout),
+            timeouts=Timeouts(stall=settings.stall_timeout),
         )
         try:
             prompt = tokenizer.greeting(client, window)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axproxy.engine.runtime import RunResult, Timeouts
 from axproxy.errors import (
     ClientGone,
     PromptTooLong,
@@ -19,8 +20,10 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.runtimes.main_api.generation import Generation, RunResult, Timeouts
+from axproxy.runtimes.main_api.generation import Generation
 from axproxy.runtimes.main_api.run_log import RunTimes
+from axproxy.runtimes.main_api.runtime import with_logged_times
+from tests.support.generators import completed
 from tests.support.simulated import END, Card, Times, spell
 
 PROMPT = Prompt("why?", 4)
@@ -34,12 +37,13 @@ def generation(card: Card, **how: object) -> Generation:
 
 
 def answer(card: Card, limits: Limits | None = None, prompt: Prompt = PROMPT, **how: object) -> str:
-    """The text of one whole answer; leaves the finished generation in `card.last`."""
-    card.last = run = generation(card, **how)
+    """The text of one whole answer; leaves its result in `card.result`."""
+    run = generation(card, **how)
     try:
-        return "".join(run.run(prompt, Sampling(), limits or Limits()))
+        texts, card.result = completed(run.run(prompt, Sampling(), limits or Limits()))
     finally:
         run.close()
+    return "".join(texts)
 
 
 @pytest.mark.parametrize("traced", [True, False])
@@ -48,7 +52,7 @@ def test_an_answer_arrives_whole_whatever_its_length(text: str, traced: bool) ->
     card = Card([spell(text)], traced=traced)
 
     assert answer(card) == text
-    assert card.last.outcome.reason == "stop"
+    assert card.result.reason == "stop"
     assert card.idle
 
 
@@ -56,7 +60,7 @@ def test_token_counts_are_exact_where_the_tokenizer_is_ours() -> None:
     card = Card([spell("Hello")])
     answer(card)
 
-    assert card.last.outcome.completion_tokens == 5
+    assert card.result.completion_tokens == 5
 
 
 def test_text_streams_while_the_model_still_answers() -> None:
@@ -85,8 +89,8 @@ def test_max_tokens_is_met_exactly_though_text_comes_in_threes(wanted: int) -> N
     card = Card([spell("abcdefghijklmnop")])
 
     assert answer(card, Limits(max_tokens=wanted)) == "abcdefghijklmnop"[:wanted]
-    assert card.last.outcome.reason == "length"
-    assert card.last.outcome.completion_tokens == wanted
+    assert card.result.reason == "length"
+    assert card.result.completion_tokens == wanted
     assert card.idle
 
 
@@ -103,7 +107,7 @@ def test_a_stop_string_ends_the_answer_before_itself_across_chunks() -> None:
     card = Card([spell("one two STOP three")])
 
     assert answer(card, Limits(stop=("STOP",))) == "one two "
-    assert card.last.outcome.reason == "stop"
+    assert card.result.reason == "stop"
     assert card.idle
 
 
@@ -112,7 +116,7 @@ def test_a_control_token_as_first_token_is_an_empty_answer() -> None:
     card = Card([[END, *spell("nonsense")]])
 
     assert answer(card) == ""
-    assert card.last.outcome.completion_tokens == 0
+    assert card.result.completion_tokens == 0
     assert card.idle
 
 
@@ -125,7 +129,7 @@ def test_a_full_window_ends_the_answer_as_length() -> None:
     prompt = Prompt("long", WINDOW.context - 3)  # room for four tokens
 
     assert answer(card, prompt=prompt) == "abcd"
-    assert card.last.outcome.reason == "length"
+    assert card.result.reason == "length"
 
 
 def test_text_left_by_an_earlier_run_never_reaches_the_next_answer() -> None:
@@ -151,7 +155,7 @@ def test_a_run_that_never_begins_is_an_error_and_not_an_empty_answer() -> None:
     card = Card(times=Times(pick_up=3600))
 
     with pytest.raises(RuntimeMisbehaved):
-        answer(card, patience=Timeouts(stop=1))
+        answer(card, timeouts=Timeouts(stop=1))
 
 
 def test_context_full_text_is_an_error_and_not_an_answer() -> None:
@@ -214,12 +218,11 @@ def test_a_window_made_smaller_by_settings_ends_the_answer() -> None:
         clock=card.clock,
         sleep=card.sleep,
     )
-    text = "".join(run.run(Prompt("why?", 10), Sampling(), Limits()))
+    texts, result = completed(run.run(Prompt("why?", 10), Sampling(), Limits()))
     run.close()
 
-    assert len(text) == 11
-    assert run.outcome
-    assert run.outcome.reason == "length"
+    assert len("".join(texts)) == 11
+    assert result.reason == "length"
 
 
 def test_a_death_in_mid_answer_is_an_error_after_the_text_so_far() -> None:
@@ -251,13 +254,13 @@ def test_silence_beyond_the_patience_is_a_stall() -> None:
     card = Card([spell("abcdef")], hangs_at_token=4)
 
     with pytest.raises(RuntimeStalled):
-        answer(card, patience=Timeouts(stall=5, stop=1))
+        answer(card, timeouts=Timeouts(stall=5, stop=1))
 
 
 def test_a_long_prompt_is_given_time_to_be_read() -> None:
     card = Card([spell("ok")], times=Times(prefill=20))
 
-    assert answer(card, prompt=Prompt("long", 2000), patience=Timeouts(stall=5)) == "ok"
+    assert answer(card, prompt=Prompt("long", 2000), timeouts=Timeouts(stall=5)) == "ok"
 
 
 def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> None:
@@ -282,7 +285,8 @@ def test_a_stream_that_waits_long_for_its_first_token_gives_signs_of_life() -> N
 def test_the_programs_own_times_are_taken_where_they_can_be_true(
     times: RunTimes, expected: tuple[float, float]
 ) -> None:
-    refined = RunResult("stop", 4, 30, prompt_eval=2.0, eval=8.0).refined(times)
+    result = RunResult("stop", 4, 30, prompt_eval=2.0, eval=8.0)
+    refined = with_logged_times(result, times)
 
     assert (refined.prompt_eval, refined.eval) == expected
 

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.messages import ChatRequest, Limits, Message
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import TemplateRenderer
-from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.kv_cache import (
     CachedPrompt,
     CacheVersion,
     Continuation,
     Segment,
-    held_after,
+    cache_after,
 )
 from axproxy.runtimes.main_api.run_log import RunLog
-from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
+from axproxy.runtimes.main_api.runtime import MainApiRuntime
+from tests.support.generators import completed
 from tests.support.simulated import HOLE, Card, spell
 
 ESCAPE = CacheVersion("first", 1, 1)
@@ -38,7 +38,7 @@ THOUGHT = "<think>\nHm.\n</think>\n\n"
 
 
 def held(prompt: str, reply: str) -> CachedPrompt:
-    return held_after(Prompt(prompt, len(prompt)), reply, len(reply), ESCAPE)
+    return cache_after(Prompt(prompt, len(prompt)), reply, len(reply), ESCAPE)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class OneCard:
     def window(self) -> Window:
         return WINDOW
 
-    def runtime_pid(self) -> int:
+    def pid(self) -> int:
         return 1
 
     def run_log(self) -> RunLog:
@@ -138,7 +138,7 @@ class OneCard:
     def why_gone(self, _pid: object) -> str:
         return "it died"
 
-    def report_wedged(self, _pid: object, _reason: str) -> bool:
+    def restart(self, _reason: str, _pid: object) -> bool:
         return False
 
 
@@ -148,16 +148,31 @@ class Talk:
     def __init__(self, card: Card) -> None:
         self.card = card
         self.prompts = TemplateRenderer(card, card.info())
-        self.slot = MainApiRuntime(
-            OneCard(card), card, lambda: card, Timeouts(), clock=card.clock, sleep=card.sleep
+        self.supervisor = OneCard(card)
+        self.runtime = MainApiRuntime(
+            self.supervisor,
+            self.supervisor,
+            card,
+            lambda: card,
+            lambda: self.prompts,
+            clock=card.clock,
+            sleep=card.sleep,
         )
 
     def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:
-        request = ChatRequest(tuple(Message(*turn) for turn in turns))
-        task = Task(self.rendered(request), Sampling(), limits or Limits(), gone)
-        self.wanted = task.prompt.text
-        *texts, self.outcome = self.slot.run(task, self.prompts)
+        messages = tuple(Message(*turn) for turn in turns)
+        prepared = self.runtime.prepare(ChatRequest(messages, limits=limits or Limits()))
+        self.wanted = prepared.prompt.text
+        texts, self.result = completed(self.runtime.run(prepared, gone))
         return "".join(texts)
+
+    @property
+    def hits(self) -> int:
+        return self.runtime.cache_health().hits
+
+    @property
+    def misses(self) -> int:
+        return self.runtime.cache_health().misses
 
     def rendered(self, request: ChatRequest) -> Prompt:
         return self.prompts.render(request, WINDOW)
@@ -178,7 +193,7 @@ def test_the_next_turn_of_a_conversation_sends_the_new_turn_only() -> None:
 
     assert talk.card.prompts[1] == NEXT
     assert talk.card.seen[1] == talk.wanted
-    assert (talk.slot.hits, talk.slot.misses) == (1, 1)
+    assert (talk.hits, talk.misses) == (1, 1)
 
 
 def test_the_tenth_turn_is_as_short_as_the_second() -> None:
@@ -197,11 +212,11 @@ def test_long_thoughts_are_read_out_of_the_cache_by_a_reset() -> None:
     talk = Talk(Card([spell(thought + "Hello")], template=FORGETFUL))
     talk.ask(user("Hi"))
     talk.ask(user("Hi"), said("Hello"), user("And?"))
-    assert (talk.slot.hits, talk.card.seen[1]) == (0, talk.wanted)
+    assert (talk.hits, talk.card.seen[1]) == (0, talk.wanted)
 
     talk.ask(user("Hi"))
     talk.ask(user("Hi"), said("Hello"), user("And?"), limits=Limits(max_tokens=1500))
-    assert talk.slot.hits == 1  # there is room for all that may be said
+    assert talk.hits == 1  # there is room for all that may be said
 
 
 def test_a_conversation_longer_than_the_window_still_goes_on_from_the_cache() -> None:
@@ -213,7 +228,7 @@ def test_a_conversation_longer_than_the_window_still_goes_on_from_the_cache() ->
         assert talk.card.seen[-1] == talk.wanted
 
     assert not talk.wanted.startswith("<|im_start|>user\nAnd number 0?")
-    assert talk.slot.misses < 12
+    assert talk.misses < 12
 
 
 def test_another_conversation_begins_with_a_reset() -> None:
@@ -222,7 +237,7 @@ def test_another_conversation_begins_with_a_reset() -> None:
     talk.ask(user("Hi"), said("Hello, my dear"), user("And?"))
 
     assert talk.card.seen[1] == talk.wanted
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 def test_after_an_answer_that_was_cut_the_cache_is_not_used() -> None:
@@ -233,7 +248,7 @@ def test_after_an_answer_that_was_cut_the_cache_is_not_used() -> None:
 
         assert HOLE not in talk.card.seen[1]
         assert talk.card.seen[1] == talk.wanted
-        assert talk.slot.hits == 0
+        assert talk.hits == 0
 
 
 def test_a_new_runtime_has_an_empty_cache() -> None:
@@ -243,7 +258,7 @@ def test_a_new_runtime_has_an_empty_cache() -> None:
     talk.ask(user("Hi"), said("Hello"), user("And?"))
 
     assert talk.card.seen[1] == talk.wanted
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 def test_a_new_tokenizer_makes_a_reset() -> None:
@@ -253,7 +268,7 @@ def test_a_new_tokenizer_makes_a_reset() -> None:
     talk.ask(user("Hi"), said("Hello"), user("And?"))
 
     assert talk.card.seen[1] == talk.wanted
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 class Meddled(Card):
@@ -281,7 +296,7 @@ def test_a_cache_that_a_stranger_empties_at_the_last_moment_is_not_gone_on_from(
     talk.ask(user("Hi"), said("Hello"), user("And?"))
 
     assert card.seen[-1] == talk.wanted
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 def test_a_reset_of_ours_that_gets_lost_is_noticed() -> None:
@@ -325,7 +340,7 @@ def test_half_a_character_in_the_cache_is_no_text() -> None:
     assert heard == "Hey"  # the runtime would have cut the text at the NUL
     talk.ask(user("Hi"), said(heard), user("And?"))
 
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 def test_the_whole_prompt_counts_whatever_the_cache_has() -> None:
@@ -333,8 +348,8 @@ def test_the_whole_prompt_counts_whatever_the_cache_has() -> None:
     talk.ask(user("Hi"))
     talk.ask(user("Hi"), said("Hello"), user("And?"))
 
-    assert talk.slot.hits == 1
-    assert talk.outcome.prompt_tokens == len(talk.wanted)
+    assert talk.hits == 1
+    assert talk.result.prompt_tokens == len(talk.wanted)
 
 
 def test_an_answer_on_a_filled_cache_ends_where_the_program_would_end_it() -> None:
@@ -342,9 +357,9 @@ def test_an_answer_on_a_filled_cache_ends_where_the_program_would_end_it() -> No
     talk.ask(user("Hi"))
     talk.ask(user("Hi"), said("Hello"), user("And?"))
 
-    assert talk.slot.hits == 1
-    assert talk.outcome.reason == "length"
-    assert talk.outcome.completion_tokens == WINDOW.context - len(talk.card.seen[1]) + 1
+    assert talk.hits == 1
+    assert talk.result.reason == "length"
+    assert talk.result.completion_tokens == WINDOW.context - len(talk.card.seen[1]) + 1
 
 
 def test_what_died_before_it_said_anything_is_tried_once_more() -> None:
@@ -361,7 +376,7 @@ def test_what_died_before_it_said_anything_is_tried_once_more() -> None:
         talk.card.dies_at_token = None
         talk.card.restart()
 
-    talk.slot._unit.wait_ready = mends  # type: ignore[method-assign]  # this once, it helps
+    talk.supervisor.wait_ready = mends  # type: ignore[method-assign]  # this once, it helps
     assert talk.ask(user("Hi")) == "Hello"
     assert len(talk.card.prompts) == len(died) + 2
 
@@ -381,23 +396,23 @@ def test_a_beginning_that_was_warmed_is_not_sent_again() -> None:
     beginning = talk.prompts.beginning(request)
     assert beginning
     assert beginning.text == "<|im_start|>system\nBe kind."
-    talk.slot.warm(beginning)
+    talk.runtime.warm(beginning)
     talk.ask(before, user("Hi"))
 
     assert talk.card.prompts[0].startswith("<|im_end|>\n<|im_start|>user\nHi")
     assert talk.card.seen[0] == talk.wanted
-    assert talk.slot.hits == 1
+    assert talk.hits == 1
 
 
 def test_a_beginning_that_somebody_displaced_is_not_believed_in() -> None:
     talk = Talk(Card([spell("Hello")]))
-    talk.slot.warm(Prompt("<|im_start|>system\nBe kind.", 27))
+    talk.runtime.warm(Prompt("<|im_start|>system\nBe kind.", 27))
     talk.card.reset()
     talk.card.advance(1)
     talk.ask(("system", "Be kind."), user("Hi"))
 
     assert talk.card.seen[0] == talk.wanted
-    assert talk.slot.hits == 0
+    assert talk.hits == 0
 
 
 def test_requests_without_system_and_tools_have_no_beginning_in_common() -> None:
@@ -439,7 +454,7 @@ def test_the_model_always_sees_the_prompt_of_the_request(steps: list[dict[str, A
             case "tokenizer":
                 card.restart_tokenizer()
             case "warmth":
-                talk.slot.warm(Prompt("<|im_start|>user\na", 17))
+                talk.runtime.warm(Prompt("<|im_start|>user\na", 17))
             case "stranger":
                 card.generate("somebody else", None)
                 card.advance(10)

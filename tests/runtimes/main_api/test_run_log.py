@@ -36,7 +36,7 @@ def printed(log: RunLog, *output: str) -> None:
 def run(log: RunLog, prompt: str, answer: str, *, failures: str = "", whole: bool = True) -> bool:
     """One run; whether the card was found to have failed in it."""
     log.begin(prompt)
-    log.heard(answer)
+    log.sampled(answer)
     printed(log, echo(prompt), TTFT, failures, answer, "\n\n", SPEED)
     failed = log.proves(log.logged)
     log.end(whole)

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.engine.outcome import RunResult
+from axproxy.engine.runtime import RunResult
 from axproxy.errors import Restarting, RuntimeMisbehaved, SessionLost
-from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.messages import ChatRequest, Limits, Message
 from axproxy.output.reader import AnswerParser
 from axproxy.prompts.fitting import Window
 from axproxy.prompts.vendor_script import VendorScriptRenderer
-from axproxy.runtimes.main_api.generation import Timeouts
 from axproxy.runtimes.main_api.run_log import RunLog
-from axproxy.runtimes.main_api.runtime import MainApiRuntime, Task
+from axproxy.runtimes.main_api.runtime import MainApiRuntime
+from tests.support.generators import completed
 from tests.support.simulated import Card, Times, spell
 
 WINDOW = Window(context=1023, prefill_limit=896)
@@ -82,7 +82,7 @@ class Pair:
     def window(self) -> Window:
         return WINDOW
 
-    def runtime_pid(self) -> int:
+    def pid(self) -> int:
         return 1
 
     def run_log(self) -> RunLog:
@@ -94,7 +94,7 @@ class Pair:
     def why_gone(self, _pid: object) -> str:
         return "it died"
 
-    def report_wedged(self, _pid: object, reason: str) -> bool:
+    def restart(self, reason: str, _pid: object) -> bool:
         self.wedged.append(reason)
         return True
 
@@ -103,18 +103,23 @@ class Talk:
     def __init__(self, card: ScriptedCard, mends: bool = True) -> None:
         self.card = card
         self.pair = Pair(card, mends)
-        self.slot = MainApiRuntime(
-            self.pair, card, lambda: card, Timeouts(), clock=card.clock, sleep=card.sleep
+        self.runtime = MainApiRuntime(
+            self.pair,
+            self.pair,
+            card,
+            lambda: card,
+            lambda: PROMPTS,
+            clock=card.clock,
+            sleep=card.sleep,
         )
 
     def ask(self, *turns: str, limits: Limits | None = None, system: str = "") -> str:
-        """The text of the answer; its outcome is kept."""
+        """The text of the answer; its result is kept."""
         roles = cycle(["user", "assistant"])
         said = [Message(role, text) for role, text in zip(roles, turns, strict=False)]
         messages = (*([Message("system", system)] if system else []), *said)
-        prompt = PROMPTS.render(ChatRequest(messages), WINDOW)
-        task = Task(prompt, Sampling(), limits or Limits(), lambda: False)
-        *texts, self.outcome = self.slot.run(task, PROMPTS)
+        prepared = self.runtime.prepare(ChatRequest(messages, limits=limits or Limits()))
+        texts, self.result = completed(self.runtime.run(prepared, lambda: False))
         return "".join(texts)
 
 
@@ -124,9 +129,9 @@ def test_an_answer_is_read_from_the_polls_and_its_counts_are_estimates() -> None
     assert talk.ask("Hi", system="Be kind.") == "Hello, you!"
     assert talk.card.systems == ["Be kind."]
     assert talk.card.prompts == ["Hi"]
-    assert isinstance(talk.outcome, RunResult)
-    assert talk.outcome.reason == "stop"
-    assert talk.outcome.completion_tokens == 12  # four flushes of three, of which one is short
+    assert isinstance(talk.result, RunResult)
+    assert talk.result.reason == "stop"
+    assert talk.result.completion_tokens == 12  # four flushes of three, of which one is short
 
 
 def test_every_request_begins_with_a_reset() -> None:
@@ -135,13 +140,13 @@ def test_every_request_begins_with_a_reset() -> None:
     talk.ask("Hi", "Hello", "How are you?")
 
     assert talk.card.systems == ["", ""]
-    assert talk.slot.hits == 0
-    assert talk.slot.held is None
+    assert talk.runtime.cache_health().hits == 0
+    assert talk.runtime.cached() == ""
 
 
 def test_the_empty_thought_that_the_script_makes_a_model_begin_with_vanishes() -> None:
     talk = Talk(ScriptedCard([spell("<think>\n\n</think>\n\nHello")]))
-    reader = AnswerParser("Hi", think=False, tools=False)
+    reader = AnswerParser(inside=False, think=False, tools=False)
     events = [*reader.feed(talk.ask("Hi")), *reader.finish()]
 
     assert "".join(event.text for event in events) == "Hello"

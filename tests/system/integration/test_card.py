@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 from axproxy.card.failure import recovery_steps
-from axproxy.engine.engine import SerialEngine
+from axproxy.engine.protocol import Engine
 from axproxy.errors import CardFailed, GaveUp
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
 from axproxy.process.states import State
-from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.settings import Settings
-from axproxy.tokenizer.client import TokenizerClient
 from runtime_supervisor import RuntimeSupervisor
 from tests.support import fake_axcl_smi as fake
+from tests.support.engines import engine_on
 from tests.support.model_folders import published_model
 from tests.support.ports import own_port
 from tests.support.service import ROOT
@@ -65,15 +64,9 @@ def mock(args: str) -> dict[str, str]:
     return {"AX650_MOCK_ARGS": f"{QUICK} {args}", **ports()}
 
 
-def engine(supervisor: RuntimeSupervisor) -> SerialEngine:
+def engine(supervisor: RuntimeSupervisor) -> Engine:
     settings = supervisor._settings
-    return SerialEngine(
-        settings,
-        supervisor,
-        MODEL,
-        tokenizer=TokenizerClient(settings.tokenizer_url),
-        connect=lambda: RuntimeClient(settings.runtime_url),
-    )
+    return engine_on(settings, supervisor)
 
 
 def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]:
@@ -115,11 +108,11 @@ def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
     lost = "--lose-card-after-tokens 6 --spare-answers 1"  # the self-test's
     supervisor = begin(**mock(f"{lost} --context 600 --prefill-limit 512"))
     supervisor.wait_ready(lambda: False)
-    pid = supervisor.runtime_pid()
+    pid = supervisor.pid()
     with pytest.raises(CardFailed, match=r"the card failed while answering \(AX_ENGINE_Execute\)"):
         answer(supervisor)
 
-    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
+    eventually(lambda: supervisor.pid() not in (pid, None))
     supervisor.wait_ready(lambda: False)
     assert supervisor.snapshot()[1].restarts == 1
     short = ChatRequest(WHY.messages, limits=type(WHY.limits)(max_tokens=40))
@@ -137,14 +130,14 @@ def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
 
     assert "the card no longer works (AX_ENGINE_Execute)" in given_up(supervisor)
     assert supervisor.snapshot()[1].restarts == 1
-    supervisor.revive()
+    supervisor.load()
     eventually(lambda: supervisor.snapshot()[1].state is State.STARTING)
 
 
 def test_who_asks_for_fake_log_lines_gets_them_and_nothing_else_happens(begin: Begin) -> None:
     supervisor = begin(**mock(""))
     supervisor.wait_ready(lambda: False)
-    pid = supervisor.runtime_pid()
+    pid = supervisor.pid()
     fakes = f"\n{LINE}\ndevice 1 is dead\n[N][ Run][1168]: hit eos,avg 99999.00 token/s\n{LINE}"
     for _ in range(3):
         text, finished = answer(supervisor, f"Say: {fakes}")
@@ -152,7 +145,7 @@ def test_who_asks_for_fake_log_lines_gets_them_and_nothing_else_happens(begin: B
         assert isinstance(finished, Finished)
         assert finished.usage.completion_tokens / finished.usage.eval < 5000
 
-    assert (supervisor.runtime_pid(), supervisor.not_ready()) == (pid, None)
+    assert (supervisor.pid(), supervisor.not_ready()) == (pid, None)
 
 
 def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
@@ -211,9 +204,9 @@ def test_the_next_runtime_waits_until_the_card_is_free(
     settings = vendor(tmp_path)
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
     supervisor.wait_ready(lambda: False)
-    pid = supervisor.runtime_pid()
+    pid = supervisor.pid()
     (tmp_path / "scenario").write_text(f"loaded {pid}")
-    supervisor.report_wedged(pid, "as the test says")
+    supervisor.restart("as the test says", pid)
 
     note = eventually(
         lambda: (note := supervisor.health().runtime.note) and "still lists" in note and note,
@@ -221,9 +214,9 @@ def test_the_next_runtime_waits_until_the_card_is_free(
     )
     assert f"the card still lists the runtime that has ended (pid {pid})" in note
     time.sleep(1.5)  # longer than the restart's own delay
-    assert supervisor.runtime_pid() is None
+    assert supervisor.pid() is None
     (tmp_path / "scenario").write_text("idle")
-    eventually(lambda: supervisor.runtime_pid() not in (pid, None))
+    eventually(lambda: supervisor.pid() not in (pid, None))
 
 
 def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) -> None:

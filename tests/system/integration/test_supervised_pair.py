@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from axproxy.cli import smoke_test
-from axproxy.engine.engine import SerialEngine
-from axproxy.engine.unit import Supervisor
+from axproxy.engine.protocol import Engine
+from axproxy.engine.runtime import Supervisor
 from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailable
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.attached import AttachedRuntime
-from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
-from axproxy.tokenizer.client import TokenizerClient
 from runtime_supervisor import RuntimeSupervisor
+from tests.support.engines import engine_on
 from tests.support.ports import own_port
 from tests.support.waiting import eventually
 
@@ -59,14 +58,8 @@ def begin() -> Iterator[Begin]:
         supervisor.stop()
 
 
-def engine(settings: Settings, unit: Supervisor) -> SerialEngine:
-    return SerialEngine(
-        settings,
-        unit,
-        MODEL,
-        tokenizer=TokenizerClient(settings.tokenizer_url),
-        connect=lambda: RuntimeClient(settings.runtime_url),
-    )
+def engine(settings: Settings, unit: Supervisor) -> Engine:
+    return engine_on(settings, unit)
 
 
 def test_ready_means_that_a_token_came_back(begin: Begin) -> None:
@@ -118,12 +111,12 @@ def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
     hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's
     settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="5")
     supervisor.wait_ready(lambda: False)
-    pid = supervisor.runtime_pid()
+    pid = supervisor.pid()
     answer = engine(settings, supervisor).answer(MODEL, WHY, lambda: False)
     with pytest.raises(Exception, match=r"no token for \d+ s"):
         list(answer)
 
-    eventually(lambda: supervisor.not_ready() is None and supervisor.runtime_pid() != pid)
+    eventually(lambda: supervisor.not_ready() is None and supervisor.pid() != pid)
 
 
 def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
@@ -161,7 +154,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
 
     assert attached.window() == Window(context=1023, prefill_limit=896)
     assert attached.health().status == "ok"
-    assert attached.runtime_pid() is None
+    assert attached.pid() is None
     *_, finished = engine(settings, attached).answer(MODEL, WHY, lambda: False)
     assert finished.reason == "stop"
     os.kill(pids[1] or 0, signal.SIGKILL)
@@ -170,14 +163,14 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     eventually(lambda: attached.not_ready() is None)
     os.kill(pids[0] or 0, signal.SIGKILL)
     eventually(lambda: isinstance(attached.not_ready(), Unavailable) or not attached.not_ready())
-    attached.report_wedged(None, "nothing is ours.")
-    attached.revive()
+    attached.restart("nothing is ours.", None)
+    attached.load()
     assert "start it again" in attached.why_gone(None)
     attached.leave()
     assert isinstance(attached.not_ready(), Unavailable)
     attached.stop()
     assert isinstance(attached.interruption(), Unavailable)
-    assert supervisor.runtime_pid()
+    assert supervisor.pid()
 
 
 def test_one_look_that_fails_does_not_end_the_looking() -> None:
@@ -213,22 +206,16 @@ def test_the_self_test_says_what_it_could_not_reach() -> None:
 
 def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin: Begin) -> None:
     settings, supervisor = begin(AX650_KEEP_ALIVE="0.3")
-    card = SerialEngine(
-        settings,
-        supervisor,
-        MODEL,
-        tokenizer=TokenizerClient(settings.tokenizer_url),
-        connect=lambda: RuntimeClient(settings.runtime_url),
-    )
+    card = engine_on(settings, supervisor)
     supervisor.wait_ready(lambda: False)
     tokenizer = supervisor.snapshot()[0].pid
-    threading.Thread(target=card._keep, daemon=True).start()
+    threading.Thread(target=card._unload_when_expired, daemon=True).start()
     for _ in range(2):
         answer = card.answer(MODEL, WHY, lambda: False)
         *_, (finished, loaded) = ((event, card.loaded()) for event in answer)
         assert finished.reason == "stop"
         assert loaded
-        eventually(lambda: supervisor.runtime_pid() is None)
+        eventually(lambda: supervisor.pid() is None)
         assert card.loaded() == ()
         assert card.not_ready() is None
     assert supervisor.snapshot()[0].pid == tokenizer
@@ -250,7 +237,7 @@ def test_a_runtime_that_was_found_useless_is_not_called_well_any_more(begin: Beg
     supervisor.wait_ready(lambda: False)
     assert supervisor.health().status == "ok"
 
-    supervisor.report_wedged(supervisor.runtime_pid(), "it is of no use")
+    supervisor.restart("it is of no use", supervisor.pid())
     assert supervisor.health().status != "ok"
 
 

@@ -95,7 +95,7 @@ def test_a_supervisor_that_hangs_stops_feeding_the_watchdog() -> None:
         supervisor.wait_ready(lambda: False)
         eventually(lambda: beats and beats[-1] is None)
         free.clear()
-        os.kill(supervisor.runtime_pid() or 0, 9)
+        os.kill(supervisor.pid() or 0, 9)
         assert hangs.wait(60)
         so_far = len(beats)
         assert not threading.Event().wait(0.6)  # more than two ticks

@@ -1,0 +1,42 @@
+"""Engines on main_api's runtime, as `backend.py` builds them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from axproxy.engine.engine import EngineOptions, SerialEngine
+from axproxy.engine.runtime import Timeouts
+from axproxy.models.description import describe_model
+from axproxy.prompts.renderer import TemplateRenderer
+from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
+from axproxy.settings import Settings
+from axproxy.tokenizer.client import TokenizerClient
+
+
+def engine_on(
+    settings: Settings,
+    supervisor: Any,
+    *,
+    tokenizer: Any = None,
+    connect: Callable[[], Any] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SerialEngine[PreparedPrompt]:
+    """Return an engine whose supervisor is given; its clients are real ones by default."""
+    client = tokenizer or TokenizerClient(settings.tokenizer_url)
+    runtime = MainApiRuntime(
+        supervisor,
+        supervisor,
+        client,
+        connect or (lambda: RuntimeClient(settings.runtime_url)),
+        lambda: TemplateRenderer(client, client.info()),
+        timeouts=Timeouts(stall=settings.stall_timeout),
+    )
+    options = EngineOptions(
+        max_queue=settings.max_queue,
+        keep_alive=settings.keep_alive,
+        warm_prompt=settings.warm_prompt == "on",
+    )
+    return SerialEngine(runtime, supervisor, describe_model(settings), options, clock)
