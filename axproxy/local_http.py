@@ -1,13 +1,15 @@
 """HTTP calls to the two programs beside this one, over loopback.
 
-Some fifty calls a second are made while an answer is generated.  With `http.client` a call takes
-a third of the processor time, or less, that it takes with `requests`.
+Some fifty calls a second are made while an answer is generated.  Compared with `requests`, a call
+takes a quarter of the processor time on an open connection, and under two fifths on a new one,
+where the kernel's part is large.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json as json_text
+import re
 import select
 import socket
 from collections.abc import Mapping
@@ -19,6 +21,8 @@ from urllib.parse import urlencode, urlsplit
 MAX_LINE = 65536  # bytes, of a header line
 MAX_HEADER_LINES = 100
 READ_SIZE = 65536  # bytes of a body at a time: a false Content-Length must not reserve memory
+
+_STATUS = re.compile("[1-9][0-9][0-9]")
 
 
 class LocalHTTPError(Exception):
@@ -148,7 +152,8 @@ class LocalHTTP:
 class _Response(HTTPResponse):
     """Reads the header itself: the e-mail parser of `http.client` takes half the time of a call.
 
-    It accepts what `http.client` accepts, within the same limits.  It does not know HEAD.
+    It accepts what `http.client` accepts, within the same limits, but knows neither HEAD nor
+    HTTP/0.9.
     """
 
     fields: dict[str, str]
@@ -161,7 +166,7 @@ class _Response(HTTPResponse):
             status_line, *lines = self._read_header()
             version, self.status = _parse_status_line(status_line)
             self.fields = _parse_fields(lines)
-        self.chunked = self.fields.get("transfer-encoding", "").lower() == "chunked"
+        self.chunked = "chunked" in self.fields.get("transfer-encoding", "").lower()
         self.chunk_left = None
         self.length = None if self.chunked else self._content_length()
         closes = version == "HTTP/1.0" or "close" in self.fields.get("connection", "").lower()
@@ -204,10 +209,9 @@ class _Response(HTTPResponse):
 
 
 def _parse_status_line(line: str) -> tuple[str, int]:
-    version, _, rest = line.partition(" ")
-    status = rest.strip().partition(" ")[0]
-    if version.startswith("HTTP/1.") and status.isdecimal() and 100 <= int(status[:4]) < 1000:
-        return version, int(status)
+    match line.split(None, 2):
+        case [version, status, *_] if version.startswith("HTTP/1.") and _STATUS.fullmatch(status):
+            return version, int(status)
     raise BrokenReply("the reply is not HTTP")
 
 
