@@ -14,6 +14,7 @@ import pytest
 from axproxy.card.failure import recovery_steps
 from axproxy.engine.protocol import Engine
 from axproxy.errors import CardFailed, GaveUp
+from axproxy.health import CardHealth
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
 from axproxy.process.states import State
@@ -187,8 +188,8 @@ def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_p
         mock_args=QUICK.replace("0.1", "1.5"),
     )
     supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
-    card = {"temperature_c": 37, "cmm_total_mb": 7040, "cmm_used_mb": 6348, "npu_percent": 35}
-    eventually(lambda: supervisor.health()["device"] == card)
+    card = CardHealth(temperature_c=37, cmm_total_mb=7040, cmm_used_mb=6348, npu_percent=35)
+    eventually(lambda: supervisor.health().card == card)
     eventually(lambda: (supervisor.health().load_percent or 0) > 90)
 
     calls = (tmp_path / "calls").read_text().splitlines()
