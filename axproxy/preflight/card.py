@@ -138,7 +138,10 @@ def _wrong(seen: str, result: Table | NoTable) -> Finding:
 
 
 def model_need(settings: Settings) -> MemoryNeed:
-    """Return the card memory that the model needs.  Raises `ModelFolderError` and `OSError`."""
+    """Return the card memory that the model needs.
+
+    Raises `ModelFolderError`, and `OSError` for a file that cannot be examined.
+    """
     if settings.model_path is None:
         raise ModelFolderError("no model is configured; set AX650_MODEL_PATH")
     folder = ModelFolder.read(settings.model_path)

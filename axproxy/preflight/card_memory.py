@@ -23,9 +23,7 @@ _MEASURED = {
     (36, 2560): 5223,
     (28, 3584): 5200,
 }
-_MOST_BUFFERS_MB = (
-    1500  # at most this much on top of files and KV; a build with wider weights used more
-)
+_MAX_BUFFERS_MB = 1500  # on top of files and KV; a build with wider weights used more
 # Columns of K or V (heads times their size) by the same key.
 _KV_COLUMNS = {(24, 896): 128, (28, 1536): 256, (36, 2048): 256, (28, 3584): 512}
 _KV_DEFAULT = 1024  # all of Qwen3
@@ -57,9 +55,7 @@ def need_of(file_sizes: Iterable[int], layers: int, columns: int, context: int) 
     kv = layers * 2 * context * _KV_COLUMNS.get(shape, _KV_DEFAULT) * 2
     least = (sum(file_sizes) + kv) // 2**20
     measured = _MEASURED.get(shape)
-    return MemoryNeed(
-        least, measured if measured and measured <= least + _MOST_BUFFERS_MB else None
-    )
+    return MemoryNeed(least, measured if measured and measured <= least + _MAX_BUFFERS_MB else None)
 
 
 def check_cmm(

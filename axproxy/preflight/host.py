@@ -8,9 +8,7 @@ import re
 from axproxy.preflight.context import CheckContext, entries, read
 from axproxy.preflight.finding import Finding
 
-MIN_MEMORY_MIB = (
-    512  # so little is enough: the embedding table is mapped, and can be read from disk again
-)
+MIN_MEMORY_MIB = 512  # enough: the embedding table is mapped, and can be read from disk again
 HOT_CELSIUS = 80.0  # from here on a Pi 5 slows down
 _LOGS = "/tmp/axcl"  # noqa: S108 - the vendor's library writes there, and nowhere else
 _GOVERNORS = "/sys/devices/system/cpu/cpufreq"

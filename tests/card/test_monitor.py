@@ -213,10 +213,7 @@ def reading(scenario: str, begun: float = ENDED + 1, pid: int = 84643) -> Readin
     ("seen", "waiting_for"),
     [
         (None, "waiting for the card"),
-        (
-            reading("idle", begun=ENDED - 0.1),
-            "waiting for the card",
-        ),  # too early
+        (reading("idle", begun=ENDED - 0.1), "waiting for the card"),  # begun too early
         (reading("loaded"), "still lists the runtime"),
         (reading("leaked"), "more than 274 MiB are in use, 18 MiB were before it"),
         (reading("loaded", pid=5), "more than 274 MiB"),
