@@ -170,7 +170,7 @@ def test_a_missing_layer_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sets", [0, 2])
-def test_a_folder_with_the_layers_of_several_models_is_refused(tmp_path: Path, sets: int) -> None:
+def test_a_folder_must_hold_the_layers_of_one_model(tmp_path: Path, sets: int) -> None:
     for family in ["qwen3", "other"][:sets]:
         make(tmp_path, family=family)
     (tmp_path / "one_post.axmodel").touch()

@@ -1,4 +1,4 @@
-"""An answer ends where it was asked to."""
+"""An answer ends at its limits."""
 
 from itertools import pairwise
 
@@ -54,9 +54,7 @@ def test_text_is_cut_before_the_first_stop_string(
 
 
 @given(chunked(), st.text("ab", max_size=5))
-def test_a_stop_string_is_found_across_any_borders(
-    chunks: tuple[str, list[str]], stop: str
-) -> None:
+def test_a_stop_string_is_found_across_pieces(chunks: tuple[str, list[str]], stop: str) -> None:
     text, pieces = chunks
     whole = text.partition(stop)[0] if stop else text
     assert sent((stop,), *pieces) == whole
@@ -72,7 +70,7 @@ def test_several_stop_strings_cut_any_pieces_as_they_cut_the_whole_text(
 
 
 @given(chunked(), stop_strings)
-def test_nothing_of_a_stop_string_gets_out(
+def test_no_part_of_a_stop_string_is_sent(
     chunks: tuple[str, list[str]], stops: tuple[str, ...]
 ) -> None:
     text, pieces = chunks
@@ -88,7 +86,7 @@ def test_nothing_of_a_stop_string_gets_out(
 
 
 @given(chunked(), stop_strings)
-def test_nothing_is_held_back_that_cannot_become_a_stop_string(
+def test_only_text_that_may_become_a_stop_string_is_held_back(
     chunks: tuple[str, list[str]], stops: tuple[str, ...]
 ) -> None:
     finder = StopStrings(stops)
@@ -146,7 +144,7 @@ ANSWERS = {
         "length",
         3,
     ),
-    "nobody has counted": (
+    "tokens without a count": (
         Limits(max_tokens=4),
         [piece("abc", None, 3), piece("def", None, 3), piece("ghi", None, 3)],
         "abcdef",
@@ -158,7 +156,7 @@ ANSWERS = {
 
 
 def ended(answer: AnswerLimits, text: str) -> str:
-    """The whole text; an answer that is complete does not wait for the end of the run."""
+    """Return the whole text; a complete answer does not wait for the end of the run."""
     return text if answer.reason else text + answer.run_ended()
 
 
@@ -175,8 +173,8 @@ def test_a_run_is_cut_down_to_the_answer(answer: str) -> None:
     at_once = AnswerLimits(limits, {END})
     one_by_one = AnswerLimits(limits, {END})
     assert ended(at_once, at_once.feed(pieces)) == text
-    told = "".join(one_by_one.feed([one]) for one in pieces)
-    assert ended(one_by_one, told) == text
+    text_one_by_one = "".join(one_by_one.feed([one]) for one in pieces)
+    assert ended(one_by_one, text_one_by_one) == text
     assert (at_once.reason, at_once.tokens) == (reason, tokens)
     assert (one_by_one.reason, one_by_one.tokens) == (reason, tokens)
 

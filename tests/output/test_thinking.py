@@ -1,4 +1,4 @@
-"""Reasoning goes one way, the answer another, and no tag is ever seen."""
+"""Thinking is separated from the answer, and no tag is left in either."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from axproxy.messages import Text, Thinking
 from axproxy.output.thinking import ThinkingParser, split_thinking
 
-# name: (what the model writes, its reasoning, its answer)
+# name: (what the model writes, its thinking, its answer)
 WANTED = {
     "both": ("<think>Hm.</think>Hi", "Hm.", "Hi"),
     "as qwen writes it": ("<think>\nLet me see.\n</think>\n\nHi", "Let me see.\n", "Hi"),
@@ -50,7 +50,7 @@ def parsed(parser: ThinkingParser, pieces: list[str]) -> tuple[str, str]:
     events = [event for piece in pieces for event in parser.feed(piece)] + parser.finish()
     assert all(event.text for event in events)
     order = [type(event) for event in events]
-    assert order == sorted(order, key=lambda kind: kind is Text)  # reasoning comes first
+    assert order == sorted(order, key=lambda kind: kind is Text)  # thinking comes first
     thinking = "".join(event.text for event in events if isinstance(event, Thinking))
     return thinking, "".join(event.text for event in events if isinstance(event, Text))
 
@@ -61,24 +61,24 @@ def letters(text: str) -> list[str]:
 
 @pytest.mark.parametrize("cut", [letters, lambda text: [text]])
 @pytest.mark.parametrize("name", WANTED)
-def test_reasoning_is_told_apart_from_the_answer(name: str, cut) -> None:
-    text, *told = WANTED[name]
-    assert parsed(ThinkingParser(wanted=True), cut(text)) == tuple(told)
+def test_thinking_is_separated_from_the_answer(name: str, cut) -> None:
+    text, *expected = WANTED[name]
+    assert parsed(ThinkingParser(wanted=True), cut(text)) == tuple(expected)
 
 
 @pytest.mark.parametrize("cut", [letters, lambda text: [text]])
 @pytest.mark.parametrize("name", INSIDE)
-def test_a_prompt_may_have_opened_the_reasoning(name: str, cut) -> None:
-    text, *told = INSIDE[name]
-    assert parsed(ThinkingParser(wanted=True, inside=True), cut(text)) == tuple(told)
-    assert parsed(ThinkingParser(wanted=False, inside=True), cut(text)) == ("", told[1])
+def test_the_prompt_may_have_opened_the_thinking(name: str, cut) -> None:
+    text, *expected = INSIDE[name]
+    assert parsed(ThinkingParser(wanted=True, inside=True), cut(text)) == tuple(expected)
+    assert parsed(ThinkingParser(wanted=False, inside=True), cut(text)) == ("", expected[1])
 
 
 @pytest.mark.parametrize("cut", [letters, lambda text: [text]])
 @pytest.mark.parametrize("name", UNWANTED)
-def test_where_nobody_wants_reasoning_only_an_empty_block_vanishes(name: str, cut) -> None:
-    text, *told = UNWANTED[name]
-    assert parsed(ThinkingParser(wanted=False), cut(text)) == tuple(told)
+def test_without_thinking_wanted_only_an_empty_block_is_dropped(name: str, cut) -> None:
+    text, *expected = UNWANTED[name]
+    assert parsed(ThinkingParser(wanted=False), cut(text)) == tuple(expected)
 
 
 PIECES = st.lists(
@@ -89,13 +89,13 @@ PIECES = st.lists(
 @given(PIECES, st.booleans(), st.booleans())
 def test_any_cut_gives_the_same(pieces: list[str], wanted: bool, inside: bool) -> None:
     whole = "".join(pieces)
-    told = parsed(ThinkingParser(wanted=wanted, inside=inside), [whole])
-    assert parsed(ThinkingParser(wanted=wanted, inside=inside), pieces) == told
-    assert parsed(ThinkingParser(wanted=wanted, inside=inside), letters(whole)) == told
+    expected = parsed(ThinkingParser(wanted=wanted, inside=inside), [whole])
+    assert parsed(ThinkingParser(wanted=wanted, inside=inside), pieces) == expected
+    assert parsed(ThinkingParser(wanted=wanted, inside=inside), letters(whole)) == expected
 
 
 @given(PIECES)
-def test_nothing_but_tags_and_blanks_is_ever_lost(pieces: list[str]) -> None:
+def test_only_tags_and_blanks_are_dropped(pieces: list[str]) -> None:
     whole = "".join(pieces)
     thinking, answer = parsed(ThinkingParser(wanted=True), pieces)
     left = whole.replace(thinking, "", 1).replace(answer, "", 1)
@@ -103,7 +103,7 @@ def test_nothing_but_tags_and_blanks_is_ever_lost(pieces: list[str]) -> None:
     assert whole.count("a") == (thinking + answer).count("a")
 
 
-def test_reasoning_streams_with_nothing_but_half_a_tag_held_back() -> None:
+def test_thinking_streams_and_only_half_a_tag_is_held_back() -> None:
     parser = ThinkingParser(wanted=True)
     assert parser.feed("<think>\nLet") == [Thinking("Let")]
     assert parser.feed(" me</") == [Thinking(" me")]
@@ -112,7 +112,7 @@ def test_reasoning_streams_with_nothing_but_half_a_tag_held_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ("<think>\na\n</think>\n\nHi", ("a\n", "Hi")),
         ("Hi <think>a</think>", ("", "Hi <think>a</think>")),
@@ -120,5 +120,7 @@ def test_reasoning_streams_with_nothing_but_half_a_tag_held_back() -> None:
         ("", ("", "")),
     ],
 )
-def test_a_whole_answer_is_split_in_the_same_places(content: str, told: tuple[str, str]) -> None:
-    assert split_thinking(content) == told
+def test_a_whole_answer_is_split_in_the_same_places(
+    content: str, expected: tuple[str, str]
+) -> None:
+    assert split_thinking(content) == expected

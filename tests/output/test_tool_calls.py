@@ -1,4 +1,4 @@
-"""Calls are told when they are complete, and what is no call is text."""
+"""Calls are events when they are complete; everything else is text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from axproxy.messages import Text, ToolCall
 from axproxy.output.tool_calls import ToolCallParser, arguments_of, new_call_id
 
-Told = list[str | tuple[str, dict[str, Any]]]
+Parts = list[str | tuple[str, dict[str, Any]]]
 
 PARIS = '{"name": "weather", "arguments": {"city": "Paris"}}'
 CALL = f"<tool_call>\n{PARIS}\n</tool_call>"
@@ -26,8 +26,8 @@ def in_tags(body: str) -> str:
     return f"<tool_call>{body}</tool_call>"
 
 
-# name: (what the model writes, what is told)
-ANSWERS: dict[str, tuple[str, Told]] = {
+# name: (what the model writes, its parts)
+ANSWERS: dict[str, tuple[str, Parts]] = {
     "text": ("Hello there. \n", ["Hello there. \n"]),
     "a call": (CALL, [A_CALL]),
     "two calls": (f"{CALL}\n{CALL}", [A_CALL, A_CALL]),
@@ -80,25 +80,25 @@ ANSWERS: dict[str, tuple[str, Told]] = {
 }
 
 
-def parsed(pieces: list[str]) -> Told:
+def parsed(pieces: list[str]) -> Parts:
     parser = ToolCallParser(itertools.count().__next__)  # type: ignore[arg-type]  # ids do not matter
     events = [event for piece in pieces for event in parser.feed(piece)] + parser.finish()
-    told: Told = []
+    parts: Parts = []
     for event in events:
         if isinstance(event, ToolCall):
-            told.append((event.name, dict(event.arguments)))
-        elif told and isinstance(told[-1], str):
-            told[-1] += event.text
+            parts.append((event.name, dict(event.arguments)))
+        elif parts and isinstance(parts[-1], str):
+            parts[-1] += event.text
         else:
-            told.append(event.text)
-    return told
+            parts.append(event.text)
+    return parts
 
 
 @pytest.mark.parametrize("cut", [list, lambda text: [text]])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_calls_are_calls_and_all_else_is_text(name: str, cut: Callable[[str], list[str]]) -> None:
-    text, told = ANSWERS[name]
-    assert parsed(cut(text)) == ([text] if told is None else told)
+    text, events = ANSWERS[name]
+    assert parsed(cut(text)) == ([text] if events is None else events)
 
 
 WORDS = ["<tool_call>", "</tool_call>", "<tool", "_call>", "<", "{", "}", '"', "\\", " ", "\n"]
@@ -110,13 +110,13 @@ WORDS = ["<tool_call>", "</tool_call>", "<tool", "_call>", "<", "{", "}", '"', "
 )
 def test_any_cut_gives_the_same(pieces: list[str], size: int) -> None:
     whole = "".join(pieces)
-    told = parsed([whole])
-    assert parsed(pieces) == told
-    assert parsed([whole[at : at + size] for at in range(0, len(whole), size)]) == told
+    events = parsed([whole])
+    assert parsed(pieces) == events
+    assert parsed([whole[at : at + size] for at in range(0, len(whole), size)]) == events
 
 
 @given(st.lists(st.sampled_from([*WORDS, "a", "[", "]", '"b"', "1", ":", ","])))
-def test_what_is_no_call_comes_back_to_the_letter(pieces: list[str]) -> None:
+def test_text_that_is_no_call_comes_back_unchanged(pieces: list[str]) -> None:
     assert "".join(map(str, parsed(pieces))) == "".join(pieces)
 
 
@@ -128,14 +128,14 @@ JSON = st.recursive(
 
 
 @given(st.text(min_size=1), st.dictionaries(st.text(), JSON), st.booleans())
-def test_every_call_comes_back_as_it_was_written(
+def test_every_call_is_parsed_as_it_was_written(
     name: str, arguments: dict[str, Any], ascii_: bool
 ) -> None:
     body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=ascii_)
     assert parsed(list(in_tags(body))) == [(name, arguments)]
 
 
-def test_text_streams_at_once_but_for_what_may_begin_a_call() -> None:
+def test_text_streams_at_once_unless_it_may_begin_a_call() -> None:
     parser = ToolCallParser()
     assert parser.feed("Let me") == [Text("Let me")]
     assert parser.feed(" see: <") == [Text(" see:")]
@@ -143,13 +143,13 @@ def test_text_streams_at_once_but_for_what_may_begin_a_call() -> None:
     assert parser.feed("x") == [Text(" <tool_x")]
 
 
-def test_a_call_is_told_at_its_last_bracket() -> None:
+def test_a_call_is_an_event_at_its_last_bracket() -> None:
     parser = ToolCallParser(lambda: "call_1")
     assert parser.feed(f"<tool_call>{PARIS[:-1]}") == []
     assert parser.feed("}") == [ToolCall("weather", {"city": "Paris"}, "call_1")]
 
 
-def test_what_cannot_become_a_call_is_not_waited_for() -> None:
+def test_text_that_cannot_become_a_call_is_not_held_back() -> None:
     assert ToolCallParser().feed("<tool_call> is a tag") == [
         Text("<tool_call> "),
         Text("is a tag"),
@@ -168,6 +168,6 @@ def test_no_arguments_are_an_empty_object(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [2, True, [], "[1]", "1", "{", '{"a":NaN}'])
-def test_arguments_that_are_no_object_are_none(value: object) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - any reason will do
+def test_arguments_that_are_no_object_are_refused(value: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the message does not matter
         arguments_of(value)

@@ -12,7 +12,7 @@ from axproxy.prompts.fitting import Prompt, Window, fit, trim_target
 
 
 def talk(*turns: str) -> list[Message]:
-    """`s:`, `u:`, `a:` or `t:` and what was said."""
+    """Make a message of `s:`, `u:`, `a:` or `t:` and its text."""
     roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
     return [Message(roles[turn[0]], turn[2:]) for turn in turns]
 
@@ -42,7 +42,7 @@ LONG = talk("s:rules", "u:one", "a:two", "u:three", "a:four", "u:five")
         (talk("s:rules"), 1, "s:rules"),
     ],
 )
-def test_the_oldest_turns_go_and_the_rest_begins_with_a_user(
+def test_the_oldest_turns_go_and_the_rest_begins_with_a_user_turn(
     messages: list[Message], limit: int, text: str
 ) -> None:
     assert fit(messages, limit, render, count) == Prompt(text, count(text))
@@ -55,11 +55,11 @@ def test_the_oldest_turns_go_and_the_rest_begins_with_a_user(
         (talk("s:a b", "u:one"), 2, 3),
         (talk("u:old", "a:old", "s:a b", "u:one two"), 3, 4),
         (talk("s:a b c"), 1, 3),
-        # A tool's result without the question that it helps to answer is no prompt.
+        # A tool's result without its question is no prompt.
         (talk("u:one", "a:two", "t:three"), 2, 3),
     ],
 )
-def test_what_cannot_fit_is_refused_with_its_length(
+def test_a_prompt_that_cannot_fit_is_refused_with_its_length(
     messages: list[Message], limit: int, tokens: int
 ) -> None:
     with pytest.raises(PromptTooLong, match=f"{tokens} tokens .* at most {limit}; shorten"):
@@ -124,7 +124,7 @@ def test_a_conversation_is_cut_by_whole_thirds_of_the_window(tokens: int) -> Non
     assert 180 < cut <= 280
 
 
-def test_as_a_conversation_grows_its_prompt_begins_anew_only_now_and_then() -> None:
+def test_a_growing_conversation_changes_its_beginning_only_now_and_then() -> None:
     messages, beginnings = talk("s:rules"), []
     for number in range(200):
         messages += talk(f"u:question{number} " + "word " * 4, "a:" + "word " * 5)
@@ -136,7 +136,7 @@ def test_as_a_conversation_grows_its_prompt_begins_anew_only_now_and_then() -> N
     assert beginnings == sorted(beginnings, key=lambda name: int(name.removeprefix("u:question")))
 
 
-def test_a_turn_as_long_as_the_window_is_not_refused_for_the_next_ones_sake() -> None:
+def test_a_turn_as_long_as_the_window_is_accepted() -> None:
     messages = talk("u:one", "a:two", "u:" + "word " * 290)
     fitted = fit(messages, 290, render, count, lambda tokens: trim_target(tokens, WINDOW))
 

@@ -1,4 +1,4 @@
-"""What a model can do is tried on its template."""
+"""Capabilities are found by rendering the template."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_tells_what_its_model_can_do(name: str) -> None:
+def test_capabilities_follow_from_the_template(name: str) -> None:
     template, more = TEMPLATES[name]
     assert capabilities(template) == ("completion", *more)
 

@@ -1,4 +1,4 @@
-"""Results find the calls that they answer."""
+"""Tool results are linked to their calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def result(content: str, name: str = "", id_: str = "") -> Message:
     return Message("tool", content, tool_name=name, tool_call_id=id_)
 
 
-# name: (the conversation, its results as they are understood)
+# name: (the conversation, its results with names and ids)
 HISTORIES = {
     "by order": ([ASK, result("a"), result("b")], [("a", "f", "1"), ("b", "g", "2")]),
     "by id": (

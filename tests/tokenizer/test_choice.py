@@ -50,7 +50,7 @@ def test_the_vendors_script_is_started_by_start_tokenizer() -> None:
     assert Path(script).is_file()
 
 
-def test_the_vendors_script_makes_a_turn_of_the_greeting_by_itself() -> None:
+def test_the_vendors_script_gets_the_greeting_as_plain_text() -> None:
     tokenizer = choose_tokenizer(Settings(tokenizer="vendor"))
     client = tokenizer.client()
     assert tokenizer.greeting(client, WINDOW) == Prompt("Hi", tokens=16)

@@ -1,4 +1,4 @@
-"""The tally of a run is a true prefix of what was sampled, and in the end all of it."""
+"""The ids of a run are a true prefix of what was sampled, and in the end all of it."""
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ answers = st.lists(st.integers(1, 3), min_size=1, max_size=14)
 
 
 def vendor_calls(ids: list[int], *, stopped: bool) -> list[list[int]]:
-    """The /decode calls of the vendor's program for one answer, as observed."""
+    """Return the /decode calls of the vendor's program for one answer, as observed."""
     whole = len(ids) - len(ids) % 3
     groups = [ids[start : start + 3] for start in range(0, whole, 3)]
     rest = [ids[whole:]] if ids[whole:] and not stopped else []
@@ -20,42 +20,42 @@ def vendor_calls(ids: list[int], *, stopped: bool) -> list[list[int]]:
 
 @settings(deadline=None)
 @given(answers, st.booleans())
-def test_the_tally_is_a_prefix_and_in_the_end_the_answer(ids: list[int], stopped: bool) -> None:
-    tally = DecodeCalls(5, "sha")
+def test_the_ids_are_a_prefix_and_at_last_the_whole_answer(ids: list[int], stopped: bool) -> None:
+    run = DecodeCalls(5, "sha")
     *before, final = vendor_calls(ids, stopped=stopped)
     for call in before:
-        assert tally.decoded(call) is DecodeCall.NEXT
-        assert list(tally.ids) == ids[: len(tally.ids)]
-        assert not tally.complete
-    tally.decoded(final)
-    assert list(tally.ids) == ids
+        assert run.decoded(call) is DecodeCall.NEXT
+        assert list(run.ids) == ids[: len(run.ids)]
+        assert not run.complete
+    run.decoded(final)
+    assert list(run.ids) == ids
     ambiguous = len(ids) == 3 or (stopped and len(ids) < 3)
-    assert (tally.complete, tally.undecided) == (not ambiguous, ambiguous)
-    assert tally.stopped == (stopped and len(ids) % 3 != 0)
+    assert (run.complete, run.undecided) == (not ambiguous, ambiguous)
+    assert run.stopped == (stopped and len(ids) % 3 != 0)
 
 
 @settings(deadline=None)
 @given(answers, st.booleans())
-def test_what_is_not_undecided_lags_by_no_call(ids: list[int], stopped: bool) -> None:
-    tally = DecodeCalls(5, "sha")
+def test_the_ids_lag_by_no_call_unless_undecided(ids: list[int], stopped: bool) -> None:
+    run = DecodeCalls(5, "sha")
     heard = 0
     for call in vendor_calls(ids, stopped=stopped)[:-1]:
-        tally.decoded(call)
+        run.decoded(call)
         heard += len(call)
-        assert len(tally.ids) == heard - (3 if tally.undecided and heard > 3 else 0)
+        assert len(run.ids) == heard - (3 if run.undecided and heard > 3 else 0)
 
 
 @settings(deadline=None)
 @given(answers, st.booleans(), st.integers(1, 3))
 def test_repeated_final_calls_change_nothing(ids: list[int], stopped: bool, times: int) -> None:
-    tally = DecodeCalls(5, "sha")
+    run = DecodeCalls(5, "sha")
     for call in vendor_calls(ids, stopped=stopped):
-        tally.decoded(call)
-    if tally.complete:
+        run.decoded(call)
+    if run.complete:
         for _ in range(times):
-            assert tally.decoded(ids) is DecodeCall.FINAL
-        assert list(tally.ids) == ids
-        assert tally.complete
+            assert run.decoded(ids) is DecodeCall.FINAL
+        assert list(run.ids) == ids
+        assert run.complete
 
 
 @settings(deadline=None)
@@ -64,13 +64,13 @@ def test_after_a_restart_in_mid_answer_only_the_final_list_counts(
     ids: list[int], stopped: bool, data: st.DataObject
 ) -> None:
     calls = vendor_calls(ids, stopped=stopped)
-    tally = DecodeCalls(0, "", from_start=False)
+    run = DecodeCalls(0, "", from_start=False)
     for call in calls[data.draw(st.integers(0, len(calls) - 1)) : -1]:
-        tally.decoded(call)
-        assert (list(tally.ids), tally.complete, tally.undecided) == ([], False, False)
-    tally.decoded(ids)
-    assert list(tally.ids) == (ids if len(ids) > 3 else [])
-    assert tally.complete is (len(ids) > 3)
+        run.decoded(call)
+        assert (list(run.ids), run.complete, run.undecided) == ([], False, False)
+    run.decoded(ids)
+    assert list(run.ids) == (ids if len(ids) > 3 else [])
+    assert run.complete is (len(ids) > 3)
 
 
 HISTORIES: dict[str, tuple[list[list[int]], list[int], bool, bool]] = {
@@ -91,7 +91,7 @@ HISTORIES: dict[str, tuple[list[list[int]], list[int], bool, bool]] = {
 @pytest.mark.parametrize("name", HISTORIES)
 def test_history(name: str) -> None:
     calls, ids, complete, undecided = HISTORIES[name]
-    tally = DecodeCalls(5, "sha")
+    run = DecodeCalls(5, "sha")
     for call in calls:
-        tally.decoded(call)
-    assert (list(tally.ids), tally.complete, tally.undecided) == (ids, complete, undecided)
+        run.decoded(call)
+    assert (list(run.ids), run.complete, run.undecided) == (ids, complete, undecided)

@@ -22,7 +22,7 @@ def test_an_answer_is_streamed_in_whole_characters(call: Caller, small: TextToke
     assert vendor_run(call, "prompt", ids) == (answer, answer)
 
 
-def test_the_trace_tells_the_run_exactly(call: Caller, small: TextTokenizer) -> None:
+def test_the_trace_describes_the_run_exactly(call: Caller, small: TextTokenizer) -> None:
     ids = small.encode("A short answer 😀 of some tokens")
     text, _ = vendor_run(call, "the prompt", ids)
     trace = call.get("/trace")
@@ -33,7 +33,7 @@ def test_the_trace_tells_the_run_exactly(call: Caller, small: TextTokenizer) -> 
     assert (trace["run"], trace["complete"], trace["dangling"]) == (1, True, "")
 
 
-def test_a_trace_reader_gets_what_is_new_to_it(call: Caller) -> None:
+def test_a_reader_of_the_trace_gets_only_new_tokens(call: Caller) -> None:
     call.post("/encode", {"text": "prompt"})
     call.post("/decode", {"token_ids": [300, 301, 302]})
     assert [token for token, _ in call.get("/trace?run=1&have=2")["tokens"]] == [302]
@@ -81,7 +81,7 @@ def test_after_a_restart_the_final_list_of_the_answer_counts(
 
 @settings(deadline=None, max_examples=60)
 @given(ids=st.lists(st.integers(0, 3726), min_size=1, max_size=12), stopped=st.booleans())
-def test_any_answer_is_traced_to_the_letter(
+def test_the_trace_of_any_answer_is_exact(
     small: TextTokenizer, ids: list[int], stopped: bool
 ) -> None:
     handlers = TokenizerHandlers(small)
@@ -107,7 +107,7 @@ class Reader:
         self._connection.request("GET", f"/trace?{query}", headers={"Connection": "close"})
 
     def trace(self) -> Any:
-        """What the reader gets, when it gets it."""
+        """Return what the reader gets, once it gets it."""
         with closing(self._connection):
             return json.loads(self._connection.getresponse().read())
 
@@ -127,13 +127,13 @@ def test_each_call_of_the_runtime_wakes_the_readers(
         assert time.monotonic() - began < 15
 
 
-def test_a_reader_waits_no_longer_than_it_wants(call: Caller) -> None:
+def test_a_reader_waits_no_longer_than_it_asked_for(call: Caller) -> None:
     began = time.monotonic()
     assert call.get("/trace?after=0&wait=0.2")["version"] == 0
     assert 0.15 < time.monotonic() - began < 15
 
 
-def test_a_version_of_another_process_does_not_put_a_reader_off(call: Caller) -> None:
+def test_a_version_of_another_process_does_not_delay_a_reader(call: Caller) -> None:
     began = time.monotonic()
     assert call.get("/trace?after=57&wait=20")["version"] == 0
     assert time.monotonic() - began < 15

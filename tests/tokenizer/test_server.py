@@ -1,4 +1,4 @@
-"""The tokenizer server, asked over real connections."""
+"""The tokenizer server, called over real connections."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ def test_the_start_of_the_vendors_program_is_answered(call: Caller, small: TextT
     assert call.post("/reset", {"uid": uid, "system_prompt": "You are."}) == {"token_ids": []}
 
 
-def test_the_probe_says_who_and_which_process(call: Caller) -> None:
+def test_the_probe_returns_the_server_and_its_process(call: Caller) -> None:
     probe = call.get("/")
     assert probe["server"] == "axproxy tokenizer"
     assert call.get("/info")["epoch"] == call.get("/trace")["epoch"] == probe["epoch"]
@@ -37,7 +37,7 @@ def test_unknown_paths_are_answered_like_the_vendors(call: Caller) -> None:
     assert call.post("/nothing", {}) == {"error": "Invalid POST endpoint"}
 
 
-def test_encode_gives_the_text_and_nothing_but_the_text(call: Caller, small: TextTokenizer) -> None:
+def test_encode_returns_the_tokens_of_the_text_alone(call: Caller, small: TextTokenizer) -> None:
     text = "<|im_start|>user\nhow are you?<|im_end|>\n"
     answer = call.post("/encode", {"text": text, "uid": "x", "last_reply": "I am fine"})
     assert answer == {"token_ids": small.encode(text), "diff": small.encode(text)}
@@ -77,7 +77,7 @@ def test_a_broken_reset_is_a_reset(call: Caller, body: bytes) -> None:
     assert call.get("/trace")["resets"] == 1
 
 
-def test_a_reset_leaves_nothing_in_the_cache_unless_the_proxy_marks_a_beginning(
+def test_a_reset_leaves_the_cache_empty_unless_the_service_sends_a_beginning(
     call: Caller, small: TextTokenizer
 ) -> None:
     for words, ids in (
@@ -92,7 +92,7 @@ def test_a_reset_leaves_nothing_in_the_cache_unless_the_proxy_marks_a_beginning(
 
 @pytest.mark.parametrize("path", ["/count", "/tokenize", "/detokenize"])
 @pytest.mark.parametrize("body", BROKEN)
-def test_a_broken_call_of_the_proxys_is_refused(call: Caller, path: str, body: bytes) -> None:
+def test_a_broken_call_of_the_service_is_refused(call: Caller, path: str, body: bytes) -> None:
     status, answer = call("POST", path, body)
     assert status == 400
     assert ("token_ids" if path == "/detokenize" else "text") in answer["error"]
@@ -141,7 +141,7 @@ def connections(server: TokenizerServer, number: int, sent: bytes = b"") -> Iter
     ],
     ids=["silent", "half a head", "half a body", "waiting"],
 )
-def test_silent_connections_keep_nobody_waiting(
+def test_silent_connections_do_not_delay_others(
     server: TokenizerServer, call: Caller, sent: bytes
 ) -> None:
     with connections(server, 30, sent):
@@ -151,7 +151,7 @@ def test_silent_connections_keep_nobody_waiting(
 
 
 def raw(server: TokenizerServer, request: bytes) -> bytes:
-    """All that the server sends in answer to these bytes."""
+    """Return all bytes that the server sends in reply to these."""
     with connect(server) as client:
         client.sendall(request)
         client.shutdown(socket.SHUT_WR)
@@ -162,7 +162,7 @@ def raw(server: TokenizerServer, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3", "²"])
-def test_a_length_that_is_none_is_a_broken_call(server: TokenizerServer, length: str) -> None:
+def test_an_invalid_length_is_a_broken_call(server: TokenizerServer, length: str) -> None:
     head = f"POST /encode HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
     answer = raw(server, head.encode())
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -179,7 +179,7 @@ def test_calls_on_one_connection_do_not_wait_for_acknowledgements(
     server: TokenizerServer,
 ) -> None:
     """Nagle's algorithm together with delayed acknowledgements costs 40 ms for each call, once the
-    kernel has stopped to acknowledge the first ones at once."""
+    kernel no longer acknowledges at once."""
     took = []
     connection = HTTPConnection(server.address, timeout=60)
     for _ in range(30):
@@ -191,7 +191,7 @@ def test_calls_on_one_connection_do_not_wait_for_acknowledgements(
     assert min(took[20:]) < 0.03
 
 
-def test_whatever_breaks_the_runtime_gets_an_answer(
+def test_the_runtime_gets_a_reply_whatever_fails(
     server: TokenizerServer, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(target: str, body: bytes | None) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def test_prompts_and_answers_are_not_logged(
     caplog.set_level("INFO")
     vendor_run(call, "a secret prompt", small.encode("a secret answer"))
     call.post("/encode", b'{"text": "a secret')
-    # Threads of an earlier test's server may still log; what must not be there is what was said.
+    # Threads of an earlier test's server may still log; it must not contain the text.
     assert "a broken /encode was answered with a harmless prompt" in caplog.messages
     assert "secret" not in caplog.text
 
@@ -258,7 +258,7 @@ def test_any_call_of_any_path_is_answered(
 
 @settings(suppress_health_check=BORNE, deadline=20_000)
 @given(st.binary(max_size=60))
-def test_what_is_not_http_harms_nobody(server: TokenizerServer, request_: bytes) -> None:
+def test_bytes_that_are_not_http_do_no_harm(server: TokenizerServer, request_: bytes) -> None:
     reply = exchanged(server, request_)
 
     assert b"<" not in reply
@@ -266,7 +266,7 @@ def test_what_is_not_http_harms_nobody(server: TokenizerServer, request_: bytes)
 
 
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 5000, "-1", "1e3", str(LONGEST_BODY * 1000)])
-def test_a_call_that_promises_too_much_ends_with_its_connection(
+def test_a_body_shorter_than_its_length_ends_with_the_connection(
     server: TokenizerServer, length: str
 ) -> None:
     head = f"POST /encode HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{{}}"

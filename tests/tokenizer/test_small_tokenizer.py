@@ -26,13 +26,13 @@ def build_tool() -> ModuleType:
     return module
 
 
-def test_it_is_made_from_the_corpus_and_nothing_else(tool: ModuleType, tmp_path: Path) -> None:
+def test_it_is_made_from_the_corpus_alone(tool: ModuleType, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         assert tool.main(["--folder", str(tmp_path / folder)]) == 0
     for name in ("tokenizer.json", "tokenizer_config.json"):
         made = (tmp_path / "one" / name).read_bytes()
         assert made == (tmp_path / "two" / name).read_bytes()
-    # The vocabulary may differ with the library's version; what is said about it may not.
+    # The vocabulary may differ with the library's version; its other files may not.
     assert made == (SMALL_TOKENIZER / name).read_bytes()
 
 
@@ -55,7 +55,7 @@ def test_everyday_english_takes_few_tokens(small: TextTokenizer) -> None:
 
 
 def render(messages: list[dict[str, Any]], **variables: Any) -> str:
-    """The prompt that the shipped template makes of messages."""
+    """Return the prompt that the shipped template makes of messages."""
     config = json.loads((SMALL_TOKENIZER / "tokenizer_config.json").read_text(encoding="utf-8"))
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}

@@ -40,7 +40,7 @@ def running(*command: str, cwd: Path = ROOT, **settings: str) -> Iterator[subpro
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
-    """The port from the line that says that the tokenizer listens."""
+    """Return the port from the line that reports that the tokenizer listens."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("tokenizer listening on 127.0.0.1:"), (line, process.stderr)
@@ -48,7 +48,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 def refusal(*command: str, **settings: str) -> str:
-    """What a process says that ends with status 2."""
+    """Return the output of a process that ends with status 2."""
     done = subprocess.run(
         command,
         env=CLEAN | settings,
@@ -76,7 +76,7 @@ def test_a_signal_ends_it_quietly_and_at_once(number: signal.Signals) -> None:
             began = time.monotonic()
             process.send_signal(number)
             assert process.wait(60) == 0
-            assert time.monotonic() - began < 25  # not the thirty seconds of its reader
+            assert time.monotonic() - began < 25  # not the 30 s that its reader waits
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -123,7 +123,7 @@ def test_the_script_uses_the_models_own_tokenizer(pieces_folder: Path, tmp_path:
 def test_the_script_can_start_the_vendors(tmp_path: Path, place: str) -> None:
     (tmp_path / "model").mkdir()
     script = tmp_path / place / "qwen3_tokenizer_uid.py"
-    # The real one prints every prompt; where that fails, the runtime answers an earlier prompt.
+    # The real script prints every prompt; if that fails, the runtime answers an earlier prompt.
     script.write_text(
         "import os, sys; print('\\u8bf7\\ud800'); print(os.getpid(), os.getcwd(), *sys.argv[1:])"
     )

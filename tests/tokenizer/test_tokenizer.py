@@ -1,4 +1,4 @@
-"""Text to ids and back, whole and in pieces."""
+"""Text becomes ids, and ids become text again, whole and in pieces."""
 
 import json
 import shutil
@@ -86,7 +86,7 @@ def test_control_tokens_are_live_and_read_as_they_are_written(small: TextTokeniz
     assert small.decode(ids) == "<|im_start|><think>"
 
 
-def test_a_mark_splits_the_text_and_vanishes(small: TextTokenizer) -> None:
+def test_an_escape_splits_the_text_and_is_dropped(small: TextTokenizer) -> None:
     assert small.encode(f"he{ESCAPE}llo") == small.encode("he") + small.encode("llo")
     assert small.encode(ESCAPE) == small.encode("") == []
 
@@ -127,14 +127,14 @@ def test_info_of_word_pieces(pieces: TextTokenizer) -> None:
 
 
 def save(folder: Path, tokenizer: Tokenizer, config: str = '{"eos_token": "</s>"}') -> Path:
-    """Writes a tokenizer folder."""
+    """Write a tokenizer folder."""
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(config)
     return folder
 
 
 def word_tokenizer(*words: str) -> Tokenizer:
-    """A tokenizer of single characters and control tokens."""
+    """Make a tokenizer of single characters and control tokens."""
     tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "s": 2, "<": 3, ">": 4}, merges=[]))
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(word, normalized=True) for word in words])
@@ -168,7 +168,7 @@ def test_the_usual_end_of_turn_is_found_without_a_config(tmp_path: Path) -> None
     assert TextTokenizer.load(tmp_path).info()["eos_token"] == END_OF_TURN
 
 
-def test_a_text_that_the_vocabulary_cannot_write_is_an_error_of_its_own(tmp_path: Path) -> None:
+def test_a_text_that_the_vocabulary_cannot_encode_is_an_error_of_its_own(tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="<unk>"))
     tokenizer.decoder = decoders.ByteLevel()
     loaded = TextTokenizer.load(save(tmp_path, tokenizer))
@@ -177,7 +177,7 @@ def test_a_text_that_the_vocabulary_cannot_write_is_an_error_of_its_own(tmp_path
 
 
 BROKEN = {
-    # what tokenizer.json holds: what the error says
+    # content of tokenizer.json: the error
     "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n": "git lfs pull",
     "": "fetch it again",
     "{}": "fetch it again",
@@ -210,9 +210,7 @@ def test_a_broken_config_is_explained(tmp_path: Path, config: str) -> None:
 @pytest.mark.parametrize(
     "decoder", [None, decoders.WordPiece(), decoders.CTC(), decoders.Strip("x", 1, 0)]
 )
-def test_an_unknown_way_to_make_text_is_refused(
-    tmp_path: Path, decoder: decoders.Decoder | None
-) -> None:
+def test_an_unknown_decoder_is_refused(tmp_path: Path, decoder: decoders.Decoder | None) -> None:
     tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "</s>": 1}, merges=[]))
     if decoder is not None:
         tokenizer.decoder = decoder
@@ -234,7 +232,7 @@ def test_metaspace_vocabularies_are_read(tmp_path: Path, scheme: str) -> None:
 @given(
     st.lists(st.sampled_from(["<|im_start|>", "<think>", "<|im", "_end|>", "a", "\n"]), max_size=8)
 )
-def test_text_made_of_ids_again_brings_no_control_token_to_life(
+def test_text_made_from_ids_contains_no_other_control_token(
     small: TextTokenizer, words: list[str]
 ) -> None:
     control = {token.id for token in small.control_tokens}

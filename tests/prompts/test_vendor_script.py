@@ -1,4 +1,4 @@
-"""Conversations as the vendor's tokenizer script takes them."""
+"""Conversations are rendered for the vendor's tokenizer script."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROMPTS = VendorScriptRenderer()
 CONTROL = re.compile(r"<\|(\w+)\|>|</?(?:think|tool_call|tool_response)>")
 
 
-def fitted(*turns: tuple[str, str], window: Window = WINDOW) -> Prompt:
+def rendered(*turns: tuple[str, str], window: Window = WINDOW) -> Prompt:
     return PROMPTS.render(ChatRequest(tuple(Message(*turn) for turn in turns)), window)
 
 
 def as_the_script_renders(prompt: Prompt) -> str:
-    """All that the model sees, in Qwen's form."""
+    """Return all that the model sees, in Qwen's form."""
     asked = prompt.text if prompt.text.endswith("/no_think") else prompt.text + "/no_think"
     return (
         f"<|im_start|>system\n{prompt.system}<|im_end|>\n"
@@ -33,13 +33,13 @@ def as_the_script_renders(prompt: Prompt) -> str:
     )
 
 
-def test_a_question_is_sent_as_it_is() -> None:
-    assert fitted(("user", "Why?")).text == "Why?"
-    assert fitted(("user", "Why?")).system == ""  # the script brings one along
+def test_a_single_question_is_sent_unchanged() -> None:
+    assert rendered(("user", "Why?")).text == "Why?"
+    assert rendered(("user", "Why?")).system == ""  # the script has one of its own
 
 
 def test_earlier_turns_are_written_into_the_users_turn() -> None:
-    prompt = fitted(("system", "Be brief."), ("user", "u1"), ("assistant", "a1"), ("user", "u2"))
+    prompt = rendered(("system", "Be brief."), ("user", "u1"), ("assistant", "a1"), ("user", "u2"))
 
     assert prompt.system == "Be brief."
     assert prompt.text == (
@@ -83,7 +83,7 @@ CONVERSATIONS = {
 def test_any_conversation_begins_and_ends_within_a_users_turn(
     turns: list[tuple[str, str]], text: str
 ) -> None:
-    assert fitted(*turns).text == text
+    assert rendered(*turns).text == text
 
 
 PIECES = (
@@ -95,22 +95,22 @@ ROLES = st.sampled_from(["user", "assistant", "system", "tool", "<|im_start|>"])
 
 
 @given(st.lists(st.tuples(ROLES, TEXTS), min_size=1, max_size=6))
-def test_nobody_can_forge_a_turn(turns: list[tuple[str, str]]) -> None:
+def test_no_text_can_forge_a_turn(turns: list[tuple[str, str]]) -> None:
     harmless_turns = [(role, "x") for role, _ in turns]
-    seen = as_the_script_renders(fitted(*turns, window=Window(9999, 9000)))
-    expected = as_the_script_renders(fitted(*harmless_turns, window=Window(9999, 9000)))
+    seen = as_the_script_renders(rendered(*turns, window=Window(9999, 9000)))
+    expected = as_the_script_renders(rendered(*harmless_turns, window=Window(9999, 9000)))
 
     def control(text: str) -> list[str]:
         return [found[0] for found in CONTROL.finditer(text)]
 
-    # Where the system says nothing it has no turn of its own; all others are the same.
+    # An empty system message has no turn of its own; all other turns are the same.
     assert control(seen) == control(expected)
     seen.encode()
     assert not set("\0\ufffd\ufdd0") & set(seen)
 
 
 @given(TEXTS)
-def test_what_is_typed_stays_readable(text: str) -> None:
+def test_typed_text_stays_readable(text: str) -> None:
     plain = "".join(c for c in text if c not in "\0\ufffd\ufdd0" and not "\ud800" <= c <= "\udfff")
     assert harmless(text).replace("< ", "<") == plain.replace("< ", "<")
 
@@ -119,7 +119,7 @@ def test_what_is_typed_stays_readable(text: str) -> None:
 @example("0" * 150, 50)
 def test_no_system_prompt_can_overrun_the_cards_memory(words: str, limit: int) -> None:
     try:
-        prompt = fitted(("system", words), ("user", "u"), window=Window(limit + 100, limit))
+        prompt = rendered(("system", words), ("user", "u"), window=Window(limit + 100, limit))
     except PromptTooLong:  # nothing of it is sent to the runtime
         return
     # As many tokens as bytes at most, and the five that mark its turn.
@@ -128,7 +128,7 @@ def test_no_system_prompt_can_overrun_the_cards_memory(words: str, limit: int) -
 
 def test_a_system_prompt_without_room_at_the_reset_is_a_turn_of_its_own() -> None:
     words = "It matters. " * 100
-    prompt = fitted(("system", words), ("user", "u1"))
+    prompt = rendered(("system", words), ("user", "u1"))
 
     assert prompt.system == ""
     assert prompt.text == (
@@ -139,7 +139,7 @@ def test_a_system_prompt_without_room_at_the_reset_is_a_turn_of_its_own() -> Non
 def test_the_oldest_turns_go_when_the_window_seems_full() -> None:
     roles = cycle(["user", "assistant"])
     turns = [(next(roles), f"turn {number} " + "word " * 100) for number in range(9)]
-    prompt = fitted(("system", "Be brief."), *turns)
+    prompt = rendered(("system", "Be brief."), *turns)
 
     assert prompt.system == "Be brief."
     assert "turn 0" not in prompt.text
@@ -147,9 +147,9 @@ def test_the_oldest_turns_go_when_the_window_seems_full() -> None:
     assert prompt.tokens <= 896
 
 
-def test_what_only_seems_too_long_is_left_to_the_runtime() -> None:
+def test_a_prompt_that_may_be_too_long_is_left_to_the_runtime() -> None:
     question = "Что? " * 300  # an estimate of 1516
-    prompt = fitted(("system", "s"), ("user", "u1"), ("system", "t"), ("user", question))
+    prompt = rendered(("system", "s"), ("user", "u1"), ("system", "t"), ("user", question))
 
     assert prompt.text.endswith(question)
     assert "u1" not in prompt.text
@@ -157,20 +157,20 @@ def test_what_only_seems_too_long_is_left_to_the_runtime() -> None:
 
 
 @pytest.mark.parametrize("length", [4000, 1_000_000])
-def test_what_is_too_long_beyond_doubt_is_refused(length: int) -> None:
+def test_a_prompt_that_is_too_long_beyond_doubt_is_refused(length: int) -> None:
     with pytest.raises(PromptTooLong, match="896 tokens"):
-        fitted(("user", "why " * length))
+        rendered(("user", "why " * length))
 
 
 @pytest.mark.parametrize(
     ("wish", "sentence"), [({"raw": True}, "no raw mode"), ({"context": (1, 2)}, "no context")]
 )
-def test_what_the_script_cannot_do_is_refused(wish: dict[str, object], sentence: str) -> None:
+def test_unsupported_requests_are_refused(wish: dict[str, object], sentence: str) -> None:
     request = replace(ChatRequest((Message("user", "x"),)), **wish)
     with pytest.raises(ClientError, match=f"{sentence}.*AX650_TOKENIZER=builtin"):
         PROMPTS.render(request, WINDOW)
 
 
-def test_the_form_of_an_answer_is_told_in_the_systems_words() -> None:
+def test_the_format_of_an_answer_is_stated_in_the_system_prompt() -> None:
     request = ChatRequest((Message("user", "x"),), format="json")
     assert "JSON" in PROMPTS.render(request, WINDOW).system
