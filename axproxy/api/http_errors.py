@@ -10,9 +10,9 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from axproxy.api.encoding import JSON
 from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import JSON
 from axproxy.errors import ClientGone, ProxyError
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from flask import Response
 
-from axproxy.api.media_types import JSON
+from axproxy.api.encoding import JSON
 from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from axproxy.api.encoding import JSON
 from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import JSON
 from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.errors import Busy, ProxyError
 from axproxy.ops.request_log import HEADER, id_for, say_done, working_for

@@ -65,9 +65,7 @@ API_MAY_IMPORT: Mapping[str, set[str]] = {
 API_HALVES = {
     "guard": "access",
     "http_errors": "errors",
-    "media_types": "encoding",
     "metrics": "ops",
-    "sse": "encoding",
 }
 
 # Parts between which imports still break a table above, and how many there may be at most.  An

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from axproxy.api import sse
+from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
@@ -42,7 +41,7 @@ class MessagesReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return sse.SIGN_OF_LIFE
+                return SSE_HEARTBEAT
             case Text():
                 return _encode(self._grow("text", event.text))
             case Thinking():
@@ -64,7 +63,7 @@ class MessagesReplies:
         return compact(whole | {"stop_reason": reason})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse.event(anthropic_body(cut_short(error)), "error")
+        return sse_event(anthropic_body(cut_short(error)), "error")
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
@@ -130,7 +129,7 @@ class _Block:
 
 
 def _encode(events: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(sse.event(event, event["type"]) for event in events)
+    return b"".join(sse_event(event, event["type"]) for event in events)
 
 
 def estimate_tokens(request: ChatRequest) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import NDJSON
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Usage
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import NDJSON
 from axproxy.api.ollama.errors import cut_short
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage

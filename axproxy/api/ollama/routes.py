@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, request
 
+from axproxy.api.encoding import JSON
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http_errors import json_response, proxy_error
-from axproxy.api.media_types import JSON
 from axproxy.api.ollama import requests as ollama_wire
 from axproxy.api.ollama import tags as ollama_models
 from axproxy.api.ollama.models import shown

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from flask import Blueprint, Response, request
 
+from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.http.requests import read_body
 from axproxy.api.http_errors import json_response
-from axproxy.api.media_types import NDJSON
 from axproxy.api.ollama import store as wire
 from axproxy.errors import ClientError
 from axproxy.models.catalog import Models

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from axproxy.api import sse
+from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
@@ -43,7 +42,7 @@ class ChatReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return sse.SIGN_OF_LIFE
+                return SSE_HEARTBEAT
             case Text():
                 return self._delta(content=event.text)
             case Thinking():
@@ -66,7 +65,7 @@ class ChatReplies:
         )
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse.event(openai_body(cut_short(error))) + DONE
+        return sse_event(openai_body(cut_short(error))) + DONE
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
@@ -76,14 +75,14 @@ class ChatReplies:
         parts = [self._delta(reason=_reason(finished, called))]
         if self._header.include_usage:
             last = self._object("chat.completion.chunk", []) | {"usage": usage(finished.usage)}
-            parts.append(sse.event(last))
+            parts.append(sse_event(last))
         return b"".join((*parts, DONE))
 
     def _delta(self, reason: str | None = None, **delta: Any) -> bytes:
         if not self._begun:
             self._begun = True
             delta = {"role": "assistant", "content": "", **delta}
-        return sse.event(self._chunk(delta, reason))
+        return sse_event(self._chunk(delta, reason))
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
@@ -113,9 +112,9 @@ class CompletionReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return sse.SIGN_OF_LIFE
+                return SSE_HEARTBEAT
             case Text():
-                return sse.event(self._chunk(event.text, None))
+                return sse_event(self._chunk(event.text, None))
             case Finished():
                 return self._end(event)
         raise TypeError(f"a completion has no place for {event}")
@@ -126,16 +125,16 @@ class CompletionReplies:
         return compact(whole | {"usage": usage(reply.finished.usage)})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse.event(openai_body(cut_short(error))) + DONE
+        return sse_event(openai_body(cut_short(error))) + DONE
 
     def cut_short(self, error: ProxyError) -> ProxyError:
         return cut_short(error)
 
     def _end(self, finished: Finished) -> bytes:
-        parts = [sse.event(self._chunk("", finished.reason))]
+        parts = [sse_event(self._chunk("", finished.reason))]
         if self._header.include_usage:
             last = _object(self._header, "text_completion", [])
-            parts.append(sse.event(last | {"usage": usage(finished.usage)}))
+            parts.append(sse_event(last | {"usage": usage(finished.usage)}))
         return b"".join((*parts, DONE))
 
     def _chunk(self, text: str, reason: str | None) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from axproxy.api import sse
+from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.media_types import SSE
 from axproxy.api.ollama.errors import cut_short
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai.responses_items import (
@@ -61,7 +60,7 @@ class ResponsesReplies:
     def line(self, event: Event) -> bytes:
         match event:
             case Text(""):
-                return sse.SIGN_OF_LIFE
+                return SSE_HEARTBEAT
             case Text() | Thinking():
                 return self._encode(self._grow(type(event), event.text))
             case ToolCall():
@@ -128,7 +127,7 @@ class ResponsesReplies:
 
     def _encode(self, events: Iterator[ServerEvent]) -> bytes:
         return b"".join(
-            sse.event({"type": kind, "sequence_number": next(self._sequence), **fields}, kind)
+            sse_event({"type": kind, "sequence_number": next(self._sequence), **fields}, kind)
             for kind, fields in events
         )
 
