@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from axproxy.api.ollama.errors import told
+from axproxy.api.ollama.errors import in_ollama_words
 from axproxy.errors import ProxyError
 
 _MESSAGES = "/v1/messages"
@@ -23,7 +23,7 @@ _ANTHROPIC_TYPES = {
 def error_body(path: str, error: ProxyError) -> tuple[dict[str, Any], int]:
     """The body and the status for an error of a request to `path`."""
     if path.startswith(("/api/", "/v1/")):
-        error = told(error)
+        error = in_ollama_words(error)
     if path == _MESSAGES:
         body = anthropic_body(error) | {"request_id": f"req_{secrets.token_hex(12)}"}
     elif path.startswith("/v1/"):

@@ -37,7 +37,7 @@ class Encoder(Protocol):
     def failure(self, error: ProxyError) -> bytes:
         """The last line of a stream whose status has been sent already."""
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
         """The error to raise where a part of the answer is lost, for nothing has been sent."""
 
 
@@ -67,7 +67,7 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
                     return Response(encoder.whole(reply), content_type=JSON)
     except ProxyError as error:
         if any((*text, *thinking, *calls)):
-            raise encoder.cut_short(error) from error
+            raise encoder.mid_stream_error(error) from error
         raise
     finally:
         answer.close()

@@ -10,7 +10,7 @@ from typing import Any
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.ollama.errors import cut_short
+from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
@@ -63,10 +63,10 @@ class MessagesReplies:
         return compact(whole | {"stop_reason": reason})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(anthropic_body(cut_short(error)), "error")
+        return sse_event(anthropic_body(mid_stream_error(error)), "error")
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return cut_short(error)
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
+        return mid_stream_error(error)
 
     def _begin(self) -> Iterator[dict[str, Any]]:
         """Yield the first event of the stream, unless it has been sent."""

@@ -31,7 +31,7 @@ class NativeReplies:
     def failure(self, error: ProxyError) -> bytes:
         return compact({"error": error.message}) + b"\n"
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return error
 
 

@@ -13,10 +13,10 @@ RUNNER_STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
     "error, check ollama server logs for details"
 )
-CUT_SHORT = "an error was encountered while running the model"
+MID_STREAM = "an error was encountered while running the model"
 
 
-def told(error: ProxyError) -> ProxyError:
+def in_ollama_words(error: ProxyError) -> ProxyError:
     """`error` as Ollama tells it while nothing of the answer is there."""
     match error:
         case Busy():
@@ -30,11 +30,11 @@ def told(error: ProxyError) -> ProxyError:
     return error
 
 
-def cut_short(error: ProxyError) -> ProxyError:
+def mid_stream_error(error: ProxyError) -> ProxyError:
     """`error` as Ollama tells it in the middle of an answer."""
     if isinstance(error, RuntimeFault):
-        return _reworded(error, f"{CUT_SHORT}: {error.message}", 500)
-    return told(error)
+        return _reworded(error, f"{MID_STREAM}: {error.message}", 500)
+    return in_ollama_words(error)
 
 
 def _reworded(error: ProxyError, message: str, status: int | None = None) -> ProxyError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
-from axproxy.api.ollama.errors import cut_short
+from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 
@@ -65,10 +65,10 @@ class Replies:
 
     def failure(self, error: ProxyError) -> bytes:
         """The last line of a stream that an error cut short."""
-        return compact({"error": cut_short(error).message}) + b"\n"
+        return compact({"error": mid_stream_error(error).message}) + b"\n"
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return cut_short(error)
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
+        return mid_stream_error(error)
 
     def _object(
         self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any

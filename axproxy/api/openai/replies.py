@@ -10,7 +10,7 @@ from typing import Any
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.ollama.errors import cut_short
+from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
 from axproxy.models.model import Model
@@ -65,10 +65,10 @@ class ChatReplies:
         )
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(openai_body(cut_short(error))) + DONE
+        return sse_event(openai_body(mid_stream_error(error))) + DONE
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return cut_short(error)
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
+        return mid_stream_error(error)
 
     def _end(self, finished: Finished) -> bytes:
         called = next(self._calls) > 0
@@ -125,10 +125,10 @@ class CompletionReplies:
         return compact(whole | {"usage": usage(reply.finished.usage)})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(openai_body(cut_short(error))) + DONE
+        return sse_event(openai_body(mid_stream_error(error))) + DONE
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return cut_short(error)
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
+        return mid_stream_error(error)
 
     def _end(self, finished: Finished) -> bytes:
         parts = [sse_event(self._chunk("", finished.reason))]

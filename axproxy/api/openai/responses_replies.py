@@ -10,7 +10,7 @@ from typing import Any
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
-from axproxy.api.ollama.errors import cut_short
+from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai.responses_items import (
     GrowingMessage,
@@ -78,10 +78,10 @@ class ResponsesReplies:
         return compact(self._completed(reply.finished))
 
     def failure(self, error: ProxyError) -> bytes:
-        return self._encode(self._fail(cut_short(error)))
+        return self._encode(self._fail(mid_stream_error(error)))
 
-    def cut_short(self, error: ProxyError) -> ProxyError:
-        return cut_short(error)
+    def mid_stream_error(self, error: ProxyError) -> ProxyError:
+        return mid_stream_error(error)
 
     def _grow(self, kind: type, piece: str) -> Iterator[ServerEvent]:
         item = self._growing
