@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from axproxy.api.gojson.base64 import corrupt_at
 from axproxy.api.gojson.decode import EOF, Fields, well_formed, well_formed_throughout
+from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.tools import Tool, functions, only

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from axproxy.api.gojson.base64 import corrupt_at
-from axproxy.api.gojson.syntax import complaint
+from axproxy.api.gojson.syntax import complaint, corrupt_at
 from axproxy.errors import ClientError
 from axproxy.output.model_json import too_deep
 

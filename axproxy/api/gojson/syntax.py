@@ -1,4 +1,4 @@
-"""What Go's JSON decoder says about text that is not JSON: the words Ollama's clients know."""
+"""Go's messages about text that is not JSON, or not base64: Ollama's clients know them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ _ESCAPES = {"'": "\\'", "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f"} | {
     "\v": "\\v",
 }
 
+_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_LINE_ENDS = re.compile(r"[\r\n]*")
+
 
 class _Refused(Exception):
     def __init__(self, at: int, where: str) -> None:
@@ -35,8 +38,8 @@ class _Refused(Exception):
 
 
 def complaint(body: bytes) -> str | None:
-    """Go's words for where the first JSON value in `body` breaks off; `None` when it does not."""
-    text = body.decode("latin-1")  # Go looks at single bytes, so `ï` stands for a byte order mark
+    """Return Go's message about the first JSON value in `body`, None if it is well-formed."""
+    text = body.decode("latin-1")  # Go reads single bytes, so `ï` stands for a byte order mark
     try:
         _scan(text)
     except _Refused as refused:
@@ -129,3 +132,39 @@ def _quoted(char: str) -> str:
     if char.isprintable():
         return f"'{char}'"
     return f"'\\x{ord(char):02x}'" if char < "\x80" else f"'\\u{ord(char):04x}'"
+
+
+def corrupt_at(text: str) -> int | None:
+    """Return the byte, counted from 0, at which `text` stops being base64, None if it does not.
+
+    It is the place that Go's strict decoder reports.  Line ends are skipped wherever they are; the
+    padding is required, and nothing may follow it.
+    """
+    letters = 0  # of the present group of four
+    for at, char in enumerate(text):
+        if char in "\r\n":
+            continue
+        if char == "=":
+            return _corrupt_padding(text, at, letters)
+        if char not in _BASE64:
+            return at
+        letters = (letters + 1) % 4
+    return len(text) - letters if letters else None
+
+
+def _corrupt_padding(text: str, at: int, letters: int) -> int | None:
+    if letters < 2:
+        return at
+    end = _after_line_ends(text, at + 1)
+    if letters == 2:  # one byte in two letters: a second = must follow
+        if end == len(text):
+            return end
+        if text[end] != "=":
+            return end - 1
+        end = _after_line_ends(text, end + 1)
+    return None if end == len(text) else end
+
+
+def _after_line_ends(text: str, at: int) -> int:
+    found = _LINE_ENDS.match(text, at)
+    return found.end() if found else at

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from axproxy.api.gojson.base64 import corrupt_at
 from axproxy.api.gojson.decode import (
     EOF,
     Fields,
@@ -17,6 +16,7 @@ from axproxy.api.gojson.decode import (
     well_formed,
     well_formed_throughout,
 )
+from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import (
     find_for_embedding,
     refuse_embedding,

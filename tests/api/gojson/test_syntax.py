@@ -1,4 +1,4 @@
-"""Base64 as Go reads it: strictly, and telling where it is not."""
+"""Base64 as Go reads it: strictly, with the place of the first error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.api.gojson.base64 import corrupt_at
+from axproxy.api.gojson.syntax import corrupt_at
 
 
 @pytest.mark.parametrize(
