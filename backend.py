@@ -26,19 +26,14 @@ if __name__ == "__main__":
 
 from flask import Flask
 
-from axproxy.api import http_errors
+from axproxy.api import errors
 from axproxy.api.access import KeyCheck
-from axproxy.api.anthropic.routes import AnthropicRoutes
+from axproxy.api.dialects import DIALECTS
 from axproxy.api.guard import Guard, this_machine
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.metrics import MetricsRoutes
-from axproxy.api.native.routes import NativeRoutes
-from axproxy.api.ollama.cloud import OllamaCloudRoutes
-from axproxy.api.ollama.routes import OllamaRoutes
-from axproxy.api.ollama.store_routes import OllamaStoreRoutes
-from axproxy.api.openai.routes import OpenAIRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import EngineOptions, SerialEngine
 from axproxy.engine.protocol import Engine
@@ -99,23 +94,16 @@ def create_app(
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
     app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
-    http_errors.install(app)
+    errors.install(app)
     origins = allowed_origins(settings)
     Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
     key = required_key(settings)
     if key:
         app.before_request(KeyCheck(key))
-    for routes in (
-        NativeRoutes(engine, models),
-        OllamaRoutes(engine, models),
-        OllamaStoreRoutes(models),
-        OllamaCloudRoutes(),
-        OpenAIRoutes(engine, models),
-        AnthropicRoutes(engine, models),
-        OpsRoutes(engine, key),
-        MetricsRoutes(engine),
-    ):
-        app.register_blueprint(routes.blueprint())
+    for dialect in DIALECTS:
+        app.register_blueprint(dialect.blueprint(engine, models))
+    app.register_blueprint(OpsRoutes(engine, key).blueprint())
+    app.register_blueprint(MetricsRoutes(engine).blueprint())
     return app
 
 

@@ -6,8 +6,8 @@ import hmac
 
 from flask import Response, request
 
+from axproxy.api.errors import error_response
 from axproxy.api.http.origins import is_loopback
-from axproxy.api.http_errors import proxy_error
 from axproxy.errors import ProxyError
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
@@ -47,7 +47,7 @@ class KeyCheck:
             return None
         if request.path.startswith("/api/"):
             # 401 would send Ollama's own clients to the sign-in of ollama.com.
-            return proxy_error(ProxyError(_WRONG, status=403))
-        refusal = proxy_error(ProxyError(_WRONG, status=401))
+            return error_response(ProxyError(_WRONG, status=403))
+        refusal = error_response(ProxyError(_WRONG, status=401))
         refusal.headers["WWW-Authenticate"] = "Bearer"
         return refusal

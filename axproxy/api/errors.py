@@ -1,43 +1,61 @@
-"""Errors as JSON, in the dialect of the API that was called."""
+"""Errors as responses: JSON or plain text, never HTML, never a traceback."""
 
 from __future__ import annotations
 
-import secrets
-from typing import Any
+import contextlib
+import logging
+from http import HTTPStatus
 
-from axproxy.api.ollama.errors import in_ollama_words
-from axproxy.errors import ProxyError
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-_MESSAGES = "/v1/messages"
-_OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
-_ANTHROPIC_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-}
+from axproxy.api.dialects import dialect_of
+from axproxy.api.http.responses import json_response
+from axproxy.errors import ClientGone, ProxyError
+
+log = logging.getLogger(__name__)
+
+_PLAIN = {404: "404 page not found", 405: "405 method not allowed"}  # Ollama's own words
 
 
-def error_body(path: str, error: ProxyError) -> tuple[dict[str, Any], int]:
-    """The body and the status for an error of a request to `path`."""
-    if path.startswith(("/api/", "/v1/")):
-        error = in_ollama_words(error)
-    if path == _MESSAGES:
-        body = anthropic_body(error) | {"request_id": f"req_{secrets.token_hex(12)}"}
-    elif path.startswith("/v1/"):
-        body = openai_body(error)
-    else:
-        body = {"error": error.message}
-    return body, error.status_hint
+def install(app: Flask) -> None:
+    """Make `app` answer all its errors with the functions below."""
+    app.register_error_handler(ProxyError, error_response)
+    app.register_error_handler(ClientGone, _client_gone)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    app.after_request(_spell_status)
 
 
-def openai_body(error: ProxyError) -> dict[str, Any]:
-    kind = _OPENAI_TYPES.get(error.status_hint, "api_error")
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": None}}
+def error_response(error: ProxyError) -> Response:
+    """Return the response for `error` in the dialect of the present request."""
+    body, status = dialect_of(request.path).error_body(error)
+    return json_response(body, status, error.retry_after)
 
 
-def anthropic_body(error: ProxyError) -> dict[str, Any]:
-    kind = _ANTHROPIC_TYPES.get(error.status_hint, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}}
+def _spell_status(response: Response) -> Response:
+    """Write the status as `404 Not Found`: werkzeug uses capitals, which `ollama` would show."""
+    with contextlib.suppress(ValueError):  # 499 has no name
+        phrase = HTTPStatus(response.status_code).phrase
+        response.status = f"{response.status_code} {phrase}"
+    return response
+
+
+def _client_gone(_error: ClientGone) -> Response:
+    log.info("%s %s: the client left before its answer began", request.method, request.path)
+    return Response(status=499)  # for the log only; the number is nginx's and Ollama's
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status not in _PLAIN:
+        return error_response(ProxyError(error.description or error.name, status=status))
+    response = Response(_PLAIN[status], status, content_type="text/plain")
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return error_response(ProxyError("internal error; see the service's log"))

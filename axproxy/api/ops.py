@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from axproxy.api.access import check_operator
-from axproxy.api.http_errors import json_response
+from axproxy.api.http.responses import json_response
 from axproxy.engine.protocol import Engine
 
 

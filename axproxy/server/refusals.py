@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from axproxy.api.dialects import dialect_of
 from axproxy.api.encoding import JSON
-from axproxy.api.errors import error_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.errors import Busy, ProxyError
@@ -54,7 +54,7 @@ def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
 
     The connection must be closed afterwards.
     """
-    reply, status = error_body(f"/{label.path.lstrip('/')}", refusal)
+    reply, status = dialect_of(f"/{label.path.lstrip('/')}").error_body(refusal)
     request_id = id_for(label.request_id)
     body = compact(reply)
     head = [

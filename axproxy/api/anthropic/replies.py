@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from axproxy.api.anthropic.errors import error_object
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
-from axproxy.api.errors import anthropic_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
@@ -63,7 +63,7 @@ class MessagesReplies:
         return compact(whole | {"stop_reason": reason})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(anthropic_body(mid_stream_error(error)), "error")
+        return sse_event(error_object(mid_stream_error(error)), "error")
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return mid_stream_error(error)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Response, request
 
+from axproxy.api.anthropic.errors import error_body
 from axproxy.api.anthropic.replies import MessageHeader, MessagesReplies, estimate_tokens
 from axproxy.api.anthropic.requests import parse_messages
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
+from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
+
+
+class AnthropicDialect:
+    """Anthropic's API."""
+
+    prefixes = ("/v1/messages",)
+
+    def blueprint(self, engine: Engine, models: Models) -> Blueprint:
+        return AnthropicRoutes(engine, models).blueprint()
+
+    def error_body(self, error: ProxyError) -> tuple[dict[str, Any], int]:
+        return error_body(error)
 
 
 class AnthropicRoutes:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
-from axproxy.api.http_errors import json_response
+from axproxy.api.http.responses import json_response
 from axproxy.api.native import requests as native_wire
+from axproxy.api.native.errors import error_body
 from axproxy.api.native.replies import NativeReplies
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
+from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
+
+
+class NativeDialect:
+    """Our own small API.  Its errors are also those of `/health` and of unknown paths."""
+
+    prefixes = ("/",)
+
+    def blueprint(self, engine: Engine, models: Models) -> Blueprint:
+        return NativeRoutes(engine, models).blueprint()
+
+    def error_body(self, error: ProxyError) -> tuple[dict[str, Any], int]:
+        return error_body(error)
 
 
 class NativeRoutes:

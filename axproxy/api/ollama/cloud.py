@@ -5,13 +5,12 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from axproxy.api.http.requests import get_only, read_body
-from axproxy.api.http_errors import json_response
+from axproxy.api.http.responses import json_response
 from axproxy.errors import ClientError
 
 
 class OllamaCloudRoutes:
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("ollama_cloud", __name__)
+    def add_to(self, routes: Blueprint) -> None:
         get_only(routes, "/api/status", self.status)
         get_only(routes, "/api/experimental/model-recommendations", self.recommendations)
         routes.post("/api/experimental/web_search")(self.web_search)
@@ -19,7 +18,6 @@ class OllamaCloudRoutes:
         routes.post("/api/me")(self.me)
         routes.post("/api/signout")(self.signout)
         routes.delete("/api/user/keys/<_key>")(self.signout)
-        return routes
 
     def status(self) -> Response:
         return json_response({"cloud": {"disabled": True, "source": "env"}})

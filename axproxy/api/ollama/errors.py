@@ -1,6 +1,8 @@
-"""Our errors in Ollama's words: clients look for these letters."""
+"""Errors in Ollama's words, which clients search for."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from axproxy.errors import Busy, PromptTooLong, ProxyError, RuntimeFault, TokenizerGone
 
@@ -16,8 +18,14 @@ RUNNER_STOPPED = (
 MID_STREAM = "an error was encountered while running the model"
 
 
+def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
+    """Return the body and the status of the reply to a request that failed."""
+    error = in_ollama_words(error)
+    return {"error": error.message}, error.status_hint
+
+
 def in_ollama_words(error: ProxyError) -> ProxyError:
-    """`error` as Ollama tells it while nothing of the answer is there."""
+    """Return `error` as Ollama words it before the answer begins."""
     match error:
         case Busy():
             return _reworded(error, QUEUE_FULL)
@@ -31,7 +39,7 @@ def in_ollama_words(error: ProxyError) -> ProxyError:
 
 
 def mid_stream_error(error: ProxyError) -> ProxyError:
-    """`error` as Ollama tells it in the middle of an answer."""
+    """Return `error` as Ollama words it in the middle of an answer."""
     if isinstance(error, RuntimeFault):
         return _reworded(error, f"{MID_STREAM}: {error.message}", 500)
     return in_ollama_words(error)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from axproxy.api.encoding import JSON
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
-from axproxy.api.http_errors import json_response, proxy_error
+from axproxy.api.http.responses import json_response
 from axproxy.api.ollama import requests as ollama_wire
 from axproxy.api.ollama import tags as ollama_models
+from axproxy.api.ollama.cloud import OllamaCloudRoutes
+from axproxy.api.ollama.errors import error_body
 from axproxy.api.ollama.models import shown
 from axproxy.api.ollama.replies import Clock, Replies, chat_replies, generate_replies
 from axproxy.api.ollama.requests import AnswerCall, LoadCall, OllamaCall, UnloadCall
+from axproxy.api.ollama.store_routes import OllamaStoreRoutes
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
-from axproxy.errors import RuntimeFault
+from axproxy.errors import ProxyError, RuntimeFault
 from axproxy.models.catalog import Models
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
@@ -29,16 +33,34 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class OllamaRoutes:
-    """`now` tells the time for `created_at`, with a zone."""
+class OllamaDialect:
+    """Ollama's API.  `now` gives the time for `created_at`, with a zone."""
 
-    def __init__(self, engine: Engine, models: Models, now: Clock = utc_now) -> None:
+    prefixes = ("/api/",)
+
+    def __init__(self, now: Clock = utc_now) -> None:
+        self._now = now
+
+    def blueprint(self, engine: Engine, models: Models) -> Blueprint:
+        routes = Blueprint("ollama", __name__)
+        OllamaRoutes(engine, models, self._now).add_to(routes)
+        OllamaStoreRoutes(models).add_to(routes)
+        OllamaCloudRoutes().add_to(routes)
+        return routes
+
+    def error_body(self, error: ProxyError) -> tuple[dict[str, Any], int]:
+        return error_body(error)
+
+
+class OllamaRoutes:
+    """The routes that need the engine, or describe a model."""
+
+    def __init__(self, engine: Engine, models: Models, now: Clock) -> None:
         self._engine = engine
         self._models = models
         self._now = now
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("ollama", __name__)
+    def add_to(self, routes: Blueprint) -> None:
         routes.get("/")(self.running)
         routes.get("/api/version")(self.version)
         routes.get("/api/tags")(self.tags)
@@ -46,7 +68,6 @@ class OllamaRoutes:
         routes.post("/api/show")(self.show)
         routes.post("/api/generate")(self.generate)
         routes.post("/api/chat")(self.chat)
-        return routes
 
     def running(self) -> Response:
         return Response("Ollama is running", content_type="text/plain; charset=utf-8")
@@ -91,8 +112,9 @@ class OllamaRoutes:
                     answer = self._engine.answer(call.model, call.request, gone)
                     return respond(answer, encoder, stream=True)
                 except RuntimeFault as error:
-                    # What its runner says at the start of a stream Ollama tells without a charset.
-                    response = proxy_error(error)
+                    # Ollama sends its runner's errors at the start of a stream without a charset.
+                    body, status = error_body(error)
+                    response = json_response(body, status, error.retry_after)
                     response.content_type = "application/json"
                     return response
             case AnswerCall():

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, request
 from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.http.requests import read_body
-from axproxy.api.http_errors import json_response
+from axproxy.api.http.responses import json_response
 from axproxy.api.ollama import store as wire
 from axproxy.errors import ClientError
 from axproxy.models.catalog import Models
@@ -23,8 +23,7 @@ class OllamaStoreRoutes:
     def __init__(self, models: Models) -> None:
         self._models = models
 
-    def blueprint(self) -> Blueprint:
-        routes = Blueprint("ollama_store", __name__)
+    def add_to(self, routes: Blueprint) -> None:
         routes.post("/api/pull")(self.pull)
         routes.post("/api/push")(self._refuse(wire.refuse_push))
         routes.delete("/api/delete")(self._refuse(wire.refuse_delete))
@@ -33,7 +32,6 @@ class OllamaStoreRoutes:
         routes.post("/api/embed")(self._refuse(wire.refuse_embed))
         routes.post("/api/embeddings")(self._refuse(wire.refuse_embeddings))
         routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
-        return routes
 
     def pull(self) -> Response:
         pull = wire.parse_pull(read_body(), self._models)

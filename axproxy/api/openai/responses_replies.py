@@ -8,10 +8,10 @@ from itertools import count
 from typing import Any
 
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
-from axproxy.api.errors import openai_body
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.api.ollama.replies import Clock
+from axproxy.api.openai.errors import error_object
 from axproxy.api.openai.responses_items import (
     GrowingMessage,
     GrowingReasoning,
@@ -123,7 +123,8 @@ class ResponsesReplies:
         known = {"code": "server_error", "message": error.message}
         yield "response.failed", {"response": self._response("failed", error=known)}
         # Some of OpenAI's clients read `message`, others raise what is in `error`.
-        yield "error", {"code": None, "message": error.message, "param": None, **openai_body(error)}
+        plain = {"code": None, "message": error.message, "param": None}
+        yield "error", {**plain, **error_object(error)}
 
     def _encode(self, events: Iterator[ServerEvent]) -> bytes:
         return b"".join(

@@ -5,23 +5,38 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
-from axproxy.api.http_errors import json_response
+from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.replies import Clock
+from axproxy.api.openai.errors import error_body
 from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionReplies, model_object
 from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion, refuse_embeddings
 from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
 from axproxy.api.openai.responses_requests import parse_responses
 from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
+from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
 
 _CHAT_NUMBERS, _RESPONSE_NUMBERS = 999, 999_999  # how many numbers there are for ids, as in Ollama
+
+
+class OpenAIDialect:
+    """OpenAI's APIs."""
+
+    prefixes = ("/v1/",)
+
+    def blueprint(self, engine: Engine, models: Models) -> Blueprint:
+        return OpenAIRoutes(engine, models).blueprint()
+
+    def error_body(self, error: ProxyError) -> tuple[dict[str, Any], int]:
+        return error_body(error)
 
 
 class OpenAIRoutes:

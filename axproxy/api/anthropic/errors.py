@@ -1,0 +1,30 @@
+"""Errors as Anthropic's clients read them, in Ollama's words."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from axproxy.api.ollama.errors import in_ollama_words
+from axproxy.errors import ProxyError
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
+    """Return the body and the status of the reply to a request that failed."""
+    error = in_ollama_words(error)
+    return {**error_object(error), "request_id": f"req_{secrets.token_hex(12)}"}, error.status_hint
+
+
+def error_object(error: ProxyError) -> dict[str, Any]:
+    """Wrap an error's own message, as it is."""
+    kind = _TYPES.get(error.status_hint, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": error.message}}
