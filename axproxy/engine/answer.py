@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from axproxy.engine.runtime import RunResult
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
-from axproxy.output.json_format import AnswerFormat, FormatCheck, corrected, judge
+from axproxy.output.json_format import AnswerFormat, FormatCheck, check_format, with_correction
 from axproxy.output.reader import AnswerParser
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _formatted(request: ChatRequest, form: AnswerFormat, run: Run) -> Events:
     if first.calls_tools:  # the text beside a call is not the answer
         yield Text(first.text)
         return finished
-    check = judge(form, first.text)
+    check = check_format(form, first.text)
     # At its limit an answer would only be cut again; and a raw prompt is not ours to extend.
     if check.problem and finished.reason == "stop" and not request.raw:
         check, finished = yield from _second_try(request, form, run, first.text, (check, finished))
@@ -102,7 +102,7 @@ def _second_try(
     """Return the better of the two answers, with its own counts and the time that both took."""
     log.info("an answer did not have the format that was asked for; trying once more")
     check, finished = first
-    messages = corrected(request.messages, first_text, check.problem or "")
+    messages = with_correction(request.messages, first_text, check.problem or "")
     try:
         second = _Attempt(
             run(replace(request, messages=messages, think=False, tools=())), hold_text=True
@@ -111,7 +111,7 @@ def _second_try(
     except ProxyError as error:
         log.info("the second try failed: %s", error.message)
         return first
-    better = judge(form, second.text)
+    better = check_format(form, second.text)
     if better.problem and check.is_json and not better.is_json:
         spent = replace(finished.usage, total=second_finished.usage.total)
         return check, replace(finished, usage=spent)

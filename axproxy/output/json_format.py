@@ -1,6 +1,6 @@
-"""Answers that must be JSON, from a runtime that has no grammar: asked for in words, then checked.
+"""Gets JSON from a runtime without grammars: asks for it in the prompt, then checks the answer.
 
-What surrounds the JSON is taken away, and nothing of it is ever made up.
+Text around the JSON is removed; nothing is ever added to it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ AnswerFormat = Literal["json"] | Mapping[str, Any]
 
 _BRACKET = re.compile(r"[{\[]")
 _ONLY = "and with nothing else: no explanation, no code fence."
-_SHOWN_AGAIN = 1000  # characters of an answer that was refused
-_STARTS_TRIED = 50  # brackets in an answer from which a value is looked for
+_QUOTED = 1000  # characters of a refused answer that the model sees again
+_BRACKETS_TRIED = 50  # brackets in an answer at which a value is looked for
 
 
 @dataclass(frozen=True)
 class FormatCheck:
-    """`text` is what to send; `problem` says in words why it does not follow the form, and is None
-    where it does.  `is_json` also where JSON was found that is not what was asked for."""
+    """The JSON found in an answer, and whether it has the format that was asked for.
+
+    `text` is what to send.  `problem` is why it does not have the format, None where it does.
+    `is_json` is also true for JSON that does not have the format.
+    """
 
     text: str
     is_json: bool
@@ -34,60 +37,62 @@ class FormatCheck:
 
 
 def with_instruction(messages: Sequence[Message], form: AnswerFormat) -> tuple[Message, ...]:
-    """The conversation, with the form told in the system's words."""
+    """Return the conversation with the format stated in the system prompt."""
     if form == "json":
-        told = f"Answer with one JSON object {_ONLY}"
+        instruction = f"Answer with one JSON object {_ONLY}"
     else:
         schema = json.dumps(form, ensure_ascii=False)
-        told = f"Answer with one JSON value that follows this JSON schema, {_ONLY}\n{schema}"
+        instruction = f"Answer with one JSON value that follows this JSON schema, {_ONLY}\n{schema}"
     if messages and messages[0].role == "system":
         first, *rest = messages
-        return (replace(first, content=f"{first.content}\n\n{told}"), *rest)
-    return (Message("system", told), *messages)
+        return (replace(first, content=f"{first.content}\n\n{instruction}"), *rest)
+    return (Message("system", instruction), *messages)
 
 
-def corrected(messages: Sequence[Message], answer: str, problem: str) -> tuple[Message, ...]:
-    """The conversation once more, after an answer that did not follow the form.
+def with_correction(messages: Sequence[Message], answer: str, problem: str) -> tuple[Message, ...]:
+    """Return the conversation for a second try, with the first answer and what is wrong with it.
 
-    It is all in the last turn, for that one stays when older ones must go.
+    Both are in the last turn, because that turn stays when older ones must go.
     """
-    told = (
-        f"An earlier attempt to answer was:\n{answer[:_SHOWN_AGAIN]}\nIt was refused: {problem}\n"
+    instruction = (
+        f"An earlier attempt to answer was:\n{answer[:_QUOTED]}\nIt was refused: {problem}\n"
         "Answer again, with the corrected JSON only."
     )
     *before, last = messages
     if last.role != "user":
-        return (*messages, Message("user", told))
-    return (*before, replace(last, content=f"{last.content}\n\n{told}"))
+        return (*messages, Message("user", instruction))
+    return (*before, replace(last, content=f"{last.content}\n\n{instruction}"))
 
 
-def _complaint_of(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
-    # A tenth of a second and some megabytes, which most services never need.
+def _schema_check(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
+    # The import takes a tenth of a second and some megabytes; most services never need it.
     from axproxy.output.json_schema import SchemaCheck  # noqa: PLC0415 - see above
 
     return SchemaCheck(schema).complaint
 
 
-def judge(form: AnswerFormat, text: str) -> FormatCheck:
-    """Looks for the JSON that was asked for in the whole of an answer."""
-    problem_with = _is_no_object if form == "json" else _complaint_of(form)
+def check_format(form: AnswerFormat, text: str) -> FormatCheck:
+    """Find the JSON that was asked for in a whole answer."""
+    problem_with = _object_check if form == "json" else _schema_check(form)
     best: FormatCheck | None = None
     for found, value in _values(text):
         problem = problem_with(value)
-        verdict = FormatCheck(found, True, problem)
+        check = FormatCheck(found, True, problem)
         if problem is None:
-            return verdict
-        best = best or verdict
+            return check
+        best = best or check
     return best or FormatCheck(text, False, "it is not JSON")
 
 
-def _is_no_object(value: Any) -> str | None:
+def _object_check(value: Any) -> str | None:
     return None if isinstance(value, dict) else "it is not a JSON object"
 
 
 def _values(text: str) -> Iterator[tuple[str, Any]]:
-    """The JSON values in a text, each with its own text: the whole of it, else objects and lists
-    that stand in it, the first ones first."""
+    """Yield the JSON values in a text, each with its own text.
+
+    That is the whole text, else the objects and lists in it, in order.
+    """
     stripped = text.strip()
     try:
         yield _as_json(stripped, model_json.read(stripped))
@@ -95,9 +100,9 @@ def _values(text: str) -> Iterator[tuple[str, Any]]:
     except ValueError:
         pass
     end = 0
-    for start in islice((found.start() for found in _BRACKET.finditer(text)), _STARTS_TRIED):
+    for start in islice((found.start() for found in _BRACKET.finditer(text)), _BRACKETS_TRIED):
         if start < end:
-            continue  # within the value before
+            continue  # inside the value before
         try:
             value, end = model_json.read_at(text, start)
         except ValueError:
@@ -106,7 +111,7 @@ def _values(text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _as_json(text: str, value: Any) -> tuple[str, Any]:
-    """The text as it is where every reader takes it, else the same value written properly."""
+    """Return the text unchanged if strict parsers accept it, else the value encoded again."""
     try:
         json.loads(text)
     except ValueError:

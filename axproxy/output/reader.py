@@ -1,4 +1,4 @@
-"""What a model's words mean: its reasoning, its answer, the tools it calls."""
+"""Parses the text of an answer into thinking, text and tool calls."""
 
 from __future__ import annotations
 

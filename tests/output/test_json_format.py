@@ -1,4 +1,4 @@
-"""JSON is asked for in words, found in the answer, and never made up."""
+"""JSON is asked for in the prompt and found in the answer; nothing is added to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.messages import Message
-from axproxy.output.json_format import corrected, judge, with_instruction
+from axproxy.output.json_format import check_format, with_correction, with_instruction
 from axproxy.output.model_json import DEEPEST
 
 PET = {
@@ -35,9 +35,9 @@ REX = '{"name": "Rex"}'
         f'{{"name": 1}} would be wrong, so: {REX}',
     ],
 )
-def test_what_surrounds_the_json_is_taken_away(answer: str) -> None:
-    verdict = judge(PET, answer)
-    assert (verdict.text, verdict.problem) == (REX, None)
+def test_text_around_the_json_is_removed(answer: str) -> None:
+    check = check_format(PET, answer)
+    assert (check.text, check.problem) == (REX, None)
 
 
 @pytest.mark.parametrize(
@@ -59,64 +59,64 @@ def test_what_surrounds_the_json_is_taken_away(answer: str) -> None:
         ({}, "seven", "seven", "it is not JSON"),
     ],
 )
-def test_an_answer_is_judged(form: Any, answer: str, text: str, problem: str | None) -> None:
-    verdict = judge(form, answer)
-    assert (verdict.text, verdict.problem) == (text, problem)
+def test_an_answer_is_checked(form: Any, answer: str, text: str, problem: str | None) -> None:
+    check = check_format(form, answer)
+    assert (check.text, check.problem) == (text, problem)
 
 
-def test_a_line_break_in_a_string_is_written_as_readers_want_it() -> None:
-    verdict = judge("json", '{"é": "a\nb"}')
-    assert (verdict.text, verdict.problem) == (r'{"é": "a\nb"}', None)
+def test_a_line_break_in_a_string_is_escaped() -> None:
+    check = check_format("json", '{"é": "a\nb"}')
+    assert (check.text, check.problem) == (r'{"é": "a\nb"}', None)
 
 
 @given(st.text())
-def test_what_is_sent_is_what_was_said_or_json(answer: str) -> None:
-    verdict = judge("json", answer)
-    if verdict.is_json:
-        json.loads(verdict.text)
+def test_the_text_sent_is_the_models_or_json(answer: str) -> None:
+    check = check_format("json", answer)
+    if check.is_json:
+        json.loads(check.text)
     else:
-        assert verdict.text == answer
+        assert check.text == answer
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text()), st.text("abc \n`:"), st.text("abc `"))
-def test_an_object_is_found_in_any_talk(value: dict[str, Any], before: str, after: str) -> None:
-    verdict = judge("json", before + json.dumps(value) + after)
-    assert json.loads(verdict.text) == value
-    assert verdict.problem is None
+def test_an_object_is_found_in_any_text(value: dict[str, Any], before: str, after: str) -> None:
+    check = check_format("json", before + json.dumps(value) + after)
+    assert json.loads(check.text) == value
+    assert check.problem is None
 
 
 @pytest.mark.parametrize("answer", ["[" * 20_000, '{"a":' * 20_000, "[{" * 5000, "{" * 200_000])
 def test_an_answer_of_brackets_takes_no_time(answer: str) -> None:
     begun = time.monotonic()
-    assert judge("json", answer).problem
-    assert time.monotonic() - begun < 30  # hanging is what it must not do
+    assert check_format("json", answer).problem
+    assert time.monotonic() - begun < 30  # it must not hang
 
 
-def test_brackets_within_brackets_are_never_too_much_for_us() -> None:
-    # Whatever the depth at which Python gives up, somebody's step comes just after it.
+def test_deeply_nested_brackets_are_refused() -> None:
+    # Whatever depth Python allows, code that gets the value may recurse one step deeper.
     for depth in (*range(1, DEEPEST + 10), *range(DEEPEST + 10, 1200, 3)):
         answer = '{"a":' + "[" * depth + "]" * depth + "}"
-        assert (judge("json", answer).problem is None) is (depth < DEEPEST)
+        assert (check_format("json", answer).problem is None) is (depth < DEEPEST)
 
 
-def test_the_form_is_told_in_the_systems_words() -> None:
+def test_the_format_is_stated_in_the_system_prompt() -> None:
     user, system = Message("user", "Hi"), Message("system", "Be kind.")
     added, same = with_instruction((user,), "json")
     assert (added.role, same) == ("system", user)
     assert "JSON object" in added.content
-    told, same = with_instruction((system, user), PET)
-    assert told.content.startswith("Be kind.\n\n")
-    assert told.content.endswith(json.dumps(PET))
+    changed, same = with_instruction((system, user), PET)
+    assert changed.content.startswith("Be kind.\n\n")
+    assert changed.content.endswith(json.dumps(PET))
     assert same == user
 
 
-def test_a_second_try_is_told_what_was_wrong_in_its_last_turn() -> None:
+def test_a_second_try_has_the_fault_in_its_last_turn() -> None:
     before, user = Message("system", "Be kind."), Message("user", "Which pet?")
-    kept, last = corrected((before, user), "x" * 5000, "it is not JSON")
+    kept, last = with_correction((before, user), "x" * 5000, "it is not JSON")
     assert kept == before
     assert last.content.startswith("Which pet?\n\n")
     assert "it is not JSON" in last.content
     assert len(last.content) < 1300
-    *history, last = corrected((user, Message("tool", "21")), "no", "it is not JSON")
+    *history, last = with_correction((user, Message("tool", "21")), "no", "it is not JSON")
     assert [turn.role for turn in history] == ["user", "tool"]
     assert last.role == "user"

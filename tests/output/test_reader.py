@@ -1,4 +1,4 @@
-"""Reasoning, text and calls come out of one stream, in their order."""
+"""Thinking, text and calls are parsed from one stream, in order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(pieces: list[str], prompt: str = "", think: bool = True, tools: bool = 
 F = ToolCall("f", {"a": 1}, "id")
 
 
-def test_a_turn_is_reasoning_then_text_then_calls() -> None:
+def test_an_answer_is_thinking_then_text_then_calls() -> None:
     assert read([TURN]) == [
         Thinking("I need f, not <tool_call>.\n"),
         Text("One moment."),
@@ -53,13 +53,13 @@ def test_calls_are_found_whether_or_not_the_model_thinks(think: bool) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["…<think>\n", "<think>", f"<{ESCAPE}think>"])
-def test_a_prompt_that_opens_the_reasoning_is_noticed(prompt: str) -> None:
+def test_a_prompt_that_opens_the_thinking_is_noticed(prompt: str) -> None:
     assert read(["Hm.</think>Hi"], prompt) == [Thinking("Hm."), Text("Hi")]
     assert read(["Hm.</think>Hi"], prompt, think=False) == [Text("Hi")]
 
 
 @pytest.mark.parametrize("prompt", ["", "<think> and", "<think>\n\n</think>\n\n"])
-def test_other_prompts_do_not(prompt: str) -> None:
+def test_other_prompts_do_not_open_it(prompt: str) -> None:
     assert read(["Hm.</think>Hi"], prompt) == [Text("Hm.</think>Hi")]
 
 
