@@ -13,9 +13,11 @@ from pathlib import Path
 # gunicorn looks for the application where it was started, which may be anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from axproxy.server.gunicorn_adapter import problem
+from axproxy.cli.own_python import python_problem
+from axproxy.server.gunicorn_adapter import gunicorn_problem
 
-if sentence := problem():
+# Before the imports below, which would end with a traceback.
+if sentence := python_problem() or gunicorn_problem():
     print(f"backend: {sentence}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Becomes the tokenizer process (exec, so this pid is the tokenizer's).  Works from any directory;
-# further arguments are passed on.
+# Becomes the tokenizer process: exec keeps the pid.  Works from any directory; further arguments are
+# passed on.
 #
-#   AX650_TOKENIZER       builtin (default): ours; vendor: the script that came with the model
+#   AX650_TOKENIZER       builtin (default): our own; vendor: the script that came with the model
 #   AX650_TOKENIZER_PORT  port on the loopback, 12345 unless set
 #   AX650_MODEL_PATH      the model's folder; its own tokenizer is used then
 set -euo pipefail
@@ -19,9 +19,8 @@ model=${AX650_MODEL_PATH:-}
 python=python3
 if [[ -x $root/.venv/bin/python ]]; then
     python=$root/.venv/bin/python
-elif ! python3 -c 'import tokenizers' 2>/dev/null; then
-    refuse "what it needs is not installed; run ./run_integration.sh once"
 fi
+"$python" "$root/axproxy/cli/own_python.py" start_tokenizer.sh
 
 case ${AX650_TOKENIZER:-builtin} in
 builtin)
@@ -39,7 +38,7 @@ vendor)
         if [[ -f $folder/qwen3_tokenizer_uid.py ]]; then
             # The script looks for its vocabularies in the working directory.
             cd -- "$folder"
-            # It prints what people write, and fails where it cannot; nor is anything to be fetched.
+            # It prints the prompts, and fails where it cannot; and it must not fetch anything.
             export PYTHONIOENCODING=utf-8:backslashreplace HF_HUB_OFFLINE=1
             exec "$python" -u qwen3_tokenizer_uid.py --host 127.0.0.1 --port "$port" "$@"
         fi

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-# What is missing here is named by `problem`, and then the service does not start.
+# What is missing here is named by `gunicorn_problem`, and then the service does not start.
 with contextlib.suppress(ImportError, AttributeError):
     from gunicorn.arbiter import Arbiter
     from gunicorn.errors import AppImportError
@@ -31,9 +31,9 @@ __all__ = [
     "AppImportError",
     "ThreadWorker",
     "give",
+    "gunicorn_problem",
     "http_errors",
     "new_parser",
-    "problem",
     "runs_without_our_settings",
 ]
 
@@ -93,7 +93,7 @@ PROGRAM = "gunicorn.app.wsgiapp"  # imported only where gunicorn itself is the p
 READ_OF_CONNECTIONS = frozenset({"client", "parser", "server", "sock"})
 
 
-def problem() -> str | None:
+def gunicorn_problem() -> str | None:
     """Return a sentence about the first internal that the installed gunicorn lacks, or `None`."""
     for lack in lacking():
         return (

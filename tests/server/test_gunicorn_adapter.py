@@ -21,8 +21,8 @@ from axproxy.server.gunicorn_adapter import (
     PROGRAM,
     READ_OF_CONNECTIONS,
     RELIED_ON,
+    gunicorn_problem,
     lacking,
-    problem,
 )
 from tests.support.ports import own_port
 
@@ -41,7 +41,7 @@ def test_the_installed_gunicorn_has_everything_we_rely_on() -> None:
         f"gunicorn {gunicorn.__version__} has changed internals that axproxy/server relies on: "
         f"{'; '.join(different)}.  Adapt axproxy/server, or exclude it in requirements.txt."
     )
-    assert problem() is None
+    assert gunicorn_problem() is None
     assert importlib.util.find_spec(PROGRAM)
 
 
