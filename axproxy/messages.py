@@ -138,8 +138,8 @@ Event = Text | Thinking | ToolCall | Finished
 
 
 @dataclass(frozen=True)
-class Reply:
-    """A whole answer, put together from its events."""
+class WholeReply:
+    """A whole answer, made of its events."""
 
     text: str
     thinking: str

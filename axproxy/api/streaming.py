@@ -13,7 +13,7 @@ from flask import Response
 from axproxy.api.encoding import JSON
 from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall
+from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
 
 # Seconds.  A run without text gives a sign of life every 10 seconds, and all of those shall pass.
 HEARTBEAT_INTERVAL = 9.0
@@ -31,7 +31,7 @@ class Encoder(Protocol):
     def line(self, event: Event) -> bytes:
         """What a stream says of one event, with its end; an empty `Text` is a sign of life."""
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         """The answer in one piece."""
 
     def failure(self, error: ProxyError) -> bytes:
@@ -63,7 +63,7 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
                 case ToolCall():
                     calls.append(event)
                 case Finished():
-                    reply = Reply("".join(text), "".join(thinking), tuple(calls), event)
+                    reply = WholeReply("".join(text), "".join(thinking), tuple(calls), event)
                     return Response(encoder.whole(reply), content_type=JSON)
     except ProxyError as error:
         if any((*text, *thinking, *calls)):

@@ -12,7 +12,16 @@ from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
-from axproxy.messages import ChatRequest, Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.messages import (
+    ChatRequest,
+    Event,
+    Finished,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+    WholeReply,
+)
 
 _BYTES_PER_TOKEN = 4  # as Ollama estimates
 
@@ -51,7 +60,7 @@ class MessagesReplies:
             case Finished():
                 return _encode(self._end(event))
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         content: list[dict[str, Any]] = []
         if reply.thinking:
             content.append({"type": "thinking", "thinking": reply.thinking})

@@ -7,7 +7,7 @@ from typing import Any
 from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
 from axproxy.errors import ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Usage
+from axproxy.messages import Event, Finished, Text, Usage, WholeReply
 
 
 class NativeReplies:
@@ -25,7 +25,7 @@ class NativeReplies:
             case _:
                 raise TypeError(f"nobody asked for {type(event).__name__}")
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         return compact({"text": reply.text, **_ending(reply.finished)})
 
     def failure(self, error: ProxyError) -> bytes:

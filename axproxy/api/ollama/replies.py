@@ -11,7 +11,7 @@ from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 
 Clock = Callable[[], datetime]
 Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
@@ -44,9 +44,9 @@ class Replies:
             case ToolCall():
                 return self._object("", "", (event,), done=False) + b"\n"
             case Finished():
-                return self.whole(Reply("", "", (), event)) + b"\n"
+                return self.whole(WholeReply("", "", (), event)) + b"\n"
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         """The whole answer as one object; when it is empty, the last line of a stream."""
         finished = reply.finished
         ending: dict[str, Any] = {"done_reason": finished.reason}

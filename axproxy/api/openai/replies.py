@@ -12,7 +12,7 @@ from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.api.openai.errors import error_object
 from axproxy.errors import ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 from axproxy.models.model import Model
 
 DONE = b"data: [DONE]\n\n"
@@ -52,7 +52,7 @@ class ChatReplies:
             case Finished():
                 return self._end(event)
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text}
         if reply.thinking:
             message["reasoning"] = reply.thinking
@@ -119,7 +119,7 @@ class CompletionReplies:
                 return self._end(event)
         raise TypeError(f"a completion has no place for {event}")
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         choice = _text_choice(reply.text, reply.finished.reason)
         whole = _object(self._header, "text_completion", [choice])
         return compact(whole | {"usage": usage(reply.finished.usage)})

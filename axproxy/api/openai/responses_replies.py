@@ -22,7 +22,7 @@ from axproxy.api.openai.responses_items import (
     reasoning_item,
 )
 from axproxy.errors import ProxyError
-from axproxy.messages import Event, Finished, Reply, Text, Thinking, ToolCall, Usage
+from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 
 _Growing = GrowingReasoning | GrowingMessage
 
@@ -68,7 +68,7 @@ class ResponsesReplies:
             case Finished():
                 return self._encode(self._end(event))
 
-    def whole(self, reply: Reply) -> bytes:
+    def whole(self, reply: WholeReply) -> bytes:
         if reply.thinking:
             self._output.append(reasoning_item(self._id(Thinking), reply.thinking))
         if reply.text or not reply.tool_calls:

@@ -27,12 +27,12 @@ from axproxy.messages import (
     Finished,
     Limits,
     Message,
-    Reply,
     Sampling,
     Text,
     Thinking,
     ToolCall,
     Usage,
+    WholeReply,
 )
 from axproxy.models.catalog import Models
 from tests.support.fakes import QWEN, USAGE, FakeModels
@@ -316,7 +316,7 @@ def test_thinking_and_tool_calls_have_lines_of_their_own() -> None:
     )
     assert '"index":1' in message(replies.line(oslo))
     whole = chat_replies("m", lambda: NOON).whole(
-        Reply("Hi", "Hm", (paris, oslo), Finished("stop", USAGE))
+        WholeReply("Hi", "Hm", (paris, oslo), Finished("stop", USAGE))
     )
     assert '"content":"Hi","thinking":"Hm","tool_calls":[{"id":"a"' in message(whole)
     assert '"index":1,"name":"weather","arguments":{"city":"Oslo"}' in message(whole)
@@ -334,7 +334,7 @@ def test_a_completion_in_lines() -> None:
     assert replies.line(Text("Hi")).decode() == (
         '{"model":"m","created_at":"2026-11-20T12:00:00.000000Z","response":"Hi","done":false}\n'
     )
-    assert replies.whole(Reply("Hi", "", (), Finished("stop", USAGE))).decode() == (
+    assert replies.whole(WholeReply("Hi", "", (), Finished("stop", USAGE))).decode() == (
         '{"model":"m","created_at":"2026-11-20T12:00:00.000000Z","response":"Hi",'
         '"done":true,"done_reason":"stop",'
         '"total_duration":1500000000,"load_duration":250000000,"prompt_eval_count":12,'
