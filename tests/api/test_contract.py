@@ -28,8 +28,6 @@ from axproxy.errors import (
     TokenizerGone,
 )
 from axproxy.messages import Finished, FinishReason, Text, Thinking, ToolCall
-from axproxy.settings import Settings
-from backend import create_app
 from tests.support.dialects import DIALECTS, NATIVE, NDJSON, Dialect, message_in
 from tests.support.fakes import HELLO, QWEN, USAGE, FakeEngine, FakeModels, Step
 
@@ -61,11 +59,6 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 @pytest.fixture
 def models() -> FakeModels:
     return FakeModels(replace(QWEN, capabilities=("completion", "tools", "thinking")))
-
-
-@pytest.fixture
-def app(engine: FakeEngine, models: FakeModels) -> Flask:
-    return create_app(Settings(), engine, models)
 
 
 def environ(dialect: Dialect) -> dict[str, Any]:
