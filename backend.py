@@ -42,7 +42,7 @@ from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import describe_model
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
-from axproxy.runtimes.main_api.attached import AttachedRuntime
+from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
@@ -58,7 +58,7 @@ def create_engine(
 ) -> tuple[SerialEngine[PreparedPrompt], Models]:
     """Make the engine and the catalogue of what it can answer with; starts nothing."""
     attach = settings.runtime_kind == "attach"
-    supervisor = AttachedRuntime(settings) if attach else RuntimeSupervisor(settings)
+    supervisor = AttachedSupervisor(settings) if attach else RuntimeSupervisor(settings)
     tokenizer = choose_tokenizer(settings)
     model = describe_model(settings, tokenizer.capabilities)
     client = tokenizer.client()

@@ -1,4 +1,4 @@
-"""A unit of which nothing is ours: it uses what answers, and neither starts nor stops it."""
+"""Programs that something else has started: used while they answer, never started or stopped."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from axproxy.tokenizer.choice import choose_tokenizer
 log = logging.getLogger("attached")
 
 
-class AttachedRuntime:
-    """Looks every `pause` seconds, in a thread of its own, whether both still answer."""
+class AttachedSupervisor:
+    """Checks every `interval` seconds, on a thread of its own, whether both programs answer."""
 
-    def __init__(self, settings: Settings, pause: float = 1.0) -> None:
+    def __init__(self, settings: Settings, interval: float = 1.0) -> None:
         self._settings = settings
-        self._pause = pause
+        self._interval = interval
         self._runtime_answers = self._tokenizer_answers = False
         self._since = time.time()
         self._stopping = threading.Event()
@@ -41,8 +41,8 @@ class AttachedRuntime:
     def owns_processes(self) -> bool:
         return False
 
-    def start(self, tell: OnChange = lambda _problem: None) -> None:
-        self._tell = tell
+    def start(self, on_change: OnChange = lambda _problem: None) -> None:
+        self._on_change = on_change
         if not (self._settings.context_length and self._settings.prefill_limit):
             log.warning(
                 "assuming the smallest window of any published model (%d tokens, prompts of %d); "
@@ -51,9 +51,9 @@ class AttachedRuntime:
                 SMALLEST_WINDOW.prefill_limit,
             )
         self._card.begin_load()  # it may be loading; its port opens when it has done so
-        self._look()
+        self._check()
         self._card.start()
-        tell(self.not_ready())
+        on_change(self.not_ready())
         self._thread.start()
 
     def leave(self) -> None:
@@ -92,7 +92,7 @@ class AttachedRuntime:
                 raise problem
             if gone():
                 raise ClientGone
-            self._stopping.wait(self._pause)
+            self._stopping.wait(self._interval)
 
     def interruption(self) -> ProxyError | None:
         if self._stopping.is_set():
@@ -100,7 +100,7 @@ class AttachedRuntime:
         return None
 
     def run_log(self) -> RunLog:
-        return RunLog()  # its log is somebody else's
+        return RunLog()  # its output goes elsewhere
 
     def pid(self) -> int | None:
         return None
@@ -113,10 +113,10 @@ class AttachedRuntime:
         return "the runtime went away while answering; start it again"
 
     def unload(self) -> None:
-        log.info("the model stays loaded, for the runtime is not ours to stop")
+        log.info("the model stays loaded: the runtime was not started by this service")
 
     def load(self) -> None:
-        """Nothing here was given up, for nothing was started."""
+        """Do nothing: the programs are not ours to start."""
 
     def health(self) -> RuntimeHealth:
         problem = self.not_ready()
@@ -137,14 +137,14 @@ class AttachedRuntime:
         )
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._pause):
+        while not self._stopping.wait(self._interval):
             try:
-                self._look()
-                self._tell(self.not_ready())
-            except Exception:  # without this thread nobody would look ever again
-                log.exception("a look at the two programs failed")
+                self._check()
+                self._on_change(self.not_ready())
+            except Exception:  # without this thread the state would never change again
+                log.exception("checking the two programs failed")
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
         self._tokenizer_answers = choose_tokenizer(self._settings).client().answers()

@@ -100,7 +100,7 @@ class Generation:
         most = room if limits.max_tokens is None else min(limits.max_tokens, room)
         answer = AnswerLimits(replace(limits, max_tokens=most), self._control_tokens)
         budget = self._timeouts.stall + prompt.tokens / MIN_PREFILL_SPEED
-        heard = last = yielded = self._clock()
+        news_at = last = yielded = self._clock()
         while answer.reason is None:
             logged = self.log.logged
             pieces = self._listen()
@@ -113,7 +113,7 @@ class Generation:
             now = self._clock()
             if pieces:
                 first = first if answer.tokens else now
-                heard = last = now
+                news_at = last = now
                 budget = self._timeouts.stall
             text = answer.feed(pieces)
             if text or now - yielded >= self._timeouts.heartbeat:
@@ -125,9 +125,9 @@ class Generation:
                     self.text += text
                     yield text
                 self.cached = self._cache_after(prompt)
-            elif now - heard > budget:
+            elif now - news_at > budget:
                 stuck = "the runtime is stuck, try again in a few minutes"
-                raise RuntimeStalled(f"no token for {now - heard:.0f} s; {stuck}")
+                raise RuntimeStalled(f"no token for {now - news_at:.0f} s; {stuck}")
         if (logged := self.log.logged) and self._reader:  # there may be more than we have read
             traced = self._reader.traced
             self._check_card(logged, self._follow_trace(self._reader, 0) if traced else [])

@@ -1,8 +1,8 @@
-"""What the vendor's program says about itself on its output while it loads.
+"""What the vendor's program logs about itself while it loads.
 
-Only what it prints before it serves is believed here: afterwards prompts and answers stand between
-its log lines, and a model can print anything (observed on the vendor's binary); that is read by
-axproxy.runtimes.main_api.run_log.
+Only lines from before it serves are read here.  Afterwards prompts and answers stand between its
+log lines, and a model can print anything (observed on the vendor's binary);
+axproxy.runtimes.main_api.run_log reads those.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NUMBER = {
 }
 _SERVING = re.compile(r"Server running on port \d+\.\.\.")
 
-# Lines after which the program is of no use, even where it goes on and says "ok"; so are those of a
-# dead card.
+# After these lines the program is unusable, even where it goes on and logs "ok"; so it is after the
+# lines of a dead card.
 _FATAL = re.compile(
     r"axcl_Init\(-?\d+\) failed|AXCLWorker initialization timeout"
     r"|Invalid AXCL device id|AXCLWorker exit|init (post )?axmodel\(.*\) failed"
@@ -34,38 +34,41 @@ _FATAL = re.compile(
 
 
 class RuntimeLog:
-    """Fed line by line by one thread; read by any."""
+    """What the program has logged since its start; fed by one thread, read by any."""
 
     def __init__(self) -> None:
         self.load_percent: int | None = None
         self.window: Window | None = None
-        self.fault: str | None = None  # the first line that says why it cannot work
+        self.fault: str | None = None  # the first line that shows why it cannot work
         self.dead_card: str | None = None  # the first sign of one
         self.serving = False
         self.run = RunLog()
         self._numbers: dict[str, int] = {}
 
     def feed(self, line: str) -> None:
-        """One complete line, colours and all."""
+        """Read one complete line, colour codes included."""
         if self.serving:
             self.run.feed(line)
             return
         self.glimpse(line)
-        said = plain(line).strip()
-        if dead := DEAD_CARD.search(said):
+        text = plain(line).strip()
+        if dead := DEAD_CARD.search(text):
             self.dead_card = self.dead_card or dead[0]
-        if self.fault is None and (dead or _FATAL.search(said)):
-            self.fault = said
+        if self.fault is None and (dead or _FATAL.search(text)):
+            self.fault = text
         for name, pattern in _NUMBER.items():
-            if found := pattern.search(said):
+            if found := pattern.search(text):
                 self._numbers[name] = int(found[1])
-        if _SERVING.search(said):
+        if _SERVING.search(text):
             self.serving = True
             self.load_percent = 100
             self._settle_window()
 
     def glimpse(self, unfinished: str) -> None:
-        """A line still being written: the progress bar ends only when it is drawn again."""
+        """Read a line that is still being written.
+
+        The progress bar ends its line only when it is drawn again.
+        """
         if not self.serving:
             for found in _PROGRESS.finditer(plain(unfinished)):
                 self.load_percent = min(int(found[1]), 100)

@@ -1,8 +1,8 @@
-"""What the runtime logs while it answers, told from the same words in prompts and answers.
+"""What the runtime logs while it answers, kept apart from prompts and answers.
 
-Its log lines, the prompt and the streamed answer share one output (observed on the vendor's
-binary), and anybody can type a log line.  But we know what was asked and what was answered: a line
-is the program's own if it stands there more often than the texts explain.
+Log lines, the prompt and the streamed answer share one output (observed on the vendor's binary),
+and a client can type a log line.  But we know the texts of prompt and answer: a line is the
+program's own if it appears more often than these texts contain it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,32 @@ from axproxy.errors import CardFailed
 from axproxy.process.ansi import plain
 
 _FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
-# Then it goes on with the prompt that it had before, whosever that was (observed on the binary).
+# The program then goes on with the prompt of an earlier request (observed on the binary).
 _MISREAD = re.compile(r"\]: encode failed")
 _SPEED = re.compile(r"\]: hit eos,avg (\d{1,9}\.\d{1,6}) token/s")
 
 
 @dataclass(frozen=True)
 class RunTimes:
-    """What the program says of a run: the time to the first token in seconds, and tokens per second
-    after it; `None` where it has not said so."""
+    """The times that the program logs for a run; `None` where it has not logged them.
+
+    `first_token` is the time to the first token in seconds, `speed` is in tokens per second after
+    it.
+    """
 
     first_token: float | None = None
     speed: float | None = None
 
 
 class RunLog:
-    """Of one runtime process.  `feed` belongs to the thread that reads its output, everything else
-    to the one whose turn it is."""
+    """The run log of one runtime process.
+
+    `feed` is called by the thread that reads the output, everything else by the thread that holds
+    the ticket.
+    """
 
     def __init__(self) -> None:
-        self.logged = 0  # signs of a dead card on the output so far, whoever wrote them
+        self.logged = 0  # signs of a dead card on the output so far, from any source
         self.trouble: str | None = None  # the sign that was proven to be the program's own
         self._sign = ""
         self._explained = 0  # of `logged`, by the texts of earlier runs
@@ -47,18 +53,18 @@ class RunLog:
         self._misreads = 0
 
     def feed(self, line: str) -> None:
-        """One complete line; streamed text has no line ends, so anything may stand in mid-line."""
-        said = plain(line)
-        for sign in DEAD_CARD.finditer(said):
+        """Read one complete line; streamed text has no line ends, so a log line may begin in it."""
+        text = plain(line)
+        for sign in DEAD_CARD.finditer(text):
             self._sign = sign[0]
             self.logged += 1
-        self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(said)]
-        self._speeds += [float(found) for found in _SPEED.findall(said)]
-        self._misreads += len(_MISREAD.findall(said))
+        self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(text)]
+        self._speeds += [float(found) for found in _SPEED.findall(text)]
+        self._misreads += len(_MISREAD.findall(text))
 
     def begin(self, prompt: str) -> None:
-        """A run is about to be asked for; the program will print its prompt."""
-        if not self._whole:  # some of what is there came from a text that nobody has seen
+        """Note that a run with this prompt is about to start; the program prints the prompt."""
+        if not self._whole:  # some of the output came from text that was not read
             self._explained = max(self._explained, self.logged)
         self._prompt = plain(prompt)
         self._texts = []
@@ -66,18 +72,18 @@ class RunLog:
         self._firsts, self._speeds, self._misreads = [], [], 0
 
     def sampled(self, text: str) -> None:
-        """The program has sampled, and will print, this text."""
+        """Note that the program has sampled, and will print, this text."""
         if text:
             self._texts.append(text)
 
     def end(self, whole: bool) -> None:
-        """The run is over; `whole` when all its text was heard."""
+        """Note that the run is over; `whole` means that all its text was read."""
         if self._running:
             self._explained += self._count(DEAD_CARD)
             self._running, self._whole = False, whole
 
     def check(self, logged: int) -> None:
-        """Raises `CardFailed` if `logged` signs prove it."""
+        """Raise `CardFailed` if `logged` signs of a dead card prove that the card failed."""
         if self.proves(logged):
             raise CardFailed(
                 f"the card failed while answering ({self.trouble}); the runtime is restarted, try "
@@ -85,8 +91,10 @@ class RunLog:
             )
 
     def proves(self, logged: int) -> bool:
-        """Whether `logged` signs are more than the texts known by now explain; to be right, it must
-        have been looked up before the latest of them was asked for.  Sets `trouble`."""
+        """Return whether `logged` signs are more than the texts known by now contain.
+
+        `logged` must have been read before the latest of those texts was.  Sets `trouble`.
+        """
         if logged <= self._explained:
             return False
         if self._running and logged <= self._explained + self._count(DEAD_CARD):
@@ -95,25 +103,25 @@ class RunLog:
         return True
 
     def proves_while_idle(self) -> bool:
-        """The same between runs, when nothing else is printed."""
+        """Return the same between runs, when nothing else is printed."""
         logged = self.logged
         return not self._running and self._whole and self.proves(logged)
 
     def proves_alone(self) -> bool:
-        """The same while nobody but us has ever asked anything: then every sign is its own."""
+        """Return the same before any client's request: every sign is then the program's."""
         self.trouble = self._sign if self.logged else None
         return self.trouble is not None
 
     def misread(self) -> bool:
-        """Whether the tokenizer did not read the latest prompt to the program."""
+        """Return whether the program got no tokens for the latest prompt."""
         return self._misreads > 0 and self._misreads > self._count(_MISREAD)
 
     def times(self) -> RunTimes:
-        """Of the latest run, as far as they have come.
+        """Return the times of the latest run, as far as they were logged.
 
         The first token's time is printed after the prompt and before the answer, the speed last.
-        More speeds than the texts and one run explain are late ones of the run before; then nobody
-        knows which is which.
+        More speeds than the texts and one run account for are late ones of the run before; the
+        speed is then unknown.
         """
         firsts, speeds = self._firsts, self._speeds
         prompts = len(_FIRST_TOKEN.findall(self._prompt))

@@ -1,9 +1,9 @@
-"""What a run has said so far, told from the tokenizer's trace and the runtime's polls; no I/O.
+"""Reads what a run has produced, from the tokenizer's trace and the runtime's polls; no I/O.
 
 The trace is exact and comes first: the runtime asks the tokenizer for the text of every three
-tokens before it can stream it, and sends all ids once more at the end.  The polls say whether the
-run is over, and carry the text when there is no trace (the vendor's own tokenizer script, or ours
-restarted in the middle of an answer).
+tokens before it can stream that text, and sends all ids once more at the end.  The polls show
+whether the run is over, and carry the text when there is no trace (with the vendor's own tokenizer
+script, or when ours was restarted in the middle of an answer).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from axproxy.runtimes.main_api.client import CONTEXT_FULL, Poll
 from axproxy.runtimes.main_api.kv_cache import CacheVersion
 from axproxy.tokenizer.client import Trace
 
-FLUSH = 3  # tokens the vendor's program sends on at a time
+FLUSH = 3  # tokens that the vendor's program streams at a time
 
 
 class PollReader:
-    """Reads polls alone.
+    """Decides from polls alone whether a run has ended.
 
-    The program queues the work and says yes at once, and its `done` only means that nothing runs
-    right now: finished, not begun, or the gap between a reset and its run.  An ending without any
-    text therefore counts only once it has lasted for `settle` seconds.
+    The program accepts work at once and queues it, and its `done` only means that nothing runs
+    right now: the run is finished, or not begun, or between a reset and its start.  An ending
+    without any text therefore counts only once it has lasted for `settle` seconds.
     """
 
     def __init__(self, settle: float = 1.0) -> None:
@@ -41,16 +41,18 @@ class PollReader:
 
     @property
     def began(self) -> bool:
-        """Busy is no sign of it: that may be the reset in front of the run."""
+        """Whether text has come; being busy is no sign, it may be the reset before the run."""
         return self._any_text
 
 
 class RunReader:
-    """Reads one run.  `trace` is the last one from before the run was asked for, or `None` where
-    there is no trace to read; `prompt_sha256` tells our run from a stranger's, and `resets`, how
-    many of our own came between, whether it begins on the cache that we mean.
+    """Reads one run.
 
-    Raises `RuntimeMisbehaved` and `PromptTooLong` from both feeds.
+    `trace` is the last one from before the run was requested, `None` where there is no trace.
+    `prompt_sha256` distinguishes our run from another program's.  `resets` is how many resets of
+    ours came in between; with it, the run is known to start from the cache that we mean.
+
+    Both feeds raise `RuntimeMisbehaved` and `PromptTooLong`.
     """
 
     def __init__(
@@ -74,27 +76,27 @@ class RunReader:
 
     @property
     def began(self) -> bool:
-        """The engine is inside the run, or was: from here on a stop is heard."""
+        """Whether the program is inside the run, or was: from here on it reacts to a stop."""
         return self._began or self._polls.began
 
     @property
     def nearly_ended(self) -> bool:
-        """The last call to the tokenizer may have been made; only a poll can tell."""
+        """Whether the last call to the tokenizer may have been made; only a poll can show that."""
         return self.traced and self.final_call_seen and not self.ended
 
     @property
     def wordless(self) -> bool:
-        """Nothing has been read that shows what it says."""
+        """Whether no text or token of the run has been read."""
         return not (self.have or self._polled)
 
     @property
     def cache_version(self) -> CacheVersion | None:
-        """Where the trace stands after a run that was seen whole, and left text that is exact."""
+        """The trace's state after a run that was read completely, and whose text is exact."""
         whole = self.traced and self.ended and self.final_call_seen and self.faithful
         return CacheVersion(self._epoch, self._resets, self.run) if whole else None
 
     def lose_trace(self) -> None:
-        """The tokenizer was restarted; the polls must do for the rest."""
+        """Go on with polls alone: the tokenizer was restarted."""
         self.traced = False
 
     def feed_trace(self, trace: Trace) -> list[Piece]:
@@ -104,7 +106,7 @@ class RunReader:
             return []
         if trace.run < self.run:
             return []
-        # A reset that was said yes to is dropped where somebody's chat comes first (observed).
+        # An accepted reset is dropped when another program's chat comes first (observed).
         ours = trace.run == self.run and trace.prompt_sha256 == self._prompt_sha256
         if not ours or (trace.resets != self._resets and not self._began):
             raise RuntimeMisbehaved(
@@ -141,7 +143,7 @@ class RunReader:
         return self.unread()
 
     def unread(self) -> list[Piece]:
-        """Text that was polled and not handed on."""
+        """Return text that was polled and not yet returned."""
         text, self._given = (
             self._polled[self._given :],
             max(self._given, len(self._polled)),
@@ -150,8 +152,11 @@ class RunReader:
 
 
 class PollPace:
-    """When to poll next where only polls tell: text comes at an even beat, so we sleep through
-    most of it and look closely when the next piece is due."""
+    """Decides when to poll next, where only polls show the text.
+
+    Text comes at even intervals, so most of each interval is slept through, and polls are frequent
+    when the next piece is due.
+    """
 
     CLOSE, LONGEST = 0.01, 0.1  # seconds
 

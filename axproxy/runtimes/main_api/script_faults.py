@@ -1,4 +1,4 @@
-"""What the vendor's tokenizer script can do to a run; it shows in the runtime's log, if at all."""
+"""Faults of the vendor's tokenizer script; they show in the runtime's log, if at all."""
 
 from __future__ import annotations
 
@@ -8,34 +8,39 @@ from axproxy.runtimes.main_api.run_reader import RunReader
 
 
 class ScriptFaultDetector:
-    """Of one run.  `patience` is how many seconds text may take once `log` tells of a token."""
+    """Detects them in one run.
 
-    def __init__(self, log: RunLog, patience: float) -> None:
+    `timeout` is how many seconds text may take once `log` shows the first token.
+    """
+
+    def __init__(self, log: RunLog, timeout: float) -> None:
         self._log = log
-        self._patience = patience
-        self._spoke: float | None = None
+        self._timeout = timeout
+        self._first_token_at: float | None = None
 
     def check(self, reader: RunReader, now: float) -> None:
-        """Before anything that was just read is handed on.
+        """Raise if the run has such a fault; called before text that was just read is passed on.
 
-        Raises `SessionLost` where the script gives tokens no text, `RuntimeMisbehaved` where this
-        is another prompt's answer, or none.
+        Raises `SessionLost` where the script returns no text for tokens, `RuntimeMisbehaved` where
+        this is another prompt's answer, or none.
         """
         if self._log.misread():
             raise RuntimeMisbehaved(
-                "the tokenizer could not read the prompt to the runtime; send it again"
+                "the tokenizer could not encode the prompt for the runtime; send it again"
             )
         if not reader.wordless:
             return
-        if self._spoke is None and self._log.times().first_token is not None:
-            self._spoke = now
-        if self._spoke is not None and (reader.ended or now - self._spoke > self._patience):
+        if self._first_token_at is None and self._log.times().first_token is not None:
+            self._first_token_at = now
+        if self._first_token_at is not None and (
+            reader.ended or now - self._first_token_at > self._timeout
+        ):
             raise SessionLost(
-                "the vendor's tokenizer script makes no text of tokens any more; it is restarted "
-                "with the runtime, try again in a few minutes"
+                "the vendor's tokenizer script returns no text for tokens any more; it is "
+                "restarted with the runtime, try again in a few minutes"
             )
         if reader.ended:  # the first token is text, whatever it is (observed on the binary)
             raise RuntimeMisbehaved(
-                "the runtime answered without a word; send it again, and if that does not help "
-                "restart it and its tokenizer"
+                "the runtime answered without any text; send the request again, and if that does "
+                "not help, restart the runtime and its tokenizer"
             )

@@ -22,11 +22,10 @@ class SelfTestFailed(Exception):
 def self_test(
     settings: Settings, window: Window, cancelled: Callable[[], bool], log: RunLog | None = None
 ) -> None:
-    """Runs one short generation and leaves the runtime idle.  `log` is the runtime's, which may
-    show that the token means nothing.
+    """Run one short generation and leave the runtime idle.
 
-    Nobody else may use the runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once
-    `cancelled()` is true.
+    `log` is the runtime's; it may show that the token means nothing.  No request may use the
+    runtime meanwhile.  Raises `SelfTestFailed`, and `ClientGone` once `cancelled()`.
     """
     tokenizer = choose_tokenizer(settings)
     client = tokenizer.client()
@@ -46,7 +45,7 @@ def self_test(
             for _ in generation.run(prompt, Sampling(temperature=0.0), Limits(max_tokens=1)):
                 pass
         except RuntimeStalled:
-            generation.abandon()  # it would not hear a stop either
+            generation.abandon()  # it would not react to a stop either
             raise
         finally:
             generation.close()

@@ -172,7 +172,7 @@ def test_a_spoilt_script_is_restarted_with_the_runtime_and_asked_again(length: i
 
     assert talk.ask("Hi") == "Hello"
     assert len(talk.pair.wedged) == 1
-    assert "no text of tokens" in talk.pair.wedged[0]
+    assert "returns no text for tokens" in talk.pair.wedged[0]
     assert talk.card.now < 100 + 15  # it is not waited for as long as for a card that hangs
 
 
@@ -211,7 +211,7 @@ def test_a_prompt_that_cannot_be_read_at_all_is_an_error() -> None:
     talk.ask("my secret")
     talk.card.misreads = 2
 
-    with pytest.raises(RuntimeMisbehaved, match="could not read the prompt"):
+    with pytest.raises(RuntimeMisbehaved, match="could not encode the prompt"):
         talk.ask("Hi")
     assert talk.card.idle
 
@@ -221,5 +221,5 @@ def test_a_run_that_never_was_is_an_error() -> None:
     talk.card.log = RunLog()
     talk.card.log.feed = lambda _line: None  # as with a runtime that somebody else has started
 
-    with pytest.raises(RuntimeMisbehaved, match="without a word"):
+    with pytest.raises(RuntimeMisbehaved, match="without any text"):
         talk.ask("Hi")

@@ -18,7 +18,7 @@ from axproxy.errors import ClientGone, GaveUp, RuntimeFault, Starting, Unavailab
 from axproxy.messages import ChatRequest, Finished, Message
 from axproxy.models.description import describe_model
 from axproxy.prompts.fitting import Window
-from axproxy.runtimes.main_api.attached import AttachedRuntime
+from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.settings import Settings
 from runtime_supervisor import RuntimeSupervisor
@@ -148,7 +148,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     settings, supervisor = begin()
     supervisor.wait_ready(lambda: False)
     pids = [status.pid for status in supervisor.snapshot()]
-    attached = AttachedRuntime(settings, pause=0.05)
+    attached = AttachedSupervisor(settings, interval=0.05)
     attached.start()
     attached.wait_ready(lambda: False)
 
@@ -174,7 +174,7 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
 
 
 def test_one_look_that_fails_does_not_end_the_looking() -> None:
-    attached = AttachedRuntime(configured(), pause=0.01)
+    attached = AttachedSupervisor(configured(), interval=0.01)
     told: list[object] = []
 
     def tell(problem: object) -> None:
@@ -188,7 +188,7 @@ def test_one_look_that_fails_does_not_end_the_looking() -> None:
 
 
 def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
-    attached = AttachedRuntime(configured(), pause=0.05)
+    attached = AttachedSupervisor(configured(), interval=0.05)
     attached.start()
 
     with pytest.raises(Unavailable, match="start_tokenizer.sh"):

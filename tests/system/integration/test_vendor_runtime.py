@@ -155,12 +155,12 @@ def test_what_goes_wrong_in_the_script_costs_a_request_nothing_but_time(scripted
     # Here the runtime goes on with the prompt before.
     stumbled = chat(scripted, ("user", "stumble once"))
     assert stumbled["message"]["content"].endswith("You said: stumble once")
-    assert "could not read the prompt" in scripted.log.read_text()
+    assert "could not encode the prompt" in scripted.log.read_text()
     assert scripted.pids() == before
 
     spoilt = chat(scripted, ("user", "leave half a character"))
     assert spoilt["message"]["content"].endswith("You said: leave half a character")
-    assert "makes no text of tokens any more" in scripted.log.read_text()
+    assert "returns no text for tokens any more" in scripted.log.read_text()
     assert not set(before) & set(scripted.pids())
     assert scripted.stop() == 0
 
