@@ -19,9 +19,9 @@ def inside_thinking(prompt: str) -> bool:
 class AnswerParser:
     """Parses the text of one run: `feed` its pieces, then `finish`.
 
-    `inside` says whether the prompt has opened a thinking block, `think` whether thinking becomes
-    events, `tools` whether tool calls are looked for: without tools on offer, text of that form is
-    text like any other.
+    `inside` is true if the prompt has opened a thinking block, `think` if thinking shall become
+    events.  With `tools` false no tool calls are looked for: without tools on offer, text in their
+    form is text like any other.
     """
 
     def __init__(

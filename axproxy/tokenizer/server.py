@@ -85,7 +85,7 @@ class TokenizerConnection(BaseHTTPRequestHandler):
 
 
 class TokenizerServer(ThreadingHTTPServer):
-    """A thread per connection, so nobody's silence keeps the runtime waiting."""
+    """Serves each connection on its own thread, so that a silent one does not delay the runtime."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -101,11 +101,11 @@ def test_every_check_before_the_start_is_in_the_manual() -> None:
     assert re.findall(r"`([a-z-]+)`", " ".join(first_cells)) == list(CHECK_NAMES)
 
 
-def test_every_key_of_a_models_statement_is_in_the_manual(tmp_path: Path) -> None:
+def test_every_key_of_the_manifest_is_in_the_manual(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
     (tmp_path / MANIFEST).write_text(example)
-    statement = read_manifest(tmp_path)
-    assert None not in [getattr(statement, field.name) for field in fields(statement)]
+    manifest = read_manifest(tmp_path)
+    assert None not in [getattr(manifest, field.name) for field in fields(manifest)]
 
 
 def test_the_diagram_in_the_manual_is_the_table() -> None:

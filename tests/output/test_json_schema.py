@@ -49,7 +49,7 @@ def test_a_value_that_follows_the_schema_passes(schema: Any, value: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("schema", "value", "says"),
+    ("schema", "value", "fault"),
     [
         (PET, {"age": 3}, "$: 'name' is a required property"),
         (PET, {"name": "Rex", "age": -1}, "$.age: -1 is less than the minimum of 0"),
@@ -63,8 +63,8 @@ def test_a_value_that_follows_the_schema_passes(schema: Any, value: Any) -> None
         ),
     ],
 )
-def test_the_first_fault_is_reported(schema: Any, value: Any, says: str) -> None:
-    assert (complaint(schema, value) or "").startswith(says)
+def test_the_first_fault_is_reported(schema: Any, value: Any, fault: str) -> None:
+    assert (complaint(schema, value) or "").startswith(fault)
 
 
 def test_a_complaint_is_short_whatever_the_value() -> None:

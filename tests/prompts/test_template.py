@@ -23,8 +23,8 @@ SHIPPED = Path(axproxy.__file__).parent / "tokenizer" / "small" / "tokenizer_con
 
 
 def template(source: str | None) -> ChatTemplate:
-    shield = Escaper(CONTROL)
-    return ChatTemplate(source, shield, shield, bos_token="<s>", eos_token="</s>")
+    escape = Escaper(CONTROL)
+    return ChatTemplate(source, escape, escape, bos_token="<s>", eos_token="</s>")
 
 
 def rendered(source: str | None, *messages: Message, **variables: Any) -> str:
@@ -142,8 +142,8 @@ def test_a_broken_template_is_reported_when_it_is_read(source: str) -> None:
 
 def shipped(*messages: Message, **variables: Any) -> str:
     source = json.loads(SHIPPED.read_text())["chat_template"]
-    shield = Escaper([*CONTROL, *TAGS])
-    chat = ChatTemplate(source, shield, Escaper(CONTROL), bos_token="", eos_token="<|im_end|>")
+    escape = Escaper([*CONTROL, *TAGS])
+    chat = ChatTemplate(source, escape, Escaper(CONTROL), bos_token="", eos_token="<|im_end|>")
     return chat.render(messages, variables)
 
 

@@ -36,7 +36,7 @@ HISTORIES = {
         [("a", "f", "1"), ("b", "g", "2"), ("c", "", "")],
     ),
     "no call before": ([result("a")], [("a", "", "")]),
-    "somebody spoke between": ([ASK, Message("user", "x"), result("a")], [("a", "", "")]),
+    "another turn in between": ([ASK, Message("user", "x"), result("a")], [("a", "", "")]),
     "a late one, by id": (
         [ASK, Message("user", "x"), NO_IDS, result("late", id_="2"), result("b")],
         [("b", "f", ""), ("late", "g", "2")],
