@@ -1,7 +1,7 @@
-"""The service: what it is made of, and how it is started.
+"""Compose the service from its parts, and start it.
 
 python3 backend.py         from anywhere; becomes gunicorn
-python3 backend.py doctor  looks whether the card's program could be started, and says what helps
+python3 backend.py doctor  checks whether the card's program could start, and what would help
 gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
 
 Options are gunicorn's own: gunicorn --help.  Settings are environment variables: docs/settings.md.
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     use_own_python()
     from axproxy.cli import main as launch
 
-    # Before the imports below, which take half a second: gunicorn makes them again.
+    # Before the imports below, which take half a second: gunicorn repeats them.
     sys.exit(launch.main(sys.argv[1:], __doc__))
 
 from flask import Flask
@@ -110,7 +110,7 @@ def create_app(
 @functools.cache
 def _app() -> Flask:
     # gunicorn looks for gunicorn.conf.py where it is started, before any --chdir.  Without its
-    # hooks nothing would be started, on the wrong port; better to say so.
+    # hooks the service would listen on the wrong port and start no runtime.
     if runs_without_our_settings():
         raise AppImportError(
             f"gunicorn has not read our settings; start it in {ROOT}, or add "
@@ -123,7 +123,7 @@ def _app() -> Flask:
 
 
 def __getattr__(name: str) -> Any:
-    # Made when gunicorn asks for it, so that importing this module reads and makes nothing.
+    # Made when gunicorn asks for it, so that importing this module has no effect.
     if name == "app":
         return _app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ if __name__ == "__main__":
     use_own_python()
 
 from axproxy.card.host import host_health
-from axproxy.cli.foreground import keep_up
+from axproxy.cli.foreground import run_in_foreground
 from axproxy.engine.runtime import OnChange
 from axproxy.errors import (
     ClientGone,
@@ -275,4 +275,4 @@ def _leaving() -> ProxyError:
 
 
 if __name__ == "__main__":
-    sys.exit(keep_up(RuntimeSupervisor))
+    sys.exit(run_in_foreground(RuntimeSupervisor))

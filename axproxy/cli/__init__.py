@@ -1,1 +1,4 @@
-"""Commands started by hand, and the Python they run on.  Read `main` first."""
+"""Commands that are started by hand, and the Python that they run on.
+
+The service itself is composed in backend.py.  Read `main` first, then `own_python`.
+"""

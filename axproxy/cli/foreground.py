@@ -1,4 +1,4 @@
-"""The two programs in the foreground of a terminal, without the service."""
+"""Supervise the two programs in the foreground of a terminal, without the service."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from axproxy.preflight.checks import require_known_checks
 from axproxy.process.instance_lock import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 
-LOOK = 0.25  # seconds
+POLL_INTERVAL = 0.25  # seconds
 
 log = logging.getLogger("supervisor")
 
 
-class Supervisor(Protocol):
+class ForegroundSupervisor(Protocol):
+    """What this needs of a supervisor; all of it is called on the main thread."""
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -29,8 +31,8 @@ class Supervisor(Protocol):
     def not_ready(self) -> ProxyError | None: ...
 
 
-def keep_up(make: Callable[[Settings], Supervisor]) -> int:
-    """Until a signal comes or they are given up; the status to exit with."""
+def run_in_foreground(make: Callable[[Settings], ForegroundSupervisor]) -> int:
+    """Supervise until a signal comes or the supervisor gives up; return the exit status."""
     leave = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: leave.set())
@@ -46,7 +48,7 @@ def keep_up(make: Callable[[Settings], Supervisor]) -> int:
         print(f"runtime_supervisor: {error}", file=sys.stderr)
         return 2
     ready = False
-    while not leave.wait(LOOK):
+    while not leave.wait(POLL_INTERVAL):
         problem = supervisor.not_ready()
         if isinstance(problem, GaveUp):
             print(f"runtime_supervisor: {problem}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How the service is started by hand: it looks at the settings, then becomes gunicorn."""
+"""The command line of backend.py: check the settings, then become gunicorn."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str], manual: str = "") -> int:
-    """The status to exit with; with good settings it does not return.
+    """Run a subcommand and return its exit status, or become gunicorn and not return.
 
-    There is one server to reason about, and its signals are ours.
+    `manual` is what `--help` prints.  gunicorn replaces this process, so the pid that was started
+    is the server's, and so are its signals.
     """
     word = arguments[0] if arguments else ""
     if word in ("doctor", "-h", "--help"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no trouble
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no error
     if word == "doctor":
-        from axproxy.preflight import doctor  # noqa: PLC0415 - the service need not wait for it
+        from axproxy.preflight import doctor  # noqa: PLC0415 - the service does not need it
 
         return doctor.main(arguments[1:])
     if word in ("-h", "--help"):
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
     except SettingsError as error:
         print(f"backend: {error}", file=sys.stderr)
         return 2
-    # No --chdir: relative paths in AX650_... settings are meant from where the user stands.
+    # No --chdir: relative paths in AX650_... settings begin in the user's folder.
     options = ["-c", str(ROOT / "gunicorn.conf.py"), *arguments]
     command = [sys.executable, "-m", "gunicorn", *options, "backend:app"]
     return os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell

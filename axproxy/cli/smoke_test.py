@@ -1,7 +1,7 @@
-"""Starts the whole service as a user would, asks it something, shows the answer as it streams.
+"""Start the whole service as a user would, ask it a question and print the answer as it streams.
 
-./run_integration.sh            ends it again; exit status 0 when the answer came
-./run_integration.sh --serve    keeps it up until Ctrl-C
+./run_integration.sh            stops the service again; exit status 0 when the answer came
+./run_integration.sh --serve    keeps it running until Ctrl-C
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from axproxy.settings import Settings, SettingsError
 BACKEND = Path(__file__).resolve().parents[2] / "backend.py"
 QUESTION = "Why is the sky blue?"
 HTTP = requests.Session()
-HTTP.trust_env = False  # no proxy of the environment's between us and the loopback
+HTTP.trust_env = False  # no proxy from the environment for requests to the loopback
 
 
 class SmokeTestFailed(Exception):
-    """The sentence that is printed before we leave with status 1."""
+    """Carries the sentence that is printed before the program ends with status 1."""
 
 
 def main() -> int:
@@ -48,8 +48,8 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="keep it up until Ctrl-C")
     parser.add_argument("--question", default=QUESTION, help="what to ask (default: %(default)s)")
     arguments = parser.parse_args()
-    # Both signals end us through the `finally` below, so nothing is left behind.  A shell starts
-    # what it puts in the background deaf to SIGINT, and Python would stay so.
+    # Both signals end this through the `finally` below, so nothing is left behind.  A shell lets
+    # its background jobs ignore SIGINT, and Python keeps that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -59,8 +59,8 @@ def main() -> int:
     except SettingsError as error:
         print(f"run_integration: {error}", file=sys.stderr)
         return 2
-    warn_of_the_simulator(settings)
-    if not arguments.serve:  # what is printed below tells all that a good run has to tell
+    warn_about_simulator(settings)
+    if not arguments.serve:  # the lines printed below are enough when all is well
         environ.setdefault("AX650_LOG_LEVEL", "warning")
     if settings.api_key:
         HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
@@ -71,40 +71,40 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    return try_out(settings, environ, arguments.question, arguments.serve)
+    return run_service(settings, environ, arguments.question, arguments.serve)
 
 
-def try_out(settings: Settings, environ: Mapping[str, str], question: str, serving: bool) -> int:
-    """The whole life of one service; the status to exit with."""
+def run_service(settings: Settings, environ: Mapping[str, str], question: str, keep: bool) -> int:
+    """Start one service, use it and stop it; return the exit status."""
     command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
     service = subprocess.Popen(command, env=environ, process_group=0)
-    family: set[psutil.Process] = set()
+    descendants: set[psutil.Process] = set()
     failed, status = "", 0
     try:
         base = settings.own_url
         wait_until_ready(service, base)
-        family |= family_of(service)
+        descendants |= descendants_of(service)
         ask(base, settings.model, question)
-        if serving:
+        if keep:
             serve(service, base, settings)
     except SmokeTestFailed as failure:
         failed = str(failure)
     except KeyboardInterrupt:
         print()
-        status = 0 if serving else 130
+        status = 0 if keep else 130
     finally:
-        family |= family_of(service)
-        stop(service, family)
-    if left := [process for process in family if process.is_running()]:
+        descendants |= descendants_of(service)
+        stop(service, descendants)
+    if left := [process for process in descendants if process.is_running()]:
         failed = f"{failed}; still running: {left}".removeprefix("; ")
-    if failed:  # last of all, or the service's farewell would bury it
+    if failed:  # last of all, or the service's last log lines would hide it
         print(f"run_integration: {failed}", file=sys.stderr)
         return 1
     print("stopped; no process is left behind")
     return status
 
 
-def warn_of_the_simulator(settings: Settings) -> None:
+def warn_about_simulator(settings: Settings) -> None:
     if settings.runtime == "mock":
         print("** AX650_RUNTIME=mock: the SIMULATOR answers, not a model. **")
     elif settings.runtime_kind == "mock":
@@ -113,11 +113,11 @@ def warn_of_the_simulator(settings: Settings) -> None:
 
 
 def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with free ports where the defaults are taken and none was chosen."""
+    """Return the environment, with a free port for each default port that is taken."""
     chosen = dict(environ)
     settings = Settings.from_env(environ)
     defaults = {"AX650_PORT": settings.port}
-    if settings.runtime_kind == "mock":  # the vendor's program cannot be moved from its port
+    if settings.runtime_kind == "mock":  # the vendor's program has a fixed port
         defaults["AX650_RUNTIME_PORT"] = settings.runtime_port
     if settings.runtime_kind != "attach":
         defaults["AX650_TOKENIZER_PORT"] = settings.tokenizer_port
@@ -129,10 +129,10 @@ def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
-    said = ""
+    printed = ""
     while True:
         if service.poll() is not None:
-            raise SmokeTestFailed("the service has ended; its log above says why")
+            raise SmokeTestFailed("the service has ended; its log above shows why")
         health = get_health(base)
         if health:
             runtime, tokenizer = health["runtime"], health["tokenizer"]
@@ -142,9 +142,9 @@ def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
             )
             if note := runtime["note"] or tokenizer["note"]:
                 news += f"; {note}"
-            if news != said:
+            if news != printed:
                 print(f"  {news}")
-                said = news
+                printed = news
             if health["status"] == "ok":
                 return
             if note and (health["status"] == "failed" or health_restarts(health) > 1):
@@ -165,7 +165,7 @@ def get_health(base: str) -> dict[str, Any] | None:
 
 
 def ask(base: str, model: str, question: str) -> None:
-    # Reasoning could take minutes, of which nobody would see anything here.
+    # Thinking could take minutes, in which nothing would be printed here.
     body = {"model": model, "messages": [{"role": "user", "content": question}], "think": False}
     print(f"\n> {question}")
     final: dict[str, Any] = {}
@@ -174,7 +174,7 @@ def ask(base: str, model: str, question: str) -> None:
             final = json.loads(line)
             if "error" in final:
                 raise SmokeTestFailed(final["error"])
-            # The service logs the request as soon as this line is out: not in the same row.
+            # The service logs the request as soon as this line is out: not on the same line.
             print(final["message"]["content"], end="\n" if final["done"] else "", flush=True)
     if not final.get("done"):
         raise SmokeTestFailed("the answer broke off")
@@ -195,21 +195,21 @@ def serve(service: subprocess.Popen[bytes], base: str, settings: Settings) -> No
         raise SmokeTestFailed(f"the service has ended with status {status}")
 
 
-def family_of(service: subprocess.Popen[bytes]) -> set[psutil.Process]:
-    """All that it has started and is there now; nothing once it has ended."""
+def descendants_of(service: subprocess.Popen[bytes]) -> set[psutil.Process]:
+    """Return the processes that it has started and that run now; none once it has ended."""
     try:
         return set(psutil.Process(service.pid).children(recursive=True))
     except psutil.Error:
         return set()
 
 
-def stop(service: subprocess.Popen[bytes], family: set[psutil.Process]) -> None:
+def stop(service: subprocess.Popen[bytes], descendants: set[psutil.Process]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave orphans
         signal.signal(number, signal.SIG_IGN)
     if service.poll() is None:
         service.terminate()
     service.wait()
-    psutil.wait_procs(family, timeout=5)
+    psutil.wait_procs(descendants, timeout=5)
 
 
 if __name__ == "__main__":

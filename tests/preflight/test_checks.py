@@ -53,7 +53,7 @@ def never(_settings: Settings) -> foreground.Supervisor:
 
 @pytest.mark.parametrize(
     "start",
-    [lambda: command.main([]), lambda: foreground.keep_up(never)],
+    [lambda: command.main([]), lambda: foreground.run_in_foreground(never)],
     ids=["backend", "runtime_supervisor"],
 )
 def test_a_command_with_an_unknown_check_to_skip_ends_with_status_2(
