@@ -27,13 +27,11 @@ if __name__ == "__main__":
 from flask import Flask
 
 from axproxy.api import errors
-from axproxy.api.access import KeyCheck
+from axproxy.api.access import KeyCheck, OriginCheck, hosts_of_this_machine
 from axproxy.api.dialects import DIALECTS
-from axproxy.api.guard import Guard, this_machine
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
-from axproxy.api.metrics import MetricsRoutes
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import EngineOptions, SerialEngine
 from axproxy.engine.protocol import Engine
@@ -96,14 +94,14 @@ def create_app(
     app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
     errors.install(app)
     origins = allowed_origins(settings)
-    Guard(origins, this_machine() if is_loopback(settings.host) else None).install(app)
+    hosts = hosts_of_this_machine() if is_loopback(settings.host) else None
+    OriginCheck(origins, hosts).install(app)
     key = required_key(settings)
     if key:
         app.before_request(KeyCheck(key))
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))
     app.register_blueprint(OpsRoutes(engine, key).blueprint())
-    app.register_blueprint(MetricsRoutes(engine).blueprint())
     return app
 
 

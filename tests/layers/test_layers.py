@@ -62,12 +62,6 @@ API_MAY_IMPORT: Mapping[str, set[str]] = {
     "ops": API_TOOLS | DIALECTS | {"errors", "access"},
     "ui": API_TOOLS | DIALECTS | {"errors", "access"},
 }
-# Files that are still to be folded into the part on the right.
-API_HALVES = {
-    "guard": "access",
-    "metrics": "ops",
-}
-
 # Parts between which imports still break a table above, and how many there may be at most.  An
 # entry that is no longer needed fails the test, so the list can only become shorter.
 KNOWN_VIOLATIONS: Mapping[tuple[str, str], int] = {}
@@ -181,8 +175,7 @@ def offenders(files: Iterable[Path], forbidden: set[str]) -> dict[str, set[str]]
 
 def part_of(module: str, depth: int) -> str:
     """The package or module directly below `axproxy` (depth 1) or below `axproxy.api` (depth 2)."""
-    name = "".join(module.split(".")[depth : depth + 1])
-    return API_HALVES.get(name, name) if depth == 2 else name
+    return "".join(module.split(".")[depth : depth + 1])
 
 
 def outside_the_tables() -> dict[tuple[str, str], set[str]]:

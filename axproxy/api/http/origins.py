@@ -1,13 +1,35 @@
-"""Whether a request's `Host` can be this machine, which is how Ollama keeps web pages out that have
-had their own name point at 127.0.0.1."""
+"""Which web pages may call the service from a browser, by Ollama's rules.
+
+Two headers decide: `Origin`, and `Host`, by which Ollama refuses pages whose own name was made to
+point at 127.0.0.1 (DNS rebinding).
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from axproxy.api.http.cors import PASS, REFUSE, OriginDecision
-
+_HERE = [
+    f"{scheme}://{host}"
+    for scheme in ("http", "https")
+    for host in ("localhost", "127.0.0.1", "0.0.0.0")
+]
+_DESKTOP = ("app", "file", "tauri", "vscode-webview", "vscode-file")
+_ALWAYS = [*_HERE, *(f"{here}:*" for here in _HERE), *(f"{scheme}://*" for scheme in _DESKTOP)]
+_STAINLESS = (
+    "Arch Async Custom-Poll-Interval Helper-Method Lang Os Package-Version Poll-Helper Retry-Count "
+    "Runtime Runtime-Version Timeout"
+)
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS",
+    "Access-Control-Allow-Headers": ",".join(
+        ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"]
+        + [f"X-Stainless-{name}" for name in _STAINLESS.split()]
+    ),
+    "Access-Control-Max-Age": "43200",  # seconds
+}
+_VARY_PREFLIGHT = "Access-Control-Request-Method, Access-Control-Request-Headers"
 _PRIVATE = [
     ipaddress.ip_network(network)
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
@@ -15,8 +37,77 @@ _PRIVATE = [
 _LOCAL_ENDINGS = (".localhost", ".local", ".internal")
 
 
+class BadOrigin(ValueError):
+    """No browser sends this origin; the message says what one looks like."""
+
+
+@dataclass(frozen=True)
+class OriginDecision:
+    """What to do with a request.
+
+    `status` ends it with an empty body, None lets it pass; the headers belong to the response in
+    both cases.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+PASS = OriginDecision()
+REFUSE = OriginDecision(403)
+
+
+class Origins:
+    """The allowed origins: pages of this machine, desktop programs, and `more`.
+
+    Each of `more` is an origin such as `http://pi.local:3000`.  It may contain one `*`, which
+    matches anything; `*` alone allows every page.  Raises `BadOrigin`.
+    """
+
+    def __init__(self, more: Iterable[str] = ()) -> None:
+        patterns = [pattern.strip().lower() for pattern in (*_ALWAYS, *more)]
+        for pattern in patterns:
+            if "://" not in pattern and "*" not in pattern:
+                raise BadOrigin(f"an origin such as http://pi.local:3000, not {pattern!r}")
+            if pattern.count("*") > 1:
+                raise BadOrigin(f"an origin with at most one *, not {pattern!r}")
+        self._allows_all = "*" in patterns
+        self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern)
+        self._ends = [
+            (start, end) for start, star, end in (p.partition("*") for p in patterns) if star
+        ]
+
+    def judge(self, method: str, origin: str, host: str) -> OriginDecision:
+        """Decide by the headers `Origin` and `Host`, which are empty where there is none."""
+        if not origin or origin in (f"http://{host}", f"https://{host}"):
+            return PASS  # not a page, or a page of this service
+        if not self._allows(origin.lower()):
+            return REFUSE
+        if self._allows_all:
+            allowed = {"Access-Control-Allow-Origin": "*"}
+        else:
+            allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        if method != "OPTIONS":
+            return OriginDecision(None, allowed)
+        if not self._allows_all:
+            allowed["Vary"] += f", {_VARY_PREFLIGHT}"
+        return OriginDecision(204, allowed | _PREFLIGHT)
+
+    def _allows(self, origin: str) -> bool:
+        return (
+            self._allows_all
+            or origin in self._exact
+            or any(
+                origin.startswith(start)
+                and origin.endswith(end)
+                and len(origin) >= len(start + end)
+                for start, end in self._ends
+            )
+        )
+
+
 def is_loopback(address: str) -> bool:
-    """Whether a server bound to `address` is reached from this machine only."""
+    """Return whether only this machine reaches a server that is bound to `address`."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -24,14 +115,17 @@ def is_loopback(address: str) -> bool:
 
 
 class LocalHosts:
-    """`name` is the machine's; `own_addresses` is asked only about public ones."""
+    """The hosts that mean this machine.
+
+    `name` is the machine's name; `own_addresses` is called only for public addresses.
+    """
 
     def __init__(self, name: str, own_addresses: Callable[[], Collection[str]]) -> None:
         self._name = name.lower()
         self._own_addresses = own_addresses
 
     def judge(self, method: str, host: str) -> OriginDecision:
-        """`host` is the header, empty when there is none."""
+        """Decide by the header `Host`, which is empty when there is none."""
         name = _without_port(host).lower()
         if self._is_own_address(name):
             return PASS

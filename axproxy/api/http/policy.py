@@ -1,16 +1,15 @@
-"""What settings must agree on before the service is made; all of it raises `SettingsError`."""
+"""Settings that depend on each other: who may call.  Everything raises `SettingsError`."""
 
 from __future__ import annotations
 
-from axproxy.api.http.cors import BadOrigin, Origins
-from axproxy.api.http.origins import is_loopback
+from axproxy.api.http.origins import BadOrigin, Origins, is_loopback
 from axproxy.settings import Settings, SettingsError
 
-NO_KEY = "none"  # said on purpose
+NO_KEY = "none"  # the setting that opens the service on purpose
 
 
 def allowed_origins(settings: Settings) -> Origins:
-    """From where web pages may call."""
+    """Return the origins whose web pages may call."""
     try:
         return Origins(settings.origins)
     except BadOrigin as error:
@@ -18,8 +17,9 @@ def allowed_origins(settings: Settings) -> Origins:
 
 
 def required_key(settings: Settings) -> str | None:
-    """The key that clients must send; `None` lets everybody in who can reach us.  It may be
-    the whole network only where somebody has said so.
+    """Return the key that clients must send, None if every client may call.
+
+    A service that the whole network can reach needs either a key or the explicit setting.
     """
     if settings.api_key:
         return None if settings.api_key.lower() == NO_KEY else settings.api_key
@@ -27,5 +27,5 @@ def required_key(settings: Settings) -> str | None:
         return None
     raise SettingsError(
         f"listening on {settings.host} lets the whole network use the card; set AX650_API_KEY to "
-        f"a key that clients must send, or to {NO_KEY} if everybody may"
+        f"a key that clients must send, or to {NO_KEY} to allow every client"
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.api.http.cors import BadOrigin, Origins
-from axproxy.api.http.origins import LocalHosts, is_loopback
+from axproxy.api.http.origins import BadOrigin, LocalHosts, Origins, is_loopback
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
 from tests.support.fakes import FakeEngine, FakeModels
