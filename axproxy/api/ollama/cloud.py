@@ -1,4 +1,4 @@
-"""The routes that in Ollama lead to ollama.com; here none leads anywhere."""
+"""The routes that Ollama forwards to ollama.com; this service forwards none."""
 
 from __future__ import annotations
 

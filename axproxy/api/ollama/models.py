@@ -1,18 +1,19 @@
-"""The resident model as `/api/show` describes it."""
+"""Models as Ollama describes them: in `/api/show`, `/api/tags` and `/api/ps`."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 from axproxy.api.gojson.decode import quoted
-from axproxy.api.ollama.replies import stamp
-from axproxy.api.ollama.tags import details
+from axproxy.api.ollama.replies import timestamp
+from axproxy.engine.protocol import Loaded
 from axproxy.models.model import Model
 
-# The prompts are made by the model's own template, in Jinja; this says in Ollama's language what
-# they look like.  Clients search it: `.Suffix` would promise completion of code around a cursor,
-# and `tools` that the model may call functions.
+# The model's own template, in Jinja, makes the prompts; these show in Ollama's template language
+# what they look like.  Clients search them: `.Suffix` would promise completion of code around a
+# cursor, and `tools` that the model can call functions.
 _TOOLS = (
     "{{- if .Tools }}<|im_start|>system\n<tools>{{ range .Tools }}\n{{ . }}{{ end }}\n</tools>\n"
     '<tool_call>\n{"name": ..., "arguments": ...}\n</tool_call><|im_end|>\n{{ end }}'
@@ -26,19 +27,66 @@ _CHATML_FAMILIES = ("qwen", "smollm", "internlm")
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([MB])")
 _MILLIONS = {"M": 1, "B": 1000}
+# The longest time Go can count, which Ollama's command line prints as "Forever".
+_FOREVER = timedelta(days=106_751)
 
 
-def shown(model: Model, asked_by_copilot_as: str | None = None) -> dict[str, Any]:
-    """The body of `/api/show`; what nobody knows is not in it, except that `model_info` always is.
+def tags_entry(model: Model) -> dict[str, Any]:
+    """Return an entry of `/api/tags`; an unknown length is Go's zero."""
+    lengths = {
+        "context_length": model.context_length or 0,
+        "embedding_length": model.embedding_length or 0,
+    }
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": timestamp(model.modified_at),
+        "size": model.size,
+        "digest": model.digest,
+        "details": details(model) | lengths,
+        "capabilities": list(model.capabilities),
+    }
 
-    GitHub's Copilot shows people the base name, so Ollama tells it the name that it asked for.
+
+def ps_entry(loaded: Loaded, now: datetime) -> dict[str, Any]:
+    """Return an entry of `/api/ps`; the whole model is in the card's memory."""
+    model = loaded.model
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size,
+        "digest": model.digest,
+        "details": details(model),
+        "expires_at": timestamp(loaded.expires_at or now + _FOREVER),
+        "size_vram": model.size,
+        "context_length": model.context_length or 0,
+    }
+
+
+def details(model: Model) -> dict[str, Any]:
+    """Return the six keys that strict clients require."""
+    return {
+        "parent_model": "",
+        "format": "axmodel",
+        "family": model.family,
+        "families": [model.family],
+        "parameter_size": model.parameter_size,
+        "quantization_level": model.quantization,
+    }
+
+
+def show_body(model: Model, copilot_name: str | None = None) -> dict[str, Any]:
+    """Return the body of `/api/show`; what is not known is left out, `model_info` never is.
+
+    GitHub's Copilot shows the base name to its users, so Ollama returns the name that Copilot
+    asked for, here `copilot_name`.
     """
     info = model_info(model)
-    if asked_by_copilot_as:
-        info["general.basename"] = asked_by_copilot_as
+    if copilot_name:
+        info["general.basename"] = copilot_name
     chatml = model.family.startswith(_CHATML_FAMILIES)
     lines = _parameters(model, _CHATML_STOPS if chatml else ())
-    # Whoever calls tools in the form that we read writes its turns like this too.
+    # Models that call tools in the form that we parse also write their turns like this.
     tools = "tools" in model.capabilities
     template = (_TOOLS if tools else "") + (_CHATML if tools or chatml else "")
     texts = {
@@ -51,15 +99,15 @@ def shown(model: Model, asked_by_copilot_as: str | None = None) -> dict[str, Any
         "details": details(model),
         "model_info": info,
         "capabilities": list(model.capabilities),
-        "modified_at": stamp(model.modified_at),
+        "modified_at": timestamp(model.modified_at),
     }
 
 
 def model_info(model: Model) -> dict[str, Any]:
-    """What a GGUF file would tell.
+    """Return what a GGUF file would contain.
 
-    Clients size their prompts by the first key with `context_length` in it, so there is one, and
-    only once the window is known.
+    Clients size their prompts by the first key with `context_length` in it, so there is only one,
+    and none before the window is known.
     """
     family, size = model.family, model.parameter_size
     info: dict[str, Any] = {
@@ -76,7 +124,7 @@ def model_info(model: Model) -> dict[str, Any]:
 
 
 def _parameter_count(size: str) -> int | None:
-    """The round number in the model's name, which is all that its folder tells."""
+    """Return the rounded number in the model's name; the folder has no exact one."""
     if found := _SIZE.fullmatch(size):
         return round(float(found[1]) * _MILLIONS[found[2]] * 1e6)
     return None

@@ -1,4 +1,4 @@
-"""Ollama's replies: from events to bytes."""
+"""Encodes Ollama's replies: from events to bytes."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 
 Clock = Callable[[], datetime]
-Put = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
+ContentFields = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
 
 
-def stamp(moment: datetime) -> str:
-    """A time that every client can read: some need the fraction, others the zone."""
+def timestamp(moment: datetime) -> str:
+    """Format a time for every client: some need the fraction, others the zone."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-class Replies:
-    """The lines of one reply.  `model` is the name as the client wrote it; `now` tells the time,
-    with a zone; `put` lays text, thinking and calls where the route has them."""
+class OllamaReplies:
+    """Encodes one reply.
+
+    `model` is the name as the client wrote it; `now` returns the time, with a zone;
+    `content_fields` returns text, thinking and tool calls in the fields of the route.
+    """
 
     stream_type = NDJSON
 
-    def __init__(self, model: str, now: Clock, put: Put) -> None:
+    def __init__(self, model: str, now: Clock, content_fields: ContentFields) -> None:
         self._model = model
         self._now = now
-        self._put = put
+        self._content_fields = content_fields
         self._calls = count()  # numbered across the whole reply
 
     def line(self, event: Event) -> bytes:
-        """One line of a stream."""
+        """Encode one line of a stream."""
         match event:
             case Text():
                 return self._object(event.text, done=False) + b"\n"
@@ -47,7 +50,7 @@ class Replies:
                 return self.whole(WholeReply("", "", (), event)) + b"\n"
 
     def whole(self, reply: WholeReply) -> bytes:
-        """The whole answer as one object; when it is empty, the last line of a stream."""
+        """Encode a whole answer as one object; an empty one is the last line of a stream."""
         finished = reply.finished
         ending: dict[str, Any] = {"done_reason": finished.reason}
         if finished.context:
@@ -56,15 +59,15 @@ class Replies:
         return self._object(reply.text, reply.thinking, reply.tool_calls, done=True, **ending)
 
     def loaded(self) -> bytes:
-        """The answer to a request without a prompt, once the model is there."""
+        """Encode the reply to a request without a prompt, once the model is loaded."""
         return self._object("", done=True, done_reason="load")
 
     def unloading(self) -> bytes:
-        """The answer to a request to free the card, which has not happened yet."""
+        """Encode the reply to a request to free the card, which has not happened yet."""
         return self._object("", done=True, done_reason="unload")
 
     def failure(self, error: ProxyError) -> bytes:
-        """The last line of a stream that an error cut short."""
+        """Encode the last line of a stream that an error ended."""
         return compact({"error": mid_stream_error(error).message}) + b"\n"
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
@@ -74,28 +77,28 @@ class Replies:
         self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any
     ) -> bytes:
         numbered = [_call(call, next(self._calls)) for call in calls]
-        content = self._put(text, thinking, numbered)
-        known = {"model": self._model, "created_at": stamp(self._now())}
+        content = self._content_fields(text, thinking, numbered)
+        known = {"model": self._model, "created_at": timestamp(self._now())}
         return compact({**known, **content, **rest})
 
 
-def chat_replies(model: str, now: Clock) -> Replies:
-    def put(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
+def chat_replies(model: str, now: Clock) -> OllamaReplies:
+    def fields(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, **_present(thinking, calls)}
         return {"message": message}
 
-    return Replies(model, now, put)
+    return OllamaReplies(model, now, fields)
 
 
-def generate_replies(model: str, now: Clock) -> Replies:
-    def put(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
+def generate_replies(model: str, now: Clock) -> OllamaReplies:
+    def fields(text: str, thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
         return {"response": text, **_present(thinking, calls)}
 
-    return Replies(model, now, put)
+    return OllamaReplies(model, now, fields)
 
 
 def _present(thinking: str, calls: Sequence[Any]) -> dict[str, Any]:
-    """Neither key is there when it would be empty."""
+    """Return the two keys, without the empty ones."""
     keys = {"thinking": thinking, "tool_calls": calls}
     return {key: value for key, value in keys.items() if value}
 
@@ -106,7 +109,7 @@ def _call(call: ToolCall, index: int) -> dict[str, Any]:
 
 
 def statistics(usage: Usage) -> dict[str, int]:
-    """Token counts, and times in whole nanoseconds, where the parts never exceed the total."""
+    """Return token counts, and times in nanoseconds, whose parts never exceed the total."""
     load, prompt_eval, eval_ = (
         round(seconds * 1e9) for seconds in (usage.load, usage.prompt_eval, usage.eval)
     )

@@ -1,11 +1,12 @@
-"""Ollama's requests: from bytes to what every API means.
+"""Parses Ollama's requests: from bytes to the neutral request of all APIs.
 
-What is wrong is looked for in the order in which Ollama's handlers do, so that the first complaint
-is theirs: types, the name, what the model cannot do, options, format.
+The checks have the order of Ollama's handlers, so that the first complaint is the same: types, the
+name, what the model cannot do, options, format.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,22 @@ from axproxy.api.ollama.capabilities import (
     require_thinking,
     require_tools,
 )
-from axproxy.api.ollama.fields import check_logprobs, form, keep_alive, think
-from axproxy.api.ollama.options import parse_options
-from axproxy.api.ollama.tools import parse_tool_calls, parse_tools
+from axproxy.api.ollama.options import (
+    check_logprobs,
+    parse_format,
+    parse_keep_alive,
+    parse_options,
+    parse_think,
+)
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.messages import ChatRequest, Message
+from axproxy.messages import ChatRequest, Message, ToolCall
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
 from axproxy.models.names import NoName
 from axproxy.output.json_format import AnswerFormat
+from axproxy.output.tool_calls import arguments_of
+
+_ARGUMENTS = "api.ToolCallFunctionArguments"
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
     A prompt is a conversation of one user message, unless it is `raw`.
     """
     fields = Fields.read("GenerateRequest", body)
-    common = _Common(fields)
+    common = _CommonFields(fields)
     prompt, system = fields.string("prompt"), fields.string("system")
     suffix, template = fields.string("suffix"), fields.string("template")
     raw, context = fields.boolean("raw"), fields.integers("context")
@@ -90,7 +98,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
     sampling, limits = parse_options(common.options)
     if not prompt:
         return LoadCall(model, common.requested_name, common.keep_alive)
-    answer_form = common.form_of_text(images)
+    answer_format = common.format_of_text(images)
     before = [Message("system", system)] if system else []
     request = ChatRequest(
         (*before, Message("user", prompt)),
@@ -103,7 +111,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
         wants_context=not raw,
         keep_alive=common.keep_alive,
         think=common.think,
-        format=answer_form,
+        format=answer_format,
     )
     return AnswerCall(model, request)
 
@@ -111,11 +119,11 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
 def parse_chat(body: bytes, models: Models) -> OllamaCall:
     """Parse `POST /api/chat`; raises `ClientError`."""
     fields = Fields.read("ChatRequest", body)
-    common = _Common(fields)
+    common = _CommonFields(fields)
     turns = fields.objects("messages", "api.Message")
     messages = tuple(_message(turn) for turn in turns)
     images = [image for turn in turns for image in turn.images("images")]
-    tools = parse_tools(fields)
+    tools = _tools(fields)
 
     check_logprobs(fields)
     model = models.find(common.requested_name)
@@ -127,7 +135,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     sampling, limits = parse_options(common.options)
     if not messages:
         return LoadCall(model, common.requested_name, common.keep_alive)
-    answer_form = common.form_of_text(images)
+    answer_format = common.format_of_text(images)
     request = ChatRequest(
         messages,
         common.requested_name,
@@ -137,7 +145,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
         keep_alive=common.keep_alive,
         tools=tools,
         think=common.think,
-        format=answer_form,
+        format=answer_format,
     )
     return AnswerCall(model, request)
 
@@ -149,26 +157,25 @@ def parse_show(body: bytes, models: Models) -> tuple[Model, str]:
         fields.string(ignored)
     fields.boolean("verbose")
     fields.mapping("options")
-    requested_name = named(fields)
+    requested_name = name_in(fields)
     return find_for_details(models, requested_name), requested_name
 
 
-def named(fields: Fields) -> str:
-    """The model that is meant: Ollama's own command line sends an empty `model` beside the old
-    `name`."""
+def name_in(fields: Fields) -> str:
+    """Return the requested name: `ollama` sends an empty `model` beside the old `name`."""
     model, name = fields.string("model"), fields.string("name")
     return model or name
 
 
-class _Common:
-    """What both requests have."""
+class _CommonFields:
+    """The fields that both requests have."""
 
     def __init__(self, fields: Fields) -> None:
         self.requested_name = fields.string("model")
         self.stream = fields.boolean("stream", default=True)
         self.options = fields.mapping("options")
-        self.keep_alive = keep_alive(fields.anything("keep_alive"))
-        self.think = think(fields.anything("think"))
+        self.keep_alive = parse_keep_alive(fields.anything("keep_alive"))
+        self.think = parse_think(fields.anything("think"))
         self._format: Any = fields.anything("format")
         for ignored in ("truncate", "shift", "_debug_render_only"):
             fields.boolean(ignored)
@@ -181,9 +188,9 @@ class _Common:
         if self.think:
             require_thinking(model, self.requested_name)
 
-    def form_of_text(self, images: list[str]) -> AnswerFormat | None:
+    def format_of_text(self, images: list[str]) -> AnswerFormat | None:
         refuse_media(["images"] if images else [], self.requested_name)
-        return form(self._format)
+        return parse_format(self._format)
 
 
 def _message(turn: Fields) -> Message:
@@ -191,7 +198,35 @@ def _message(turn: Fields) -> Message:
         role=turn.string("role").lower(),
         content=turn.string("content"),
         thinking=turn.string("thinking"),
-        tool_calls=parse_tool_calls(turn),
+        tool_calls=_tool_calls(turn),
         tool_name=turn.string("tool_name"),
         tool_call_id=turn.string("tool_call_id"),
     )
+
+
+def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    """Return the functions on offer, as the client describes them."""
+    for tool in fields.objects("tools", "api.Tool", "api.Tools"):
+        tool.string("type")
+        function = tool.object("function", "api.ToolFunction")
+        for text in ("name", "description"):
+            function.string(text)
+        function.object("parameters", "api.ToolFunctionParameters")
+    return tuple(tool or {} for tool in fields.anything("tools") or ())
+
+
+def _tool_calls(turn: Fields) -> tuple[ToolCall, ...]:
+    """Return the calls that the assistant made in a turn."""
+    return tuple(_tool_call(call) for call in turn.objects("tool_calls", "api.ToolCall"))
+
+
+def _tool_call(call: Fields) -> ToolCall:
+    function = call.object("function", "api.ToolCallFunction")
+    function.integer("index")
+    name = function.string("name")
+    try:
+        # Ollama accepts only objects; clients written for OpenAI's API send them in a string.
+        arguments = arguments_of(function.anything("arguments"))
+    except ValueError as error:
+        raise function.misfit("arguments", _ARGUMENTS) from error
+    return ToolCall(name, arguments, call.string("id"))

@@ -1,4 +1,4 @@
-"""The routes of Ollama's API that need the model, or tell of it."""
+"""The routes of Ollama's API that need the engine, or describe a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from axproxy.api.encoding import JSON
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http.responses import json_response
-from axproxy.api.ollama import requests as ollama_wire
-from axproxy.api.ollama import tags as ollama_models
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.errors import error_body
-from axproxy.api.ollama.models import shown
-from axproxy.api.ollama.replies import Clock, Replies, chat_replies, generate_replies
-from axproxy.api.ollama.requests import AnswerCall, LoadCall, OllamaCall, UnloadCall
-from axproxy.api.ollama.store_routes import OllamaStoreRoutes
+from axproxy.api.ollama.models import ps_entry, show_body, tags_entry
+from axproxy.api.ollama.replies import Clock, OllamaReplies, chat_replies, generate_replies
+from axproxy.api.ollama.requests import (
+    AnswerCall,
+    LoadCall,
+    OllamaCall,
+    UnloadCall,
+    parse_chat,
+    parse_generate,
+    parse_show,
+)
+from axproxy.api.ollama.store import OllamaStoreRoutes
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError, RuntimeFault
@@ -76,28 +82,28 @@ class OllamaRoutes:
         return json_response({"version": VERSION})
 
     def tags(self) -> Response:
-        models = [ollama_models.listed(model) for model in self._models.all()]
+        models = [tags_entry(model) for model in self._models.all()]
         return json_response({"models": models})
 
     def ps(self) -> Response:
         now = self._now()
-        running = [ollama_models.running(loaded, now) for loaded in self._engine.loaded()]
+        running = [ps_entry(loaded, now) for loaded in self._engine.loaded()]
         return json_response({"models": running})
 
     def show(self) -> Response:
-        model, requested_name = ollama_wire.parse_show(read_body(), self._models)
+        model, requested_name = parse_show(read_body(), self._models)
         copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
-        return json_response(shown(model, asked_by_copilot_as=requested_name if copilot else None))
+        return json_response(show_body(model, copilot_name=requested_name if copilot else None))
 
     def generate(self) -> Response:
-        call = ollama_wire.parse_generate(read_body(), self._models)
+        call = parse_generate(read_body(), self._models)
         return self._answer(call, generate_replies)
 
     def chat(self) -> Response:
-        call = ollama_wire.parse_chat(read_body(), self._models)
+        call = parse_chat(read_body(), self._models)
         return self._answer(call, chat_replies)
 
-    def _answer(self, call: OllamaCall, replies: Callable[[str, Clock], Replies]) -> Response:
+    def _answer(self, call: OllamaCall, replies: Callable[[str, Clock], OllamaReplies]) -> Response:
         encoder = replies(call.requested_name, self._now)
         gone = gone_check(request.environ)
         match call:

@@ -1,55 +1,102 @@
-"""What Ollama's clients ask of its store of models: here there is one, and it stays."""
+"""The routes with which Ollama's clients manage models: here there is one, and it stays.
+
+The routes that need an embedding model are here too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from flask import Blueprint, Response, request
+
+from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import Fields, compact, quoted
+from axproxy.api.http.requests import read_body
+from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_embedding, refuse_embedding
-from axproxy.api.ollama.requests import named
+from axproxy.api.ollama.requests import name_in
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
 from axproxy.models.names import CloudModel, InvalidName, ModelName, NoName, same_model
 
+_DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 NO_SUCH_MANIFEST = "pull model manifest: file does not exist"  # `ollama run` looks for it
 
 
-class NotOurs(ClientError):
-    """Ollama would do it, and this service does not."""
+class NotAvailable(ClientError):
+    """Ollama would do this, and this service does not."""
 
     status_hint = 403
 
 
-def refusal(what: str) -> NotOurs:
-    return NotOurs(
+def refusal(what: str) -> NotAvailable:
+    return NotAvailable(
         f"{what} is not available here: this service runs the one model that AX650_MODEL_PATH names"
     )
 
 
+class OllamaStoreRoutes:
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def add_to(self, routes: Blueprint) -> None:
+        routes.post("/api/pull")(self.pull)
+        routes.post("/api/push")(self._refuse(refuse_push))
+        routes.delete("/api/delete")(self._refuse(refuse_delete))
+        routes.post("/api/copy")(self._refuse(refuse_copy))
+        routes.post("/api/create")(self._refuse(refuse_create))
+        routes.post("/api/embed")(self._refuse(refuse_embed))
+        routes.post("/api/embeddings")(self._refuse(refuse_embeddings))
+        routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
+
+    def pull(self) -> Response:
+        pull = parse_pull(read_body(), self._models)
+        if pull.stream:
+            return Response(pull_lines(pull), content_type=NDJSON)
+        body = {"status": "success"} if pull.model else {"error": NO_SUCH_MANIFEST}
+        status = 200 if pull.model else 500
+        return Response(compact(body), status, content_type="application/json")
+
+    def _refuse(self, refuse: Callable[[bytes, Models], NoReturn]) -> Callable[[], NoReturn]:
+        def view() -> NoReturn:
+            refuse(read_body(), self._models)
+
+        view.__name__ = refuse.__name__  # Flask needs a name for each view
+        return view
+
+    def blob(self, digest: str) -> Response:
+        if not _DIGEST.fullmatch(digest):
+            raise ClientError("invalid digest format")
+        if request.method == "HEAD":
+            return json_response({"error": f'blob "{digest}" not found'}, 404)
+        raise refusal("creating models")
+
+
 @dataclass(frozen=True)
-class Pull:
+class PullCall:
     """A download; `model` is the one that is here already, None for any other."""
 
     stream: bool
     model: Model | None
 
 
-def parse_pull(body: bytes, models: Models) -> Pull:
+def parse_pull(body: bytes, models: Models) -> PullCall:
     """Parse `POST /api/pull`; raises `ClientError`."""
     fields = _read("PullRequest", body, switches=("insecure",), texts=("username", "password"))
     stream = fields.boolean("stream", default=True)
     try:
-        return Pull(stream, models.find(named(fields)))
+        return PullCall(stream, models.find(name_in(fields)))
     except NoName as error:
         raise InvalidName("invalid model name") from error
     except (UnknownModel, CloudModel):
-        return Pull(stream, None)
+        return PullCall(stream, None)
 
 
-def pull_lines(pull: Pull) -> Iterator[bytes]:
+def pull_lines(pull: PullCall) -> Iterator[bytes]:
     """Return what Ollama reports of a download; nothing is downloaded."""
     statuses: list[dict[str, Any]] = [{"status": "pulling manifest"}]
     if model := pull.model:
@@ -66,13 +113,13 @@ def pull_lines(pull: Pull) -> Iterator[bytes]:
 
 def refuse_push(body: bytes, _models: Models) -> NoReturn:
     fields = _read("PushRequest", body, switches=("insecure", "stream"))
-    if not named(fields):
+    if not name_in(fields):
         raise NoName("model is required")
     raise refusal("pushing models")
 
 
 def refuse_delete(body: bytes, models: Models) -> NoReturn:
-    model = named(_read("DeleteRequest", body))
+    model = name_in(_read("DeleteRequest", body))
     try:
         models.find(model)
     except InvalidName as error:
@@ -97,7 +144,7 @@ def refuse_copy(body: bytes, models: Models) -> NoReturn:
 
 def refuse_create(body: bytes, _models: Models) -> NoReturn:
     fields = _read("CreateRequest", body, switches=("stream",), texts=("from", "quantize"))
-    ModelName.parse(named(fields))
+    ModelName.parse(name_in(fields))
     if not (fields.string("from") or fields.mapping("files", "map[string]string")):
         raise ClientError("neither 'from' or 'files' was specified")
     raise refusal("creating models")
@@ -129,7 +176,7 @@ def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
 def _read(
     struct: str, body: bytes, *, switches: tuple[str, ...] = (), texts: tuple[str, ...] = ()
 ) -> Fields:
-    """The request, its unused fields checked for their types."""
+    """Read a request and check the types of its unused fields."""
     fields = Fields.read(struct, body)
     for name in switches:
         fields.boolean(name)

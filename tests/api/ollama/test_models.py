@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.api.ollama.models import model_info, shown
+from axproxy.api.ollama.models import model_info, show_body
 from tests.support.fakes import QWEN, FakeModels
 
 # How Continue reads the parameters; it falls over a line that does not look like this.
@@ -73,7 +73,7 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
 @pytest.mark.parametrize("family", ["qwen3", "unknown"])
 def test_a_model_that_can_call_tools_says_so_wherever_clients_look(family: str) -> None:
     can = ("completion", "tools", "thinking")
-    reply = shown(replace(QWEN, family=family, capabilities=can))
+    reply = show_body(replace(QWEN, family=family, capabilities=can))
 
     assert reply["capabilities"] == list(can)
     assert "tools" in reply["template"]
@@ -93,7 +93,7 @@ def test_copilot_is_told_the_name_that_it_asked_for(client: FlaskClient) -> None
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "unknown"])
 def test_what_clients_search_the_texts_for_is_there_only_if_it_is_true(family: str) -> None:
-    reply = shown(replace(QWEN, family=family))
+    reply = show_body(replace(QWEN, family=family))
     template = reply.get("template", "")
 
     assert ".Suffix" not in template  # Continue would complete code with it

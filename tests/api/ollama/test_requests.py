@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from axproxy.api.ollama.fields import keep_alive
-from axproxy.api.ollama.options import TYPES, parse_options
-from axproxy.api.ollama.replies import chat_replies, generate_replies, stamp, statistics
+from axproxy.api.ollama.options import TYPES, parse_keep_alive, parse_options
+from axproxy.api.ollama.replies import chat_replies, generate_replies, statistics, timestamp
 from axproxy.api.ollama.requests import (
     AnswerCall,
     LoadCall,
@@ -246,7 +245,7 @@ def test_a_history_with_tools_keeps_its_calls_and_its_links() -> None:
     ],
 )
 def test_keep_alive_is_seconds_or_a_duration(value: object, seconds: float | None) -> None:
-    assert keep_alive(value) == seconds
+    assert parse_keep_alive(value) == seconds
 
 
 @pytest.mark.parametrize(
@@ -356,5 +355,5 @@ def test_the_parts_never_take_longer_than_the_total() -> None:
 
 
 def test_times_have_a_zone_and_always_six_digits() -> None:
-    assert stamp(NOON) == "2026-11-20T12:00:00.000000Z"
-    assert stamp(NOON.astimezone(timezone(timedelta(hours=2)))) == "2026-11-20T12:00:00.000000Z"
+    assert timestamp(NOON) == "2026-11-20T12:00:00.000000Z"
+    assert timestamp(NOON.astimezone(timezone(timedelta(hours=2)))) == "2026-11-20T12:00:00.000000Z"
