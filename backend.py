@@ -42,6 +42,7 @@ from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.launch import MainApiRecipe
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
@@ -55,14 +56,19 @@ def create_engine(
     settings: Settings, timeouts: Timeouts | None = None
 ) -> tuple[SerialEngine[PreparedPrompt], Models]:
     """Make the engine and the catalogue of what it can answer with; starts nothing."""
-    attach = settings.runtime_kind == "attach"
-    supervisor = AttachedSupervisor(settings) if attach else RuntimeSupervisor(settings)
+    supervisor: AttachedSupervisor | RuntimeSupervisor
+    program: AttachedSupervisor | MainApiRecipe
+    if settings.runtime_kind == "attach":
+        supervisor = program = AttachedSupervisor(settings)
+    else:
+        supervisor = RuntimeSupervisor(settings)
+        program = supervisor.recipe
     tokenizer = choose_tokenizer(settings)
     model = describe_model(settings, tokenizer.capabilities)
     client = tokenizer.client()
     runtime = MainApiRuntime(
         supervisor,
-        supervisor,
+        program,
         client,
         connect=lambda: RuntimeClient(settings.runtime_url),
         make_renderer=lambda: tokenizer.renderer(client),

@@ -6,6 +6,8 @@ client decides how the sentence is wrapped.  Every sentence ends with what to do
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class ProxyError(Exception):
     """The root of every error that a client may be told about."""
@@ -118,3 +120,7 @@ class TokenizerGone(RuntimeFault):
 
 class ClientGone(Exception):
     """The client hung up."""
+
+
+# Gets what stands in the way of requests, `None` when nothing does.
+OnChange = Callable[[ProxyError | None], None]

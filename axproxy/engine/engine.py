@@ -24,7 +24,6 @@ from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, RequestQueue
 from axproxy.engine.request_limits import check_size
 from axproxy.engine.runtime import (
     RESTART_HOLD,
-    OnChange,
     PreparedT,
     RunResult,
     Runtime,
@@ -35,6 +34,7 @@ from axproxy.errors import (
     Busy,
     ClientError,
     GaveUp,
+    OnChange,
     ProxyError,
     Starting,
     TokenizerGone,

@@ -8,19 +8,17 @@ nor process; queue, keep-alive, format retry and parsing of answers exist there,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from axproxy.engine.protocol import Gone
-from axproxy.errors import ProxyError
+from axproxy.errors import OnChange, ProxyError
 from axproxy.health import CacheHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, FinishReason
 from axproxy.prompts.fitting import Prompt
 
 RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
-
-OnChange = Callable[[ProxyError | None], None]  # gets what stands in the way of requests
 
 
 @dataclass(frozen=True)

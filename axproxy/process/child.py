@@ -1,4 +1,4 @@
-"""One supervised process: its recipe, and its life.
+"""The life of one supervised process.
 
 A child belongs to the supervisor's thread; everybody else reads the `Status` it leaves behind.
 """
@@ -9,70 +9,14 @@ import logging
 import math
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
 
-from axproxy.process.exits import describe_exit, telling_line
+from axproxy.process.exits import telling_line
 from axproxy.process.process import Process
-from axproxy.process.restart import RestartPolicy
+from axproxy.process.spec import ChildSpec, ProbeResult, Status
 from axproxy.process.states import HAS_PROCESS, Event, State, advance
 
 LAST_RUNG = (signal.SIGKILL, 5.0)
 _TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
-
-
-class ProbeResult(Protocol):
-    """What a watch has found out so far (see axproxy.process.probe)."""
-
-    ready: bool
-    useless: str | None
-
-    def cancel(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class ChildSpec:
-    """How to run one child.
-
-    `spawn` starts it, called by the supervisor's thread; raises `OSError` or `ValueError` with a
-    sentence when it cannot.  `watch` is called right after with its pid.  `blocked_by` says what
-    must go away before it may start, or `None`; an empty text means that this is not known yet.
-    `progress` is any value that changes while it gets on with starting; after `start_timeout`
-    seconds without change it counts as stuck.  `hopeless`, asked after a number of deaths in a row,
-    says why one more start cannot help, or `None`.
-    `before_stop` is called once before the first signal.  `stop_ladder`, asked for then, is
-    climbed rung by rung: a signal to the group, repeated every `repeat_signal` seconds, and how
-    long it may take.
-    """
-
-    name: str
-    spawn: Callable[[], Process]
-    watch: Callable[[int], ProbeResult]
-    stop_ladder: Callable[[], tuple[tuple[signal.Signals, float], ...]]
-    start_timeout: float
-    blocked_by: Callable[[], str | None] = lambda: None
-    progress: Callable[[], object] = lambda: None
-    before_stop: Callable[[], None] = lambda: None
-    explain_exit: Callable[[int], str] = describe_exit
-    hopeless: Callable[[int], str | None] = lambda _deaths: None
-    repeat_signal: float = 2.0
-    policy: RestartPolicy = field(default_factory=RestartPolicy)
-
-
-@dataclass(frozen=True)
-class Status:
-    """One look at a child.  `since` is seconds on the supervisor's clock; `note` is what an
-    operator should know about the present state, `blocked_by` what keeps it from being started."""
-
-    name: str
-    state: State
-    since: float
-    pid: int | None
-    restarts: int
-    last_exit: str | None
-    note: str | None
-    retry_in: float | None
-    blocked_by: str | None = None
 
 
 class Child:
@@ -89,6 +33,7 @@ class Child:
         self._wedged: tuple[int, str] | None = None  # pid, reason
         self._useless = False  # we are taking it down because it is of no use
         self._revive = False  # an operator asked to start it out of `failed`
+        self.interrupted = False  # we have begun to stop the latest process
         self._deaths = 0
         self._restarts = 0
         self._last_exit: str | None = None
@@ -114,11 +59,11 @@ class Child:
             blocked_by=self._blocked_by,
         )
 
-    def report_wedged(self, pid: int, reason: str) -> None:
+    def restart(self, pid: int, reason: str) -> None:
         """It is alive but useless.  Carries the pid: a late report must not fell its successor."""
         self._wedged = (pid, reason)
 
-    def revive(self) -> None:
+    def reset_failed(self) -> None:
         """An operator's order: start again although it was given up."""
         self._revive = True
 
@@ -229,7 +174,7 @@ class Child:
     # What entering a state does; an arrow without an effect would be a missing method.
 
     def _enter_starting(self) -> None:
-        self._revive = self._useless = False
+        self._revive = self._useless = self.interrupted = False
         self._progress = (self.spec.progress(), self._clock())
         try:
             self._process = self.spec.spawn()
@@ -243,6 +188,7 @@ class Child:
         self._note = None
 
     def _enter_stopping(self) -> None:
+        self.interrupted = True
         if self._probe:
             self._probe.cancel()
         # First of all: were the rest to fail, the next tick must find the mildest signal here.

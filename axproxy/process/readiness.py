@@ -1,29 +1,35 @@
-"""Whether a request would run now, in a sentence; and the same for `/health`."""
+"""Reports whether a request would run now, as an error for clients and as words for `/health`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
 from axproxy.health import ChildHealth
-from axproxy.process.child import Status
+from axproxy.process.spec import Status
 from axproxy.process.states import State
 
 
-def why_not_ready(
-    tokenizer: Status, runtime: Status, load_percent: int | None
-) -> ProxyError | None:
-    """`None` when both are ready; else the error that a client gets, with when to come back."""
-    if tokenizer.state is not State.READY:
-        soon_back = tokenizer.state is not State.FAILED and not tokenizer.blocked_by
-        if runtime.state is State.READY and soon_back:
-            return Restarting("the tokenizer is being restarted; try again in a moment", 2)
-        return _of("tokenizer", tokenizer, "is starting")
+def why_not_ready(row: Sequence[Status], load_percent: int | None) -> ProxyError | None:
+    """Return the error that a client gets, with when to come back; `None` when all are ready.
+
+    `row` is in the order of starting; its last child is the runtime, which loads the model.
+    """
+    *helpers, runtime = row
+    for helper in helpers:
+        if helper.state is not State.READY:
+            soon_back = helper.state is not State.FAILED and not helper.blocked_by
+            if runtime.state is State.READY and soon_back:
+                return Restarting(f"the {helper.name} is being restarted; try again in a moment", 2)
+            return _problem(helper, "is starting")
     if runtime.state is State.READY:
         return None
     loaded = f" ({load_percent} %)" if load_percent is not None else ""
-    return _of("runtime", runtime, f"is loading the model{loaded}")
+    return _problem(runtime, f"is loading the model{loaded}")
 
 
-def _of(name: str, status: Status, doing: str) -> ProxyError:
+def _problem(status: Status, doing: str) -> ProxyError:
+    name = status.name
     if status.state is State.FAILED:
         return GaveUp(f"the {name} was {status.note}; mend that, then POST /restart")
     if status.blocked_by:
@@ -40,25 +46,28 @@ def _of(name: str, status: Status, doing: str) -> ProxyError:
     return kind(f"the {name} is being stopped; try again in a moment")
 
 
-def overall(tokenizer: Status, runtime: Status, resident: bool = True) -> str:
-    """One word for the whole unit; `resident` says whether the model is wanted on the card."""
-    states = {tokenizer.state, runtime.state}
-    if not resident and State.FAILED not in states:
+def overall(row: Sequence[Status], load_wanted: bool = True) -> str:
+    """Return one word for the whole row; `load_wanted` means that the model shall be loaded."""
+    states = {status.state for status in row}
+    if not load_wanted and State.FAILED not in states:
         return "unloaded"
     if State.FAILED in states:
         return "failed"
-    if tokenizer.blocked_by or runtime.blocked_by:
+    if any(status.blocked_by for status in row):
         return "blocked"
     if states == {State.READY}:
         return "ok"
     if State.STOPPING in states:
         return "stopping"
-    again = State.BACKOFF in states or runtime.restarts or tokenizer.restarts
+    again = State.BACKOFF in states or any(status.restarts for status in row)
     return "restarting" if again else "loading"
 
 
 def child_health(status: Status, now: float, wall: float) -> ChildHealth:
-    """`now` is the supervisor's clock, `wall` the time of day, both in seconds."""
+    """Return what `/health` shows of one child.
+
+    `now` is the supervisor's clock, `wall` the time of day, both in seconds.
+    """
     return ChildHealth(
         state=status.state.value,
         since=wall - (now - status.since),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axproxy.process.child import Child, ChildSpec
+from axproxy.process.child import Child
 from axproxy.process.restart import RestartPolicy
+from axproxy.process.spec import ChildSpec
 from axproxy.process.states import HAS_PROCESS, State
 
 LADDER = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
@@ -214,7 +215,7 @@ def test_failed_to_starting_by_an_operator_only() -> None:
     world.tick()
     assert world.tick() is State.FAILED
 
-    world.child.revive()
+    world.child.reset_failed()
     assert world.tick() is State.STARTING
     assert world.child.status().restarts == 1
 
@@ -252,7 +253,7 @@ def test_a_trial_that_lives_is_forgiven_everything() -> None:
 def test_an_operator_gives_all_attempts_again() -> None:
     world = World(attempts=2, first_delay=1)
     give_up(world)
-    world.child.revive()
+    world.child.reset_failed()
     assert world.tick() is State.STARTING
     give_up(world)
 
@@ -329,7 +330,7 @@ def test_a_quick_exit_never_sees_the_higher_rungs() -> None:
 def test_wedged_is_recycled_and_counted() -> None:
     world = World()
     world.bring_up()
-    world.child.report_wedged(100, "no token for 60 s")
+    world.child.restart(100, "no token for 60 s")
 
     assert world.tick() is State.STOPPING
     world.processes[0].status = 0
@@ -344,7 +345,7 @@ def test_a_late_report_does_not_fell_the_successor() -> None:
     world.processes[0].status = -11
     world.tick()
     world.bring_up()
-    world.child.report_wedged(100, "about the first one")
+    world.child.restart(100, "about the first one")
 
     assert world.tick() is State.READY
     assert world.tick() is State.READY
@@ -398,9 +399,9 @@ def test_whatever_happens_a_child_has_at_most_one_process(
         elif what == "useless" and world.watches:
             world.watches[-1].useless = "so it is"
         elif what == "wedge" and world.processes:
-            world.child.report_wedged(world.processes[-1].pid, "stuck")
+            world.child.restart(world.processes[-1].pid, "stuck")
         elif what == "revive":
-            world.child.revive()
+            world.child.reset_failed()
         elif what == "block":
             world.blocked_by = None if world.blocked_by else "somebody is there"
         state = world.tick(seconds, may_start=start and stay, may_stay=stay)
@@ -432,5 +433,5 @@ def test_what_another_start_cannot_help_is_not_started_again(
     assert note == "given up after 2 deaths in a row; the card is dead; power off at the wall"
     assert note in caplog.text
     assert world.tick(1e9) is State.FAILED  # no trial: that would be a card's third death
-    world.child.revive()
+    world.child.reset_failed()
     assert world.tick() is State.STARTING  # but an operator may have mended it

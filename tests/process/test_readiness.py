@@ -7,15 +7,15 @@ import pytest
 
 from axproxy.errors import GaveUp, ProxyError, Restarting, Starting, Unavailable
 from axproxy.health import ChildHealth
-from axproxy.process.child import Status
 from axproxy.process.readiness import child_health, overall, why_not_ready
+from axproxy.process.spec import Status
 from axproxy.process.states import State
 
 
 def child(
     state: State, note: str | None = None, retry_in: float | None = None, restarts: int = 0
 ) -> Status:
-    return Status("child", state, 100.0, 4321, restarts, "exited with status 1", note, retry_in)
+    return Status("runtime", state, 100.0, 4321, restarts, "exited with status 1", note, retry_in)
 
 
 READY = child(State.READY)
@@ -153,7 +153,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
 @pytest.mark.parametrize("reason", REASONS)
 def test_the_error_says_why_and_when_to_come_back(reason: str) -> None:
     tokenizer, runtime, percent, kind, sentence, retry_after = REASONS[reason]
-    error = why_not_ready(tokenizer, runtime, percent)
+    error = why_not_ready([replace(tokenizer, name="tokenizer"), runtime], percent)
     assert type(error) is kind
     assert (error.message, error.retry_after) == (sentence, retry_after)
 
@@ -163,8 +163,8 @@ def test_the_error_says_why_and_when_to_come_back(reason: str) -> None:
 )
 def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime: State) -> None:
     both = tokenizer is runtime is State.READY
-    assert (why_not_ready(child(tokenizer), child(runtime), None) is None) == both
-    assert (overall(child(tokenizer), child(runtime)) == "ok") == both
+    assert (why_not_ready([child(tokenizer), child(runtime)], None) is None) == both
+    assert (overall([child(tokenizer), child(runtime)]) == "ok") == both
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime:
     ],
 )
 def test_one_word_stands_for_the_whole(tokenizer: Status, runtime: Status, word: str) -> None:
-    assert overall(tokenizer, runtime) == word
+    assert overall([tokenizer, runtime]) == word
 
 
 def test_health_tells_the_time_of_day_since_when() -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
-from axproxy.process.child import ChildSpec
 from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from axproxy.process.probe import NotReady, Probe
 from axproxy.process.process import RealProcess
 from axproxy.process.restart import RestartPolicy
+from axproxy.process.spec import ChildSpec
 from axproxy.process.states import State
 from axproxy.settings import Settings
 from runtime_supervisor import RuntimeSupervisor

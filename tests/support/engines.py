@@ -28,7 +28,7 @@ def engine_on(
     client = tokenizer or TokenizerClient(settings.tokenizer_url)
     runtime = MainApiRuntime(
         supervisor,
-        supervisor,
+        getattr(supervisor, "recipe", supervisor),
         client,
         connect or (lambda: RuntimeClient(settings.runtime_url)),
         lambda: TemplateRenderer(client, client.info()),

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
-from axproxy.engine.runtime import OnChange
-from axproxy.errors import ClientGone, ProxyError, Restarting, Unavailable
+from axproxy.errors import ClientGone, OnChange, ProxyError, Restarting, Unavailable
 from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.launch import SMALLEST_WINDOW, window
+from axproxy.runtimes.main_api.load_log import SMALLEST_WINDOW, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer

@@ -1,41 +1,41 @@
-"""The two children as recipes: the tokenizer, and the runtime that needs it."""
+"""How the vendor's runtime is started, probed and stopped, after its tokenizer."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 from axproxy.card.environment import ROOT, child_environment
 from axproxy.card.failure import why_hopeless
+from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable
 from axproxy.errors import ClientGone, ProxyError, TokenizerGone
+from axproxy.health import CheckHealth, ChildHealth, RuntimeHealth
 from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.context import CheckContext
-from axproxy.preflight.gate import LaunchGate, why_blocked
+from axproxy.preflight.gate import LaunchGate
 from axproxy.preflight.inspection import Inspection
-from axproxy.preflight.ports import Port, check_port
 from axproxy.process import ports
-from axproxy.process.child import ChildSpec
 from axproxy.process.exits import describe_runtime_exit
 from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess
-from axproxy.process.restart import RestartPolicy
+from axproxy.process.spec import ChildSpec
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.load_log import RuntimeLog
+from axproxy.runtimes.main_api.load_log import RuntimeLog, window
+from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
+from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession, tokenizer_spec
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
-
-# The smallest window of any published build: nothing that fits it can harm a bigger one.
-SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
 
 # SIGINT is the only signal the vendor's program handles: it unloads the model and frees the card,
 # after the running answer.  While loading it ignores SIGINT for good, and killing it then can wedge
@@ -51,51 +51,21 @@ MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 log = logging.getLogger(__name__)
 
 
-def window(settings: Settings, logged: Window | None, chunk: int | None = None) -> Window:
-    """The window to enforce.  Settings can only make a logged one smaller: a prompt above the
-    logged limit kills the program.  `chunk` is what the names of the model's files tell."""
-    if logged is None:
-        known = Window(
-            settings.context_length or SMALLEST_WINDOW.context,
-            settings.prefill_limit or SMALLEST_WINDOW.prefill_limit,
-            chunk or SMALLEST_WINDOW.prefill_chunk,
-        )
-    else:
-        known = Window(
-            min(settings.context_length or logged.context, logged.context),
-            min(settings.prefill_limit or logged.prefill_limit, logged.prefill_limit),
-            logged.prefill_chunk,
-        )
-    return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
+class MainApiRecipe:
+    """The tokenizer and the vendor's runtime, or the simulator in its place.
 
+    Holds what the runtime's output shows, anew for each start.  `specs` replaces both children in
+    tests.
+    """
 
-def tokenizer_spec(settings: Settings) -> ChildSpec:
-    tokenizer = choose_tokenizer(settings)
-    client = tokenizer.client(tokenizer.probe_timeout)
-    port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
-    command, environ = tokenizer.command(), child_environment()
-
-    def check(_: object = None) -> None:
-        if not client.answers():
-            raise NotReady("its probe is not answered")
-
-    return ChildSpec(
-        name="tokenizer",
-        spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
-        stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
-        start_timeout=60.0,
-        blocked_by=lambda: why_blocked(check_port(CheckContext(settings, owner=None), port)),
-        # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
-        policy=RestartPolicy(first_delay=0.05),
-    )
-
-
-class RuntimeRecipe:
-    """Holds what is learnt from the runtime's own output, anew for each start."""
-
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        specs: tuple[ChildSpec, ChildSpec] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._specs = specs
         self._clock = clock
         self._mock = settings.runtime_kind == "mock"
         self._pid = 0
@@ -107,13 +77,59 @@ class RuntimeRecipe:
             lambda: inspection.run(CheckContext(settings, smi=self.card.smi)), clock
         )
         self.log = RuntimeLog()
-        # We have told it to stop, so what it says is not all that it had to say.
-        self.interrupted = False
+
+    @property
+    def port(self) -> int:
+        return self.settings.runtime_port
+
+    def children(self) -> tuple[ChildSpec, ChildSpec]:
+        tokenizer, runtime = self._specs or (tokenizer_spec(self.settings), self.spec())
+        if choose_tokenizer(self.settings).stateful:
+            # Without the session that it began with, the next request would abort the runtime.
+            session = ScriptSession()
+            return replace(tokenizer, spent=lambda row: session.over(*row)), runtime
+        return tokenizer, replace(runtime, survives_previous=True)
+
+    def start(self) -> None:
+        if self._mock:
+            log.warning("no card is configured: a SIMULATOR answers instead of a model")
+        else:
+            self.card.start()
+
+    def stop(self) -> None:
+        self.card.stop()
+
+    def load_percent(self) -> int | None:
+        return self.log.load_percent
+
+    def health(self, status: str, children: Sequence[ChildHealth]) -> RuntimeHealth:
+        tokenizer, runtime = children
+        known = self.known_window()
+        return RuntimeHealth(
+            status=status,
+            kind=self.settings.runtime_kind,
+            runtime=runtime,
+            tokenizer=tokenizer,
+            context_length=known.context if known else None,
+            load_percent=self.log.load_percent,
+            card=self.card.device_health(),
+            host=host_health(),
+            preflight=[
+                CheckHealth(check.name, check.verdict, check.seen, check.remedy)
+                for check in self.preflight.findings
+            ],
+        )
+
+    def run_log(self) -> RunLog:
+        """Return what the runtime process that runs now logs about its answers."""
+        return self.log.run
 
     def window(self) -> Window:
-        return window(self._settings, self.log.window or self._logged, self._chunk)
+        """Return the window to enforce; a safe guess until the runtime has reported its own."""
+        return window(self.settings, self.log.window or self._logged, self._chunk)
 
     def known_window(self) -> Window | None:
+        """Return the window that the runtime has reported, made smaller by the settings."""
         return self.window() if self.log.window or self._logged else None
 
     def spec(self) -> ChildSpec:
@@ -122,7 +138,7 @@ class RuntimeRecipe:
             spawn=self._spawn,
             watch=self._probe,
             stop_ladder=self._ladder,
-            start_timeout=self._settings.start_timeout,
+            start_timeout=self.settings.start_timeout,
             blocked_by=self._blocked_by,
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
@@ -132,7 +148,7 @@ class RuntimeRecipe:
 
     def command(self) -> tuple[list[str], Path | None]:
         """The command line and its working folder.  Raises `ValueError` with a sentence."""
-        settings = self._settings
+        settings = self.settings
         tokenizer = ["--url_tokenizer_model", settings.tokenizer_url]
         if self._mock:
             port = ["--port", str(settings.runtime_port)]
@@ -149,7 +165,6 @@ class RuntimeRecipe:
     def _spawn(self) -> RealProcess:
         self._logged = self.log.window or self._logged
         self.log = RuntimeLog()
-        self.interrupted = False
         command, folder = self.command()
         self.card.begin_load()
         try:
@@ -167,8 +182,8 @@ class RuntimeRecipe:
         return process
 
     def _devices(self) -> str:
-        if self._settings.device != "auto":
-            return self._settings.device
+        if self.settings.device != "auto":
+            return self.settings.device
         reading = self.card.smi.read(max_age=60.0)
         return device_indices(
             "auto", reading.result if reading else NoTable("busy", "a load is on")
@@ -188,7 +203,7 @@ class RuntimeRecipe:
 
     def _probe(self, pid: int) -> Probe:
         first_answer: list[float] = []
-        client = RuntimeClient(self._settings.runtime_url)
+        client = RuntimeClient(self.settings.runtime_url)
 
         def check_ready(cancelled: Callable[[], bool]) -> None:
             self._raise_fault()
@@ -197,9 +212,9 @@ class RuntimeRecipe:
             first_answer.append(self._clock())
             if not self.log.serving and self._clock() - first_answer[0] < 2.0:
                 raise NotReady("its log is still being read")
-            if found := ports.strangers(self._settings.runtime_port, pid):
+            if found := ports.strangers(self.settings.runtime_port, pid):
                 raise Unusable(
-                    f"port {self._settings.runtime_port} is held by {found[0]}, not by our runtime"
+                    f"port {self.settings.runtime_port} is held by {found[0]}, not by our runtime"
                 )
             self._test(cancelled)
             self._raise_fault()
@@ -217,7 +232,7 @@ class RuntimeRecipe:
         if self.log.window is None:
             log.warning("the runtime did not log its window; assuming %s", self.window())
         try:
-            self_test(self._settings, self.window(), cancelled, self.log.run)
+            self_test(self.settings, self.window(), cancelled, self.log.run)
         except SelfTestFailed as failure:
             if isinstance(failure.__cause__, TokenizerGone):
                 raise NotReady(str(failure)) from failure  # no reason to load a model once more
@@ -255,14 +270,13 @@ class RuntimeRecipe:
         # The program leaves only when its answer is complete, which may take minutes; after a
         # SIGINT nobody can stop it any more, for it closes its port; and a stop before the run
         # has begun is lost.  So until it is idle, within reason.
-        self.interrupted = True
         if not self.log.serving:
             return
-        if found := ports.strangers(self._settings.runtime_port, self._pid):
+        if found := ports.strangers(self.settings.runtime_port, self._pid):
             # The vendor's server shares its port with another copy: the answer might be theirs.
             log.info("no answer is stopped, for %s is on the same port", found[0])
             return
-        client = RuntimeClient(self._settings.runtime_url, timeout=1.0)
+        client = RuntimeClient(self.settings.runtime_url, timeout=1.0)
         deadline = self._clock() + STOP_ANSWER_PATIENCE
         try:
             client.stop()

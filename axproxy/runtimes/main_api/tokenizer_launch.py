@@ -1,9 +1,43 @@
-"""A process of the vendor's tokenizer script serves one of the runtime, then a new one begins."""
+"""How the tokenizer is started, probed and stopped, and how long one process of it serves."""
 
 from __future__ import annotations
 
-from axproxy.process.child import Status
+import logging
+from signal import SIGTERM
+
+from axproxy.card.environment import child_environment
+from axproxy.preflight.context import CheckContext
+from axproxy.preflight.gate import why_blocked
+from axproxy.preflight.ports import Port, check_port
+from axproxy.process.probe import NotReady, Probe
+from axproxy.process.process import RealProcess
+from axproxy.process.restart import RestartPolicy
+from axproxy.process.spec import ChildSpec, Status
 from axproxy.process.states import HAS_PROCESS, State
+from axproxy.settings import Settings
+from axproxy.tokenizer.choice import choose_tokenizer
+
+
+def tokenizer_spec(settings: Settings) -> ChildSpec:
+    tokenizer = choose_tokenizer(settings)
+    client = tokenizer.client(tokenizer.probe_timeout)
+    port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
+    command, environ = tokenizer.command(), child_environment()
+
+    def check(_: object = None) -> None:
+        if not client.answers():
+            raise NotReady("its probe is not answered")
+
+    return ChildSpec(
+        name="tokenizer",
+        spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
+        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
+        stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
+        start_timeout=60.0,
+        blocked_by=lambda: why_blocked(check_port(CheckContext(settings, owner=None), port)),
+        # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
+        policy=RestartPolicy(first_delay=0.05),
+    )
 
 
 class ScriptSession:

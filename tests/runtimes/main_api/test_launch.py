@@ -15,7 +15,9 @@ from axproxy.card.environment import child_environment
 from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Unusable
 from axproxy.prompts.fitting import Window
-from axproxy.runtimes.main_api.launch import RuntimeRecipe, tokenizer_spec, window
+from axproxy.runtimes.main_api.launch import MainApiRecipe
+from axproxy.runtimes.main_api.load_log import window
+from axproxy.runtimes.main_api.tokenizer_launch import tokenizer_spec
 from axproxy.settings import Settings
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)
@@ -38,7 +40,7 @@ def model_folder(tmp_path: Path) -> Path:
 
 
 def test_without_a_model_the_simulator_is_started_with_its_own_arguments() -> None:
-    command, folder = RuntimeRecipe(settings(AX650_MOCK_ARGS="--reply 'good day'")).command()
+    command, folder = MainApiRecipe(settings(AX650_MOCK_ARGS="--reply 'good day'")).command()
 
     assert command[0] == sys.executable
     assert Path(command[1]).name == "mock_main_api.py"
@@ -51,7 +53,7 @@ def test_without_a_model_the_simulator_is_started_with_its_own_arguments() -> No
 
 def test_the_vendors_program_gets_the_flags_of_the_model_folder(tmp_path: Path) -> None:
     folder = model_folder(tmp_path)
-    command, working_folder = RuntimeRecipe(
+    command, working_folder = MainApiRecipe(
         settings(
             AX650_MODEL_PATH=str(folder),
             AX650_RUNTIME_BIN=str(tmp_path / "main_api"),
@@ -74,7 +76,7 @@ def test_the_vendors_program_gets_the_flags_of_the_model_folder(tmp_path: Path) 
 
 
 def test_a_configured_card_never_becomes_the_simulator(tmp_path: Path) -> None:
-    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+    recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
 
     with pytest.raises(ModelFolderError, match=r"no \*_post.axmodel"):
         recipe.command()
@@ -100,7 +102,7 @@ def test_settings_only_ever_make_a_logged_window_smaller(
 def test_the_card_gets_more_patience_while_it_is_loading_and_whoever_waits_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+    recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
     loading = recipe.spec().stop_ladder()
     assert "its load is waited for, up to 150 s" in caplog.text
     caplog.clear()
@@ -140,7 +142,7 @@ def test_a_held_port_is_named_before_anything_is_started() -> None:
 
 
 def test_the_window_of_the_program_that_runs_counts() -> None:
-    recipe = RuntimeRecipe(settings(AX650_MOCK_ARGS=""))
+    recipe = MainApiRecipe(settings(AX650_MOCK_ARGS=""))
     recipe._logged = LOGGED  # by a model that has been replaced since
     for line in ("max_token_len : 1023", "prefill_max_token_num : 896"):
         recipe.log.feed(f"[I][                            Init][ 1]: {line}")
@@ -163,7 +165,7 @@ def test_a_strangers_answer_on_a_shared_port_is_not_stopped() -> None:
     try:
         with HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
             threading.Thread(target=stranger.serve_forever, args=(0.01,)).start()
-            recipe = RuntimeRecipe(settings(AX650_RUNTIME_PORT=str(stranger.server_port)))
+            recipe = MainApiRecipe(settings(AX650_RUNTIME_PORT=str(stranger.server_port)))
             recipe._pid = ours.pid
             recipe.log.feed("Server running on port 8000...")
             recipe.spec().before_stop()
@@ -181,7 +183,7 @@ class AnsweringClient:
 
 
 def test_a_card_that_dies_while_nobody_asks_is_noticed(tmp_path: Path) -> None:
-    recipe = RuntimeRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
+    recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
     recipe.log.feed("Server running on port 8000...")
     recipe._check_alive(AnsweringClient())
     recipe.log.feed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from axproxy.process.child import Status
+from axproxy.process.spec import Status
 from axproxy.process.states import State
 from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
 

@@ -66,7 +66,7 @@ def mock(args: str) -> dict[str, str]:
 
 
 def engine(supervisor: RuntimeSupervisor) -> Engine:
-    settings = supervisor._settings
+    settings = supervisor.recipe.settings
     return engine_on(settings, supervisor)
 
 
@@ -226,7 +226,7 @@ def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) ->
     supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
     supervisor.wait_ready(lambda: False)
     (tmp_path / "scenario").write_text("hang")
-    thread = threading.Thread(target=supervisor._recipe.card.smi.read, args=(0.0,))
+    thread = threading.Thread(target=supervisor.recipe.card.smi.read, args=(0.0,))
     thread.start()
     eventually((tmp_path / "hanging").exists)
     started = time.monotonic()

@@ -66,7 +66,7 @@ def test_ready_means_that_a_token_came_back(begin: Begin) -> None:
     settings, supervisor = begin()
     supervisor.wait_ready(lambda: False)
 
-    assert supervisor.window() == Window(context=2559, prefill_limit=2048, prefill_chunk=128)
+    assert supervisor.recipe.window() == Window(context=2559, prefill_limit=2048, prefill_chunk=128)
     *texts, finished = engine(settings, supervisor).answer(MODEL, WHY, lambda: False)
     assert "Why is the sky blue?" in "".join(text.text for text in texts)
     assert isinstance(finished, Finished)
