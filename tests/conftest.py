@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts services; each is ended at the latest with the session."""
+    """Return a function that starts services; each ends with the session at the latest."""
     started: list[Service] = []
 
     def start(
@@ -65,11 +65,11 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         return service
 
     yield start
-    with ThreadPoolExecutor(8) as pool:  # one after the other they would take minutes
+    with ThreadPoolExecutor(8) as pool:  # one by one they would take minutes
         list(pool.map(Service.stop, started))
 
 
 @pytest.fixture(scope="session")
 def shared(start_service: Start) -> Service:
-    """One service for the tests that leave it as they found it."""
+    """One service for all tests that do not change it."""
     return start_service()

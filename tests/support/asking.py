@@ -1,4 +1,4 @@
-"""Requests that wait in a thread of their own while a test does something to the service."""
+"""Requests in threads of their own, while a test does something to the service."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PREFACE = "I am a simulated model, no card is involved. You said: "
 
 
 class Asked:
-    """One streaming `POST /api/generate`; what has come of it can be read at any time."""
+    """One streaming `POST /api/generate`; what has come can be read at any time."""
 
     def __init__(self, service: Service, prompt: str, **options: object) -> None:
         self.prompt = prompt
         self.status: int | None = None
         self.retry_after: str | None = None
         self.lines: list[dict[str, Any]] = []
-        self.cut = False  # the connection ended without an end of the answer
+        self.cut = False  # the connection closed before the end of the answer
         self._body = {"model": "mock", "prompt": prompt, "options": options}
         self._service = service
         self._thread = threading.Thread(target=self._ask, daemon=True)
@@ -33,30 +33,30 @@ class Asked:
 
     @property
     def error(self) -> str | None:
-        """The error that ended it, or was the whole answer."""
+        """The error that ended the answer, or was all of it."""
         return self.lines[-1].get("error") if self.lines else None
 
     @property
     def complete(self) -> bool:
-        """It says of itself that it is the whole answer."""
+        """Whether it claims to be the whole answer."""
         return any(line.get("done") for line in self.lines)
 
     def wait(self, seconds: float) -> None:
-        """Until it is over, at most so long."""
+        """Wait for the end, at most `seconds`."""
         self._thread.join(seconds)
 
     def ended(self, seconds: float = 120.0) -> Asked:
-        """Itself, once it is over."""
+        """Wait for the end and return itself."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"no end within {seconds} s of {self.prompt!r}"
         return self
 
     def answered_whole(self) -> bool:
-        """Every word of its own prompt and nothing else."""
+        """Whether it ended with every word of its own prompt and nothing else."""
         return self.ended().complete and self.text == PREFACE + self.prompt
 
     def _ask(self) -> None:
-        # A session of its own: they are not safe to share between threads.
+        # A session of its own, because threads cannot share one safely.
         with requests.Session() as http:
             http.trust_env = False
             url = f"{self._service.base}/api/generate"

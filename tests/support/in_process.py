@@ -1,4 +1,4 @@
-"""The HTTP layer on a real socket, for clients that want one, without any other process."""
+"""The HTTP layer on a real socket, without any other process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.fakes import FakeEngine, FakeModels
 
 class _Quiet(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: object) -> None:
-        """Tests read answers, not this."""
+        """Log nothing."""
 
 
 @contextmanager
 def served(
     engine: FakeEngine, models: FakeModels, settings: Settings | None = None
 ) -> Iterator[str]:
-    """The service's URL, while it lasts."""
+    """Serve the HTTP layer; yield its URL."""
     app = create_app(settings or Settings(), engine, models)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = Thread(target=server.serve_forever)

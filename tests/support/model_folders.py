@@ -1,4 +1,4 @@
-"""Model folders as the vendor publishes them, of files that are mostly holes."""
+"""Model folders as the vendor publishes them, with sparse files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POST_CONFIG = {
 
 
 def sparse(path: Path, size: int) -> None:
-    """A file of that many bytes which takes no space."""
+    """Make a file of `size` bytes that takes no space."""
     with path.open("wb") as file:
         file.truncate(size)
 
@@ -36,7 +36,7 @@ def published_model(
     columns: int = 1024,
     flat: bool = False,
 ) -> Path:
-    """The folder with the axmodels: inside the repository, or the repository itself."""
+    """Make a model; return the folder with the axmodels, in the repository or the repository."""
     folder = repository if flat else repository / name
     folder.mkdir(parents=True)
     for layer in range(layers):

@@ -1,8 +1,8 @@
-"""Ports for programs that are told their port and take it only later.
+"""Ports for programs that get their port as an option and bind it only later.
 
-A port that the kernel has just named free may be given to the next who asks before the program
-has taken it.  These lie below those that the kernel gives away, and are held by name until this
-process ends, so that tests side by side never share one.
+The kernel may give a port that it has just reported as free to another program first.  The ports
+here are below the kernel's own range and are reserved by name until this process ends, so tests
+that run side by side never share one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 
 _RANGE = range(15_000, 30_000)
-_HELD = 200  # names of those given last; the earlier ones are in use, or have been
+_HELD = 200  # names of the last ports; earlier ports are in use by now, or have been
 
 
 def _own_ports() -> Iterator[int]:
@@ -52,5 +52,5 @@ _ports = _own_ports()
 
 
 def own_port() -> int:
-    """A port that nobody else is given."""
+    """Return a port that no other test gets."""
     return next(_ports)

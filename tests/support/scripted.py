@@ -1,4 +1,4 @@
-"""A service whose simulated model says what a test tells it to."""
+"""A service whose simulated model gives the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Scripted:
     file: Path
 
     def says(self, text: str) -> None:
-        """The model's next answers, to whatever it is asked."""
+        """Set the model's next answers, whatever the question."""
         self.file.write_text(text)
 
 
 def tool_call(city: str) -> str:
-    """How a model asks for the weather."""
+    """Return a model's call of the weather tool."""
     return f'<tool_call>\n{{"name": "weather", "arguments": {{"city": "{city}"}}}}\n</tool_call>'

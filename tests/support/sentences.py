@@ -1,4 +1,4 @@
-"""What the program can say, read from its source: `…` stands for what differs each time."""
+"""The texts that the program can print, read from its source; `…` stands for what varies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHELLS = re.compile(r"\$\([^)]*\)|\$\{[^}]*\}|\$\w+")
 
 @cache
 def sentences() -> frozenset[str]:
-    """Every text in the program and its scripts, joined as the program joins it."""
+    """Return every text in the program and its scripts, joined as the program joins it."""
     modules = [*ROOT.glob("*.py"), *ROOT.glob("axproxy/**/*.py")]
     scripts = [*ROOT.glob("*.sh"), *ROOT.glob("deploy/*.sh")]
     return frozenset(
@@ -27,7 +27,7 @@ def sentences() -> frozenset[str]:
 
 
 def said(heading: str) -> bool:
-    """Whether these words stand together in something that the program can say."""
+    """Whether these words are together in a text that the program can print."""
     heading = heading.rstrip("… ")
     return any(heading in sentence for sentence in sentences())
 
@@ -39,7 +39,7 @@ def _texts(tree: ast.AST) -> Iterator[str]:
         if id(node) in manual:
             continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # Log messages are filled in later.
+            # The logger fills these in.
             yield re.sub(r"%[sdg]", "…", node.value)
         elif isinstance(node, ast.JoinedStr):
             parts = (p.value if isinstance(p, ast.Constant) else "…" for p in node.values)

@@ -24,7 +24,7 @@ HTTP.trust_env = False
 
 
 class Service:
-    """A running service; `stop` ends it and returns its exit status."""
+    """A running service; `stop` ends it."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Service:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def pids(self) -> tuple[int, int]:
-        """The tokenizer's, the runtime's."""
+        """Return the pids of the tokenizer and the runtime."""
         health = self.health()
         return health["tokenizer"]["pid"], health["runtime"]["pid"]
 
@@ -94,7 +94,7 @@ class Service:
 
 
 def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself, without settings but those given."""
+    """Run a command that ends by itself, with no settings but those given."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AX650_")}
     return subprocess.run(
         command,

@@ -1,8 +1,8 @@
-"""A card in virtual time: the vendor's program and our tokenizer as two objects and one clock.
+"""A card in virtual time: the vendor's program and our tokenizer on one clock.
 
-It keeps the vendor's promises and no more: jobs are queued and begin a little later, `done` only
-means that nothing runs now, stops are heard inside a run only, text comes in threes and is never
-cleared, and every run ends with one call that carries all its ids.
+It guarantees what the vendor's program does and no more: jobs are queued and begin a little later,
+`done` only means that nothing runs now, a stop has an effect only inside a run, text comes three
+tokens at a time and is never cleared, and every run ends with one call that carries all its ids.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spell(text: str) -> list[int]:
 
 @dataclass
 class Times:
-    """Seconds that things take; the defaults are a quick card."""
+    """Durations in seconds; the defaults are those of a fast card."""
 
     pick_up: float = 0.002  # from the accepted call until the worker has the job
     encode: float = 0.003
@@ -51,7 +51,7 @@ class Times:
 
 @dataclass
 class Card:
-    """`answers` are given to one run after the other, the last one again and again."""
+    """A simulated card; each run gets the next of `answers`, later runs the last."""
 
     answers: list[list[int]] = field(default_factory=lambda: [spell("Hello")])
     times: Times = field(default_factory=Times)
@@ -63,7 +63,7 @@ class Card:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        self.traces = True  # as our tokenizer's client says
+        self.traces = True  # as our tokenizer's client reports
         self.trace_of_runs = RunTrace(LetterStream)
         self.epoch = "first"
         self.tokenizer_down = False
@@ -73,8 +73,8 @@ class Card:
         self.queued: deque[tuple[str, str]] = deque()  # "reset" or "run", and with what text
         self.text = ""
         self.prompts: list[str] = []
-        self.cache = ""  # what the model would see, were it asked to go on
-        self.seen: list[str] = []  # what it saw at the beginning of each answer
+        self.cache = ""  # the text that the model would continue
+        self.seen: list[str] = []  # the text at the beginning of each answer
         self.stops_in_a_run = 0
         self.sampling: list[object] = []
         self._runs = 0
@@ -90,7 +90,7 @@ class Card:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass, and everything happen that falls into it."""
+        """Let time pass, with everything that happens in it."""
         end = self.now + seconds
         while self.alive and (self._steps or self.queued):
             if self._steps is None:
@@ -122,7 +122,7 @@ class Card:
 
     def _run(self, prompt: str) -> Iterator[float]:
         yield self.times.encode
-        self.stop_asked = False  # whatever was asked before the run is lost
+        self.stop_asked = False  # a stop from before the run is lost
         self.prompts.append(prompt)
         self.cache += prompt
         self.seen.append(self.cache)
@@ -132,7 +132,7 @@ class Card:
         yield self.times.prefill
         answer = self.answers[min(self._runs, len(self.answers) - 1)]
         if self.traced and not answer:
-            answer = [END]  # the first token is sampled whatever it is
+            answer = [END]  # the first token is sampled even if it is the end
         self._runs += 1
         sampled: list[int] = []
         if self.stop_asked:
@@ -141,7 +141,7 @@ class Card:
             yield from self._sample(answer, sampled)
         yield self.times.final
         self._decode(sampled)
-        # After a stop there are holes in it, or what another conversation left (observed).
+        # After a stop the cache has gaps, or text of another conversation (observed).
         self.cache += HOLE if self.stop_asked else "".join(LetterStream().feed(sampled))
 
     def _sample(self, answer: Sequence[int], sampled: list[int]) -> Iterator[float]:
@@ -205,7 +205,7 @@ class Card:
         self.stops_in_a_run += self.running
 
     def close(self) -> None:
-        """As a client's connection is closed after each answer."""
+        """Do nothing; a client closes its connection after each answer."""
 
     # The tokenizer client: a token per letter, and a model without a template of its own.
 
@@ -232,7 +232,7 @@ class Card:
         return "".join(map(chr, ids))
 
     def restart(self) -> None:
-        """The runtime is another process: its cache is empty, and it has asked for a reset."""
+        """Start a new runtime process: its cache is empty, and it has asked for a reset."""
         self.alive, self.running, self.stop_asked = True, False, False
         self.queued.clear()
         self._steps, self.text, self.cache = None, "", ""

@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T], seconds: float = 60.0) -> T:
-    """The condition's first true value; fails the test when there is none in time.
+    """Return the condition's first true value; fail the test if there is none in time.
 
-    The time is there to end a test that would never end; a slow and crowded machine has enough.
+    The limit only ends tests that would never end; it is long enough for a slow and busy machine.
     """
     deadline = time.monotonic() + seconds
     pause = 0.005
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
         time.sleep(pause)
-        pause = min(1.1 * pause, 0.03)  # asking takes time from those who are asked
+        pause = min(1.1 * pause, 0.03)  # each check takes time from the checked program
     return value
