@@ -1,5 +1,7 @@
-"""Many random conversations against the whole service on the simulated card, with clients that
-leave and programs that are killed: nobody may see a word of anybody else's, and nothing may grow.
+"""Sends many random conversations to the whole service on the simulated card.
+
+Clients disconnect and programs are killed meanwhile.  No text of one request may reach another, and
+memory, threads and descriptors must not grow.
 
 python -m tests.system.soak --requests 2000 --minutes 30
 """
@@ -31,18 +33,18 @@ CLIENTS = 6
 ESCAPE = re.compile(r"m\d{7}m")
 MOCK = "--load-seconds 0.1 --tokens-per-second 400 --prefill-tokens-per-second 8000"
 PROGRAMS = ("runtime", "tokenizer")
-DEATHS_IN_A_ROW = 4
-SETTLED = 125.0  # seconds after which the supervisor forgives them
+FAILURES_IN_A_ROW = 4
+SETTLED = 125.0  # seconds without a failure after which the supervisor clears their count
 ROUTES = ("/api/chat", "/api/generate", "/generate")
 
-# What one side may have more at the end than after the first tenth of the requests.
+# By how much a process may grow between the first tenth of the requests and the end.
 GROWTH = {"MB": 12.0, "threads": 4.0, "descriptors": 8.0}
 WARM_UP = 0.1
 
 
 @dataclass(frozen=True)
 class Use:
-    """What a process holds."""
+    """The resources of a process."""
 
     mb: float
     threads: int
@@ -54,12 +56,12 @@ class Use:
 
 
 class Tally:
-    """What became of the requests; used by all clients."""
+    """Counts how the requests ended; all clients use it."""
 
     def __init__(self, most: int) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
-        self._lock = threading.Lock()  # guards all of it
+        self._lock = threading.Lock()  # guards all fields
         self._most = most
         self._next = 0
 
@@ -68,7 +70,7 @@ class Tally:
         return self._next
 
     def number(self) -> int | None:
-        """A new request's, which nobody else has; `None` when there are enough."""
+        """Return the number of a new request, or `None` when there are enough."""
         with self._lock:
             if self._next >= self._most or self.wrong:
                 return None
@@ -83,8 +85,7 @@ class Tally:
 
 
 class Client:
-    """Asks one thing after the other; now and then goes on with its last conversation, and now and
-    then leaves before the end."""
+    """Sends one request after the other, some in its last conversation; leaves some early."""
 
     def __init__(self, service: Service, tally: Tally, seed: int) -> None:
         self._service = service
@@ -101,15 +102,15 @@ class Client:
 
     def _ask(self, marker: str) -> None:
         words = " ".join(self._chance.choices(("blue", "sky", "why", "日本", "🙂"), k=9))
-        said = f"{marker} {words} {marker}"
+        prompt = f"{marker} {words} {marker}"
         path = self._chance.choice(ROUTES)
         stream = self._chance.random() < 0.7
         leave_after = self._chance.randrange(1, 12) if self._chance.random() < 0.25 else None
-        body: dict[str, object] = {"model": "mock", "stream": stream, "prompt": said}
+        body: dict[str, object] = {"model": "mock", "stream": stream, "prompt": prompt}
         if path == "/api/chat":
             if self._chance.random() < 0.5 or len(self._history) > 6:
                 self._history = []
-            self._history.append({"role": "user", "content": said})
+            self._history.append({"role": "user", "content": prompt})
             body |= {"messages": self._history, "think": False}
         try:
             text, ending = self._answer(path, body, leave_after if stream else None)
@@ -120,26 +121,26 @@ class Client:
                 self._history.append({"role": "assistant", "content": text})
             else:
                 self._history.pop()
-        self._tally.note(ending, _fault(marker, PREFACE + said, text, ending))
+        self._tally.note(ending, _fault(marker, PREFACE + prompt, text, ending))
 
     def _answer(
         self, path: str, body: dict[str, object], leave_after: int | None
     ) -> tuple[str, str]:
-        """The text and how it ended."""
+        """Send one request; return the text and how it ended."""
         texts: list[str] = []
         with self._http.post(
             self._service.base + path, json=body, stream=True, timeout=120
         ) as reply:
             for line in reply.iter_lines():
-                told = json.loads(line)
-                if "error" in told:
+                value = json.loads(line)
+                if "error" in value:
                     refused = reply.status_code != 200
                     return "".join(texts), "refused" if refused else "broken off"
-                message = told.get("message") or {}
+                message = value.get("message") or {}
                 texts.append(
-                    message.get("content") or told.get("response") or told.get("text") or ""
+                    message.get("content") or value.get("response") or value.get("text") or ""
                 )
-                if told.get("done") or told.get("finish_reason"):
+                if value.get("done") or value.get("finish_reason"):
                     return "".join(texts), "whole"
                 if leave_after is not None and len(texts) >= leave_after:
                     return "".join(texts), "left"
@@ -148,17 +149,19 @@ class Client:
 
 def _fault(marker: str, expected: str, text: str, ending: str) -> str | None:
     if strangers := set(ESCAPE.findall(text)) - {marker}:
-        return f"{marker} was told of {strangers}"
+        return f"{marker} got text of {strangers}"
     if ending in ("cut off", "ended without an end") or not expected.startswith(text):
-        return f"{marker} ({ending}) was told {text!r}"
+        return f"{marker} ({ending}) got {text!r}"
     if ending == "whole" and text != expected:
-        return f"{marker} was told {text!r} and that this was all"
+        return f"{marker} got {text!r} as a complete answer"
     return None
 
 
 class Killer:
-    """Kills the runtime or the tokenizer every so often, once all is well again; but not so often
-    that they would be given up, or waited for longer than requests are held."""
+    """Kills the runtime or the tokenizer now and then, after the service has recovered.
+
+    It does so rarely enough that neither is given up, and no wait is longer than requests are held.
+    """
 
     def __init__(self, service: Service, pause: float, seed: int) -> None:
         self.killed: collections.Counter[str] = collections.Counter()
@@ -167,23 +170,23 @@ class Killer:
         self._pause = pause
         self._chance = random.Random(seed)  # noqa: S311 - no secrets
         self._over = threading.Event()
-        self._forgiven = dict.fromkeys(PROGRAMS, 0)  # restarts that do not count any more
+        self._cleared = dict.fromkeys(PROGRAMS, 0)  # restarts that no longer count
 
     def stop(self) -> None:
         self._over.set()
 
-    def _bears_one_more(self, name: str, health: dict[str, Any]) -> bool:
-        told = health[name]
-        if told["state"] == "ready" and time.time() - told["since"] > SETTLED:
-            self._forgiven[name] = told["restarts"]
-        return bool(told["restarts"] - self._forgiven[name] < DEATHS_IN_A_ROW)
+    def _may_fail_again(self, name: str, health: dict[str, Any]) -> bool:
+        state = health[name]
+        if state["state"] == "ready" and time.time() - state["since"] > SETTLED:
+            self._cleared[name] = state["restarts"]
+        return bool(state["restarts"] - self._cleared[name] < FAILURES_IN_A_ROW)
 
     def run(self) -> None:
         while not self._over.wait(self._chance.uniform(0.5, 1.5) * self._pause):
             name = self._chance.choice(PROGRAMS)
             health = self._service.health()
             pid = health[name]["pid"]
-            if pid is None or not all([self._bears_one_more(which, health) for which in PROGRAMS]):
+            if pid is None or not all([self._may_fail_again(which, health) for which in PROGRAMS]):
                 continue
             began = time.monotonic()
             try:

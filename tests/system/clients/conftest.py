@@ -22,7 +22,7 @@ RunJs = Callable[[Service, str], Any]
 
 @pytest.fixture(scope="session")
 def run_js() -> RunJs:
-    """Runs a scenario of Ollama's JavaScript client; installs that client the first time."""
+    """Run a scenario of Ollama's JavaScript client; install the client the first time."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not (node and npm):
         pytest.skip("there is no node, or no npm, on the PATH")
@@ -46,7 +46,7 @@ def run_js() -> RunJs:
 
 @pytest.fixture(scope="session")
 def scripted_service(start_service: Start, tmp_path_factory: pytest.TempPathFactory) -> Scripted:
-    """One service for all tests that say what the model says."""
+    """One service for all tests that set the model's answers."""
     file = tmp_path_factory.mktemp("script") / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"

@@ -1,4 +1,4 @@
-"""The service with a sign of life every fifth of a second.
+"""The service with a heartbeat every fifth of a second.
 
 gunicorn tests.system.clients.impatient:app
 """

@@ -1,4 +1,4 @@
-"""Writes down what a client and the service say to each other, in `tests/data/handshakes`.
+"""Records the requests of a client and the service's answers in `tests/data/handshakes`.
 
 python -m tests.system.clients.recorder TITLE python tests/system/clients/handshakes/lite-llm.py
 python -m tests.system.clients.recorder --again                asks every transcript's requests anew
@@ -34,7 +34,7 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"
 
 
 def ask(port: int, request: Request) -> Answer:
-    """The service's answer to a request of a transcript."""
+    """Send a request of a transcript and return the service's answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         connection.request(
@@ -47,7 +47,7 @@ def ask(port: int, request: Request) -> Answer:
 
 
 class RecordingProxy(ThreadingHTTPServer):
-    """Passes everything on to a port of this machine, and remembers it."""
+    """Forwards everything to a port of this machine, and records it."""
 
     daemon_threads = True
 
@@ -76,12 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
             upstream.request(self.command, self.path, asked or None, headers)
             response = upstream.getresponse()
-            told = self._answer(response)
+            body = self._answer(response)
         finally:
             upstream.close()
         headers = dict(response.getheaders())
         request = request_of(self.command, self.path, self.headers.items(), asked)
-        answer = answer_of(response.status, headers, told)
+        answer = answer_of(response.status, headers, body)
         self.server.exchanges.append(Exchange(request, answer))
 
     do_GET = do_HEAD = do_POST = do_DELETE = do_OPTIONS = pass_on
@@ -103,17 +103,17 @@ class _Handler(BaseHTTPRequestHandler):
             if name.lower() not in {"connection", "keep-alive"}:
                 self.send_header(name, value)
         self.end_headers()
-        told = b""
+        body = b""
         while piece := response.read1():
-            told += piece
+            body += piece
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
-        return told
+        return body
 
 
 def record(title: str, command: list[str], port: int) -> None:
-    """The command's last word is a script, which gets a URL and names the transcript."""
+    """Run a command; its last word is a script, which gets a URL and names the transcript."""
     proxy = RecordingProxy(port)
     subprocess.run([*command, proxy.base], check=True, timeout=1200)
     proxy.shutdown()

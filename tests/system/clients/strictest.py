@@ -1,4 +1,4 @@
-"""What the strictest clients of Ollama refuse to read: its Go client, OllamaKit, ollama-js."""
+"""What the strictest clients of Ollama reject: its Go client, OllamaKit, ollama-js."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTS = {"models", "families", "capabilities", "tool_calls", "context"}
 
 
 def complaints(line: str) -> list[str]:
-    """What is wrong with a line of JSON in an answer."""
+    """Return what is wrong with a line of JSON in an answer."""
     value = json.loads(line)
     found = list(_walk(value))
     if "error" in value and not (value["error"] and isinstance(value["error"], str)):

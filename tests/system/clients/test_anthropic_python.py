@@ -1,4 +1,4 @@
-"""Anthropic's own Python client, as coding agents speak, against the whole stack."""
+"""Anthropic's own Python client, which coding agents use, against the whole stack."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_question_reaches_the_model(shared: Service) -> None:
     assert answer.usage.output_tokens > 10
 
 
-def test_a_limit_is_met_to_the_token(client: anthropic.Anthropic, model: Scripted) -> None:
+def test_a_limit_is_exact_to_the_token(client: anthropic.Anthropic, model: Scripted) -> None:
     model.says("one two three four five six seven")
     answer = client.messages.create(**asked(max_tokens=3, thinking=NO_THINKING))
 
@@ -90,14 +90,14 @@ def test_a_stop_sequence_ends_the_answer(client: anthropic.Anthropic, model: Scr
 
 
 def test_an_answer_streams(client: anthropic.Anthropic, model: Scripted) -> None:
-    told = "It rains in Paris, and in Oslo the sun shines. " * 10
-    model.says(told)
+    reply_text = "It rains in Paris, and in Oslo the sun shines. " * 10
+    model.says(reply_text)
     with client.messages.stream(**asked(thinking=NO_THINKING)) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
 
     assert len(pieces) > 3
-    assert "".join(pieces) == text_of(final) == told
+    assert "".join(pieces) == text_of(final) == reply_text
     assert final.stop_reason == "end_turn"
     assert final.usage.output_tokens >= len(pieces)
 
@@ -142,7 +142,7 @@ def test_results_of_tools_reach_the_model(client: anthropic.Anthropic, model: Sc
     assert last.usage.input_tokens > answer.usage.input_tokens
 
 
-def test_an_answer_follows_a_form(client: anthropic.Anthropic, model: Scripted) -> None:
+def test_an_answer_follows_a_schema(client: anthropic.Anthropic, model: Scripted) -> None:
     model.says(f'{THOUGHT}Here you are:\n```json\n{{"name": "Rex", "age": 3}}\n```')
 
     answer = client.messages.parse(**asked("A pet?"), output_format=Pet)

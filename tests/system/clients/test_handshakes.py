@@ -1,4 +1,4 @@
-"""What clients asked when they were recorded is answered as it was, without those clients."""
+"""The recorded requests of clients get the recorded answers, without those clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 @pytest.fixture
 def service(shared: Service) -> Iterator[Service]:
-    """With the model loaded, whatever another client has done to it, or this one will do."""
+    """The service with the model loaded, even if a client has unloaded it."""
     assert "load" in ask(shared.port, LOAD).lines[0]
     yield shared
     ask(shared.port, LOAD)
@@ -51,45 +51,49 @@ def test_a_recorded_client_finds_everything_as_it_was(service: Service, path: Pa
         '{"message":{"content":"","tool_calls":[{"function":{"arguments":"{}"}}]}}',
     ],
 )
-def test_what_strict_clients_stumble_over_is_noticed(line: str) -> None:
+def test_what_strict_clients_reject_is_noticed(line: str) -> None:
     assert len(complaints(line)) == 1
 
 
 LINE = '{"message":{"content":"Hi"},"done":false}'
 LAST = '{"message":{"content":""},"done":true,"eval_count":2}'
 CHUNKED = "application/x-ndjson | chunked"
-TOLD = f"< 200 {CHUNKED}\n< {LINE}\n<+ {LINE}\n< {LAST}\n"
+TRANSCRIPT = f"< 200 {CHUNKED}\n< {LINE}\n<+ {LINE}\n< {LAST}\n"
 
 
-def shape_of(told: str) -> object:
-    (exchange,) = parse(f"# title\n\n> GET /\n{told}")
+def shape_of(transcript: str) -> object:
+    (exchange,) = parse(f"# title\n\n> GET /\n{transcript}")
     return shape(exchange.answer)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "transcript",
     [
-        TOLD.replace("200", "201"),
-        TOLD.replace("chunked", "length"),
-        TOLD.replace("x-ndjson", "json"),
-        TOLD.replace(f"< {LAST}\n", ""),
-        TOLD.replace('"done":true,"eval_count":2', '"eval_count":2,"done":true'),
-        TOLD.replace('"eval_count":2', '"eval_count":2.0'),
-        TOLD.replace('"eval_count":2', '"eval_count":null'),
-        TOLD.replace('"eval_count":2', '"eval_count":2,"context":[1]'),
-        TOLD.replace('"done":true', '"done":false'),
+        TRANSCRIPT.replace("200", "201"),
+        TRANSCRIPT.replace("chunked", "length"),
+        TRANSCRIPT.replace("x-ndjson", "json"),
+        TRANSCRIPT.replace(f"< {LAST}\n", ""),
+        TRANSCRIPT.replace('"done":true,"eval_count":2', '"eval_count":2,"done":true'),
+        TRANSCRIPT.replace('"eval_count":2', '"eval_count":2.0'),
+        TRANSCRIPT.replace('"eval_count":2', '"eval_count":null'),
+        TRANSCRIPT.replace('"eval_count":2', '"eval_count":2,"context":[1]'),
+        TRANSCRIPT.replace('"done":true', '"done":false'),
     ],
 )
-def test_another_status_type_framing_key_order_or_ending_is_noticed(told: str) -> None:
-    assert shape_of(told) != shape_of(TOLD)
+def test_another_status_type_framing_key_order_or_ending_is_noticed(transcript: str) -> None:
+    assert shape_of(transcript) != shape_of(TRANSCRIPT)
 
 
 def test_other_words_in_other_pieces_are_not() -> None:
-    more = TOLD.replace(f"<+ {LINE}\n", f"< {LINE}\n" * 3).replace("Hi", "Ho").replace(":2}", ":9}")
-    assert shape_of(more) == shape_of(TOLD)
+    more = (
+        TRANSCRIPT.replace(f"<+ {LINE}\n", f"< {LINE}\n" * 3)
+        .replace("Hi", "Ho")
+        .replace(":2}", ":9}")
+    )
+    assert shape_of(more) == shape_of(TRANSCRIPT)
 
 
-def test_the_clients_of_the_page_on_compatibility_are_recorded() -> None:
+def test_the_clients_on_the_compatibility_page_are_recorded() -> None:
     assert {path.stem for path in TRANSCRIPTS} >= {
         "home-assistant",
         "langchain-ollama",

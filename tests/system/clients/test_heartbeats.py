@@ -1,4 +1,4 @@
-"""Signs of life while a long prompt is read do no harm to any client."""
+"""Heartbeats while a long prompt is read do no harm to any client."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ASKED = [{"role": "user", "content": QUESTION}]
 ANSWER = f"I am a simulated model, no card is involved. You said: {QUESTION}"
 CHUNK = 128  # tokens; the program reads a prompt in whole chunks, and ours has one
 PREFILL = 2.4  # seconds
-CLIENT = {"trust_env": False, "timeout": 1.6}  # seconds of silence that they bear
+CLIENT = {"trust_env": False, "timeout": 1.6}  # seconds of silence that they accept
 
 
 @pytest.fixture(scope="module")
 def slow(start_service: Start) -> Service:
-    """Reads its prompts slowly, and says every fifth of a second that it lives."""
+    """A service that reads prompts slowly and sends a heartbeat every fifth of a second."""
     command = [
         "-m",
         "gunicorn",
@@ -44,8 +44,8 @@ def slow(start_service: Start) -> Service:
     )
 
 
-def test_they_are_there_and_hold_nothing(slow: Service) -> None:
-    """Or else the tests below prove nothing."""
+def test_heartbeats_come_and_have_no_content(slow: Service) -> None:
+    """Otherwise the tests below prove nothing."""
     reply = slow.post("/api/chat", {"model": "mock", "messages": ASKED}, stream=True)
     lines = [json.loads(line) for line in reply.iter_lines()]
     first_text = next(at for at, line in enumerate(lines) if line["message"]["content"])
@@ -61,7 +61,7 @@ def test_they_are_there_and_hold_nothing(slow: Service) -> None:
     assert lines[-1]["prompt_eval_duration"] > 0.9 * PREFILL * 1e9
 
 
-def test_without_them_the_same_clients_would_hang_up(slow: Service) -> None:
+def test_without_heartbeats_the_same_clients_hang_up(slow: Service) -> None:
     with ollama.Client(host=slow.base, **CLIENT) as client, pytest.raises(httpx.ReadTimeout):
         client.chat("mock", ASKED)  # in one piece, so nothing comes before its end
     eventually(lambda: not slow.health()["queue"]["answering"])
@@ -81,11 +81,11 @@ def test_langchain_ollama(slow: Service) -> None:
     fields = {"model": "mock", "base_url": slow.base, "client_kwargs": CLIENT}
     chat, text = ChatOllama(**fields), OllamaLLM(**fields)
     try:
-        assert chat.invoke(QUESTION).content == ANSWER  # it streams behind the scenes
+        assert chat.invoke(QUESTION).content == ANSWER  # it streams internally
         assert text.invoke(QUESTION) == ANSWER
     finally:
         for model in (chat, text):
-            model._client.close()  # there is no other way to it
+            model._client.close()  # it has no public close
 
 
 def test_openai_python(slow: Service) -> None:
@@ -121,7 +121,7 @@ def test_anthropic_python(slow: Service) -> None:
 
 
 def test_ollama_js(slow: Service, run_js: RunJs) -> None:
-    told = run_js(slow, "streams")
+    result = run_js(slow, "streams")
 
-    assert told["chat"]["text"] == told["generate"]["text"] == ANSWER
-    assert told["chat"]["last"]["done_reason"] == "stop"
+    assert result["chat"]["text"] == result["generate"]["text"] == ANSWER
+    assert result["chat"]["last"]["done_reason"] == "stop"

@@ -21,13 +21,13 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def make(shared: Service) -> Iterator[Make]:
-    """Makes models of the given class; closes their connections, for LangChain never does."""
+    """Make models of the given class; close their connections, which LangChain never does."""
     clients: list[ollama.Client] = []
 
     def made(kind: Any, **fields: Any) -> Any:
         client = {"trust_env": False, "timeout": 30}
         model = kind(model="mock", base_url=shared.base, client_kwargs=client, **fields)
-        clients.append(model._client)  # there is no other way to it
+        clients.append(model._client)  # it has no public name
         return model
 
     yield made
@@ -72,6 +72,6 @@ def test_a_text_model_answers(make: Make) -> None:
     assert QUESTION in make(OllamaLLM, stop=["<|im_end|>"]).invoke(QUESTION)
 
 
-def test_what_the_model_cannot_do_is_said_in_ollamas_words(make: Make) -> None:
+def test_what_the_model_cannot_do_is_refused_in_ollamas_words(make: Make) -> None:
     with pytest.raises(ollama.ResponseError, match='"mock" does not support embeddings'):
         make(OllamaEmbeddings).embed_query(QUESTION)

@@ -37,7 +37,7 @@ class Pet(pydantic.BaseModel):
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file with what the simulated model says next."""
+    """The file with the simulated model's next answer."""
     file = tmp_path_factory.mktemp("script") / "reply"
     file.write_text("Hello")
     return file
@@ -53,13 +53,13 @@ def base(start_service: Start, script: Path) -> Iterator[str]:
 
 @pytest.fixture
 def make(base: str) -> Iterator[Make]:
-    """Makes models; closes their connections, for LangChain never does."""
+    """Make models; close their connections, which LangChain never does."""
     clients: list[ollama.Client] = []
 
     def made(**fields: Any) -> ChatOllama:
         client = {"trust_env": False, "timeout": 30}
         model = ChatOllama(model="mock", base_url=base, client_kwargs=client, **fields)
-        clients.append(model._client)  # there is no other way to it
+        clients.append(model._client)  # it has no public name
         return model
 
     yield made

@@ -12,21 +12,21 @@ pytestmark = pytest.mark.integration
 
 
 def test_the_handshake(shared: Service, run_js: RunJs) -> None:
-    told = run_js(shared, "handshake")
+    result = run_js(shared, "handshake")
 
-    assert told["listed"] == told["running"] == ["mock:latest"]
-    assert told["capabilities"] == ["completion", "tools", "thinking"]
-    assert told["version"] == "0.32.0"
+    assert result["listed"] == result["running"] == ["mock:latest"]
+    assert result["capabilities"] == ["completion", "tools", "thinking"]
+    assert result["version"] == "0.32.0"
 
 
-def test_chat_and_generate_stream_and_do_not(shared: Service, run_js: RunJs) -> None:
-    told = run_js(shared, "answers")
+def test_chat_and_generate_with_and_without_streaming(shared: Service, run_js: RunJs) -> None:
+    result = run_js(shared, "answers")
 
-    assert told["chat"] == told["chatStreamed"]
-    assert told["generate"] == told["generateStreamed"]
-    assert told["chunks"] > 3
-    assert told["last"]["done_reason"] == "stop"
-    assert told["last"]["eval_count"] > 0
+    assert result["chat"] == result["chatStreamed"]
+    assert result["generate"] == result["generateStreamed"]
+    assert result["chunks"] > 3
+    assert result["last"]["done_reason"] == "stop"
+    assert result["last"]["eval_count"] > 0
 
 
 def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:

@@ -28,7 +28,7 @@ def client(shared: Service) -> Iterator[ollama.Client]:
 
 
 def test_the_handshake(client: ollama.Client) -> None:
-    client.generate("mock", keep_alive=-1)  # whatever an earlier client has set
+    client.generate("mock", keep_alive=-1)  # an earlier client may have set another
     (listed,) = client.list().models
     (running,) = client.ps().models
     shown = client.show("mock")
@@ -105,7 +105,7 @@ def test_refusals_reach_the_user(
         assert (refused.value.status_code, refused.value.error) == (status, says)
 
 
-def test_what_is_not_offered_is_an_error_that_says_so(client: ollama.Client) -> None:
+def test_a_missing_feature_is_an_error_that_names_it(client: ollama.Client) -> None:
     for call in (
         lambda: client.embed("mock", QUESTION),
         lambda: client.embeddings("mock", QUESTION),
@@ -126,7 +126,7 @@ def test_a_pull_of_our_own_model_succeeds_and_of_another_fails(client: ollama.Cl
             list(client.pull("nope", stream=stream))
 
 
-def test_an_unloaded_model_is_back_with_the_next_question(start_service: Start) -> None:
+def test_an_unloaded_model_is_loaded_by_the_next_request(start_service: Start) -> None:
     service = start_service()
     with client_of(service) as client:
         assert client.generate("mock", keep_alive=0).done_reason == "unload"

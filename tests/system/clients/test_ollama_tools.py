@@ -1,4 +1,4 @@
-"""Thinking, tools and forms with Ollama's own Python client, against the whole stack."""
+"""Thinking, tools and formats with Ollama's own Python client, against the whole stack."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pet(pydantic.BaseModel):
 
 
 class Script:
-    """What the simulated model says next."""
+    """Sets the simulated model's next answer."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -93,7 +93,7 @@ def test_reasoning_streams_before_the_answer(client: ollama.Client, says: Script
     assert "".join(chunk.content or "" for chunk in chunks) == "It rains."
 
 
-def test_reasoning_that_eats_the_budget(client: ollama.Client, says: Script) -> None:
+def test_reasoning_can_use_up_num_predict(client: ollama.Client, says: Script) -> None:
     says(THOUGHT)
     answer = client.chat("mock", ASKED, options={"num_predict": 4})
     assert (answer.done_reason, answer.eval_count, answer.message.content) == ("length", 4, "")
@@ -120,7 +120,7 @@ def test_tools_are_called_and_their_results_reach_the_model(
     assert (last.prompt_eval_count or 0) > (answer.prompt_eval_count or 0)
 
 
-def test_calls_stream_whole_and_text_before_them_at_once(
+def test_calls_stream_in_one_piece_and_text_before_them_at_once(
     client: ollama.Client, says: Script
 ) -> None:
     talk = "One moment, please. " * 20 + "So."
@@ -135,7 +135,7 @@ def test_calls_stream_whole_and_text_before_them_at_once(
     assert (chunks[-1].done, chunks[-1].done_reason) == (True, "stop")
 
 
-def test_a_call_that_is_none_is_text(client: ollama.Client, says: Script) -> None:
+def test_an_invalid_call_is_text(client: ollama.Client, says: Script) -> None:
     broken = '<tool_call>\n{"name": "weather", "arguments": {"city": }}\n</tool_call>'
     says(broken)
     message = client.chat("mock", ASKED, tools=[weather], think=False).message
@@ -153,9 +153,7 @@ def test_an_answer_follows_a_schema(client: ollama.Client, says: Script, stream:
     assert "".join(chunk.message.thinking or "" for chunk in chunks) == "I need the weather.\n"
 
 
-def test_an_answer_that_is_no_json_is_sent_all_the_same(
-    client: ollama.Client, says: Script
-) -> None:
+def test_an_answer_that_is_not_json_is_sent_anyway(client: ollama.Client, says: Script) -> None:
     says("I would rather not.")
     assert client.generate("mock", "A pet?", format="json").response == "I would rather not."
     says('{"a": 1} or so')

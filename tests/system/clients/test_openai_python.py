@@ -1,4 +1,4 @@
-"""OpenAI's own Python client, as Copilot and many others speak, against the whole stack."""
+"""OpenAI's own Python client, whose API Copilot and many others use, against the whole stack."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
         client.embeddings.create(model="mock", input="a")
 
 
-def test_a_wrong_key_is_told_as_such(start_service: Start) -> None:
+def test_a_wrong_key_is_an_authentication_error(start_service: Start) -> None:
     service = start_service(AX650_API_KEY="s3cret")
     with client_of(service) as stranger, pytest.raises(openai.AuthenticationError):
         stranger.models.list()

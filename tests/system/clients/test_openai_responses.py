@@ -67,7 +67,7 @@ def test_a_question_reaches_the_model(shared: Service) -> None:
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_a_limit_is_met_to_the_token(client: openai.OpenAI, model: Scripted) -> None:
+def test_a_limit_is_exact_to_the_token(client: openai.OpenAI, model: Scripted) -> None:
     model.says("one two three four five six seven")
     answer = client.responses.create(
         model="mock", input=QUESTION, max_output_tokens=3, reasoning={"effort": "none"}
@@ -78,8 +78,8 @@ def test_a_limit_is_met_to_the_token(client: openai.OpenAI, model: Scripted) -> 
 
 
 def test_an_answer_streams(client: openai.OpenAI, model: Scripted) -> None:
-    told = "It rains in Paris, and in Oslo the sun shines. " * 10
-    model.says(told)
+    reply_text = "It rains in Paris, and in Oslo the sun shines. " * 10
+    model.says(reply_text)
     events = list(
         client.responses.create(
             model="mock", input=QUESTION, stream=True, reasoning={"effort": "none"}
@@ -88,12 +88,12 @@ def test_an_answer_streams(client: openai.OpenAI, model: Scripted) -> None:
 
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert len(deltas) > 3
-    assert "".join(deltas) == told
+    assert "".join(deltas) == reply_text
     assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
-def test_the_helper_for_streams_hears_reasoning_text_and_calls(
+def test_the_helper_for_streams_gets_reasoning_text_and_calls(
     client: openai.OpenAI, model: Scripted
 ) -> None:
     model.says(f"{THOUGHT}One moment.\n{tool_call('Paris')}\n{tool_call('Oslo')}")
@@ -129,7 +129,7 @@ def test_results_of_tools_reach_the_model(client: openai.OpenAI, model: Scripted
     assert last.usage.input_tokens > answer.usage.input_tokens
 
 
-def test_an_answer_follows_a_form(client: openai.OpenAI, model: Scripted) -> None:
+def test_an_answer_follows_a_schema(client: openai.OpenAI, model: Scripted) -> None:
     model.says(f'{THOUGHT}Here you are:\n```json\n{{"name": "Rex", "age": 3}}\n```')
 
     answer = client.responses.parse(model="mock", input="A pet?", text_format=Pet)

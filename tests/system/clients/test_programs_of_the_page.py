@@ -1,4 +1,4 @@
-"""The programs of the page about compatibility, run against the whole stack."""
+"""The programs on the compatibility page, run against the whole stack."""
 
 from __future__ import annotations
 

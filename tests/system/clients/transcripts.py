@@ -1,4 +1,4 @@
-"""What a client and a server said to each other, as a text to read and to hold answers against.
+"""Transcripts of a client's requests and a server's answers, to read and to compare with.
 
     > POST /api/chat                          a request, its telling headers, its body
     < 200 application/x-ndjson chunked        the answer: status, type, framing
@@ -57,20 +57,20 @@ class Exchange:
 
 
 def request_of(method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes) -> Request:
-    """A request without what is nobody's business: other headers, the rest of long texts."""
-    told = {name.title(): value for name, value in headers}
-    kept = tuple((name, told[name]) for name in HEADERS if name in told)
+    """Return a request without its other headers and without the rest of long texts."""
+    sent = {name.title(): value for name, value in headers}
+    kept = tuple((name, sent[name]) for name in HEADERS if name in sent)
     return Request(method, path, kept, _shortened(body.decode()))
 
 
 def answer_of(status: int, headers: dict[str, str], body: bytes) -> Answer:
-    """An answer as it came; its lines must be whole."""
-    told = {name.title(): value for name, value in headers.items()}
-    content_type = told.get("Content-Type", "-")
-    if "chunked" in told.get("Transfer-Encoding", ""):
+    """Return an answer as it came; its lines must be complete."""
+    sent = {name.title(): value for name, value in headers.items()}
+    content_type = sent.get("Content-Type", "-")
+    if "chunked" in sent.get("Transfer-Encoding", ""):
         framing = "chunked"
     else:
-        framing = "length" if "Content-Length" in told else "none"
+        framing = "length" if "Content-Length" in sent else "none"
     text = body.decode()
     for pattern, value in _SAME_EACH_TIME:
         text = re.sub(pattern, value, text)
@@ -85,12 +85,12 @@ def answer_of(status: int, headers: dict[str, str], body: bytes) -> Answer:
 def render(title: str, exchanges: Sequence[Exchange]) -> str:
     parts = [f"# {line}\n" for line in title.splitlines()]
     for exchange in exchanges:
-        asked, told = exchange.request, exchange.answer
+        asked, received = exchange.request, exchange.answer
         lines = [f"> {asked.method} {asked.path}"]
         lines += [f"> {name}: {value}" for name, value in asked.headers]
         lines += [f"> {asked.body}"] if asked.body else []
-        lines += [f"< {told.status} {told.content_type} | {told.framing}"]
-        lines += [f"{mark} {line}" for mark, line in _joined(told.lines)]
+        lines += [f"< {received.status} {received.content_type} | {received.framing}"]
+        lines += [f"{mark} {line}" for mark, line in _joined(received.lines)]
         parts.append("\n" + "\n".join(lines) + "\n")
     return "".join(parts)
 
@@ -99,12 +99,12 @@ def parse(text: str) -> list[Exchange]:
     exchanges = []
     for block in text.split("\n\n")[1:]:
         asked = [line[2:] for line in block.splitlines() if line.startswith("> ")]
-        told = [line.partition(" ")[2] for line in block.splitlines() if line.startswith("<")]
+        received = [line.partition(" ")[2] for line in block.splitlines() if line.startswith("<")]
         method, path = asked[0].split()
         named = [tuple(line.split(": ", 1)) for line in asked[1:] if not line.startswith("{")]
         body = next((line for line in asked[1:] if line.startswith("{")), "")
-        status, content_type, framing = re.fullmatch(r"(\d+) (.*) \| (\w+)", told[0]).groups()
-        answer = Answer(int(status), content_type, framing, tuple(told[1:]))
+        status, content_type, framing = re.fullmatch(r"(\d+) (.*) \| (\w+)", received[0]).groups()
+        answer = Answer(int(status), content_type, framing, tuple(received[1:]))
         exchanges.append(Exchange(Request(method, path, tuple(named), body), answer))
     return exchanges
 
@@ -114,7 +114,7 @@ def title_of(text: str) -> str:
 
 
 def shape(answer: Answer) -> dict[str, Any]:
-    """What must stay the same: everything but texts and numbers, of which the types must."""
+    """Return what must stay the same: everything, but only the types of texts and numbers."""
     lines = [_shape(_value(line)) for _, line in _joined(answer.lines)]
     return {
         "status": answer.status,
@@ -127,7 +127,7 @@ def shape(answer: Answer) -> dict[str, Any]:
 def _shape(value: Any, key: str = "") -> Any:
     match value:
         case dict():
-            # A list of pairs, for the order of keys counts.
+            # A list of pairs, because the order of keys counts.
             return [(name, _shape(inner, name)) for name, inner in value.items()]
         case list():
             return ["list of", *(kind for kind, _ in groupby(_shape(inner) for inner in value))]
@@ -139,7 +139,7 @@ def _shape(value: Any, key: str = "") -> Any:
 
 
 def _value(line: str) -> Any:
-    """The JSON of a line, or the line."""
+    """Return the JSON of a line, or the line."""
     try:
         return json.loads(line.removeprefix("data: "))
     except ValueError:
@@ -147,7 +147,7 @@ def _value(line: str) -> Any:
 
 
 def _joined(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """Lines with their marks: those alike but for a piece of text are one."""
+    """Return lines with their marks; lines that differ only in a piece of text become one."""
     joined: list[tuple[str, str]] = []
     for line in lines:
         if joined and (both := _both(joined[-1][1], line)):

@@ -13,17 +13,17 @@ from tests.support.waiting import eventually
 
 Whole = Callable[[Service, float], float]
 
-# Quick to load; slow enough to be caught in the middle of an answer.
+# It loads quickly and answers slowly enough to be interrupted in the middle.
 MOCK = "--load-seconds 0.1 --tokens-per-second 100 --prefill-tokens-per-second 2000"
 
 
 @pytest.fixture
 def start(start_service: Start) -> Iterator[Start]:
-    """Starts services that are told to leave when the test ends; they are gone with the session."""
+    """Start services that get SIGTERM when the test ends, and are gone with the session."""
     started: list[Service] = []
 
-    def begin(vices: str = "", **how: object) -> Service:
-        service = start_service(**{"AX650_MOCK_ARGS": f"{MOCK} {vices}", **how})
+    def begin(faults: str = "", **how: object) -> Service:
+        service = start_service(**{"AX650_MOCK_ARGS": f"{MOCK} {faults}", **how})
         started.append(service)
         return service
 
@@ -35,8 +35,10 @@ def start(start_service: Start) -> Iterator[Start]:
 
 @pytest.fixture
 def whole_again(request: pytest.FixtureRequest) -> Whole:
-    """Waits until a service answers after a fault that happened at `began`, and tells how long that
-    took; FAULT_FIGURES names a file that collects this for docs/reliability.md."""
+    """Wait until a service answers again after a fault at `began`; return the seconds it took.
+
+    FAULT_FIGURES names a file that collects them for docs/reliability.md.
+    """
 
     def wait(service: Service, began: float) -> float:
         eventually(service.ready)

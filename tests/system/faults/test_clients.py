@@ -1,4 +1,4 @@
-"""Clients that misbehave, against the whole service: what they get; and nobody else notices."""
+"""Clients that misbehave, against the whole service: what they get, and that no other notices."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MARKER = "xylophone"
 
 @pytest.fixture(scope="module")
 def service(start_service: Start) -> Service:
-    """Answers slowly enough to be left in the middle, and reads prompts slowly, too."""
+    """A service slow enough for clients to leave during an answer or while a prompt is read."""
     mock = "--load-seconds 0.2 --tokens-per-second 100 --prefill-tokens-per-second 200"
     return start_service(AX650_MOCK_ARGS=mock)
 
 
 @pytest.fixture
 def figures() -> Callable[[str, float], None]:
-    """Prints what docs/reliability.md tells; `pytest -rP` shows it."""
+    """Print the figures of docs/reliability.md; `pytest -rP` shows them."""
 
     def show(what: str, began: float) -> None:
         print(f"{what}: {time.monotonic() - began:.2f} s")
@@ -40,7 +40,7 @@ def figures() -> Callable[[str, float], None]:
     return show
 
 
-def asks(prompt: str = "Hi", **more: object) -> bytes:
+def raw_request(prompt: str = "Hi", **more: object) -> bytes:
     body = json.dumps({"prompt": prompt, "max_tokens": 1, **more}).encode()
     head = f"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body
@@ -56,26 +56,26 @@ def connect(service: Service, *, small_window: bool = False) -> socket.socket:
 
 
 def answered(service: Service) -> requests.Response:
-    """A request of somebody else's, after its turn has come."""
+    """Send another client's request and wait for its answer."""
     reply = service.post("/generate", {"prompt": "Hello", "max_tokens": 2})
     assert reply.status_code == 200, reply.text
     return reply
 
 
 def queue(service: Service) -> tuple[bool, int]:
-    told = service.health()["queue"]
-    return told["answering"], told["waiting"]
+    state = service.health()["queue"]
+    return state["answering"], state["waiting"]
 
 
 # --- clients that leave
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["mid-stream", "in one piece"])
-def test_a_client_that_leaves_its_answer_gives_the_card_to_the_next(
+def test_a_client_that_leaves_its_answer_frees_the_card_for_the_next(
     service: Service, stream: bool, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as client:
-        client.sendall(asks("Tell me more. " * 60, stream=stream, max_tokens=2000))
+        client.sendall(raw_request("Tell me more. " * 60, stream=stream, max_tokens=2000))
         eventually(lambda: queue(service)[0])
         if stream:
             assert client.recv(4096)
@@ -85,11 +85,11 @@ def test_a_client_that_leaves_its_answer_gives_the_card_to_the_next(
     figures("the next answer", began)
 
 
-def test_a_client_that_leaves_while_its_prompt_is_read_gives_the_card_to_the_next(
+def test_a_client_that_leaves_while_its_prompt_is_read_frees_the_card_for_the_next(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as client:
-        client.sendall(asks("word " * 250, stream=True, max_tokens=2000))
+        client.sendall(raw_request("word " * 250, stream=True, max_tokens=2000))
         eventually(lambda: queue(service)[0])
 
     began = time.monotonic()
@@ -97,18 +97,18 @@ def test_a_client_that_leaves_while_its_prompt_is_read_gives_the_card_to_the_nex
     figures("the next answer", began)
 
 
-def test_a_client_that_leaves_the_line_is_not_waited_for(
+def test_a_client_that_disconnects_leaves_the_queue(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
     with connect(service) as first:
-        first.sendall(asks("Tell me more. " * 100, stream=True, max_tokens=2000))
+        first.sendall(raw_request("Tell me more. " * 100, stream=True, max_tokens=2000))
         eventually(lambda: queue(service) == (True, 0))
         with connect(service) as second:
-            second.sendall(asks())
+            second.sendall(raw_request())
             eventually(lambda: queue(service) == (True, 1))
         began = time.monotonic()
         eventually(lambda: queue(service) == (True, 0))
-        figures("out of the line", began)
+        figures("out of the queue", began)
 
     answered(service)
 
@@ -119,9 +119,9 @@ def test_a_client_that_leaves_the_line_is_not_waited_for(
 def test_a_client_that_stops_reading_loses_its_turn(
     start_service: Start, tmp_path: Path, figures: Callable[[str, float], None]
 ) -> None:
-    told = tmp_path / "reply"
-    told.write_text(f"{MARKER} " * 5000)
-    mock = f"--load-seconds 0.2 --tokens-per-second 0 --context 9999 --reply-file {told}"
+    reply = tmp_path / "reply"
+    reply.write_text(f"{MARKER} " * 5000)
+    mock = f"--load-seconds 0.2 --tokens-per-second 0 --context 9999 --reply-file {reply}"
     service = start_service(AX650_MOCK_ARGS=mock)
     body = {"model": "mock", "prompt": "Hi", "stream": True}
     request = requests.Request("POST", f"{service.base}/api/generate", json=body).prepare()
@@ -139,10 +139,10 @@ def test_a_client_that_stops_reading_loses_its_turn(
     assert "Traceback" not in service.log.read_text()
 
 
-def test_500_idle_and_half_sent_requests_keep_nobody_waiting(
+def test_500_idle_and_half_sent_requests_delay_no_others(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
-    half_body = asks()[:-5]
+    half_body = raw_request()[:-5]
     with contextlib.ExitStack() as crowd:
         for begun, many in ((b"", 200), (b"POST /api/chat HTTP/1.1\r\nHo", 200), (half_body, 100)):
             for _ in range(many):
@@ -155,7 +155,7 @@ def test_500_idle_and_half_sent_requests_keep_nobody_waiting(
         figures("an answer", began)
 
 
-def test_a_request_that_drips_in_is_told_so_when_its_time_is_over(service: Service) -> None:
+def test_a_request_sent_byte_by_byte_gets_a_408_when_its_time_is_over(service: Service) -> None:
     with connect(service) as client:
         client.sendall(b"POST /api/chat HTTP/1.1\r\n")
         client.setblocking(False)
@@ -182,7 +182,7 @@ def test_a_request_that_drips_in_is_told_so_when_its_time_is_over(service: Servi
 # --- very many clients
 
 
-def test_a_burst_of_a_thousand_clients_gets_answers_and_clean_refusals(
+def test_a_thousand_clients_at_once_get_answers_or_clean_refusals(
     start_service: Start, figures: Callable[[str, float], None]
 ) -> None:
     mock = "--load-seconds 0.2 --tokens-per-second 0 --prefill-tokens-per-second 0"
@@ -192,7 +192,7 @@ def test_a_burst_of_a_thousand_clients_gets_answers_and_clean_refusals(
 
     async def ask() -> tuple[bytes, bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(asks())
+        writer.write(raw_request())
         reply = await reader.read()
         writer.close()
         head, _, body = reply.partition(b"\r\n\r\n")
@@ -207,7 +207,7 @@ def test_a_burst_of_a_thousand_clients_gets_answers_and_clean_refusals(
 
     counts = collections.Counter(status for status, _ in replies)
     assert set(counts) == {b"200", b"503"}
-    assert counts[b"200"] >= 65  # one answering, 64 in the line
+    assert counts[b"200"] >= 65  # one being answered, 64 in the queue
     assert all(json.loads(body) for _, body in replies)
     began = time.monotonic()
     answered(service)
@@ -217,18 +217,18 @@ def test_a_burst_of_a_thousand_clients_gets_answers_and_clean_refusals(
 # --- the log
 
 
-def test_a_full_disk_under_the_log_is_told_once_and_answers_go_on(start_service: Start) -> None:
+def test_a_full_disk_under_the_log_is_reported_once_and_answers_go_on(start_service: Start) -> None:
     service = start_service(AX650_LOG_FILE="/dev/full")
     for _ in range(3):
         answered(service)
 
-    told = service.log.read_text()
-    assert told.count("the log file /dev/full cannot be written (No space left on device)") == 1
-    assert "Traceback" not in told
-    assert "Logging error" not in told
+    logged = service.log.read_text()
+    assert logged.count("the log file /dev/full cannot be written (No space left on device)") == 1
+    assert "Traceback" not in logged
+    assert "Logging error" not in logged
 
 
-def test_the_log_knows_requests_by_their_id_and_nothing_of_what_they_say(
+def test_the_log_has_the_ids_of_requests_but_not_their_content(
     start_service: Start, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -239,8 +239,8 @@ def test_the_log_knows_requests_by_their_id_and_nothing_of_what_they_say(
         reply = service.post(path, body, headers={**headers, "X-Request-Id": number})
         assert reply.headers["X-Request-Id"] == number
         if path == "/generate":
-            said = "".join(json.loads(line).get("text", "") for line in reply.text.splitlines())
-            assert MARKER in said
+            text = "".join(json.loads(line).get("text", "") for line in reply.text.splitlines())
+            assert MARKER in text
 
     eventually(lambda: "[second] POST /nothing 404" in log.read_text())
     assert "[first] POST /generate 200" in log.read_text()
@@ -248,7 +248,7 @@ def test_the_log_knows_requests_by_their_id_and_nothing_of_what_they_say(
         assert MARKER not in text
 
 
-def test_a_log_whose_folder_is_gone_stops_no_answer(start_service: Start, tmp_path: Path) -> None:
+def test_a_log_without_its_folder_stops_no_answer(start_service: Start, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     service = start_service(AX650_LOG_FILE=str(folder / "log"))

@@ -1,4 +1,4 @@
-"""What happens to the service itself: killed, told to leave, its clock turned."""
+"""Faults of the service itself: killed, stopped, its clock changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def worker_of(service: Service) -> int:
     return worker.pid
 
 
-def test_a_killed_worker_cuts_its_streams_and_the_next_one_takes_over(
+def test_a_killed_worker_cuts_its_streams_and_the_next_worker_takes_over(
     start: Start, whole_again: Whole
 ) -> None:
     service = start()
@@ -49,7 +49,7 @@ def test_a_killed_worker_cuts_its_streams_and_the_next_one_takes_over(
     assert set(service.pids()).isdisjoint(before)
 
 
-def test_a_killed_master_takes_everything_with_it_and_leaves_room_for_the_next(
+def test_a_killed_master_ends_every_process_and_the_next_start_succeeds(
     start_service: Start, whole_again: Whole
 ) -> None:
     service = start_service()
@@ -64,7 +64,7 @@ def test_a_killed_master_takes_everything_with_it_and_leaves_room_for_the_next(
     _gone, alive = psutil.wait_procs(family, timeout=120)
     assert not alive
     asked.ended()
-    assert asked.complete != (asked.cut or bool(asked.error))  # it may have been finished in time
+    assert asked.complete != (asked.cut or bool(asked.error))  # it may have finished in time
     ports = {
         "AX650_PORT": str(service.port),
         "AX650_RUNTIME_PORT": str(service.runtime_port),
@@ -76,7 +76,7 @@ def test_a_killed_master_takes_everything_with_it_and_leaves_room_for_the_next(
     second.stop()
 
 
-def test_told_to_leave_the_running_answer_is_finished_and_the_others_are_sent_away(
+def test_on_sigterm_the_running_answer_is_finished_and_the_others_are_refused(
     start: Start,
 ) -> None:
     service = start()
@@ -96,7 +96,7 @@ def test_told_to_leave_the_running_answer_is_finished_and_the_others_are_sent_aw
     assert not any(process.is_running() for process in family)
 
 
-def test_told_to_leave_an_answer_that_takes_too_long_ends_with_an_error(start: Start) -> None:
+def test_on_sigterm_an_answer_that_takes_too_long_ends_with_an_error(start: Start) -> None:
     service = start("--tokens-per-second 5")
     asked = Asked(service, "Why is the sky blue?" * 5)
     eventually(lambda: asked.text)

@@ -1,4 +1,4 @@
-"""Everything that the card's program does wrong, against the whole service."""
+"""Faults of the card's program, against the whole service."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ LONG = "all of this again " * 80  # four seconds to repeat
 
 
 def kill_runtime(service: Service) -> float:
-    """When that was."""
+    """Kill the runtime and return the time of it."""
     os.kill(service.pids()[1], signal.SIGKILL)
     return time.monotonic()
 
 
 def runtime_of(service: Service) -> dict[str, object]:
-    told: dict[str, object] = service.health()["runtime"]
-    return told
+    state: dict[str, object] = service.health()["runtime"]
+    return state
 
 
 def queue(service: Service) -> tuple[bool, int]:
-    told = service.health()["queue"]
-    return told["answering"], told["waiting"]
+    state = service.health()["queue"]
+    return state["answering"], state["waiting"]
 
 
-# --- it dies
+# --- it crashes
 
 
-def test_a_runtime_killed_while_idle_costs_the_next_client_only_time(
+def test_a_runtime_killed_while_idle_only_delays_the_next_client(
     start: Start, whole_again: Whole
 ) -> None:
     service = start()
@@ -55,7 +55,7 @@ def test_a_runtime_killed_while_idle_costs_the_next_client_only_time(
     assert (after[0], after[1] != before[1]) == (before[0], True)
 
 
-def test_a_runtime_killed_while_it_reads_a_prompt_is_asked_again_and_nobody_notices(
+def test_a_runtime_killed_while_it_reads_a_prompt_is_asked_again_and_no_client_notices(
     start: Start, whole_again: Whole
 ) -> None:
     service = start("--prefill-tokens-per-second 100")  # in chunks of 128
@@ -106,20 +106,20 @@ def test_a_runtime_that_crashes_in_every_answer_is_started_again_each_time(
     whole_again(service, began)
 
 
-# --- it does not get ready
+# --- it does not become ready
 
 
 @pytest.mark.parametrize(
-    ("vice", "words"),
+    ("fault", "words"),
     [
         ("--exit-during-load=129", "no card is connected"),
         ("--refuse-port", "exited with status 0 (it was interrupted, or its port was taken)"),
     ],
 )
-def test_a_runtime_that_leaves_before_it_is_ready_is_explained_and_tried_again(
-    start: Start, vice: str, words: str
+def test_a_runtime_that_exits_before_it_is_ready_is_explained_and_tried_again(
+    start: Start, fault: str, words: str
 ) -> None:
-    service = start(vice, wait=False)
+    service = start(fault, wait=False)
     eventually(service.listening)
     eventually(lambda: words in str(runtime_of(service)["last_exit"]))
     refused = service.get("/ready")
@@ -130,7 +130,7 @@ def test_a_runtime_that_leaves_before_it_is_ready_is_explained_and_tried_again(
     eventually(lambda: runtime_of(service)["restarts"])
 
 
-def test_a_runtime_that_never_gets_on_with_its_load_is_started_again(start: Start) -> None:
+def test_a_runtime_whose_load_makes_no_progress_is_started_again(start: Start) -> None:
     service = start("--load-seconds 9000", wait=False, AX650_START_TIMEOUT="1")
     eventually(service.listening)
 
@@ -139,7 +139,7 @@ def test_a_runtime_that_never_gets_on_with_its_load_is_started_again(start: Star
     eventually(lambda: runtime_of(service)["restarts"])
 
 
-def test_a_runtime_whose_answers_cannot_be_fetched_is_never_called_ready(start: Start) -> None:
+def test_a_runtime_whose_answers_cannot_be_fetched_is_never_ready(start: Start) -> None:
     service = start("--fail-polls 100000", wait=False)
     eventually(service.listening)
 
@@ -151,7 +151,7 @@ def test_a_runtime_whose_answers_cannot_be_fetched_is_never_called_ready(start: 
 # --- it answers, but badly
 
 
-def test_a_few_bad_polls_cost_no_letter_of_any_answer(start: Start) -> None:
+def test_a_few_bad_polls_lose_no_letter_of_any_answer(start: Start) -> None:
     service = start("--fail-polls 2 --garbage-polls 2 --bad-utf8 --spare-answers 1")
     before = service.pids()
     several = [Asked(service, f"This is number {number}.") for number in range(3)]
@@ -191,7 +191,7 @@ def test_a_runtime_that_hangs_in_mid_answer_is_replaced_and_the_others_are_answe
     assert runtime_of(service)["restarts"] == 1
 
 
-def test_a_running_flag_that_never_falls_has_the_runtime_replaced(
+def test_a_runtime_whose_running_flag_stays_set_is_replaced(
     start: Start, whole_again: Whole
 ) -> None:
     service = start("--stick-running --spare-answers 3", AX650_STALL_TIMEOUT="5")
@@ -209,7 +209,7 @@ def test_a_running_flag_that_never_falls_has_the_runtime_replaced(
     assert runtime_of(service)["restarts"] == 1
 
 
-def test_a_context_that_the_runtime_calls_full_is_an_error_and_not_an_answer(start: Start) -> None:
+def test_context_full_from_the_runtime_is_an_error_and_not_an_answer(start: Start) -> None:
     service = start("--full-context --spare-answers 2")
     assert Asked(service, "The last good one.").answered_whole()
     before = service.pids()
@@ -221,7 +221,7 @@ def test_a_context_that_the_runtime_calls_full_is_an_error_and_not_an_answer(sta
     assert service.pids() == before
 
 
-def test_a_runtime_that_floods_its_output_slows_nobody_down(start: Start) -> None:
+def test_a_runtime_that_floods_its_output_delays_no_answer(start: Start) -> None:
     service = start("--flood-output")
     worker = psutil.Process(service.pids()[1]).parent()
     assert worker
@@ -237,9 +237,7 @@ def test_a_runtime_that_floods_its_output_slows_nobody_down(start: Start) -> Non
 # --- an operator
 
 
-def test_an_operator_has_a_runtime_restarted_and_only_the_running_answer_is_lost(
-    start: Start, whole_again: Whole
-) -> None:
+def test_post_restart_loses_only_the_running_answer(start: Start, whole_again: Whole) -> None:
     service = start()
     before = service.pids()
     asked = Asked(service, LONG)
@@ -257,7 +255,7 @@ def test_an_operator_has_a_runtime_restarted_and_only_the_running_answer_is_lost
     assert service.pids()[1] != before[1]
 
 
-def test_a_runtime_that_ignores_all_polite_signals_is_ended_by_force(
+def test_a_runtime_that_ignores_sigint_and_sigterm_is_killed(
     start: Start, whole_again: Whole
 ) -> None:
     service = start("--ignore-sigint --ignore-sigterm")
@@ -267,4 +265,4 @@ def test_a_runtime_that_ignores_all_polite_signals_is_ended_by_force(
     whole_again(service, began)
 
     assert "SIGKILL" in str(runtime_of(service)["last_exit"])
-    os.kill(service.pids()[1], signal.SIGKILL)  # or the service would be as patient once more
+    os.kill(service.pids()[1], signal.SIGKILL)  # or the end of the service would wait as long

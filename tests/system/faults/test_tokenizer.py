@@ -1,4 +1,4 @@
-"""Everything that the tokenizer does wrong, against the whole service."""
+"""Faults of the tokenizer, against the whole service."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ LONG = "all of this again " * 40
 
 
 def tokenizer_of(service: Service) -> dict[str, Any]:
-    told: dict[str, Any] = service.health()["tokenizer"]
-    return told
+    state: dict[str, Any] = service.health()["tokenizer"]
+    return state
 
 
-def test_a_tokenizer_killed_while_idle_costs_the_next_client_a_moment(
+def test_a_tokenizer_killed_while_idle_delays_the_next_client_for_a_moment(
     start: Start, whole_again: Whole
 ) -> None:
     service = start()
@@ -46,11 +46,11 @@ def test_a_tokenizer_killed_while_idle_costs_the_next_client_a_moment(
     assert Asked(service, "Are you there?").answered_whole()
     whole_again(service, began)
     assert service.pids()[0] != tokenizer
-    assert service.pids()[1] == runtime  # which has not asked it meanwhile
+    assert service.pids()[1] == runtime  # it made no call meanwhile
     assert "SIGKILL" in tokenizer_of(service)["last_exit"]
 
 
-def test_a_tokenizer_killed_in_mid_answer_never_makes_half_an_answer_whole(
+def test_a_tokenizer_killed_in_mid_answer_never_passes_half_an_answer_off_as_complete(
     start: Start, whole_again: Whole
 ) -> None:
     service = start()
@@ -61,7 +61,7 @@ def test_a_tokenizer_killed_in_mid_answer_never_makes_half_an_answer_whole(
     began = time.monotonic()
     asked.ended()
 
-    # The runtime dies if it asks before the next tokenizer is there.
+    # The runtime crashes if it makes a call before the next tokenizer is there.
     assert asked.answered_whole() or (asked.error and not asked.complete)
     assert (PREFACE + LONG).startswith(asked.text)
     assert queued.answered_whole()
@@ -77,14 +77,14 @@ def test_a_tokenizer_that_hangs_is_replaced_and_the_client_waits_for_it(
     began = time.monotonic()
     several = [Asked(service, f"This is number {number}.") for number in range(2)]
 
-    assert service.health()["status"] == "ok"  # nobody can know yet
+    assert service.health()["status"] == "ok"  # not detected yet
     assert all(asked.answered_whole() for asked in several)
     whole_again(service, began)
     assert service.pids()[0] != tokenizer
     assert service.pids()[1] == runtime
 
 
-def test_a_slow_tokenizer_makes_slow_answers_and_nothing_else(start: Start) -> None:
+def test_a_slow_tokenizer_only_makes_answers_slow(start: Start) -> None:
     service = start()
     before = service.pids()
     asked = Asked(service, "Say a lot. " * 5)
@@ -97,13 +97,13 @@ def test_a_slow_tokenizer_makes_slow_answers_and_nothing_else(start: Start) -> N
     assert service.pids() == before
 
 
-def test_a_stranger_on_the_port_of_a_dead_tokenizer_is_named_and_never_asked(
+def test_another_program_on_a_dead_tokenizers_port_is_named_and_never_used(
     start: Start, whole_again: Whole
 ) -> None:
     service = start()
     tokenizer, runtime = service.pids()
-    with Spoiler(own_port(), target=None) as stranger:
-        os.kill(tokenizer, signal.SIGSTOP)  # it cannot answer, and nobody looks for a moment
+    with FaultyTokenizer(own_port(), target=None) as stranger:
+        os.kill(tokenizer, signal.SIGSTOP)  # it cannot answer, which is not noticed for a moment
         os.kill(tokenizer, signal.SIGKILL)
         stranger.take(service.tokenizer_port)
         eventually(lambda: "is held by" in str(tokenizer_of(service)["note"]))
@@ -121,8 +121,8 @@ def test_a_stranger_on_the_port_of_a_dead_tokenizer_is_named_and_never_asked(
 # --- wrong answers
 
 
-class Spoiler:
-    """A program in front of the tokenizer, or in its place, that answers what `wrong` says."""
+class FaultyTokenizer:
+    """A program in front of the tokenizer, or in its place, that sends the replies in `wrong`."""
 
     def __init__(self, port: int, target: int | None) -> None:
         self.wrong: dict[str, tuple[int, bytes]] = {}
@@ -130,7 +130,7 @@ class Spoiler:
         self._target = target
         self._server: ThreadingHTTPServer | None = None
 
-    def __enter__(self) -> Spoiler:
+    def __enter__(self) -> FaultyTokenizer:
         if self._target:
             self.take(self.port)
         return self
@@ -141,12 +141,12 @@ class Spoiler:
             self._server.server_close()
 
     def take(self, port: int) -> None:
-        spoiler = self
+        faulty = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                status, body = spoiler.answer(self.command, self.path, self.rfile.read(length))
+                status, body = faulty.answer(self.command, self.path, self.rfile.read(length))
                 self.send_response_only(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -155,7 +155,7 @@ class Spoiler:
             do_POST = do_GET
 
             def log_message(self, *_: object) -> None:
-                """Says nothing."""
+                """Log nothing."""
 
         def bound() -> ThreadingHTTPServer | None:
             with contextlib.suppress(OSError):
@@ -166,26 +166,26 @@ class Spoiler:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        """What the tokenizer says, or what is wrong."""
-        for beginning, spoilt in self.wrong.items():
+        """Return the wrong reply for `path`, or else the tokenizer's."""
+        for beginning, reply in self.wrong.items():
             if path.startswith(beginning):
-                return spoilt
+                return reply
         if self._target is None:
-            return 200, b'{"error": "I am somebody else"}'
+            return 200, b'{"error": "I am another program"}'
         with requests.Session() as http:
             http.trust_env = False
             url = f"http://127.0.0.1:{self._target}{path}"
-            reply = http.request(method, url, data=body, timeout=60)
-            return reply.status_code, reply.content
+            response = http.request(method, url, data=body, timeout=60)
+            return response.status_code, response.content
 
 
 @pytest.fixture
-def spoilt(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, Spoiler]]:
-    """A service on programs that were started by hand, with a spoiler in front of the tokenizer."""
+def faulty_pair(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, FaultyTokenizer]]:
+    """A service attached to running programs, with a faulty tokenizer in front of the real one."""
     tokenizer, runtime = own_port(), own_port()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((tmp_path / "programs").open("w"))
-        spoiler = stack.enter_context(Spoiler(own_port(), target=tokenizer))
+        faulty = stack.enter_context(FaultyTokenizer(own_port(), target=tokenizer))
 
         def run(*words: str) -> None:
             command = [sys.executable, *words]
@@ -195,61 +195,61 @@ def spoilt(start_service: Start, tmp_path: Path) -> Iterator[tuple[Service, Spoi
 
         run("-m", "axproxy.tokenizer", "--port", str(tokenizer))
         eventually(TokenizerClient(f"http://127.0.0.1:{tokenizer}").answers)
-        url = f"http://127.0.0.1:{spoiler.port}"
+        url = f"http://127.0.0.1:{faulty.port}"
         mock = [*QUICK_MOCK.split(), "--port", str(runtime), "--url_tokenizer_model", url]
         run("mock_main_api.py", *mock)
         service = start_service(
             AX650_RUNTIME="attach",
             AX650_RUNTIME_PORT=str(runtime),
-            AX650_TOKENIZER_PORT=str(spoiler.port),
+            AX650_TOKENIZER_PORT=str(faulty.port),
             AX650_CONTEXT_LENGTH="2559",
             AX650_PREFILL_LIMIT="2048",
             AX650_STALL_TIMEOUT="5",
         )
         stack.callback(service.stop)
-        yield service, spoiler
+        yield service, faulty
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_a_prompt_that_the_tokenizer_refuses_never_gets_the_answer_of_another(
-    spoilt: tuple[Service, Spoiler], status: int
+def test_a_prompt_that_the_tokenizer_refuses_never_gets_another_prompts_answer(
+    faulty_pair: tuple[Service, FaultyTokenizer], status: int
 ) -> None:
-    service, spoiler = spoilt
+    service, faulty = faulty_pair
     assert Asked(service, "My PIN is 4711.").answered_whole()
-    spoiler.wrong["/encode"] = (status, b"{}")  # the runtime then runs the last prompt once more
+    faulty.wrong["/encode"] = (status, b"{}")  # the runtime then runs the last prompt once more
     asked = Asked(service, "Hello?").ended()
 
     assert "4711" not in asked.text
     assert asked.error
     assert not asked.complete
-    spoiler.wrong.clear()
+    faulty.wrong.clear()
     assert Asked(service, "Hello again?").answered_whole()
 
 
-def test_text_that_the_tokenizer_loses_makes_an_error_and_not_a_hole(
-    spoilt: tuple[Service, Spoiler],
+def test_text_that_the_tokenizer_loses_is_an_error_and_not_a_gap(
+    faulty_pair: tuple[Service, FaultyTokenizer],
 ) -> None:
-    service, spoiler = spoilt
-    spoiler.wrong["/decode"] = (200, json.dumps({"text": 1}).encode())
+    service, faulty = faulty_pair
+    faulty.wrong["/decode"] = (200, json.dumps({"text": 1}).encode())
     asked = Asked(service, "Hi", num_predict=3).ended()
 
     assert asked.text in ("", PREFACE[: len(asked.text)])
     assert asked.error
     assert not asked.complete
-    spoiler.wrong.clear()
+    faulty.wrong.clear()
     eventually(lambda: Asked(service, "Hello again?").answered_whole())
 
 
 @pytest.mark.parametrize("path", ["/trace", "/count"])
-def test_a_tokenizer_that_talks_nonsense_to_us_costs_no_letter_or_gives_an_error(
-    spoilt: tuple[Service, Spoiler], path: str
+def test_invalid_replies_of_the_tokenizer_lose_no_text(
+    faulty_pair: tuple[Service, FaultyTokenizer], path: str
 ) -> None:
-    service, spoiler = spoilt
-    spoiler.wrong[path] = (200, b"[\xff")
+    service, faulty = faulty_pair
+    faulty.wrong[path] = (200, b"[\xff")
     asked = Asked(service, "Hello?", num_predict=500)
     if path == "/trace":
         assert asked.answered_whole()
     else:
         eventually(lambda: service.health()["queue"]["answering"])
-        spoiler.wrong.clear()  # it waits for the tokenizer to come to its senses
+        faulty.wrong.clear()  # it waits until the tokenizer answers properly again
         assert asked.answered_whole()

@@ -34,7 +34,7 @@ MODEL = describe_model(Settings())
 WHY = ChatRequest((Message("user", "Why is the sky blue?"),))
 LINE = "[E][                       inference][ 526]: AX_ENGINE_Execute"
 
-NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # which no test can have
+NO_HOST = "binary,pcie,driver,device-node,kernel-log"  # checks that fail without a card
 
 Begin = Callable[..., RuntimeSupervisor]
 
@@ -77,7 +77,7 @@ def answer(supervisor: RuntimeSupervisor, text: str = "Why?") -> tuple[str, Any]
 
 
 def vendor(folder: Path, before: str = "", mock_args: str = QUICK) -> dict[str, str]:
-    """Settings for a "vendor's program" that runs the shell commands `before`, then simulates."""
+    """Return settings for a program that runs the shell commands `before`, then the simulator."""
     model = published_model(folder / "repo")
     chosen = ports()
     binary = folder / "main_api_axcl_aarch64"
@@ -103,10 +103,10 @@ def given_up(supervisor: RuntimeSupervisor) -> str:
     return problem.message
 
 
-def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
+def test_a_card_that_is_lost_in_an_answer_is_an_error_and_not_a_long_answer(
     begin: Begin,
 ) -> None:
-    lost = "--lose-card-after-tokens 6 --spare-answers 1"  # the self-test's
+    lost = "--lose-card-after-tokens 6 --spare-answers 1"  # the self-test's answer
     supervisor = begin(**mock(f"{lost} --context 600 --prefill-limit 512"))
     supervisor.wait_ready(lambda: False)
     pid = supervisor.pid()
@@ -117,7 +117,7 @@ def test_a_card_that_is_lost_in_an_answer_makes_an_error_and_not_a_long_answer(
     supervisor.wait_ready(lambda: False)
     assert supervisor.snapshot()[1].restarts == 1
     short = ChatRequest(WHY.messages, limits=type(WHY.limits)(max_tokens=40))
-    with pytest.raises(CardFailed):  # a short answer is no better
+    with pytest.raises(CardFailed):  # also in a short answer
         list(engine(supervisor).answer(MODEL, short, lambda: False))
     message = given_up(supervisor)
     assert "given up after 2 deaths in a row" in message
@@ -135,7 +135,7 @@ def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
     eventually(lambda: supervisor.snapshot()[1].state is State.STARTING)
 
 
-def test_who_asks_for_fake_log_lines_gets_them_and_nothing_else_happens(begin: Begin) -> None:
+def test_fake_log_lines_in_a_prompt_have_no_effect(begin: Begin) -> None:
     supervisor = begin(**mock(""))
     supervisor.wait_ready(lambda: False)
     pid = supervisor.pid()
@@ -149,12 +149,12 @@ def test_who_asks_for_fake_log_lines_gets_them_and_nothing_else_happens(begin: B
     assert (supervisor.pid(), supervisor.not_ready()) == (pid, None)
 
 
-def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
+def test_a_layer_that_did_not_load_is_detected_although_the_bar_shows_100(
     begin: Begin, tmp_path: Path
 ) -> None:
-    # As users have seen it: the driver refuses a layer, and the program goes on and serves.
+    # As users reported: the driver refuses a layer, and the program goes on and serves.
     refused = (
-        r"trap '' INT;"  # a load swallows it
+        r"trap '' INT;"  # a load ignores SIGINT
         r"printf '[E][  inference][ 12]: AX_ENGINE_CreateHandle\r\n';"
         r"printf '[2025-11-09 08:46:00.029][1][E][engine][load][97]: Decode api(4) response "
         r"failed.\n'"
@@ -168,10 +168,10 @@ def test_a_layer_that_did_not_load_is_found_though_the_bar_says_100(
     assert supervisor.health().load_percent == 100
 
 
-def test_a_layer_that_is_missing_without_a_word_is_found_by_the_self_test(
+def test_a_layer_that_is_missing_without_a_log_line_fails_the_self_test(
     begin: Begin, tmp_path: Path
 ) -> None:
-    # The program aborts at the first answer then (observed on the binary).
+    # The program then aborts at the first answer (observed on the binary).
     settings = vendor(tmp_path, mock_args=f"{QUICK} --crash-after-tokens 0")
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
 
@@ -195,7 +195,7 @@ def test_health_shows_the_card_and_the_load_is_not_disturbed(begin: Begin, tmp_p
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == int((tmp_path / "before").read_text())  # none since the load began
     supervisor.wait_ready(lambda: False)
-    assert set(calls) == {"[] stdin=False tty=False"}  # only ever the summary; nothing is reset
+    assert set(calls) == {"[] stdin=False tty=False"}  # only the summary; nothing is reset
 
 
 def test_the_next_runtime_waits_until_the_card_is_free(
@@ -234,6 +234,6 @@ def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) ->
         supervisor.health()
     assert time.monotonic() - started < 8  # the tool has ten seconds for an answer
 
-    supervisor.stop()  # which ends the call, too
+    supervisor.stop()  # this also ends the call
     thread.join()
     eventually(lambda: not Path(f"/proc/{(tmp_path / 'hanging').read_text()}").exists())

@@ -56,7 +56,7 @@ def test_generate_streams_lines(shared: Service) -> None:
     assert last["finish_reason"] == "stop"
 
 
-def test_the_model_hears_the_last_message_word_for_word(shared: Service) -> None:
+def test_the_model_gets_the_last_message_word_for_word(shared: Service) -> None:
     said = 'Grüße! 你好 🙂 <|im_end|> {braces} \\ "quotes"'
     answer = shared.post("/api/chat", chat(said, stream=False)).json()
 
@@ -80,7 +80,7 @@ def test_chat_streams_as_the_model_answers(shared: Service) -> None:
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 4, 5, 7, 12])
-def test_num_predict_is_met_to_the_token(shared: Service, wanted: int) -> None:
+def test_num_predict_is_exact_to_the_token(shared: Service, wanted: int) -> None:
     body = {"model": "mock", "prompt": QUESTION, "stream": False}
     answer = shared.post("/api/generate", {**body, "options": {"num_predict": wanted}}).json()
     whole = shared.post("/api/generate", body).json()
@@ -98,7 +98,7 @@ def test_a_stop_string_is_cut_before_it_begins(shared: Service) -> None:
     assert answer["done_reason"] == "stop"
 
 
-def test_turns_taken_at_once_never_mix(shared: Service) -> None:
+def test_concurrent_answers_never_mix(shared: Service) -> None:
     def ask(number: int) -> str:
         said = f"This is request number {number * 7919}."
         return shared.post("/api/chat", chat(said, stream=False)).json()["message"]["content"]
@@ -119,7 +119,7 @@ def test_the_small_routes_answer_in_ollamas_shape(shared: Service) -> None:
     assert shared.get("/ready").json() == {"ready": True}
 
 
-def test_health_tells_about_both_processes(shared: Service) -> None:
+def test_health_shows_both_processes(shared: Service) -> None:
     health = shared.health()
 
     assert health["status"] == "ok"
@@ -130,7 +130,9 @@ def test_health_tells_about_both_processes(shared: Service) -> None:
     assert psutil.pid_exists(health["runtime"]["pid"])
 
 
-def test_a_prompt_beyond_the_window_is_refused_and_the_runtime_lives(shared: Service) -> None:
+def test_a_prompt_longer_than_the_window_is_refused_and_harmless(
+    shared: Service,
+) -> None:
     before = shared.pids()
     answer = shared.post("/generate", {"prompt": "many words " * 5000})
 
@@ -167,7 +169,7 @@ def queue(service: Service) -> dict:
     return service.health()["queue"]
 
 
-def test_a_client_that_leaves_frees_the_engine_long_before_its_answer_would_be_over(
+def test_a_client_that_leaves_frees_the_engine_at_once(
     start_service: Start,
 ) -> None:
     slow = "--load-seconds 0.1 --tokens-per-second 1 --prefill-tokens-per-second 130"
@@ -206,10 +208,10 @@ def test_a_conversation_goes_on_from_what_the_card_has_in_its_cache(start_servic
     service.stop()
 
 
-# --- bad luck
+# --- failures
 
 
-def test_while_loading_the_percentage_is_told_and_requests_wait(start_service: Start) -> None:
+def test_during_a_load_the_percentage_is_shown_and_requests_wait(start_service: Start) -> None:
     service = start_service(wait=False, AX650_MOCK_ARGS="--load-seconds 3")
     eventually(service.listening)
     seen = eventually(lambda: service.health()["runtime"]["load_percent"])
@@ -225,7 +227,7 @@ def test_while_loading_the_percentage_is_told_and_requests_wait(start_service: S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_both_polite_signals_end_everything_with_status_0(
+def test_sigint_and_sigterm_end_everything_with_status_0(
     start_service: Start, number: signal.Signals
 ) -> None:
     service = start_service()
@@ -235,12 +237,12 @@ def test_both_polite_signals_end_everything_with_status_0(
     assert not any(process.is_running() for process in family)
 
 
-def test_ctrl_c_in_a_terminal_reaches_everybody_and_still_ends_in_order(
+def test_ctrl_c_in_a_terminal_reaches_every_process_and_still_ends_in_order(
     start_service: Start,
 ) -> None:
     service = start_service()
     family = service.family()
-    os.killpg(service.process.pid, signal.SIGINT)  # what a terminal does
+    os.killpg(service.process.pid, signal.SIGINT)  # as a terminal does
     service.process.wait(120)
 
     _gone, alive = psutil.wait_procs(family, timeout=120)
@@ -269,11 +271,11 @@ def test_a_second_service_on_the_same_runtime_port_says_so(
     second = start_service(wait=False, AX650_RUNTIME_PORT=str(shared.runtime_port))
 
     assert second.process.wait(120) != 0
-    last = second.log.read_text().splitlines()[-1]  # nothing of gunicorn's comes after it
+    last = second.log.read_text().splitlines()[-1]  # gunicorn adds nothing after it
     assert last.startswith("backend: another supervisor looks after port")
 
 
-def test_clients_that_keep_their_side_open_stall_nobody(shared: Service) -> None:
+def test_clients_that_keep_their_connection_open_delay_no_others(shared: Service) -> None:
     clients = []
     for request in (b"GET /health HTTP/1.0\r\n\r\n", b"garbage\r\n\r\n") * 5:
         clients.append(socket.create_connection(("127.0.0.1", shared.port), timeout=60))
@@ -281,7 +283,7 @@ def test_clients_that_keep_their_side_open_stall_nobody(shared: Service) -> None
         assert clients[-1].recv(1)
     began = time.monotonic()
     assert shared.get("/health").status_code == 200
-    assert time.monotonic() - began < 15  # gunicorn alone: two seconds for each of them
+    assert time.monotonic() - began < 15  # gunicorn by itself takes two seconds for each
     for client in clients:
         client.close()
 
@@ -302,7 +304,7 @@ def test_a_log_file_that_cannot_be_written_is_one_sentence() -> None:
         assert "Traceback" not in result.stderr
 
 
-# --- the doors
+# --- the entry points
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
@@ -324,7 +326,7 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
-def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_started(
+def test_help_is_shown_and_an_unknown_word_is_refused(
     door: str,
 ) -> None:
     shown = run(sys.executable, str(ROOT / door), "--help")
@@ -338,7 +340,7 @@ def test_help_is_shown_and_a_word_that_means_nothing_is_refused_and_nothing_star
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
-def test_nobody_need_read_the_help(door: str) -> None:
+def test_the_help_may_be_cut_short(door: str) -> None:
     result = run("sh", "-c", f"{sys.executable} {ROOT / door} --help | true")
 
     assert result.stderr == ""
@@ -353,13 +355,13 @@ def test_the_doctors_output_may_be_cut_short() -> None:
 
 
 @pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
-def test_any_python_opens_the_doors_of_a_checkout_that_has_been_set_up(
+def test_any_python_starts_the_entry_points_of_a_prepared_checkout(
     door: str, tmp_path: Path
 ) -> None:
     for name in ("backend.py", "runtime_supervisor.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "axproxy", tmp_path / "axproxy")
-    bare = [sys.executable, "-S", str(tmp_path / door)]  # -S: none of what was installed
+    bare = [sys.executable, "-S", str(tmp_path / door)]  # -S: without installed packages
     without = run(*bare, AX650_PROT="1")
     assert without.returncode == 2
     assert "run ./run_integration.sh once" in without.stderr
@@ -380,7 +382,7 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
     assert service.log.read_text().endswith("stopped; no process is left behind\n")
 
 
-def test_what_is_wrong_is_the_smoke_tests_last_line(start_service: Start) -> None:
+def test_the_last_line_of_the_smoke_test_says_what_is_wrong(start_service: Start) -> None:
     smoke_test = [sys.executable, "-m", "axproxy.cli.smoke_test"]
     vice = "--tokens-per-secnd 5"
     service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=vice)
@@ -415,7 +417,7 @@ def test_gunicorn_without_our_settings_says_how_to_give_it_them(tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-def test_attach_uses_what_answers_and_leaves_it_running(
+def test_attach_uses_a_running_pair_and_leaves_it_running(
     shared: Service, start_service: Start
 ) -> None:
     attached = start_service(

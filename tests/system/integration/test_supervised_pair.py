@@ -1,4 +1,4 @@
-"""Supervisor, engine and attached unit in this process, on the real tokenizer and simulator."""
+"""Supervisor, engine and attached runtime in this process, on the real tokenizer and simulator."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_runtime_that_serves_but_does_not_answer_never_becomes_ready(begin: Be
         supervisor.wait_ready(lambda: True)
 
 
-def test_a_fatal_line_in_the_log_is_the_reason_that_is_told(begin: Begin) -> None:
+def test_a_fatal_line_in_the_log_is_reported_as_the_reason(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --exit-during-load=255")
 
     status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
@@ -92,14 +92,14 @@ def test_a_fatal_line_in_the_log_is_the_reason_that_is_told(begin: Begin) -> Non
     assert "failed" in status.note
 
 
-def test_a_program_that_says_running_and_leaves_is_not_ready(begin: Begin) -> None:
+def test_a_program_that_prints_running_and_exits_is_not_ready(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --refuse-port")
 
     status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
     assert "exited with status 0 (it was interrupted, or its port was taken)" in status.last_exit
 
 
-def test_a_deaf_runtime_is_still_ended(begin: Begin) -> None:
+def test_a_runtime_that_ignores_signals_is_still_ended(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --ignore-sigint --ignore-sigterm")
     supervisor.wait_ready(lambda: False)
     supervisor.stop()
@@ -107,8 +107,8 @@ def test_a_deaf_runtime_is_still_ended(begin: Begin) -> None:
     assert supervisor.snapshot()[1].last_exit.startswith("killed by SIGKILL")
 
 
-def test_a_wedged_answer_has_the_runtime_recycled(begin: Begin) -> None:
-    hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's
+def test_a_wedged_answer_restarts_the_runtime(begin: Begin) -> None:
+    hang = "--hang-after-tokens 6 --spare-answers 1"  # the self-test's answer
     settings, supervisor = begin(f"{QUICK} {hang}", AX650_STALL_TIMEOUT="5")
     supervisor.wait_ready(lambda: False)
     pid = supervisor.pid()
@@ -144,7 +144,7 @@ def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, vic
     eventually(lambda: supervisor.not_ready() is None)
 
 
-def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
+def test_an_attached_pair_is_used_and_left_alone(begin: Begin) -> None:
     settings, supervisor = begin()
     supervisor.wait_ready(lambda: False)
     pids = [status.pid for status in supervisor.snapshot()]
@@ -173,21 +173,21 @@ def test_what_is_attached_is_used_and_left_alone(begin: Begin) -> None:
     assert supervisor.pid()
 
 
-def test_one_look_that_fails_does_not_end_the_looking() -> None:
+def test_one_failed_round_does_not_end_the_checks() -> None:
     attached = AttachedSupervisor(configured(), interval=0.01)
-    told: list[object] = []
+    problems: list[object] = []
 
     def tell(problem: object) -> None:
-        told.append(problem)
-        if len(told) == 2:
+        problems.append(problem)
+        if len(problems) == 2:
             raise OSError("too many open files")
 
     attached.start(tell)
-    eventually(lambda: len(told) > 3)
+    eventually(lambda: len(problems) > 3)
     attached.stop()
 
 
-def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
+def test_nothing_to_attach_to_is_an_error_that_says_what_to_start() -> None:
     attached = AttachedSupervisor(configured(), interval=0.05)
     attached.start()
 
@@ -199,7 +199,7 @@ def test_nothing_to_attach_to_is_told_with_what_to_start() -> None:
     attached.stop()
 
 
-def test_the_self_test_says_what_it_could_not_reach() -> None:
+def test_the_self_test_names_the_program_that_it_could_not_reach() -> None:
     with pytest.raises(SelfTestFailed, match="the tokenizer at .* does not answer"):
         self_test(configured(), Window(100, 80), lambda: False)
 
@@ -223,7 +223,7 @@ def test_an_idle_model_leaves_the_card_and_the_next_request_brings_it_back(begin
     card.stop()
 
 
-def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
+def test_post_restart_starts_a_runtime_that_was_given_up(begin: Begin) -> None:
     _, supervisor = begin(f"{QUICK} --exit-during-load=11")
     eventually(lambda: supervisor.snapshot()[1].last_exit)
 
@@ -232,7 +232,7 @@ def test_given_up_is_what_an_operator_can_revive(begin: Begin) -> None:
     assert "/dev/axcl_host" in problem.message
 
 
-def test_a_runtime_that_was_found_useless_is_not_called_well_any_more(begin: Begin) -> None:
+def test_a_wedged_runtime_is_no_longer_reported_as_healthy(begin: Begin) -> None:
     _, supervisor = begin()
     supervisor.wait_ready(lambda: False)
     assert supervisor.health().status == "ok"
@@ -261,11 +261,11 @@ def test_the_smoke_test_shows_an_answer_and_leaves_nothing_behind(
     assert "SIMULATOR" in said
     assert "You said: Are you there?" in said
     assert "tokens/s" in said
-    assert " INFO " not in said  # the service's log is for those who serve
+    assert " INFO " not in said  # the smoke test does not show the service's log
     assert said.endswith("stopped; no process is left behind\n")
 
 
-def test_taken_default_ports_are_replaced_and_chosen_ones_kept(
+def test_default_ports_in_use_are_replaced_and_configured_ports_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(smoke_test, "holders", lambda port: ["somebody"] if port == 5002 else [])

@@ -1,4 +1,4 @@
-"""`AX650_RUNTIME=vendor`: whatever the binary is, it is launched as the vendor's program."""
+"""`AX650_RUNTIME=vendor`: any binary is launched as the vendor's program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
-# As a container or a debugging session would do it: notes its command line, then goes on.
+# As a container or a debugger would do it: writes its command line to a file, then goes on.
 WRAPPER = """#!/bin/sh
 printf '%s\\n' "$@" > "$0.flags"; pwd > "$0.cwd"
 exec {python} {mock} --port {port} --load-seconds 0.1 --tokens-per-second 300 "$@"
@@ -24,7 +24,7 @@ exec {python} {mock} --port {port} --load-seconds 0.1 --tokens-per-second 300 "$
 
 MODEL = "qwen3-0.6b-ax650"
 
-# A wrapper is no program of the vendor's, and there is no card where tests run.
+# Checks that a wrapper, on a machine without a card, cannot pass.
 NO_CARD = "binary,pcie,driver,device-node,kernel-log,card,device-id,cmm"
 
 
@@ -38,7 +38,7 @@ def test_the_program_is_launched_with_the_flags_of_its_model_folder(
 ) -> None:
     binary = tmp_path / "main_api_axcl_aarch64"
     binary.touch(mode=0o755)
-    # `auto`: a configured model means the vendor's program; its port is fixed, a wrapper's is not.
+    # `auto`: a configured model means the vendor's program.  Its port is fixed, a wrapper's is not.
     service = start_service(
         wait=False,
         AX650_MODEL_PATH=str(model),
@@ -88,7 +88,7 @@ def test_the_pair_with_the_vendors_tokenizer_script_is_supervised_as_one(
     eventually(lambda: times("ready on") == 2)
 
     assert times("tokenizer: ready -> backoff") == 1
-    assert times("runtime: ready -> stopping (stop)") == 1  # it held a session that is gone
+    assert times("runtime: ready -> stopping (stop)") == 1  # its session is gone
     assert supervisor.stop() == 0
 
 
@@ -149,17 +149,17 @@ def test_conversations_go_through_the_vendors_script(scripted: Service, model: P
     assert scripted.stop() == 0
 
 
-def test_what_goes_wrong_in_the_script_costs_a_request_nothing_but_time(scripted: Service) -> None:
+def test_failures_of_the_script_only_delay_a_request(scripted: Service) -> None:
     before = scripted.pids()
     assert "my secret" in chat(scripted, ("user", "my secret"))["message"]["content"]
-    # Here the runtime goes on with the prompt before.
+    # Here the runtime answers the previous prompt again.
     stumbled = chat(scripted, ("user", "stumble once"))
     assert stumbled["message"]["content"].endswith("You said: stumble once")
     assert "could not encode the prompt" in scripted.log.read_text()
     assert scripted.pids() == before
 
-    spoilt = chat(scripted, ("user", "leave half a character"))
-    assert spoilt["message"]["content"].endswith("You said: leave half a character")
+    broken = chat(scripted, ("user", "leave half a character"))
+    assert broken["message"]["content"].endswith("You said: leave half a character")
     assert "returns no text for tokens any more" in scripted.log.read_text()
     assert not set(before) & set(scripted.pids())
     assert scripted.stop() == 0
@@ -189,7 +189,7 @@ def test_a_card_that_cannot_start_never_becomes_the_simulator(
     service.stop()
 
 
-@pytest.mark.timeout(120)  # it looks again after up to 15 s, and starts two programs twice
+@pytest.mark.timeout(120)  # the checks run again after up to 15 s, and two programs start twice
 def test_a_finding_of_the_preflight_is_reported_everywhere_until_it_is_fixed(
     model: Path, start_service: Start, tmp_path: Path
 ) -> None:
@@ -230,7 +230,7 @@ def test_a_finding_of_the_preflight_is_reported_everywhere_until_it_is_fixed(
     assert doctor.returncode == 1
     assert f"the service is running at {service.base}: blocked, vendor" in doctor.stdout
     assert f"-> cd {model} && git lfs pull" in doctor.stdout
-    assert "ok    ports" in doctor.stdout  # the service's tokenizer is no stranger to it
+    assert "ok    ports" in doctor.stdout  # the doctor recognises the service's own tokenizer
 
     sparse(layer, 4096)
     eventually(service.ready)

@@ -1,4 +1,4 @@
-"""The manners of the vendor's tokenizer script, with a byte for a token: a session per runtime.
+"""Behaves as the vendor's tokenizer script, with a byte for a token: a session per runtime.
 
 A uid that it has not given out is answered with an error, status 200, as the vendor's does.  What
 the model would see is noted in the file `seen`.  Two texts set off its weaknesses, once each.
@@ -17,7 +17,7 @@ OPENING = "<|im_start|>assistant\n"
 
 
 def once(what: str) -> bool:
-    """Also over restarts."""
+    """Whether this happens for the first time, restarts included."""
     mark = Path(f"{what}.happened")
     happened = mark.exists()
     mark.touch()
@@ -26,7 +26,7 @@ def once(what: str) -> bool:
 
 class Session:
     def __init__(self) -> None:
-        self.text = ""  # what the runtime has, or has been given, of the conversation
+        self.text = ""  # the conversation that the runtime has or has been given
         self.undecoded = b""
 
     def reset(self, system: str) -> list[int]:
@@ -35,7 +35,7 @@ class Session:
 
     def encode(self, prompt: str, last_reply: str) -> list[int]:
         if last_reply:
-            self.text += f"{OPENING}{last_reply}<|im_end|>\n"  # of the conversation before, even
+            self.text += f"{OPENING}{last_reply}<|im_end|>\n"  # even of the conversation before
         if "half a character" in prompt and once("half"):
             self.undecoded += "é".encode()[:1]
         new = f"<|im_start|>user\n{prompt}/no_think<|im_end|>\n{OPENING}"
@@ -47,7 +47,7 @@ class Session:
     def decode(self, ids: list[int]) -> str:
         self.undecoded += bytes(ids)
         text = self.undecoded.decode(errors="replace")
-        if "\ufffd" in text:  # half a character, it thinks, and waits for the rest
+        if "\ufffd" in text:  # taken for half a character; it waits for the rest
             return ""
         self.undecoded = b""
         return text

@@ -1,4 +1,4 @@
-"""The other end of the notification socket, as systemd holds it."""
+"""systemd's end of the notification socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Listener:
         self._socket.setblocking(False)
 
     def heard(self) -> list[dict[str, str]]:
-        """One dictionary for each datagram that has come since the last question."""
+        """Return one dictionary for each datagram that has come since the last call."""
         notices = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""install.sh, in a scratch root: nothing outside of it may change, nothing is started."""
+"""install.sh in a scratch root: it changes nothing outside and starts nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 class Scratch:
-    """A root folder with everything that would need the network already there, to be installed to
-    from `checkout`."""
+    """A root folder to install to from `checkout`; all that needs the network is already there."""
 
     def __init__(self, root: Path, checkout: Path) -> None:
         self.root = root
@@ -44,7 +43,7 @@ class Scratch:
         (self.app / ".venv" / "installed-requirements").write_text(stamp)
 
     def tool(self, name: str, script: str) -> None:
-        """A program that is found before the machine's own."""
+        """Add a program that is found before the machine's own."""
         path = self.tools / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
@@ -72,7 +71,7 @@ class Scratch:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy that stays as it is, whoever edits or runs the real one meanwhile."""
+    """A copy of the checkout, so that edits and runs meanwhile do not change it."""
     copy = tmp_path_factory.mktemp("checkout") / "checkout"
     others = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks")
     shutil.copytree(ROOT, copy, ignore=others)
@@ -81,7 +80,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scratch(tmp_path: Path, checkout: Path) -> Scratch:
-    """Before the first run."""
+    """A root before the first run."""
     made = Scratch(tmp_path / "root", checkout)
     made.furnish()
     return made
@@ -97,7 +96,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Scratc
 
 @pytest.fixture
 def installed(template: Scratch, tmp_path: Path) -> Scratch:
-    """After the first run."""
+    """A root after the first run."""
     shutil.copytree(template.root, tmp_path / "installed")
     return Scratch(tmp_path / "installed", template.checkout)
 
@@ -107,7 +106,7 @@ def succeeds(done: Done) -> Done:
     return done
 
 
-def test_everything_that_the_unit_names_is_put_in_place(installed: Scratch) -> None:
+def test_everything_that_the_unit_names_is_installed(installed: Scratch) -> None:
     unit = installed.unit.read_text()
     assert f"WorkingDirectory=/{installed.app.relative_to(installed.root)}" in unit
     assert "EnvironmentFile=-/etc/ax650.env" in unit
@@ -118,7 +117,7 @@ def test_everything_that_the_unit_names_is_put_in_place(installed: Scratch) -> N
 
 
 @pytest.mark.integration
-def test_what_was_put_in_place_answers(installed: Scratch, start_service: Start) -> None:
+def test_the_installed_service_answers(installed: Scratch, start_service: Start) -> None:
     python = installed.app / ".venv" / "bin" / "python"
     service = start_service(command=[str(python), "backend.py"], folder=installed.app)
 
@@ -129,7 +128,7 @@ def test_what_was_put_in_place_answers(installed: Scratch, start_service: Start)
     assert service.stop() == 0
 
 
-def test_a_second_run_changes_nothing_least_of_all_your_settings(installed: Scratch) -> None:
+def test_a_second_run_changes_nothing_and_keeps_the_settings(installed: Scratch) -> None:
     installed.settings.write_text("AX650_API_KEY=mine\n")
     before = installed.files()
     again = succeeds(installed.install())
@@ -140,7 +139,7 @@ def test_a_second_run_changes_nothing_least_of_all_your_settings(installed: Scra
     assert f"keeping your settings in {installed.settings}" in again.stdout
 
 
-def test_an_update_replaces_what_is_old_and_removes_what_is_gone(installed: Scratch) -> None:
+def test_an_update_replaces_old_files_and_removes_deleted_ones(installed: Scratch) -> None:
     (installed.app / "axproxy" / "no_longer.py").write_text("")
     (installed.app / "backend.py").write_text("old")
     again = succeeds(installed.install())
@@ -152,7 +151,7 @@ def test_an_update_replaces_what_is_old_and_removes_what_is_gone(installed: Scra
     ).read_text()
 
 
-def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
+def test_the_services_user_can_read_a_checkout_made_with_a_strict_umask(
     scratch: Scratch, tmp_path: Path
 ) -> None:
     scratch.checkout = Path(shutil.copytree(scratch.checkout, tmp_path / "checkout"))
@@ -165,7 +164,7 @@ def test_the_services_user_can_read_what_a_strict_umask_has_checked_out(
     assert not [path for path, mode in modes.items() if not mode & 0o004]
 
 
-def test_a_checkout_that_compiles_meanwhile_is_installed_all_the_same(
+def test_a_checkout_whose_modules_are_being_compiled_is_installed(
     scratch: Scratch, tmp_path: Path
 ) -> None:
     scratch.checkout = Path(shutil.copytree(scratch.checkout, tmp_path / "checkout"))
@@ -173,7 +172,7 @@ def test_a_checkout_that_compiles_meanwhile_is_installed_all_the_same(
     caches.mkdir()
     over = threading.Event()
 
-    def compiles() -> None:  # as Python does: under a passing name first
+    def compiles() -> None:  # as Python does: under a temporary name first
         for number in itertools.cycle(range(100)):
             if over.is_set():
                 return
@@ -202,7 +201,7 @@ def test_a_newer_systemd_gets_growing_pauses(installed: Scratch, version: str) -
     )
 
 
-def test_uninstalling_takes_all_away_but_your_settings(installed: Scratch) -> None:
+def test_uninstalling_removes_everything_but_the_settings(installed: Scratch) -> None:
     installed.tool("systemctl", "echo systemd 257")
     succeeds(installed.install())
     done = succeeds(installed.install("--uninstall"))
@@ -222,9 +221,7 @@ def test_a_checkout_in_the_programs_place_is_not_deleted(installed: Scratch) -> 
     assert (installed.app / "backend.py").exists()
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(
-    scratch: Scratch, installed: Scratch
-) -> None:
+def test_a_dry_run_prints_every_step_and_does_nothing(scratch: Scratch, installed: Scratch) -> None:
     for place, words in ((scratch, ["--dry-run"]), (installed, ["--uninstall", "--dry-run"])):
         before = place.files()
         done = succeeds(place.install(*words))
@@ -235,7 +232,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
 
 
 @pytest.mark.parametrize("words", [[], ["--uninstall"]], ids=["install", "uninstall"])
-def test_without_root_it_says_what_to_type(scratch: Scratch, words: list[str]) -> None:
+def test_without_root_it_prints_the_command_to_run(scratch: Scratch, words: list[str]) -> None:
     scratch.tool("id", "echo 1000")
     done = scratch.install(*words, DESTDIR="")
 
@@ -244,7 +241,7 @@ def test_without_root_it_says_what_to_type(scratch: Scratch, words: list[str]) -
     assert done.stderr == f"install: this needs root; run: {command}\n"
 
 
-def test_a_misspelt_word_is_refused_before_anything_is_done(scratch: Scratch) -> None:
+def test_a_misspelt_option_is_refused_before_anything_is_done(scratch: Scratch) -> None:
     before = scratch.files()
     done = scratch.install("--unistall")
 
@@ -255,12 +252,12 @@ def test_a_misspelt_word_is_refused_before_anything_is_done(scratch: Scratch) ->
     assert scratch.files() == before
 
 
-def test_the_help_is_the_scripts_own_head(scratch: Scratch) -> None:
+def test_the_help_is_the_scripts_opening_comment(scratch: Scratch) -> None:
     assert "sudo ./install.sh --uninstall" in succeeds(scratch.install("--help")).stdout
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not on this machine")
-def test_the_shell_scripts_are_sound() -> None:
+def test_the_shell_scripts_pass_shellcheck() -> None:
     scripts = [*ROOT.glob("*.sh"), *(ROOT / "deploy").glob("*.sh")]
     verdict = subprocess.run(
         [shutil.which("shellcheck") or "", "--external-sources", *map(str, scripts)],

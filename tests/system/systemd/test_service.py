@@ -1,4 +1,4 @@
-"""The whole service as systemd would start it: a real gunicorn, a real socket, the simulator."""
+"""The whole service as systemd starts it: a real gunicorn, a real socket, the simulator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def started(start_service: Start, systemd: Listener, load_seconds: int) -> Servi
 
 
 @pytest.mark.integration
-def test_ready_is_said_when_the_model_answers_and_the_percentage_before(
+def test_systemd_gets_the_percentage_and_then_ready_when_the_model_answers(
     start_service: Start, systemd: Listener
 ) -> None:
     service = started(start_service, systemd, 3)
@@ -55,7 +55,7 @@ def test_ready_is_said_when_the_model_answers_and_the_percentage_before(
     assert len(percentages) > 2
     assert all("EXTEND_TIMEOUT_USEC" in notice for notice in loading)
     assert all(notice["WATCHDOG"] == "1" for notice in heard)
-    for pid in service.pids():  # the children cannot speak for the service
+    for pid in service.pids():  # the children cannot report in the service's name
         inherited = Path(f"/proc/{pid}/environ").read_bytes()
         assert b"PATH=" in inherited
         assert b"NOTIFY_SOCKET" not in inherited
@@ -64,7 +64,7 @@ def test_ready_is_said_when_the_model_answers_and_the_percentage_before(
 
 
 @pytest.mark.integration
-def test_a_stop_during_the_load_is_announced_and_ready_is_never_said(
+def test_a_stop_during_the_load_is_reported_and_ready_never_is(
     start_service: Start, systemd: Listener
 ) -> None:
     service = started(start_service, systemd, 120)
@@ -108,7 +108,7 @@ def test_a_supervisor_that_hangs_stops_feeding_the_watchdog() -> None:
         supervisor.stop()
 
 
-def test_a_supervisor_whose_every_look_fails_does_not_feed_it_either() -> None:
+def test_a_supervisor_whose_every_round_fails_stops_feeding_the_watchdog() -> None:
     def blocked_by() -> None:
         raise RuntimeError("a mistake of ours")
 

@@ -1,4 +1,4 @@
-"""The unit file: sound to systemd, tight enough, and in line with the program."""
+"""The unit file: valid, sandboxed, and consistent with the program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @analyzed
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
@@ -54,7 +54,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit.write_text(UNIT.read_text().replace("/opt/ax650", str(tmp_path)))
 
     verdict = analyze("verify", "--man=no", str(unit))
-    # It looks at the machine's other units as well, which are not ours to mend.
+    # It also reports on the machine's other units, which are not ours to fix.
     about_us = [line for line in verdict.stderr.splitlines() if "ax650" in line]
     assert (about_us, verdict.returncode) == ([], 0)
 
@@ -68,14 +68,14 @@ def test_a_mistake_in_the_unit_would_be_found(tmp_path: Path) -> None:
 
 
 @analyzed
-def test_the_unit_is_closed_as_far_as_the_card_allows() -> None:
+def test_the_unit_is_sandboxed_as_far_as_the_card_allows() -> None:
     verdict = analyze("security", "--offline=true", f"--threshold={WORST_EXPOSURE}", str(UNIT))
 
     assert verdict.returncode == 0, verdict.stdout
     assert "Overall exposure level" in verdict.stdout
 
 
-def test_systemd_waits_longer_than_every_stop_can_take() -> None:
+def test_systemd_waits_longer_than_any_stop_can_take() -> None:
     how = "import runpy; print(runpy.run_path('gunicorn.conf.py')['graceful_timeout'])"
     asked = subprocess.run(
         [sys.executable, "-c", how],
@@ -92,19 +92,19 @@ def test_systemd_waits_longer_than_every_stop_can_take() -> None:
     assert ours < seconds("TimeoutStopSec")
 
 
-def test_the_beats_come_often_enough_for_the_watchdog_and_the_start() -> None:
+def test_the_reports_come_often_enough_for_the_watchdog_and_the_start() -> None:
     assert seconds("WatchdogSec") > 10 * PAUSE
     assert EXTENSION > 10 * PAUSE
     assert seconds("TimeoutStartSec") > 10 * PAUSE
 
 
-def test_no_signal_that_the_unit_sends_by_itself_kills_the_model() -> None:
+def test_no_signal_of_systemds_own_kills_the_model() -> None:
     assert values("KillMode") == ["mixed"]
     assert values("WatchdogSignal") == ["SIGTERM"]
     assert values("FinalKillSignal") == ["SIGCONT"]
 
 
-def test_the_programs_that_will_not_mend_by_a_restart_leave_with_the_statuses_named() -> None:
+def test_exit_statuses_that_a_restart_cannot_fix_prevent_it() -> None:
     (statuses,) = values("RestartPreventExitStatus")
     misspelt = run(sys.executable, str(ROOT / "backend.py"), AX650_PROT="5002")
 
