@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the service from this checkout so that it starts at boot. Run it again to update.
 #   sudo ./install.sh               the program to /opt/ax650, settings to /etc/ax650.env
-#   ./install.sh --dry-run          only says what it would do
-#   sudo ./install.sh --uninstall   takes it away again; your settings and models stay
+#   ./install.sh --dry-run          only prints what it would do
+#   sudo ./install.sh --uninstall   removes it again; your settings and models stay
 # DESTDIR=/some/folder ./install.sh   below that folder: makes no user and starts nothing
 set -euo pipefail
 
@@ -22,7 +22,7 @@ fail() {
     echo "install: $*" >&2
     exit 1
 }
-# Does it, or says so with --dry-run.
+# Runs a command, or prints it with --dry-run.
 run() {
     if [ "$dry" ]; then
         echo "  would run: $*"
@@ -41,7 +41,7 @@ main() {
                 sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"
                 exit
                 ;;
-            *) fail "there is no $word; ./install.sh --help tells what there is" ;;
+            *) fail "unknown option $word; ./install.sh --help lists the options" ;;
         esac
     done
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -49,10 +49,10 @@ main() {
     if [ -z "$root$dry" ]; then
         [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh${*:+ $*}"
         [ -d /run/systemd/system ] ||
-            fail "systemd does not run this machine; start the service with ./run_integration.sh --serve"
+            fail "this machine does not run systemd; start the service with ./run_integration.sh --serve"
     fi
     if [ $action = uninstall ]; then
-        take_away
+        uninstall
     else
         copy_program
         make_venv
@@ -76,22 +76,22 @@ copy_program() {
     run mkdir -p "$app"
     (cd "$app" 2>/dev/null && run rm -rf "${program[@]}") || true
     cd "$here"
-    # Without the caches: their files come and go while something runs in the checkout.
+    # Without the caches: their files change while something runs in the checkout.
     run find "${program[@]}" -name __pycache__ -prune -o -type f -exec cp --parents -t "$app" {} +
-    # A checkout with a strict umask would lock the service's user out.
+    # A checkout made with a strict umask would keep the service's user out.
     run find "$app" -not -path '*/.venv/*' -exec chmod a+rX,go-w {} +
 }
 
 make_venv() {
     if [ "$dry" ]; then
-        say "making $app/.venv with what is in requirements.txt"
+        say "making $app/.venv with the packages in requirements.txt"
         return
     fi
     cd "$app"
     # shellcheck source=deploy/venv.sh
     . deploy/venv.sh
     prepare_venv requirements.txt
-    # The service may not write here, and would compile everything at each start.
+    # The service cannot write here, and would compile everything at each start.
     .venv/bin/python -m compileall -q axproxy axmock ./*.py
 }
 
@@ -109,7 +109,7 @@ write_settings() {
         say "keeping your settings in $settings"
     else
         say "writing $settings"
-        # An API key may come to stand in it; systemd reads it as root.
+        # The file may hold an API key later; systemd reads it as root.
         run install -D -m 600 "$here/deploy/$name.env" "$settings"
     fi
 }
@@ -120,7 +120,7 @@ write_unit() {
         say "writing $unit"
         run install -D -m 644 "$here/backend.service" "$unit"
     fi
-    # systemd before 254 knows no growing pauses, and complains about what it does not know.
+    # systemd before 254 has no growing restart delays and warns about unknown settings.
     if [ "$(systemd_version)" -ge 254 ] && ! cmp -s "$here/deploy/backoff.conf" "$backoff"; then
         run install -D -m 644 "$here/deploy/backoff.conf" "$backoff"
     fi
@@ -142,7 +142,7 @@ start() {
         say "restarting the service; the model is loaded again"
         run systemctl restart --no-block "$name"
     else
-        say "nothing has changed; the service runs on"
+        say "nothing has changed; the service keeps running"
     fi
 }
 
@@ -150,9 +150,9 @@ report() {
     local variable path
     [ -z "$dry$root" ] || return 0
     as_user "$app/.venv/bin/python" -c '' ||
-        fail "the user $name may not run $(readlink -f "$app/.venv/bin/python")," \
-            "a Python of somebody's own; run: sudo apt install python3 && sudo rm -r $app/.venv," \
-            "then this again"
+        fail "the user $name cannot run $(readlink -f "$app/.venv/bin/python")," \
+            "which belongs to another user; run: sudo apt install python3 && sudo rm -r $app/.venv," \
+            "then ./install.sh again"
     for variable in AX650_MODEL_PATH AX650_RUNTIME_BIN; do
         path=$(setting "$variable")
         if [ -e "$path" ] && ! as_user test -r "$path"; then
@@ -168,7 +168,7 @@ report() {
 }
 
 as_user() { setpriv --reuid="$name" --regid="$name" --clear-groups -- "$@"; }
-# The command that lets everybody read a path: the folders above it, and all below.
+# Prints the command that lets all users read a path: the folders above it, and all below.
 opening() {
     local above
     above=$(dirname "$1")
@@ -179,22 +179,22 @@ opening() {
     printf 'sudo chmod -R a+rX %q\n' "$1"
 }
 
-# The value of one setting in the file that systemd reads, without quotes.
+# Prints the value of a setting in the file that systemd reads, without quotes.
 setting() {
     sed -n "s/^$1=//p" "$settings" 2>/dev/null | tail -n 1 | tr -d "\"'"
 }
 
-take_away() {
+uninstall() {
     if [ -z "$root" ]; then
         if [ -e "$unit" ]; then
-            say "stopping the service; a model that is loading is waited for, up to four minutes"
+            say "stopping the service; if a model is loading, this takes up to four minutes"
             run systemctl --quiet disable --now "$name"
         fi
     fi
     run rm -f "$unit" "$backoff"
     [ ! -d "$unit.d" ] || run rmdir --ignore-fail-on-non-empty "$unit.d"
     if [ -e "$app/.git" ]; then
-        say "$app is a checkout, so it stays"
+        say "$app is a git checkout, so it stays"
     elif [ -e "$app/backend.py" ]; then
         run rm -rf "$app"
     fi
@@ -202,7 +202,7 @@ take_away() {
         run systemctl daemon-reload
         if id "$name" >/dev/null 2>&1; then run userdel "$name"; fi
     fi
-    [ ! -e "$settings" ] || say "your settings stay in $settings; rm takes them away, too"
+    [ ! -e "$settings" ] || say "your settings stay in $settings; delete the file if you do not need them"
     say "done"
 }
 

@@ -217,7 +217,7 @@ def test_a_checkout_in_the_programs_place_is_not_deleted(installed: Scratch) -> 
     (installed.app / ".git").mkdir()
     done = succeeds(installed.install("--uninstall"))
 
-    assert "is a checkout, so it stays" in done.stdout
+    assert "is a git checkout, so it stays" in done.stdout
     assert (installed.app / "backend.py").exists()
 
 
@@ -247,7 +247,7 @@ def test_a_misspelt_option_is_refused_before_anything_is_done(scratch: Scratch) 
 
     assert done.returncode == 1
     assert done.stderr == (
-        "install: there is no --unistall; ./install.sh --help tells what there is\n"
+        "install: unknown option --unistall; ./install.sh --help lists the options\n"
     )
     assert scratch.files() == before
 
