@@ -1,4 +1,4 @@
-"""What the manual says is what the program does."""
+"""The manuals match the program: settings, checks, messages, links, tests."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ KNOWN = {field.metadata["variable"]: field for field in fields(Settings)}
 
 
 def rows(prefix: str) -> list[list[str]]:
-    """The cells of every table row about a variable that begins so."""
+    """Return the cells of every table row about a variable with this prefix."""
     return [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in MANUAL.splitlines()
@@ -32,13 +32,13 @@ def rows(prefix: str) -> list[list[str]]:
     ]
 
 
-def test_every_setting_has_its_row_and_nothing_else_has() -> None:
+def test_every_setting_has_a_row_and_no_other_name_has() -> None:
     documented = [row[0].strip("`") for row in rows("AX650_")]
     assert sorted(documented) == sorted(KNOWN)
 
 
 @pytest.mark.parametrize("row", rows("AX650_"), ids=lambda row: row[0].strip("`"))
-def test_the_default_in_the_manual_is_the_programs(row: list[str]) -> None:
+def test_a_default_in_the_manual_is_the_programs_default(row: list[str]) -> None:
     variable, default, meaning, when = row
     setting = KNOWN[variable.strip("`")]
     if default == "not set":
@@ -50,7 +50,7 @@ def test_the_default_in_the_manual_is_the_programs(row: list[str]) -> None:
 
 
 def names_read_from_settings(path: Path) -> set[str]:
-    """The fields that a module asks of an object called `settings`, or settings of themselves."""
+    """Return the fields that a module reads from an object called `settings`, or from itself."""
     owners = {"settings", "_settings"} | ({"self"} if path.name == "settings.py" else set())
     return {
         node.attr
@@ -60,7 +60,7 @@ def names_read_from_settings(path: Path) -> set[str]:
     }
 
 
-def test_the_manual_names_the_settings_that_nothing_reads_yet() -> None:
+def test_the_manual_lists_the_settings_without_effect() -> None:
     modules = [*ROOT.glob("*.py"), *ROOT.glob("axproxy/**/*.py")]
     read = set().union(*map(names_read_from_settings, modules))
     unread = {variable for variable, field in KNOWN.items() if field.name not in read}
@@ -69,7 +69,7 @@ def test_the_manual_names_the_settings_that_nothing_reads_yet() -> None:
     assert set(re.findall(r"AX650_[A-Z_]+", listed)) == unread
 
 
-def test_ollamas_variables_are_listed_with_the_settings_they_stand_in_for() -> None:
+def test_ollamas_variables_are_listed_with_the_settings_that_they_set() -> None:
     listed = {row[0].strip("`"): set(re.findall(r"AX650_\w+", row[1])) for row in rows("OLLAMA_")}
     variable_of = {field.name: variable for variable, field in KNOWN.items()}
     expected = {name: {variable_of[field]} for name, (field, _) in _OLLAMA.items()}
@@ -78,7 +78,7 @@ def test_ollamas_variables_are_listed_with_the_settings_they_stand_in_for() -> N
 
 
 @pytest.mark.parametrize("environ", [{MISSPELT: "5002"}, {"AX650_PORT": "http"}], ids=str)
-def test_the_refusals_in_the_manual_are_the_programs(environ: dict[str, str]) -> None:
+def test_the_errors_in_the_manual_are_the_programs_errors(environ: dict[str, str]) -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_env(environ)
     assert f"\nbackend: {refusal.value}\n" in MANUAL
@@ -108,12 +108,12 @@ def test_every_key_of_the_manifest_is_in_the_manual(tmp_path: Path) -> None:
     assert None not in [getattr(manifest, field.name) for field in fields(manifest)]
 
 
-def test_the_diagram_in_the_manual_is_the_table() -> None:
+def test_the_diagram_in_the_manual_matches_the_table() -> None:
     text = (ROOT / "docs" / "how-it-works.md").read_text()
     assert re.findall(r"```mermaid\n(.*?)\n```", text, re.DOTALL) == [as_mermaid()]
 
 
-def test_every_row_about_reliability_has_its_test() -> None:
+def test_every_test_named_on_the_reliability_page_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
     sources = [path.read_text() for path in ROOT.glob("tests/**/test_*.py")]
     written = set(re.findall(r"^def (test_\w+)", "\n".join(sources), re.MULTILINE))
@@ -122,23 +122,23 @@ def test_every_row_about_reliability_has_its_test() -> None:
 
 
 @pytest.mark.parametrize("heading", TROUBLES)
-def test_every_trouble_in_the_manual_is_headed_by_what_the_program_prints(heading: str) -> None:
+def test_every_heading_on_the_troubleshooting_page_is_printed_by_the_program(heading: str) -> None:
     assert said(heading)
 
 
-def test_a_sentence_that_nothing_prints_would_be_found() -> None:
+def test_a_heading_that_the_program_does_not_print_would_be_found() -> None:
     assert len(TROUBLES) > 20
     assert not said("the frobnicator is not there")
-    assert not said("What the manual says")
+    assert not said("The manuals match the program")
 
 
 def anchors(page: Path) -> set[str]:
-    """The places in a page that a link can point to, as GitHub names them."""
+    """Return the link targets in a page, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_link_between_the_pages_leads_somewhere() -> None:
+def test_every_link_between_the_pages_has_a_target() -> None:
     links = [
         (page, target)
         for page in PAGES
@@ -152,7 +152,7 @@ def test_every_link_between_the_pages_leads_somewhere() -> None:
         assert not anchor or anchor in anchors(linked), (page.name, target)
 
 
-def test_the_warning_about_the_boot_is_where_people_change_it() -> None:
+def test_the_warning_about_cma_is_where_people_edit_boot_options() -> None:
     text = (ROOT / "docs" / "hardware.md").read_text()
     never = [line for line in text.splitlines() if "cma=" in line and "never" in line]
     assert never
