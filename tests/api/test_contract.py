@@ -15,6 +15,8 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from axproxy.api.dialects import DIALECTS as ALL_DIALECTS
+from axproxy.api.dialects import dialect_of
 from axproxy.errors import (
     Busy,
     ClientError,
@@ -28,7 +30,7 @@ from axproxy.errors import (
     TokenizerGone,
 )
 from axproxy.messages import Finished, FinishReason, Text, Thinking, ToolCall
-from tests.support.dialects import DIALECTS, NATIVE, NDJSON, Dialect, message_in
+from tests.support.dialects import DIALECTS, NDJSON, Dialect, message_in
 from tests.support.fakes import HELLO, QWEN, USAGE, FakeEngine, FakeModels, Step
 
 OSLO = ToolCall("weather", {"city": "Oslo"}, "call_abcd1234")
@@ -443,5 +445,7 @@ def test_the_engine_can_check_whether_the_client_is_gone(
         assert gone()
 
 
-def test_only_our_own_api_does_not_use_ollamas_messages() -> None:
-    assert [dialect for dialect in DIALECTS if not dialect.ollama_words] == [NATIVE]
+def test_the_suite_covers_every_dialect() -> None:
+    covered = {id(dialect_of(dialect.path)) for dialect in DIALECTS}
+
+    assert covered == set(map(id, ALL_DIALECTS))
