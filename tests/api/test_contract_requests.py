@@ -136,7 +136,7 @@ def test_a_model_without_thinking_refuses_it_except_in_anthropics_api(
 
 
 def test_content_type_and_query_are_ignored(client: FlaskClient, dialect: Dialect) -> None:
-    form = "application/x-www-form-urlencoded"  # what `curl -d` calls everything
+    form = "application/x-www-form-urlencoded"  # `curl -d` sends this
     for content_type in (form, "text/plain", "multipart/form-data", "", None):
         path = f"{dialect.path}?ts=1"
         reply = client.post(path, data=encoded(dialect), content_type=content_type)

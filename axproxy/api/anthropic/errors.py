@@ -1,4 +1,4 @@
-"""Errors as Anthropic's clients read them, in Ollama's words."""
+"""Encodes errors as Anthropic's clients expect them, with Ollama's messages."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
 
 
 def error_object(error: ProxyError) -> dict[str, Any]:
-    """Wrap an error's own message, as it is."""
+    """Return the object that clients read, with the error's message unchanged."""
     kind = _TYPES.get(error.status_hint, "api_error")
     return {"type": "error", "error": {"type": kind, "message": error.message}}

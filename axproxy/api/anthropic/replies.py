@@ -142,7 +142,7 @@ def _encode(events: Iterable[dict[str, Any]]) -> bytes:
 
 
 def estimate_tokens(request: ChatRequest) -> int:
-    """Return the estimated tokens of the prompt: a stream begins before they are counted."""
+    """Estimate the tokens of the prompt; a stream reports them before they are counted."""
     size = sum(len(compact(tool)) for tool in request.tools)
     for turn in request.messages:
         size += len(f"{turn.role}{turn.content}{turn.thinking}".encode())

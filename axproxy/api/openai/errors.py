@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them, in Ollama's words."""
+"""Encodes errors as OpenAI's clients expect them, with Ollama's messages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
 
 
 def error_object(error: ProxyError) -> dict[str, Any]:
-    """Wrap an error's own message, as it is."""
+    """Return the object that clients read, with the error's message unchanged."""
     kind = _TYPES.get(error.status_hint, "api_error")
     return {"error": {"message": error.message, "type": kind, "param": None, "code": None}}

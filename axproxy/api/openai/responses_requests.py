@@ -168,6 +168,7 @@ class _Turns:
         self._thinking = ""  # belongs to the assistant's next turn
 
     def add(self, item: Any) -> None:
+        """Add an item of the `input`.  Raises `ClientError` with Ollama's message."""
         if not isinstance(item, dict):
             raise ClientError(unfit(item, "openai.ResponsesInputItem"))
         fields = Fields("ResponsesInputItem", item)

@@ -88,7 +88,7 @@ def test_a_streamed_message(engine: FakeEngine) -> None:
                 "role": "assistant",
                 "model": MODEL,
                 "content": [],
-                # A guess: a quarter of the bytes of "system", its text, "user" and "Hi".
+                # An estimate: a quarter of the bytes of "system", its text, "user" and "Hi".
                 "usage": {"input_tokens": (6 + 8 + 4 + 2) // 4, "output_tokens": 0},
             },
         },
