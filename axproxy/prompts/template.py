@@ -86,7 +86,7 @@ class ChatTemplate:
         Raises `ClientError` when the template refuses the conversation.
         """
         try:
-            turns = [self._turn(turn) for turn in with_results_linked(messages)]
+            turns = [self._turn(turn) for turn in [*with_results_linked(messages)]]
             names = {**self._names, "enable_thinking": False, **self._escaped(variables)}
             return self._template.render(messages=turns, add_generation_prompt=True, **names)
         except _Refused as refused:

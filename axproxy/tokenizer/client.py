@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from axproxy.control_tokens import ControlToken
@@ -107,7 +108,7 @@ class TokenizerClient:
         query: dict[str, float] = {"after": after, "run": run, "have": have, "wait": wait}
         answer = self._call("GET", "/trace", wait=wait, params=query)
         try:
-            tokens = tuple(Token(id_, text) for id_, text in answer["tokens"])
+            tokens = tuple(starmap(Token, answer["tokens"]))
             plain = {name: answer[name] for name in _TRACE_FIELDS}
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_ours() from error

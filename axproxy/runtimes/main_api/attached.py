@@ -29,6 +29,7 @@ class AttachedSupervisor:
     def __init__(self, settings: Settings, interval: float = 1.0) -> None:
         self._settings = settings
         self._interval = interval
+        self._window = window(settings, None)  # its log is not ours to read
         self._runtime_answers = self._tokenizer_answers = False
         self._since = time.time()
         self._stopping = threading.Event()
@@ -65,10 +66,10 @@ class AttachedSupervisor:
         self._card.stop()
 
     def window(self) -> Window:
-        return window(self._settings, None)
+        return self._window
 
     def known_window(self) -> Window:
-        return self.window()
+        return self._window
 
     def not_ready(self) -> ProxyError | None:
         if self._leaving or self._stopping.is_set():

@@ -120,7 +120,7 @@ class Generation:
                 yielded = now
                 self.text += text
                 yield text
-            if self._ended and answer.reason is None:
+            if self._reader and self._reader.ended and answer.reason is None:
                 if text := answer.run_ended():
                     self.text += text
                     yield text
@@ -164,10 +164,6 @@ class Generation:
         """Give up on the runtime: `close` will not try to stop it any more."""
         self._reader = None
         self.log.end(whole=False)
-
-    @property
-    def _ended(self) -> bool:
-        return self._reader is not None and self._reader.ended
 
     @property
     def begun(self) -> bool:
@@ -220,9 +216,10 @@ class Generation:
         reader = self._reader
         if reader is None:
             raise RuntimeFault("the answer was closed while it was being read")
+        version = reader.version
         pieces = self._follow_trace(reader) if reader.traced else []
-        if pieces and not reader.nearly_ended:
-            return pieces
+        if reader.traced and reader.version != version and not reader.nearly_ended:
+            return pieces  # the trace has moved on, so a poll would show nothing more
         now = self._clock()
         polled = reader.feed_poll(self._poll(), now)
         if reader.ended and reader.traced:

@@ -20,6 +20,7 @@ from axproxy.errors import (
 )
 from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt, Window
+from axproxy.runtimes.main_api.client import Poll
 from axproxy.runtimes.main_api.generation import Generation
 from axproxy.runtimes.main_api.run_log import RunTimes
 from axproxy.runtimes.main_api.runtime import with_logged_times
@@ -381,3 +382,20 @@ def test_no_answer_ever_holds_text_of_the_one_before_it(
 
     assert answer(card, prompt=Prompt("next", 4)) == second
     assert card.prompts[begun:] == ["next"]
+
+
+def test_a_runtime_whose_trace_moves_on_is_not_polled_for_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = Card([spell("abcdefghi" * 5)])
+    polls: list[float] = []
+    poll = card.poll
+
+    def counted() -> Poll:
+        polls.append(card.now)
+        return poll()
+
+    monkeypatch.setattr(card, "poll", counted)
+    assert answer(card) == "abcdefghi" * 5
+    # One to drain before the run, one or two to see its end: each costs a loopback call.
+    assert len(polls) <= 4
