@@ -40,7 +40,7 @@ _TEMPLATE_FAILURES = (
 _ANSWER = "an-answer-in-no-conversation"
 
 
-class _Refused(Exception):
+class _TemplateRefused(Exception):
     """The template called `raise_exception`: it does not support such a conversation."""
 
 
@@ -89,7 +89,7 @@ class ChatTemplate:
             turns = [self._turn(turn) for turn in [*with_results_linked(messages)]]
             names = {**self._names, "enable_thinking": False, **self._escaped(variables)}
             return self._template.render(messages=turns, add_generation_prompt=True, **names)
-        except _Refused as refused:
+        except _TemplateRefused as refused:
             raise ClientError(f"the model's chat template refuses this: {refused}") from refused
         except _TEMPLATE_FAILURES as error:
             raise ClientError(
@@ -157,7 +157,7 @@ class ChatTemplate:
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise _Refused(reason)
+    raise _TemplateRefused(reason)
 
 
 def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:

@@ -65,7 +65,6 @@ API_MAY_IMPORT: Mapping[str, set[str]] = {
 # Parts between which imports still break a table above, and how many there may be at most.  An
 # entry that is no longer needed fails the test, so the list can only become shorter.
 KNOWN_VIOLATIONS: Mapping[tuple[str, str], int] = {}
-KNOWN_TWINS = {"_Refused"}  # class names that are not unique yet
 
 # How many modules there are at least.  A rename that hides modules from this test fails it; raise
 # the number as the package grows.
@@ -263,9 +262,7 @@ def test_class_names_are_unique_in_the_package() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ClassDef)
     )
-    twins = {name for name, times in names.items() if times > 1}
-    assert twins - KNOWN_TWINS == set()
-    assert KNOWN_TWINS - twins == set(), "no longer needed: delete these entries"
+    assert {name for name, times in names.items() if times > 1} == set()
 
 
 PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
