@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from axproxy.process.ansi import plain
+from axproxy.process.output import plain
 
 Reason = Literal["busy", "forbidden", "no driver", "no card", "dead", "unknown", "missing", "hung"]
 

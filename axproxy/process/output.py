@@ -14,11 +14,15 @@ import threading
 from collections import deque
 from typing import Protocol
 
-from axproxy.process.ansi import plain
-
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours, and whatever else moves a cursor
 _LINE_END = re.compile(r"[\r\n]+")
 _KEPT_LINES = 200
 _LONGEST_LINE = 16_384  # characters; streamed text has no line ends of its own
+
+
+def plain(text: str) -> str:
+    """Return `text` without terminal colours; the vendor's program sets one on every line."""
+    return _CONTROL.sub("", text)
 
 
 class Listener(Protocol):

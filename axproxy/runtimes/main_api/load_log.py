@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from axproxy.card.failure import DEAD_CARD
-from axproxy.process.ansi import plain
+from axproxy.process.output import plain
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings

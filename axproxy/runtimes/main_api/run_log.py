@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from axproxy.card.failure import DEAD_CARD
 from axproxy.errors import CardFailed
-from axproxy.process.ansi import plain
+from axproxy.process.output import plain
 
 _FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
 # The program then goes on with the prompt of an earlier request (observed on the binary).
