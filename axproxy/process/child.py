@@ -10,8 +10,7 @@ import math
 import signal
 from collections.abc import Callable
 
-from axproxy.process.exits import telling_line
-from axproxy.process.process import Process
+from axproxy.process.process import Process, telling_line
 from axproxy.process.spec import ChildSpec, ProbeResult, Status
 from axproxy.process.states import HAS_PROCESS, Event, State, advance
 

@@ -89,3 +89,25 @@ def die_with_parent(log: logging.Logger) -> list[str]:
         return [setpriv, "--pdeathsig", "TERM", "--"]
     log.warning("setpriv is missing (apt install util-linux): a killed service leaves orphans")
     return []
+
+
+def describe_exit(status: int) -> str:
+    """Return how a process ended; `status` is that of `Popen.returncode`, negative for a signal."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+def telling_line(lines: Sequence[str]) -> str:
+    """Return that of a program's last lines which says why it ended.
+
+    That is the last one, unless the program printed a list of its options: the vendor's program
+    prints its complaint first and the list after it (observed on the binary).
+    """
+    for complaint, first, second in zip(lines, lines[1:], lines[2:], strict=False):
+        if first.startswith("usage: ") and second == "options:":
+            return complaint
+    return lines[-1] if lines else ""

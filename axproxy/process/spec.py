@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from axproxy.process.exits import describe_exit
-from axproxy.process.process import Process
+from axproxy.process.process import Process, describe_exit
 from axproxy.process.restart import RestartPolicy
 from axproxy.process.states import State
 

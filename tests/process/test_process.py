@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from axproxy.process.process import RealProcess
+from axproxy.process.process import RealProcess, describe_exit, telling_line
 from axproxy.runtimes.main_api.load_log import RuntimeLog
 from tests.support.waiting import eventually
 
@@ -125,3 +125,43 @@ def test_no_child_outlives_us_when_we_are_killed_outright() -> None:
     parent.stdout.close()
 
     assert eventually(lambda: gone(child))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "exited with status 0"),
+        (3, "exited with status 3"),
+        (-9, "killed by SIGKILL"),
+        (-15, "killed by SIGTERM"),
+        (-100, "killed by signal 100"),
+    ],
+)
+def test_a_status_is_an_exit_or_a_signal(status: int, words: str) -> None:
+    assert describe_exit(status) == words
+
+
+def test_the_status_is_the_one_that_popen_gives() -> None:
+    program = f"import os; os.kill(os.getpid(), {signal.SIGABRT})"
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert describe_exit(ended.returncode) == "killed by SIGABRT"
+
+
+@pytest.mark.parametrize(
+    ("lines", "telling"),
+    [
+        ([], ""),
+        (["loading", "lLaMa.Init failed"], "lLaMa.Init failed"),
+        (["undefined option: --x", "usage: main [options] ... ", "options:", "  -?"], "undefined"),
+        (
+            ["usage: main [options] ... ", "options:", "  -?"],
+            "  -?",
+        ),  # the complaint is out of sight
+        (["usage: tokenizer [-h]", "tokenizer: error: bad port"], "tokenizer: error: bad port"),
+    ],
+)
+def test_a_manual_of_options_does_not_bury_the_complaint_above_it(
+    lines: list[str], telling: str
+) -> None:
+    assert telling_line(lines).startswith(telling)
+    assert bool(telling_line(lines)) == bool(lines)

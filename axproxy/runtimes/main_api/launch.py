@@ -24,12 +24,12 @@ from axproxy.preflight.context import CheckContext
 from axproxy.preflight.gate import LaunchGate
 from axproxy.preflight.inspection import Inspection
 from axproxy.process import ports
-from axproxy.process.exits import describe_runtime_exit
 from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess
 from axproxy.process.spec import ChildSpec
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.client import RuntimeClient
+from axproxy.runtimes.main_api.exits import describe_runtime_exit
 from axproxy.runtimes.main_api.load_log import RuntimeLog, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test

@@ -1,17 +1,18 @@
-"""How a process ended, in words."""
+"""What the exit statuses of the vendor's program mean."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+
+from axproxy.process.process import describe_exit
 
 _ABORTED = "the tokenizer's answer lacked something, a layer file or an option is bad"
 _CRASHED = "the tokenizer was unreachable, or a prompt was too long for the model"
 _KILLED = "by force, or by the kernel for want of memory; during a load that can wedge the card"
 
-# What the statuses of the vendor's program mean (observed on the binary; 11 and 129 are the low
-# bytes of AXCL error codes).  A shell that stands in front of it gives 128 + signal instead.
-_RUNTIME = {
+# Observed on the binary; 11 and 129 are the low bytes of AXCL error codes.  A shell in front of the
+# program reports a signal as 128 + its number.
+_MEANING = {
     0: "it was interrupted, or its port was taken",
     1: "it did not understand its command line",
     11: "it cannot open /dev/axcl_host; is the driver loaded?",
@@ -30,29 +31,7 @@ _RUNTIME = {
 }
 
 
-def describe_exit(status: int) -> str:
-    """`status` as `Popen.returncode` gives it: negative for a signal."""
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"
-
-
 def describe_runtime_exit(status: int) -> str:
-    """The same with what it usually means for the vendor's program."""
-    meaning = _RUNTIME.get(status)
+    """Return how the program ended, with what that usually means."""
+    meaning = _MEANING.get(status)
     return describe_exit(status) + (f" ({meaning})" if meaning else "")
-
-
-def telling_line(lines: Sequence[str]) -> str:
-    """The one of a program's last lines that says why it ended.
-
-    That is the last, unless it is a manual: the vendor's program complains of its command line
-    first, and then explains all of its options (observed on the binary).
-    """
-    for complaint, first, second in zip(lines, lines[1:], lines[2:], strict=False):
-        if first.startswith("usage: ") and second == "options:":
-            return complaint
-    return lines[-1] if lines else ""
