@@ -23,8 +23,7 @@ if sentence := python_problem() or gunicorn_problem():
 
 from axproxy.ops.logs import configure_logging
 from axproxy.ops.malloc import keep_one_arena
-from axproxy.ops.systemd import Notifier
-from axproxy.ops.systemd_report import Report
+from axproxy.ops.systemd import Notifier, SystemdReport
 from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR
 from axproxy.server.listeners import room_for_connections, why_unavailable
@@ -40,7 +39,7 @@ except SettingsError as error:
 # Takes its variables out of the environment, or gunicorn would report to systemd that we are ready
 # as soon as it listens.
 _simulated = "a SIMULATOR answers, no card is configured"
-_systemd = Report(
+_systemd = SystemdReport(
     Notifier.taken_from(os.environ),
     _simulated if _settings.runtime_kind == "mock" else f"{_settings.model} answers",
 )

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from axproxy.errors import GaveUp, ProxyError, Starting, Unavailable, Unloaded
-from axproxy.ops.systemd import Notifier
-from axproxy.ops.systemd_report import EXTENSION, PAUSE, Report
+from axproxy.ops.systemd import (
+    REPORT_INTERVAL,
+    TIMEOUT_EXTENSION,
+    Notifier,
+    SystemdReport,
+)
 from tests.system.systemd.listener import Listener
 
 LOADING = Starting("the runtime is loading the model (37 %); try again in a moment")
-EXTENDED = str(EXTENSION * 1_000_000)
+EXTENDED = str(TIMEOUT_EXTENSION * 1_000_000)
 
 
 class Clock:
@@ -34,8 +38,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def report(systemd: Listener, clock: Clock, *, watched: bool = True) -> Report:
-    return Report(Notifier(systemd.address, watched), "qwen3 answers", clock)
+def report(systemd: Listener, clock: Clock, *, watched: bool = True) -> SystemdReport:
+    return SystemdReport(Notifier(systemd.address, watched), "qwen3 answers", clock)
 
 
 def test_a_notice_arrives_on_a_path_and_in_the_abstract_namespace(systemd: Listener) -> None:
@@ -55,7 +59,7 @@ def test_a_status_is_cut_before_systemd_would_drop_it(systemd: Listener) -> None
 def test_without_systemd_nothing_is_sent_and_nothing_is_wrong() -> None:
     environ = {"HOME": "/"}
     notifier = Notifier.taken_from(environ)
-    Report(notifier, "fine").beat(None)
+    SystemdReport(notifier, "fine").beat(None)
 
     assert not notifier.listens
     assert environ == {"HOME": "/"}
@@ -96,7 +100,7 @@ def test_ready_is_said_once_when_the_model_answers(systemd: Listener, clock: Clo
     reports = report(systemd, clock, watched=False)
     reports.beat(LOADING)
     reports.beat(None)
-    clock.now += PAUSE
+    clock.now += REPORT_INTERVAL
     reports.beat(None)
 
     assert systemd.heard()[1:] == [

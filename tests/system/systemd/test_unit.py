@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.ops.systemd_report import EXTENSION, PAUSE
+from axproxy.ops.systemd import REPORT_INTERVAL, TIMEOUT_EXTENSION
 from axproxy.process.child import LAST_RUNG
 from axproxy.runtimes.main_api.launch import (
     STOP_ANSWER_PATIENCE,
@@ -93,9 +93,9 @@ def test_systemd_waits_longer_than_any_stop_can_take() -> None:
 
 
 def test_the_reports_come_often_enough_for_the_watchdog_and_the_start() -> None:
-    assert seconds("WatchdogSec") > 10 * PAUSE
-    assert EXTENSION > 10 * PAUSE
-    assert seconds("TimeoutStartSec") > 10 * PAUSE
+    assert seconds("WatchdogSec") > 10 * REPORT_INTERVAL
+    assert TIMEOUT_EXTENSION > 10 * REPORT_INTERVAL
+    assert seconds("TimeoutStartSec") > 10 * REPORT_INTERVAL
 
 
 def test_no_signal_of_systemds_own_kills_the_model() -> None:
