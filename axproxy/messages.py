@@ -66,9 +66,10 @@ class ChatRequest:
     """One stateless request.
 
     `messages` are rendered with the model's chat template.  With `raw` there is exactly one
-    message, whose content is the prompt as it is (control tokens in it stay text).  `model` is the
-    name as the client wrote it, empty where the client gave none.  `keep_alive` is the number of
-    seconds that the model stays loaded after the answer; `None` leaves the present value.
+    message, whose content is the prompt as it is (control tokens in it stay text).
+    `requested_name` is the model's name as the client wrote it, empty where the client gave none.
+    `keep_alive` is the number of seconds that the model stays loaded after the answer; `None`
+    leaves the present value.
 
     `context` are the tokens of an earlier prompt and its answer, which come before the messages;
     `wants_context` asks for the tokens of this prompt and answer.
@@ -79,7 +80,7 @@ class ChatRequest:
     """
 
     messages: tuple[Message, ...]
-    model: str = ""
+    requested_name: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     limits: Limits = field(default_factory=Limits)
     stream: bool = False

@@ -55,7 +55,7 @@ def test_a_prompt_is_one_user_turn(
 
     (request,) = engine.history
     assert request.messages == (HI,)
-    assert (request.model, request.stream) == (MODEL, stream)
+    assert (request.requested_name, request.stream) == (MODEL, stream)
     assert request.limits.stop == ()
     assert (request.tools, request.format, request.raw) == ((), None, False)
 
@@ -65,7 +65,7 @@ def test_the_model_name_is_kept_as_the_client_wrote_it(
 ) -> None:
     for name in ("QWEN3:0.6B", " qwen3:0.6b "):
         assert dialect.ask(client, model=name).status_code == 200
-        assert engine.history[-1].model == name
+        assert engine.history[-1].requested_name == name
 
 
 def test_limits_and_temperature_reach_the_engine(

@@ -52,7 +52,7 @@ class AnthropicRoutes:
     def messages(self) -> Response:
         call = parse_messages(read_body(), self._models)
         header = MessageHeader(
-            f"msg_{self._digits()}", call.request.model, estimate_tokens(call.request)
+            f"msg_{self._digits()}", call.request.requested_name, estimate_tokens(call.request)
         )
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         response = respond(answer, MessagesReplies(header), call.request.stream)

@@ -87,7 +87,7 @@ def parse_generate(body: bytes, models: Models) -> GenerateCall:
     before = [Message("system", system)] if system else []
     request = ChatRequest(
         messages=(*before, Message("user", given["prompt"])),
-        model=given.get("model", ""),
+        requested_name=given.get("model", ""),
         sampling=Sampling(
             temperature=given.get("temperature"),
             top_k=given.get("top_k"),

@@ -45,7 +45,7 @@ class AnswerCall:
 
     @property
     def requested_name(self) -> str:
-        return self.request.model
+        return self.request.requested_name
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,10 @@ class OpenAIRoutes:
     def responses(self) -> Response:
         call = parse_responses(read_body(), self._models)
         header = ResponseHeader(
-            self._number(_RESPONSE_NUMBERS), self._seconds(), call.request.model, call.repeated
+            self._number(_RESPONSE_NUMBERS),
+            self._seconds(),
+            call.request.requested_name,
+            call.repeated,
         )
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         response = respond(answer, ResponsesReplies(header, self._now), call.request.stream)
@@ -100,7 +103,9 @@ class OpenAIRoutes:
         self, call: ChatCall, prefix: str, replies: Callable[[ChatReplyHeader], Encoder]
     ) -> Response:
         id_ = f"{prefix}-{self._number(_CHAT_NUMBERS)}"
-        header = ChatReplyHeader(id_, self._seconds(), call.request.model, call.include_usage)
+        header = ChatReplyHeader(
+            id_, self._seconds(), call.request.requested_name, call.include_usage
+        )
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         return respond(answer, replies(header), call.request.stream)
 

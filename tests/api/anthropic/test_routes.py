@@ -196,7 +196,7 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
 
     assert last_request(engine) == ChatRequest(
         messages=(Message("system", "Be brief."), Message("user", "Hi")),
-        model=MODEL,
+        requested_name=MODEL,
         sampling=Sampling(temperature=0.25, top_k=7, top_p=0.5),
         limits=Limits(9, ("END", "STOP")),
         tools=(OFFER,),

@@ -67,7 +67,7 @@ def test_every_parameter_reaches_the_engine(client: FlaskClient, engine: FakeEng
     assert engine.history == [
         ChatRequest(
             messages=(Message("system", "Be brief."), Message("user", "Hi")),
-            model="QWEN3:0.6b",
+            requested_name="QWEN3:0.6b",
             sampling=Sampling(1.0, 40, 0.5, 1.1),
             limits=Limits(64, ("a", "b")),
             think=False,

@@ -80,7 +80,7 @@ def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
             Message("", "again"),
             Message("", ""),
         ),
-        model=MODEL,
+        requested_name=MODEL,
         stream=True,
     )
 

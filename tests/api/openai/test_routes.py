@@ -165,7 +165,7 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
             ),
             Message("tool", "12C", tool_call_id="a"),
         ),
-        model=MODEL,
+        requested_name=MODEL,
         sampling=Sampling(temperature=0.25, top_p=0.5),
         limits=Limits(9, ("END",)),
         tools=(TOOL,),
