@@ -1,4 +1,4 @@
-"""Answers over HTTP: whole, or line by line, and ended whatever happens to their client."""
+"""Sends answers over HTTP, whole or line by line, and ends them whatever the client does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
 
-# Seconds.  A run without text gives a sign of life every 10 seconds, and all of those shall pass.
+# Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass.
 HEARTBEAT_INTERVAL = 9.0
 
 log = logging.getLogger(__name__)
@@ -29,22 +29,22 @@ class Encoder(Protocol):
         """The content type of a stream."""
 
     def line(self, event: Event) -> bytes:
-        """What a stream says of one event, with its end; an empty `Text` is a sign of life."""
+        """Encode one event of a stream, with its line end; an empty `Text` is a sign of life."""
 
     def whole(self, reply: WholeReply) -> bytes:
-        """The answer in one piece."""
+        """Encode the answer in one piece."""
 
     def failure(self, error: ProxyError) -> bytes:
-        """The last line of a stream whose status has been sent already."""
+        """Encode an error as the last line of a stream, after the status was sent."""
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
-        """The error to raise where a part of the answer is lost, for nothing has been sent."""
+        """Return the error to raise if a part of the answer is lost and nothing was sent."""
 
 
 def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
-    """The response for `answer`, which is closed when the response is, or when this raises.
+    """Return the response for `answer`, and close `answer` with the response or on an error.
 
-    Whatever goes wrong before the first event is raised here, so that it gets a status.
+    Errors before the first event are raised here, so that they get a status.
     """
     return _streamed(answer, encoder) if stream else _whole(answer, encoder)
 
@@ -75,8 +75,7 @@ def _whole(answer: Answer, encoder: Encoder) -> Response:
 
 
 class Heartbeat:
-    """Decides which signs of life a stream sends on: one whenever no line was sent for `interval`
-    seconds."""
+    """Decides which signs of life a stream sends: one after each `interval` seconds of silence."""
 
     def __init__(
         self, interval: float | None = None, clock: Callable[[], float] = time.monotonic
@@ -100,9 +99,9 @@ def _streamed(answer: Answer, encoder: Encoder) -> Response:
         first = next(event for event in answer if heartbeat.passes(event))
         lines = _lines(chain((first,), filter(heartbeat.passes, answer)), encoder)
         response = Response(lines, content_type=encoder.stream_type)
-        # The lines' own `finally` would not do: it never runs when nobody asks for the first.
+        # A `finally` in `_lines` is not enough: it does not run if the first line is never read.
         response.call_on_close(answer.close)
-    except BaseException:  # whatever it is, nobody else would close the answer
+    except BaseException:  # whatever it is, only this code can close the answer
         answer.close()
         raise
     return response
@@ -117,6 +116,6 @@ def _lines(events: Iterator[Event], encoder: Encoder) -> Iterator[bytes]:
         yield encoder.failure(error)
     except ClientGone:
         log.info("the client left in the middle of its answer")
-    except Exception:  # whatever broke, the status is out and the client still waits for an end
+    except Exception:  # the status was sent, and the client waits for an end
         log.exception("an answer broke off")
         yield encoder.failure(ProxyError("internal error; see the service's log"))

@@ -1,4 +1,4 @@
-"""Tools on offer, in the one form that a model's template knows."""
+"""Tools on offer, in the form that a model's template expects."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ Tool = Mapping[str, Any]
 
 
 def functions(tools: Iterable[Fields], *, types: Collection[str], schema: str) -> list[Tool]:
-    """Those of the flat `tools` that have one of the `types`; `schema` is the field with their
-    parameters.  The others are run by OpenAI or Anthropic; nobody here could run them, so the model
-    does not hear of them.  Raises `ClientError`."""
+    """Return the functions among `tools`, which are flat objects with a `type`.
+
+    `types` are the types of functions, `schema` is the field with the parameters.  OpenAI or
+    Anthropic would run tools of other types; this service cannot, so the model never sees them.
+    Raises `ClientError`.
+    """
     offered: list[Tool] = []
     for tool in tools:
-        told = {
+        described = {
             "name": tool.string("name"),
             "description": tool.string("description"),
             "parameters": tool.mapping(schema),
         }
         if tool.string("type") in types:
-            known = {key: value for key, value in told.items() if value}
+            known = {key: value for key, value in described.items() if value}
             offered.append({"type": "function", "function": well_formed_throughout(known)})
     return offered
 
 
 def only(tools: Iterable[Any], name: str) -> tuple[Tool, ...]:
-    """Those of the `tools`, as a client may have described them, that have this name."""
+    """Return the tools with this name; `tools` are as the client described them."""
     return tuple(tool for tool in tools if _name(tool) == name)
 
 

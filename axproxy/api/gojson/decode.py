@@ -1,6 +1,6 @@
-"""JSON as Ollama reads it, which is as Go reads it, with Go's words for what is wrong.
+"""Reads JSON as Ollama does, which is as Go does, with Go's error messages.
 
-Only the first value counts, keys match in any case, and `null` is the same as nothing at all.
+Only the first value counts, keys match in any case, and `null` is the same as a missing key.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from axproxy.api.gojson.syntax import complaint, corrupt_at
+from axproxy.api.gojson.syntax import corrupt_at, syntax_error
 from axproxy.errors import ClientError
 from axproxy.output.model_json import too_deep
 
 MISSING_BODY = "missing request body"
-EOF = "EOF"  # the same to the routes under /v1, where Ollama passes Go's own word on
+EOF = "EOF"  # the same for the routes under /v1, where Ollama returns Go's own message
 
 _BLANKS = " \t\r\n"
-_LONGEST_NUMBER = 300  # digits; more than fit a float64, and Python refuses to read 4301
-_LONGEST_SCAN = 256 * 1024  # bytes; finding Go's words takes about a microsecond for each
-_MOST_ELEMENTS = 200_000  # 4 MiB of "[],[]," would be a hundred as Python's objects
-_TOO_DEEP = "exceeded max depth"  # Go's words, at 10000
+_LONGEST_NUMBER = 300  # digits; a float64 holds fewer, and Python refuses to read 4301
+_LONGEST_SCAN = 256 * 1024  # bytes; finding Go's message takes about 1 µs per byte
+_MOST_ELEMENTS = 200_000  # 4 MiB of "[],[]," would be 100 MiB of Python objects
+_TOO_DEEP = "exceeded max depth"  # Go's message, at a depth of 10000
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {
     dict: "object",
@@ -44,9 +44,9 @@ _GO_TYPES = {
 
 
 def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
-    """The first JSON value of `body`; what follows it is not looked at.
+    """Return the first JSON value of `body`; what follows it is ignored.
 
-    Raises `ClientError`, with `when_empty` where there is nothing but blanks.
+    Raises `ClientError`, with the message `when_empty` for a body of blanks only.
     """
     text = body.decode(errors="replace").lstrip(_BLANKS)
     if not text:
@@ -60,30 +60,30 @@ def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     except RecursionError as error:
         raise ClientError(_TOO_DEEP) from error
     except ValueError as error:
-        says = complaint(body) if len(body) <= _LONGEST_SCAN else None
-        raise ClientError(says or f"invalid JSON: {error}") from error
+        message = syntax_error(body) if len(body) <= _LONGEST_SCAN else None
+        raise ClientError(message or f"invalid JSON: {error}") from error
     if too_deep(value):
         raise ClientError(_TOO_DEEP)
     return value
 
 
 def compact(value: Any) -> bytes:
-    """One JSON text without blanks or line ends."""
+    """Encode `value` as JSON without blanks or line ends."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def quoted(text: str) -> str:
-    """`text` between quotes, as Go's `%q` prints it where all of it can be printed."""
+    """Return `text` in quotes, as Go's `%q` prints it if all of it is printable."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def well_formed(text: str) -> str:
-    """`text` with U+FFFD for each half of a character, as Go reads a lone `\\ud800`."""
+    """Return `text` with U+FFFD for each lone surrogate, as Go reads `\\ud800`."""
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def well_formed_throughout(value: Any) -> Any:
-    """Every text in a JSON value made `well_formed`, keys included."""
+    """Return a JSON value with every text in it `well_formed`, keys included."""
     match value:
         case str():
             return well_formed(value)
@@ -95,17 +95,17 @@ def well_formed_throughout(value: Any) -> Any:
 
 
 def kind(value: Any) -> str:
-    """What JSON, and Go's messages, call this type."""
+    """Return the name of a value's type in JSON and in Go's messages."""
     return _KINDS[type(value)]
 
 
 def go_type(value: Any) -> str:
-    """What Go calls this value where it may be of any type."""
+    """Return Go's name for the type of a value that may be of any type."""
     return _GO_TYPES[type(value)]
 
 
 def unfit(value: Any, wanted: str) -> str:
-    """Go's words for a value that cannot become the type `wanted`."""
+    """Return Go's message about a value that cannot become the type `wanted`."""
     return f"json: cannot unmarshal {kind(value)} into Go value of type {wanted}"
 
 
@@ -132,8 +132,8 @@ _DECODER = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, parse_const
 class Fields:
     """One JSON object, read field by field into the types of a Go struct named `struct`.
 
-    Each method raises `ClientError` for a value of another type, and answers what Go's zero value
-    would be where there is none.
+    Each method raises `ClientError` for a value of another type, and returns Go's zero value for a
+    missing field.
     """
 
     def __init__(self, struct: str, values: Mapping[str, Any], path: str = "") -> None:
@@ -147,8 +147,10 @@ class Fields:
     def read(
         cls, struct: str, body: bytes, package: str = "api", when_empty: str = MISSING_BODY
     ) -> Fields:
-        """The object that is the first value of `body`; raises `ClientError`, with `when_empty`
-        where there is none."""
+        """Read the object that is the first value of `body`.
+
+        Raises `ClientError`, with the message `when_empty` for a body of blanks only.
+        """
         value = first_value(body, when_empty)
         if value is not None and not isinstance(value, dict):
             raise ClientError(unfit(value, f"{package}.{struct}"))
@@ -182,7 +184,7 @@ class Fields:
         ]
 
     def images(self, name: str) -> list[str]:
-        """Bytes in base64; raises also where they are not."""
+        """Return the images, bytes in base64; raises `ClientError` also for other text."""
         elements = self._elements(name, str, "api.ImageData", "[]api.ImageData")
         for element in elements:
             if element and (at := corrupt_at(element)) is not None:
@@ -190,17 +192,17 @@ class Fields:
         return [element or "" for element in elements]
 
     def objects(self, name: str, go_type: str, array_type: str | None = None) -> list[Fields]:
-        """An array of structs; a `null` among them is an empty one."""
+        """Return an array of structs; a `null` among them is an empty struct."""
         elements = self._elements(name, dict, go_type, array_type or f"[]{go_type}")
         path = f"{self._path}{name}."
         return [Fields(self._struct, element or {}, path) for element in elements]
 
     def object(self, name: str, go_type: str) -> Fields:
-        """A struct, empty where there is none."""
+        """Return a struct, an empty one for a missing field."""
         return Fields(self._struct, self._get(name, dict, go_type) or {}, f"{self._path}{name}.")
 
     def misfit(self, name: str, go_type: str) -> ClientError:
-        """The error for a value of another type than the struct's."""
+        """Return the error for a value whose type is not the struct's."""
         return self._misfit(kind(self._values[name.casefold()]), name, go_type)
 
     def anything(self, name: str) -> Any:
@@ -225,7 +227,7 @@ class Fields:
             return
         found = kind(value)
         if found == "number" and wanted is int:
-            found = f"number {value}"  # Go shows the one that is not whole
+            found = f"number {value}"  # Go shows a number that is not whole
         raise self._misfit(found, name, go_type)
 
     def _misfit(self, found: str, name: str, go_type: str) -> ClientError:

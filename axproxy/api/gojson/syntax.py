@@ -31,21 +31,21 @@ _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _LINE_ENDS = re.compile(r"[\r\n]*")
 
 
-class _Refused(Exception):
+class _JSONSyntaxError(Exception):
     def __init__(self, at: int, where: str) -> None:
         self.at = at
         self.where = where
 
 
-def complaint(body: bytes) -> str | None:
+def syntax_error(body: bytes) -> str | None:
     """Return Go's message about the first JSON value in `body`, None if it is well-formed."""
     text = body.decode("latin-1")  # Go reads single bytes, so `ï` stands for a byte order mark
     try:
         _scan(text)
-    except _Refused as refused:
-        if refused.at >= len(text):
+    except _JSONSyntaxError as error:
+        if error.at >= len(text):
             return "unexpected EOF"
-        return f"invalid character {_quoted(text[refused.at])} {refused.where}"
+        return f"invalid character {_quoted(text[error.at])} {error.where}"
     return None
 
 
@@ -83,7 +83,7 @@ def _scan(text: str) -> None:
 
 def _expect(char: str, text: str, at: int, where: str) -> None:
     if text[at : at + 1] != char:
-        raise _Refused(at, where)
+        raise _JSONSyntaxError(at, where)
 
 
 def _after_scalar(text: str, at: int) -> int:
@@ -97,7 +97,7 @@ def _after_scalar(text: str, at: int) -> int:
         return at + len(literal)
     if char and char in "-0123456789":
         return _after_number(text, at)
-    raise _Refused(at, _VALUE)
+    raise _JSONSyntaxError(at, _VALUE)
 
 
 def _after_string(text: str, at: int) -> int:
@@ -105,10 +105,10 @@ def _after_string(text: str, at: int) -> int:
     if text[end : end + 1] == '"':
         return end + 1
     if text[end : end + 1] != "\\":
-        raise _Refused(end, "in string literal")
+        raise _JSONSyntaxError(end, "in string literal")
     if text[end + 1 : end + 2] == "u":
-        raise _Refused(_end(_HEX, text, end + 2), "in \\u hexadecimal character escape")
-    raise _Refused(end + 1, "in string escape code")
+        raise _JSONSyntaxError(_end(_HEX, text, end + 2), "in \\u hexadecimal character escape")
+    raise _JSONSyntaxError(end + 1, "in string escape code")
 
 
 def _after_number(text: str, at: int) -> int:
@@ -116,7 +116,7 @@ def _after_number(text: str, at: int) -> int:
         if begun := begins.match(text, at):
             digits = follows.match(text, begun.end())
             if not digits:
-                raise _Refused(begun.end(), where)
+                raise _JSONSyntaxError(begun.end(), where)
             at = digits.end()
     return at
 
@@ -155,16 +155,11 @@ def corrupt_at(text: str) -> int | None:
 def _corrupt_padding(text: str, at: int, letters: int) -> int | None:
     if letters < 2:
         return at
-    end = _after_line_ends(text, at + 1)
+    end = _end(_LINE_ENDS, text, at + 1)
     if letters == 2:  # one byte in two letters: a second = must follow
         if end == len(text):
             return end
         if text[end] != "=":
             return end - 1
-        end = _after_line_ends(text, end + 1)
+        end = _end(_LINE_ENDS, text, end + 1)
     return None if end == len(text) else end
-
-
-def _after_line_ends(text: str, at: int) -> int:
-    found = _LINE_ENDS.match(text, at)
-    return found.end() if found else at

@@ -1,1 +1,4 @@
-"""What all dialects need of HTTP itself: request bodies, origins, a client that hangs up."""
+"""What all dialects need of HTTP: request bodies, responses, origins, a client that hangs up.
+
+Not about any one API.  Read `requests` first.
+"""

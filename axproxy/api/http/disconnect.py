@@ -1,4 +1,4 @@
-"""Whether the client is still there, while nothing is written to it."""
+"""Whether the client is still connected, while nothing is written to it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from axproxy.engine.protocol import Gone
 
 
 def gone_check(environ: Mapping[str, Any]) -> Gone:
-    """Asks the connection behind a WSGI request whether its other end has hung up.
+    """Return a function that checks whether the client of a WSGI request has hung up.
 
-    While the model reads a prompt nothing is sent, so no write can fail; only looking tells.
-    Where the server does not say which socket it is, the client counts as there.
+    While the model reads a prompt nothing is sent, so no write can fail and only this check notices
+    it.  If the server does not provide the socket, the client counts as connected.
     """
     connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if connection is None:
@@ -23,10 +23,11 @@ def gone_check(environ: Mapping[str, Any]) -> Gone:
 
 
 def has_hung_up(connection: socket.socket) -> bool:
-    """Takes nothing: the next request's bytes, if there are any, stay where they are.
+    """Return whether the other end has closed the connection.
 
-    A client that only closes its sending half, as `nc -N` does, looks the same as one that left;
-    no client that reads an answer over HTTP does so, and those that leave must not hold the card.
+    It consumes nothing: bytes of the next request stay in the socket.  A client that only closes
+    its sending half, as `nc -N` does, looks like a client that left.  No HTTP client that reads its
+    answer does that, and clients that leave must not hold the card.
     """
     try:
         readable = select.poll()
@@ -36,5 +37,5 @@ def has_hung_up(connection: socket.socket) -> bool:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
         return False
-    except (OSError, ValueError):  # ValueError: closed on our side, it has no number any more
+    except (OSError, ValueError):  # ValueError: closed on our side, so it has no descriptor
         return True

@@ -1,4 +1,4 @@
-"""What every request meets before its route: tidy paths, bodies of a sane size, methods."""
+"""What applies to every request before its route: paths, the size of the body, methods."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
 
-_PIECE = 64 * 1024  # bytes
+_READ_SIZE = 64 * 1024  # bytes
 _SLASHES = re.compile("/{2,}")
 
 
 def read_body() -> bytes:
-    """The body of the present request, whatever its content type says: `curl -d` calls JSON a form.
+    """Return the body of the present request, whatever its content type.
 
-    Raises `BodyTooLarge` having read hardly more than `LARGEST_BODY`, and `ClientError` when the
-    body breaks off.
+    `curl -d` labels JSON as a form.  Raises `BodyTooLarge` after reading hardly more than
+    `LARGEST_BODY`, and `ClientError` if the body ends early.
     """
     if (request.content_length or 0) > LARGEST_BODY:
         raise _too_large()
     body = bytearray()
-    # Flask's own limit cuts a chunked body off at it without a word, so we count ourselves.
-    while piece := _read(_PIECE):
+    # Flask's own limit truncates a chunked body silently, so the bytes are counted here.
+    while piece := _read(_READ_SIZE):
         body += piece
         if len(body) > LARGEST_BODY:
             raise _too_large()
@@ -52,8 +52,7 @@ def _too_large() -> BodyTooLarge:
 
 
 def get_only(routes: Blueprint, path: str, view: Callable[[], Response]) -> None:
-    """Answers GET on `path` and nothing else: Flask would take HEAD, which Ollama has only here and
-    there."""
+    """Route GET on `path` to `view`, without HEAD: Ollama answers that on a few paths only."""
 
     @wraps(view)
     def without_head() -> Response:
@@ -65,9 +64,9 @@ def get_only(routes: Blueprint, path: str, view: Callable[[], Response]) -> None
 
 
 def tidy_paths(app: WSGIApplication) -> WSGIApplication:
-    """`app`, for which `//api/chat` and `/api/chat/` are `/api/chat`.
+    """Wrap `app` so that `//api/chat` and `/api/chat/` are `/api/chat`.
 
-    Ollama redirects those, and a redirected POST arrives without its body from many clients.
+    Ollama redirects them, but many clients send a redirected POST without its body.
     """
 
     def tidied(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

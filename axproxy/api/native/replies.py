@@ -1,4 +1,4 @@
-"""Answers of our own small API: one text, or a line for each piece of it."""
+"""Encodes replies of our own small API: one object, or a line for each piece of text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from axproxy.messages import Event, Finished, Text, Usage, WholeReply
 
 
 class NativeReplies:
-    """The lines of one answer of `POST /generate`, whose requests leave no room for thinking or
-    tools."""
+    """Encodes one reply of `POST /generate`; its requests ask for no thinking and no tools."""
 
     stream_type = NDJSON
 
@@ -23,7 +22,7 @@ class NativeReplies:
             case Text():
                 return compact({"text": event.text}) + b"\n"
             case _:
-                raise TypeError(f"nobody asked for {type(event).__name__}")
+                raise TypeError(f"no request of this API asks for {type(event).__name__}")
 
     def whole(self, reply: WholeReply) -> bytes:
         return compact({"text": reply.text, **_ending(reply.finished)})

@@ -1,4 +1,4 @@
-"""Requests of our own small API: from bytes to what every API means."""
+"""Parses requests of our own small API: from bytes to the neutral request of all APIs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from axproxy.models.model import Model
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field may be, in words that end the sentence "… must be"."""
+    """The values that a field may have; `allowed` completes the sentence "… must be"."""
 
     allowed: str
     accepts: Callable[[Any], bool]
@@ -137,7 +137,7 @@ def _object(body: bytes, example: str) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields we know; `null` is the same as nothing."""
+    """Return the known fields; `null` is the same as nothing."""
     known: dict[str, Any] = {}
     for name, rule in RULES.items():
         if (value := values.get(name)) is not None:

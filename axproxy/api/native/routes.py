@@ -9,9 +9,9 @@ from flask import Blueprint, Response, request
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
-from axproxy.api.native import requests as native_wire
 from axproxy.api.native.errors import error_body
 from axproxy.api.native.replies import NativeReplies
+from axproxy.api.native.requests import parse_generate, parse_load
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
@@ -42,12 +42,12 @@ class NativeRoutes:
         return routes
 
     def generate(self) -> Response:
-        call = native_wire.parse_generate(read_body(), self._models)
+        call = parse_generate(read_body(), self._models)
         answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
         return respond(answer, NativeReplies(), call.request.stream)
 
     def load(self) -> Response:
-        model = native_wire.parse_load(read_body(), self._models)
+        model = parse_load(read_body(), self._models)
         self._engine.load(model, gone_check(request.environ))
         folder = str(model.folder) if model.folder else None
         return json_response({"status": "ok", "model": model.name, "model_path": folder})

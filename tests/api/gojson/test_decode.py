@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axproxy.api.gojson.decode import Fields, compact, first_value, well_formed
-from axproxy.api.gojson.syntax import complaint
+from axproxy.api.gojson.syntax import syntax_error
 from axproxy.errors import ClientError
 
 COMPLAINTS = [
@@ -121,7 +121,7 @@ def test_go_complains_exactly_where_python_refuses(text: str) -> None:
         return
     # Python reads the 1 of a lone `1.` and leaves the rest; an object or array has no such end.
     if text.lstrip(" \t\r\n")[:1] in ("{", "[", '"'):
-        assert (complaint(body) is not None) == refused
+        assert (syntax_error(body) is not None) == refused
 
 
 def test_keys_match_in_any_case_and_null_is_nothing() -> None:
