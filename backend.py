@@ -70,7 +70,7 @@ def create_engine(
         supervisor,
         program,
         client,
-        connect=lambda: RuntimeClient(settings.runtime_url),
+        connect=functools.partial(RuntimeClient, settings.runtime_url),
         make_renderer=lambda: tokenizer.renderer(client),
         timeouts=timeouts or Timeouts(stall=settings.stall_timeout),
     )

@@ -104,18 +104,14 @@ class Generation:
         while answer.reason is None:
             logged = self.log.logged
             pieces = self._listen()
-            self._check_card(logged, pieces)
-            if self._gone():
-                raise ClientGone
-            if problem := self._interrupted():
-                raise problem
-            self._check_script()
+            self._check(logged, pieces)
             now = self._clock()
+            text = ""
             if pieces:
                 first = first if answer.tokens else now
                 news_at = last = now
                 budget = self._timeouts.stall
-            text = answer.feed(pieces)
+                text = answer.feed(pieces)
             if text or now - yielded >= self._timeouts.heartbeat:
                 yielded = now
                 self.text += text
@@ -238,17 +234,24 @@ class Generation:
             self._sleep(0.002)
         return pieces + polled
 
+    def _check(self, logged: int, pieces: list[Piece]) -> None:
+        """Raise if the answer must not go on; `pieces` have been read, and not yet passed on."""
+        self._check_card(logged, pieces)
+        if self._gone():
+            raise ClientGone
+        if problem := self._interrupted():
+            raise problem
+        if self._script_faults and self._reader:
+            self._script_faults.check(self._reader, self._clock())
+
     def _check_card(self, logged: int, pieces: list[Piece]) -> None:
         # `logged` is from before the pieces were asked for.  Polls show text after it was printed,
         # the trace before; so without a trace only the end can be judged.
-        self.log.sampled("".join(piece.text for piece in pieces))
+        if pieces:
+            self.log.sampled("".join([piece.text for piece in pieces]))
         reader = self._reader
         if reader and (reader.traced or reader.ended):
             self.log.check(logged)
-
-    def _check_script(self) -> None:
-        if self._script_faults and self._reader:
-            self._script_faults.check(self._reader, self._clock())
 
     def _raise_missing_end(self, reader: RunReader) -> None:
         """Raise why the run ended without its last call to the tokenizer.
