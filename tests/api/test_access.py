@@ -1,4 +1,4 @@
-"""With a key, only those who send it are answered; watchdogs always are."""
+"""With a key, only requests that send it are answered; watchdogs need none."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_watchdogs_need_no_key(locked: FlaskClient, path: str) -> None:
         ("POST", "/v1/messages", 401),
     ],
 )
-def test_without_the_key_nothing_is_told(
+def test_without_the_key_every_other_request_is_refused(
     locked: FlaskClient, method: str, path: str, status: int, header: str | None
 ) -> None:
     headers = {} if header is None else {"Authorization": header}
@@ -52,7 +52,7 @@ def test_without_the_key_nothing_is_told(
     assert ("WWW-Authenticate" in reply.headers) == (status == 401)
 
 
-def test_with_the_key_everything_is_as_without_one(locked: FlaskClient) -> None:
+def test_with_the_key_requests_are_answered_as_usual(locked: FlaskClient) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
 
     assert locked.get("/api/tags", headers=headers).status_code == 200
@@ -77,7 +77,7 @@ def test_the_key_may_come_as_anthropics_clients_send_it(
     assert locked.get("/api/tags", headers=headers).status_code == status
 
 
-def test_anthropics_clients_are_told_in_their_own_envelope(locked: FlaskClient) -> None:
+def test_anthropics_clients_get_the_refusal_in_their_own_envelope(locked: FlaskClient) -> None:
     error = locked.post("/v1/messages").get_json()
 
     assert error["type"] == "error"
@@ -85,7 +85,7 @@ def test_anthropics_clients_are_told_in_their_own_envelope(locked: FlaskClient) 
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "pi.local"])
-def test_the_network_is_let_in_only_with_a_key_or_on_purpose(host: str) -> None:
+def test_the_network_may_call_only_with_a_key_or_on_purpose(host: str) -> None:
     with pytest.raises(SettingsError, match="set AX650_API_KEY to a key"):
         create_app(Settings(host=host), FakeEngine(), FakeModels())
 

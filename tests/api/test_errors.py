@@ -1,4 +1,4 @@
-"""Nobody ever gets HTML or a traceback."""
+"""Errors are JSON or plain text, never HTML, never a traceback."""
 
 from __future__ import annotations
 
@@ -53,14 +53,12 @@ def test_a_wrong_method_is_plain_text(
     ("path", "status"),
     [("/", "200 OK"), ("/nothing", "404 Not Found"), ("/api/chat", "405 Method Not Allowed")],
 )
-def test_a_status_is_spelt_as_everybody_spells_it(
-    client: FlaskClient, path: str, status: str
-) -> None:
+def test_a_status_is_written_in_its_usual_case(client: FlaskClient, path: str, status: str) -> None:
     assert client.get(path).status == status
 
 
 @pytest.mark.parametrize("path", ["/api/generate/", "//api/generate", "/api//generate//"])
-def test_superfluous_slashes_do_not_cost_a_post_its_body(client: FlaskClient, path: str) -> None:
+def test_a_path_with_extra_slashes_keeps_the_body_of_a_post(client: FlaskClient, path: str) -> None:
     reply = client.post(
         json={"model": "qwen3:0.6b", "prompt": "Hi", "stream": False},
         environ_overrides={"PATH_INFO": path},

@@ -1,4 +1,4 @@
-"""Whatever is sent to an entrance, it is answered, in JSON, and nothing is blamed on us."""
+"""Every body is answered in JSON, on every route, and none makes the service fail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POSTS = [
     *(f"/v1/{name}" for name in OPENAI.split()),
 ]
 JSON_TYPES = ("application/json", "application/x-ndjson", "text/event-stream")
-# Ollama answers these faults of its clients with 500, and so do we.
+# Ollama answers these faults of its clients with 500, and so does this service.
 OLLAMAS_OWN = ('option "', "invalid format: ", "pull model manifest: ")
 
 
@@ -46,7 +46,7 @@ PROMPTS = TemplateRenderer(TOKENIZER, TOKENIZER.info())
 
 
 class PromptingEngine(FakeEngine):
-    """Makes of every request what the runtime would get: a prompt and the keys of sampling."""
+    """Turns every request into what the runtime would get: a prompt and sampling keys."""
 
     def answer(self, model: Model, request: ChatRequest, gone: Gone) -> FakeAnswer:
         check_size(request)
@@ -167,7 +167,7 @@ likely = st.fixed_dictionaries(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A likely body with some of its bytes gone, doubled or replaced."""
+    """Draw a likely body with some of its bytes removed, doubled or replaced."""
     body = json.dumps(draw(likely)).encode()
     at = draw(st.integers(0, len(body)))
     to = min(at + draw(st.integers(0, 5)), len(body))
@@ -189,21 +189,21 @@ def send(path: str, body: bytes) -> None:
     assert reply.content_type.removesuffix("; charset=utf-8") in JSON_TYPES
     lines = [line for line in reply.data.splitlines() if line and not line.startswith(b"event: ")]
     events = [line.removeprefix(b"data: ") for line in lines]
-    told = [json.loads(event) for event in events if event != b"[DONE]"]
-    assert all(isinstance(one, dict) for one in told)
+    values = [json.loads(event) for event in events if event != b"[DONE]"]
+    assert all(isinstance(value, dict) for value in values)
     assert "Traceback" not in reply.text
     if reply.status_code >= 500:
-        assert told[0]["error"].startswith(OLLAMAS_OWN)
+        assert values[0]["error"].startswith(OLLAMAS_OWN)
 
 
 @pytest.mark.parametrize("path", POSTS)
 @settings(
     suppress_health_check=[HealthCheck.too_slow],
     deadline=None,
-    max_examples=settings().max_examples // 4,  # for there are many entrances
+    max_examples=settings().max_examples // 4,  # because there are many routes
 )
 @given(body=bodies)
-def test_every_body_is_answered_in_json_and_not_blamed_on_us(path: str, body: bytes) -> None:
+def test_every_body_is_answered_in_json_and_never_with_our_error(path: str, body: bytes) -> None:
     send(path, body)
 
 
@@ -225,5 +225,5 @@ BOMBS = {
 
 @pytest.mark.parametrize("path", ["/generate", "/load", "/api/chat", "/v1/chat/completions"])
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_body_made_to_explode_does_not(path: str, bomb: str) -> None:
+def test_a_body_made_to_exhaust_the_parser_is_answered(path: str, bomb: str) -> None:
     send(path, BOMBS[bomb])

@@ -1,4 +1,4 @@
-"""The id of a request and the line it leaves, and what never stands in a log."""
+"""The id and the log line of a request, and what is never logged."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ def test_a_client_may_choose_the_id(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "a\x1b[31m", "ä", "a\n", "x" * 101, '"'])
-def test_an_id_that_a_log_cannot_bear_is_replaced(sent: str) -> None:
+def test_an_id_that_would_break_a_log_line_is_replaced(sent: str) -> None:
     assert re.fullmatch("[0-9a-f]{16}", id_for(sent))
 
 
-def test_a_request_leaves_one_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_is_logged_in_one_line(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     reply = client.post("/generate?q=secret", json={"prompt": PROMPT})
     reply.close()
 
@@ -64,7 +66,9 @@ def test_watchdogs_do_not_fill_the_log(
     assert len(lines(caplog)) == 1
 
 
-def test_a_path_cannot_forge_a_line(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_path_cannot_forge_a_log_line(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     client.get("/a%0AINFO%20forged%1B[31m" + "x" * 500).close()
 
     (line,) = lines(caplog)
@@ -73,7 +77,7 @@ def test_a_path_cannot_forge_a_line(client: FlaskClient, caplog: pytest.LogCaptu
     assert len(line) < 350
 
 
-def test_a_stream_knows_its_request_to_its_end(client: FlaskClient, engine: FakeEngine) -> None:
+def test_a_stream_keeps_its_request_id_to_its_end(client: FlaskClient, engine: FakeEngine) -> None:
     seen = []
 
     def script() -> Iterator[Text | Finished]:
@@ -123,7 +127,7 @@ def test_no_prompt_no_answer_and_no_key_is_logged(
 ) -> None:
     engine.script = (*((Text(ANSWER),) if begun else ()), *ending)
     headers = {"Authorization": f"Bearer {KEY}"}
-    # The test client has no server to answer for a fault of ours.
+    # The test client has no server that could answer after an error of the application.
     with contextlib.suppress(ZeroDivisionError):
         client.post(path, json={**CALLS[path], "stream": stream}, headers=headers).close()
 

@@ -15,7 +15,7 @@ from axproxy.tokenizer.choice import choose_tokenizer
 
 @pytest.fixture(name="folder")
 def model_folder(tmp_path: Path) -> Path:
-    """A folder with two files of ten bytes, the newer one of 2026."""
+    """Make a folder with two files of ten bytes, the newer one of 2026."""
     folder = tmp_path / "Qwen3-0.6B-Int8"
     (folder / "deeper").mkdir(parents=True)
     for name, year in (("a.axmodel", 2025), ("deeper/b.axmodel", 2026)):
@@ -104,7 +104,7 @@ def test_another_name_or_another_file_is_another_model(folder: Path) -> None:
     assert len(digests) == 4
 
 
-def test_a_compiled_model_tells_its_shape(tmp_path: Path) -> None:
+def test_a_compiled_model_has_its_shape(tmp_path: Path) -> None:
     folder = tmp_path / "qwen3-0.6b-ax650"
     folder.mkdir()
     for layer in range(28):
@@ -116,12 +116,12 @@ def test_a_compiled_model_tells_its_shape(tmp_path: Path) -> None:
     assert (model.layers, model.embedding_length, model.vocabulary) == (28, 1024, 151936)
 
 
-def test_a_folder_that_is_no_model_tells_none(folder: Path) -> None:
+def test_a_folder_without_a_compiled_model_has_no_shape(folder: Path) -> None:
     model = describe_model(Settings(model_path=folder))
     assert (model.layers, model.embedding_length, model.vocabulary) == (None, None, None)
 
 
-def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
+def test_files_that_git_keeps_beside_the_model_do_not_count(folder: Path) -> None:
     before = describe_model(Settings(model_path=folder))
     (folder / ".git" / "lfs").mkdir(parents=True)
     (folder / ".git" / "lfs" / "object").write_bytes(b"x" * 10)
@@ -129,6 +129,6 @@ def test_what_git_keeps_beside_the_model_is_not_the_model(folder: Path) -> None:
     assert (after.size, after.digest) == (before.size, before.digest)
 
 
-def test_a_folder_that_is_not_there_yet_is_described_by_its_name(tmp_path: Path) -> None:
+def test_a_missing_folder_is_described_by_its_name(tmp_path: Path) -> None:
     model = describe_model(Settings(model_path=tmp_path / "qwen3-4b"))
     assert (model.family, model.parameter_size, model.size) == ("qwen3", "4B", 0)

@@ -1,4 +1,4 @@
-"""The names of one model, and those that are nobody's."""
+"""The names that mean one model, and those that do not."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_name_without_a_tag_means_latest(name: str) -> None:
         ("a:b-cloud:local", ClientError),
     ],
 )
-def test_every_other_name_is_somebody_elses_or_nobodys(name: str, error: type[Exception]) -> None:
+def test_every_other_name_is_unknown_or_invalid(name: str, error: type[Exception]) -> None:
     with pytest.raises(error) as raised:
         find(name, CONFIGURED)
     assert raised.type is error
@@ -105,7 +105,7 @@ def test_a_name_has_a_short_and_a_full_form(name: str, short: str, full: str) ->
     assert full_name(name) == full
 
 
-def test_a_model_may_be_configured_under_a_name_that_ollama_would_not_take() -> None:
+def test_a_model_may_be_configured_under_a_name_that_ollama_rejects() -> None:
     find("My model (1)", "My model (1):latest")
     assert not same_model("My model (2)", "My model (1):latest")
     assert full_name("My model (1):latest") == "My model (1):latest"

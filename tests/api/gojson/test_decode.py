@@ -67,7 +67,7 @@ COMPLAINTS = [
 
 
 @pytest.mark.parametrize(("body", "says"), COMPLAINTS)
-def test_what_is_not_json_is_refused_in_gos_words(body: bytes, says: str) -> None:
+def test_text_that_is_not_json_is_refused_in_gos_words(body: bytes, says: str) -> None:
     with pytest.raises(ClientError) as caught:
         first_value(body)
 
@@ -95,7 +95,7 @@ def test_only_the_first_value_counts(body: bytes, value: object) -> None:
 
 @st.composite
 def nearly_json(draw: st.DrawFn) -> str:
-    """JSON, or JSON with a few characters gone or put in."""
+    """Draw JSON, or JSON with a few characters removed or inserted."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("é\n")
     values = st.recursive(leaves, lambda v: st.lists(v) | st.dictionaries(st.text("ab"), v))
     text = json.dumps(draw(values), indent=draw(st.none() | st.just(1)))
@@ -106,7 +106,7 @@ def nearly_json(draw: st.DrawFn) -> str:
 
 
 @given(nearly_json() | st.text())
-def test_go_complains_exactly_where_python_refuses(text: str) -> None:
+def test_go_reports_an_error_exactly_if_python_does(text: str) -> None:
     def forbidden(name: str) -> None:
         raise ValueError(name)
 
@@ -139,7 +139,7 @@ def test_keys_match_in_any_case_and_null_is_nothing() -> None:
     assert fields.anything("missing") is None
 
 
-def test_null_among_elements_is_gos_zero() -> None:
+def test_null_among_elements_is_gos_zero_value() -> None:
     fields = Fields("T", {"numbers": [1, None], "images": ["QUJD", None], "turns": [None]})
 
     assert fields.integers("numbers") == [1, 0]
@@ -147,7 +147,7 @@ def test_null_among_elements_is_gos_zero() -> None:
     assert fields.objects("turns", "api.Message")[0].string("role") == ""
 
 
-def test_half_a_character_is_read_as_a_replacement_character() -> None:
+def test_a_lone_surrogate_is_read_as_a_replacement_character() -> None:
     assert Fields("T", {"a": "x\ud800y\udfff"}).string("a") == "x\ufffdy\ufffd"
     assert well_formed("😀") == "😀"
 

@@ -39,11 +39,11 @@ from axproxy.api.gojson.syntax import corrupt_at
         ("QUI=\nQ", 5),
     ],
 )
-def test_the_place_is_told(text: str, at: int | None) -> None:
+def test_the_place_of_the_first_error_is_found(text: str, at: int | None) -> None:
     assert corrupt_at(text) == at
 
 
 @given(st.binary(max_size=40))
-def test_what_an_encoder_writes_is_never_corrupt(data: bytes) -> None:
+def test_base64_of_an_encoder_is_never_corrupt(data: bytes) -> None:
     assert corrupt_at(base64.b64encode(data).decode()) is None
     assert corrupt_at(base64.encodebytes(data).decode()) is None

@@ -1,4 +1,4 @@
-"""Noticing that a client has left."""
+"""A client that has left is noticed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def test_a_client_that_hangs_up_is_gone(pair: Pair, key: str, timeout: float | N
     assert gone()
 
 
-def test_a_client_that_sends_its_next_request_early_is_there_and_loses_nothing(pair: Pair) -> None:
+def test_a_client_that_sends_its_next_request_early_is_connected_and_loses_nothing(
+    pair: Pair,
+) -> None:
     ours, theirs = pair
     theirs.sendall(b"GET / HTTP/1.1")
 
@@ -50,7 +52,7 @@ def test_a_connection_that_was_reset_is_gone() -> None:
         assert gone_check({"gunicorn.socket": ours})()
 
 
-def test_a_connection_that_we_have_closed_is_gone(pair: Pair) -> None:
+def test_a_connection_closed_on_our_side_is_gone(pair: Pair) -> None:
     ours, _ = pair
     ours.close()
 
@@ -61,7 +63,7 @@ def test_a_client_of_an_unknown_server_never_counts_as_gone() -> None:
     assert not gone_check({})()
 
 
-def test_a_reading_that_would_block_after_all_means_there() -> None:
+def test_a_read_that_would_block_means_that_the_client_is_connected() -> None:
     class Hasty(socket.socket):
         def recv(self, *_: object) -> bytes:
             raise BlockingIOError

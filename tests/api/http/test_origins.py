@@ -1,4 +1,4 @@
-"""Which web pages may call us, and under which names: Ollama's rules as a table."""
+"""Which web pages may call the service, and by which host names: Ollama's rules as a table."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def test_other_pages_may_call_once_they_are_listed(origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", STRANGERS)
-def test_strangers_may_not_call(origin: str) -> None:
+def test_pages_of_other_origins_may_not_call(origin: str) -> None:
     for more in ((), LISTED):
         for method in ("GET", "POST", "OPTIONS"):
             assert Origins(more).judge(method, origin, HOST).status == 403
 
 
 @pytest.mark.parametrize("origin", [*WELCOME, *LISTED_ONLY, *STRANGERS])
-def test_everybody_may_call_where_everybody_is_listed(origin: str) -> None:
+def test_every_page_may_call_if_the_list_is_a_star(origin: str) -> None:
     verdict = Origins(["http://a", " * "]).judge("POST", origin, HOST)
 
     assert verdict.status is None
@@ -128,7 +128,7 @@ def test_a_preflight_is_answered_on_every_path(client: FlaskClient, path: str) -
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
-def test_a_stranger_gets_nothing_at_all(client: FlaskClient, method: str) -> None:
+def test_a_page_of_another_origin_gets_an_empty_refusal(client: FlaskClient, method: str) -> None:
     for path in ("/api/tags", "/health", "/nothing"):
         reply = client.open(path, method=method, headers={"Origin": "http://evil.com"})
         assert (reply.status_code, reply.data) == (403, b"")
@@ -137,7 +137,7 @@ def test_a_stranger_gets_nothing_at_all(client: FlaskClient, method: str) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_page_that_we_served_needs_no_permission(scheme: str) -> None:
+def test_a_page_of_this_service_needs_no_permission(scheme: str) -> None:
     client = client_of(host="0.0.0.0", api_key="none")
     origin = f"{scheme}://ollama.example.com:5002"
     headers = {"Origin": origin, "Host": "ollama.example.com:5002"}
@@ -155,7 +155,7 @@ def test_a_preflight_carries_no_key_and_needs_none() -> None:
     assert client.options("/api/chat", headers=headers).status_code == 204
     refused = client.get("/api/tags", headers=headers)
     assert refused.status_code == 403
-    assert refused.get_json()["error"]  # which the page can read:
+    assert refused.get_json()["error"]  # the page can read it:
     assert refused.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
 
 
@@ -168,7 +168,7 @@ def test_a_stream_names_the_origin_too(client: FlaskClient) -> None:
     assert reply.headers["Access-Control-Allow-Origin"] == "app://obsidian.md"
 
 
-# --- under which name we are called
+# --- the host that the client names
 
 LOCAL_NAMES = [
     "localhost",
@@ -216,19 +216,23 @@ def hosts() -> LocalHosts:
 
 
 @pytest.mark.parametrize("host", LOCAL_NAMES)
-def test_names_of_this_machine_are_taken(hosts: LocalHosts, host: str) -> None:
+def test_names_of_this_machine_are_accepted(hosts: LocalHosts, host: str) -> None:
     assert hosts.judge("POST", host).status is None
-    assert hosts.judge("OPTIONS", host).status == 204  # as Ollama does; without a page it is idle
+    assert (
+        hosts.judge("OPTIONS", host).status == 204
+    )  # as Ollama does; without an origin it has no effect
 
 
 @pytest.mark.parametrize("host", LOCAL_ADDRESSES)
-def test_addresses_that_can_be_this_machine_are_taken(hosts: LocalHosts, host: str) -> None:
+def test_addresses_that_can_be_this_machine_are_accepted(hosts: LocalHosts, host: str) -> None:
     assert hosts.judge("POST", host).status is None
     assert hosts.judge("OPTIONS", host).status is None
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_a_name_that_somebody_pointed_at_us_is_refused(hosts: LocalHosts, host: str) -> None:
+def test_a_foreign_name_that_points_at_this_machine_is_refused(
+    hosts: LocalHosts, host: str
+) -> None:
     assert hosts.judge("GET", host).status == 403
     assert hosts.judge("OPTIONS", host).status == 403
 
@@ -245,7 +249,7 @@ def test_a_name_that_somebody_pointed_at_us_is_refused(hosts: LocalHosts, host: 
         ("pi.local", False),
     ],
 )
-def test_the_name_matters_only_where_nobody_else_can_reach_us(address: str, checked: bool) -> None:
+def test_the_host_is_checked_only_on_a_loopback_address(address: str, checked: bool) -> None:
     assert is_loopback(address) is checked
     reply = client_of(host=address, api_key="none").get("/health", headers={"Host": "evil.com"})
 
@@ -263,7 +267,7 @@ def test_the_name_matters_only_where_nobody_else_can_reach_us(address: str, chec
         ("/api/chat", "evil.com", 403),
     ],
 )
-def test_options_without_a_page_depends_on_the_name(
+def test_options_without_an_origin_depends_on_the_host(
     client: FlaskClient, path: str, host: str, status: int
 ) -> None:
     assert client.options(path, headers={"Host": host}).status_code == status

@@ -190,7 +190,7 @@ def test_load_says_how_to_use_another_model(
     assert engine.loads == []
 
 
-def test_load_tells_nobody_where_the_model_is(client: FlaskClient, tmp_path: Path) -> None:
+def test_load_does_not_reveal_the_folder_of_the_model(client: FlaskClient, tmp_path: Path) -> None:
     reply = client.post("/load", json={"model_path": str(tmp_path)})
 
     assert str(QWEN.folder) not in reply.text

@@ -1,4 +1,4 @@
-"""The page about compatibility names what there is, and nothing else."""
+"""The page about compatibility lists exactly what exists."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PAGE = (Path(__file__).parents[3] / "docs" / "ollama-compatibility.md").read_tex
 
 
 def first_cells(heading: str) -> str:
-    """The left column of the table under a heading."""
+    """Return the left column of the table under a heading."""
     section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     return "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
 
 
-def test_every_endpoint_is_on_the_page_and_nothing_else_is() -> None:
+def test_the_page_lists_exactly_the_endpoints_that_exist() -> None:
     named = {
         (method, path)
         for methods, path in re.findall(
@@ -46,7 +46,7 @@ def test_every_endpoint_is_on_the_page_and_nothing_else_is() -> None:
     assert ("HEAD", "/api/tags") in named
 
 
-def test_every_option_is_on_the_page_and_nothing_else_is() -> None:
+def test_the_page_lists_exactly_the_options_that_exist() -> None:
     assert sorted(re.findall("`([a-z_]+)`", first_cells("Options"))) == sorted(TYPES)
 
 
@@ -61,5 +61,5 @@ def test_the_commands_on_the_page_work(client: FlaskClient, path: str, body: str
     assert reply.status_code == 200
 
 
-def test_there_are_commands_for_chat_generate_unload_and_ps() -> None:
+def test_the_page_has_commands_for_chat_generate_unload_and_ps() -> None:
     assert len(CURLS) == 4

@@ -1,4 +1,4 @@
-"""Ollama's errors: what is posted, its status and its words, one line each."""
+"""Ollama's errors: the request, the status and the message, one line each."""
 
 # ruff: noqa: E501 - a table has one line for each row
 from __future__ import annotations
@@ -195,7 +195,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("path", "body", "status", "says"), ERRORS)
-def test_errors_are_ollamas(
+def test_errors_have_ollamas_status_and_words(
     client: FlaskClient, engine: FakeEngine, path: str, body: str, status: int, says: str
 ) -> None:
     reply = client.open(path, method="DELETE" if path == DELETE else "POST", data=body)
@@ -216,7 +216,7 @@ def test_errors_are_ollamas(
         (Busy("full"), "true", "application/json; charset=utf-8"),
     ],
 )
-def test_only_a_failure_of_the_run_at_the_start_of_a_stream_is_told_without_a_charset(
+def test_only_a_failed_run_at_the_start_of_a_stream_has_no_charset(
     client: FlaskClient, engine: FakeEngine, error: Exception, stream: str, content_type: str
 ) -> None:
     engine.script = [error]

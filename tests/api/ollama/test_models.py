@@ -1,4 +1,4 @@
-"""What `/api/show` tells of the model."""
+"""What `/api/show` returns about the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from axproxy.api.ollama.models import model_info, show_body
 from tests.support.fakes import QWEN, FakeModels
 
-# How Continue reads the parameters; it falls over a line that does not look like this.
+# How Continue reads the parameters; it fails on a line that does not look like this.
 CONTINUES_LINE = re.compile(r'(\S+)\s+(".*"|\S+)')
 
 
@@ -71,7 +71,7 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("family", ["qwen3", "unknown"])
-def test_a_model_that_can_call_tools_says_so_wherever_clients_look(family: str) -> None:
+def test_a_model_that_calls_tools_is_marked_in_every_field_that_clients_read(family: str) -> None:
     can = ("completion", "tools", "thinking")
     reply = show_body(replace(QWEN, family=family, capabilities=can))
 
@@ -82,7 +82,7 @@ def test_a_model_that_can_call_tools_says_so_wherever_clients_look(family: str) 
     assert reply["template"] in reply["modelfile"]
 
 
-def test_copilot_is_told_the_name_that_it_asked_for(client: FlaskClient) -> None:
+def test_copilot_gets_the_name_that_it_asked_for(client: FlaskClient) -> None:
     def basename(**headers: str) -> str:
         name: str = asked(client, **headers)["model_info"]["general.basename"]
         return name
@@ -92,7 +92,7 @@ def test_copilot_is_told_the_name_that_it_asked_for(client: FlaskClient) -> None
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama", "unknown"])
-def test_what_clients_search_the_texts_for_is_there_only_if_it_is_true(family: str) -> None:
+def test_the_texts_promise_only_what_the_model_can_do(family: str) -> None:
     reply = show_body(replace(QWEN, family=family))
     template = reply.get("template", "")
 
@@ -103,7 +103,7 @@ def test_what_clients_search_the_texts_for_is_there_only_if_it_is_true(family: s
         assert CONTINUES_LINE.fullmatch(line)
 
 
-def test_what_nobody_knows_is_left_out(client: FlaskClient, models: FakeModels) -> None:
+def test_unknown_values_are_left_out(client: FlaskClient, models: FakeModels) -> None:
     unknown = {"context_length": None, "layers": None, "embedding_length": None, "vocabulary": None}
     models.model = replace(QWEN, family="unknown", parameter_size="unknown", folder=None, **unknown)
     reply = asked(client)
@@ -128,5 +128,5 @@ def test_the_number_of_parameters_is_the_one_in_the_models_name(
     assert model_info(replace(QWEN, parameter_size=size)).get("general.parameter_count") == count
 
 
-def test_one_key_only_tells_the_window() -> None:
+def test_only_one_key_has_the_context_length() -> None:
     assert [key for key in model_info(QWEN) if "context_length" in key] == ["qwen3.context_length"]

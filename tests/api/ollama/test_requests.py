@@ -54,7 +54,7 @@ def generate(can: tuple[str, ...] = ("completion",), **fields: Any) -> Any:
 def call_of(
     parse: Callable[[bytes, Models], OllamaCall], can: tuple[str, ...], fields: dict[str, Any]
 ) -> ChatRequest | LoadCall | UnloadCall:
-    """The request of a call for an answer, any other call as it is."""
+    """Return the request of a call for an answer, any other call as it is."""
     models = FakeModels(replace(QWEN, capabilities=can))
     call = parse(json.dumps({"model": MODEL, **fields}).encode(), models)
     assert call.model == models.model
@@ -94,7 +94,7 @@ def test_a_prompt_is_a_conversation_of_one_user_message() -> None:
     )
 
 
-def test_a_raw_prompt_goes_to_the_model_alone() -> None:
+def test_a_raw_prompt_is_sent_without_a_template() -> None:
     assert generate(prompt="<|im_start|>", raw=True) == ChatRequest(
         (Message("user", "<|im_start|>"),), MODEL, stream=True, raw=True
     )
@@ -111,7 +111,7 @@ def test_a_chat_without_messages_only_loads_the_model(fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("nothing", [0, 0.0, "+0", "0s", "-0s", "0h0m", 1e-10])
-def test_no_prompt_and_no_time_to_stay_unload_the_model(nothing: object) -> None:
+def test_no_prompt_and_a_keep_alive_of_zero_unload_the_model(nothing: object) -> None:
     assert generate(keep_alive=nothing) == UnloadCall(QWEN, MODEL)
     assert chat(keep_alive=nothing, stream=False) == UnloadCall(QWEN, MODEL)
     # What `ollama stop` sends:
@@ -119,7 +119,7 @@ def test_no_prompt_and_no_time_to_stay_unload_the_model(nothing: object) -> None
     assert generate(**empty, keep_alive=nothing, options=None) == UnloadCall(QWEN, MODEL)
 
 
-def test_how_long_to_stay_goes_with_a_prompt_and_with_a_load() -> None:
+def test_keep_alive_is_read_with_a_prompt_and_with_a_load() -> None:
     assert generate(keep_alive="5m") == LoadCall(QWEN, MODEL, 300)
     assert chat(keep_alive=-1) == LoadCall(QWEN, MODEL, FOREVER)
     assert chat(keep_alive=0, messages=[{"role": "user"}]) == ChatRequest(
@@ -151,20 +151,20 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
     ("form", "meant"),
     [(None, None), ("", None), ("json", "json"), ({}, {}), ({"type": "object"},) * 2],
 )
-def test_a_form_is_none_or_json_or_a_schema(form: object, meant: object) -> None:
+def test_a_format_is_none_or_json_or_a_schema(form: object, meant: object) -> None:
     for request in (
         chat(messages=[{"content": "Hi"}], format=form),
         generate(prompt="x", format=form),
     ):
         assert isinstance(request, ChatRequest)
         assert request.format == meant
-    assert generate(format="yaml") == LoadCall(QWEN, MODEL)  # a load has no form
+    assert generate(format="yaml") == LoadCall(QWEN, MODEL)  # a load has no format
 
 
 @pytest.mark.parametrize(
     ("think", "meant"), [(None, None), (True, True), (False, False), ("low", True), ("max", True)]
 )
-def test_asking_to_think_is_passed_on_where_the_model_can(think: object, meant: object) -> None:
+def test_think_is_passed_on_if_the_model_can_think(think: object, meant: object) -> None:
     for request in (
         chat(CAN, messages=[{"content": "Hi"}], think=think),
         generate(CAN, prompt="Hi", think=think),
@@ -173,7 +173,7 @@ def test_asking_to_think_is_passed_on_where_the_model_can(think: object, meant: 
         assert request.think is meant
 
 
-def test_no_thinking_is_fine_with_every_model() -> None:
+def test_every_model_accepts_a_request_not_to_think() -> None:
     request = chat(messages=[{"content": "Hi"}], think=False)
     assert isinstance(request, ChatRequest)
     assert request.think is False
@@ -189,7 +189,7 @@ def test_tools_are_passed_on_as_the_client_describes_them() -> None:
     assert request.tools == (TOOL, odd, {})
 
 
-def test_a_history_with_tools_keeps_its_calls_and_its_links() -> None:
+def test_a_history_with_tools_keeps_its_calls_and_their_ids() -> None:
     request = chat(
         messages=[
             {
@@ -278,7 +278,7 @@ def test_options_become_sampling_and_limits(
     assert parse_options(options) == (sampling, limits)
 
 
-def test_a_chat_in_lines() -> None:
+def test_a_chat_is_streamed_in_lines() -> None:
     replies = chat_replies("m", lambda: NOON)
 
     assert replies.line(Text("Hé")).decode() == (
@@ -321,13 +321,13 @@ def test_thinking_and_tool_calls_have_lines_of_their_own() -> None:
     assert '"index":1,"name":"weather","arguments":{"city":"Oslo"}' in message(whole)
 
 
-def test_the_tokens_of_a_context_come_last() -> None:
+def test_the_tokens_of_a_context_are_in_the_last_line() -> None:
     line = generate_replies("m", lambda: NOON).line(Finished("stop", USAGE, (5, 7)))
 
     assert b'"done_reason":"stop","context":[5,7],"total_duration"' in line
 
 
-def test_a_completion_in_lines() -> None:
+def test_a_completion_is_streamed_in_lines() -> None:
     replies = generate_replies("m", lambda: NOON)
 
     assert replies.line(Text("Hi")).decode() == (
@@ -345,7 +345,7 @@ def test_a_completion_in_lines() -> None:
     )
 
 
-def test_the_parts_never_take_longer_than_the_total() -> None:
+def test_the_parts_of_the_duration_never_exceed_the_total() -> None:
     numbers = statistics(Usage(1, 0, total=0.1, load=0.05, prompt_eval=0.05, eval=0.0000000006))
 
     assert numbers["total_duration"] == sum(

@@ -46,12 +46,12 @@ def test_the_handshake_answers_get_and_head(
     assert bool(reply.data) == (method == "GET")
 
 
-def test_the_root_says_the_words_that_clients_look_for(client: FlaskClient) -> None:
+def test_the_root_returns_the_words_that_clients_look_for(client: FlaskClient) -> None:
     assert client.get("/").data == b"Ollama is running"
     assert client.get("/api/version").data == b'{"version":"0.32.0"}'
 
 
-def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
+def test_tags_lists_the_model(client: FlaskClient) -> None:
     assert client.get("/api/tags").get_json() == {
         "models": [
             {
@@ -67,7 +67,7 @@ def test_tags_lists_the_resident_model(client: FlaskClient) -> None:
     }
 
 
-def test_what_the_model_can_is_in_the_list_and_opens_what_was_refused(
+def test_capabilities_are_listed_and_allow_what_was_refused(
     client: FlaskClient, engine: FakeEngine, models: FakeModels
 ) -> None:
     asks = {
@@ -139,7 +139,7 @@ STATISTICS = {
 }
 
 
-def test_a_chat_streams_by_itself(client: FlaskClient, engine: FakeEngine) -> None:
+def test_a_chat_streams_by_default(client: FlaskClient, engine: FakeEngine) -> None:
     assert lines(client, "/api/chat", messages=[{"role": "user", "content": "Hi"}]) == [
         {"message": {"role": "assistant", "content": "Hel"}, "done": False},
         {"message": {"role": "assistant", "content": "lo"}, "done": False},
@@ -153,7 +153,7 @@ def test_a_chat_streams_by_itself(client: FlaskClient, engine: FakeEngine) -> No
     assert engine.history[0].messages == (Message("user", "Hi"),)
 
 
-def test_a_completion_streams_by_itself(client: FlaskClient) -> None:
+def test_a_completion_streams_by_default(client: FlaskClient) -> None:
     assert lines(client, "/api/generate", prompt="Hi", stream=None) == [
         {"response": "Hel", "done": False},
         {"response": "lo", "done": False},
@@ -203,7 +203,7 @@ def only_object(reply: TestResponse) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", EMPTY)
 @pytest.mark.parametrize("stream", [True, False, None])
-def test_a_load_is_answered_once_the_model_is_there(
+def test_a_load_is_answered_once_the_model_is_loaded(
     client: FlaskClient, engine: FakeEngine, path: str, stream: bool | None
 ) -> None:
     body = {"model": "Qwen3:0.6b", "stream": stream, "keep_alive": "5m"}
@@ -228,9 +228,7 @@ def test_an_unload_is_answered_at_once_even_when_nothing_is_loaded(
     assert (engine.loads, engine.unloads) == ([], 1)
 
 
-def test_how_long_the_model_stays_goes_to_the_engine(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
+def test_keep_alive_reaches_the_engine(client: FlaskClient, engine: FakeEngine) -> None:
     for value in (0, "5m", -1, None):
         client.post(
             "/api/generate", json={"model": "qwen3:0.6b", "prompt": "Hi", "keep_alive": value}

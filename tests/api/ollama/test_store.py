@@ -1,4 +1,4 @@
-"""Downloads that need not happen, and what leads to ollama.com in Ollama."""
+"""Pulls without a download, and the routes that Ollama forwards to ollama.com."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIGEST = f"sha256:{QWEN.digest}"
 
 
 @pytest.mark.parametrize("body", [{"model": "Qwen3:0.6b"}, {"model": "", "name": "qwen3:0.6b"}])
-def test_a_pull_of_the_model_that_is_here_succeeds(
+def test_a_pull_of_the_configured_model_succeeds(
     client: FlaskClient, body: dict[str, object]
 ) -> None:
     reply = client.post("/api/pull", json=body)
@@ -38,7 +38,9 @@ def test_a_pull_of_the_model_that_is_here_succeeds(
 
 
 @pytest.mark.parametrize("name", ["nope", "qwen3:cloud", "me/qwen3:0.6b"])
-def test_a_pull_of_any_other_model_ends_as_if_nobody_had_it(client: FlaskClient, name: str) -> None:
+def test_a_pull_of_any_other_model_fails_as_for_a_missing_manifest(
+    client: FlaskClient, name: str
+) -> None:
     reply = client.post("/api/pull", json={"model": name})
 
     assert reply.status_code == 200
@@ -51,13 +53,13 @@ def test_a_pull_of_any_other_model_ends_as_if_nobody_had_it(client: FlaskClient,
 
 
 @pytest.mark.parametrize(("digest", "status"), [(DIGEST, 404), ("sha256:12", 400), ("x", 400)])
-def test_no_blob_is_here(client: FlaskClient, digest: str, status: int) -> None:
+def test_no_blob_is_found(client: FlaskClient, digest: str, status: int) -> None:
     reply = client.head(f"/api/blobs/{digest}")
 
     assert (reply.status_code, reply.data) == (status, b"")
 
 
-def test_no_blob_is_taken(client: FlaskClient) -> None:
+def test_no_blob_is_accepted(client: FlaskClient) -> None:
     reply = client.post(f"/api/blobs/{DIGEST}", data=b"GGUF")
     assert reply.status_code == 403
     assert reply.get_json()["error"].startswith("creating models is not available here")
@@ -86,7 +88,7 @@ def test_no_blob_is_taken(client: FlaskClient) -> None:
         ),
     ],
 )
-def test_nothing_leads_to_the_cloud(
+def test_no_route_contacts_the_cloud(
     client: FlaskClient, method: str, path: str, body: str, status: int, reply: dict[str, object]
 ) -> None:
     answer = client.open(path, method=method, data=body)

@@ -1,0 +1,33 @@
+"""The catalogue of the one model that is configured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from axproxy.errors import UnknownModel
+from axproxy.models.catalog import SingleModelCatalog
+from tests.support.fakes import QWEN
+
+CONFIGURED = replace(QWEN, context_length=None)
+
+
+def test_the_model_is_found_listed_and_used_by_default() -> None:
+    models = SingleModelCatalog(CONFIGURED, lambda: None)
+
+    assert models.find("QWEN3:0.6b") == models.default() == CONFIGURED
+    assert models.all() == (CONFIGURED,)
+    with pytest.raises(UnknownModel, match=r"^model ' other ' not found$"):
+        models.find(" other ")
+
+
+def test_the_context_length_is_known_once_the_runtime_has_reported_it() -> None:
+    reported: list[int] = []
+    models = SingleModelCatalog(CONFIGURED, lambda: reported[-1] if reported else None)
+    assert models.default().context_length is None
+
+    reported.append(2559)
+    assert models.default().context_length == 2559
+    assert models.find(QWEN.name).context_length == 2559
+    assert models.all() == (QWEN,)
