@@ -22,6 +22,12 @@ DEAD_CARD = re.compile(
     r"|reset_device failed"
 )
 
+# At a load, a line of a model file that the card refuses, with the file where it is named.  The
+# first is the library's; it says nothing about which file, and nothing about a dead card.
+REFUSED_FILE = re.compile(
+    r"AX_ENGINE_CreateHandle|init (?:post )?axmodel\((?P<file>[^()]*)\) failed"
+)
+
 # After the first failure of the card the runtime is restarted once: that is the first thing that
 # can help.
 MAX_FAILURES = 2
@@ -36,12 +42,22 @@ def recovery_steps(number: int = 0) -> str:
     )
 
 
+def why_refused(file: str) -> str:
+    """Return what it means that the card refuses a model file; `file` may be empty."""
+    which = f"the model file {file.rpartition('/')[2]}" if file else "a model file"
+    return (
+        f"the card refused {which}: it is damaged, made for another chip, or the card has no "
+        "memory left for it; compare the files with the model's page, look at CMM-Usage in axcl-smi"
+    )
+
+
 def why_hopeless(sign: str | None, failures: int, number: int = 0) -> str | None:
     """Return why starting the runtime again is useless, or `None` if it may help.
 
     `sign` is the line of the runtime's output that shows a dead card, `failures` how many times in
-    a row it has ended, `number` the card's number for `axcl-smi -d`.
+    a row it has ended, `number` the card's number for `axcl-smi -d`.  A refused model file is no
+    such sign.
     """
-    if sign is None or failures < MAX_FAILURES:
+    if sign is None or REFUSED_FILE.search(sign) or failures < MAX_FAILURES:
         return None
     return f"the card no longer works ({sign}); {recovery_steps(number)}"

@@ -31,7 +31,7 @@ _MEANING = {
 }
 
 
-def describe_runtime_exit(status: int) -> str:
-    """Return how the program ended, with what that usually means."""
-    meaning = _MEANING.get(status)
+def describe_runtime_exit(status: int, known: str | None = None) -> str:
+    """Return how the program ended, with the `known` reason or what that usually means."""
+    meaning = known or _MEANING.get(status)
     return describe_exit(status) + (f" ({meaning})" if meaning else "")

@@ -195,7 +195,8 @@ class MainApiRecipe:
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)
-        return describe_runtime_exit(status)
+        refused = self.log.refused is not None and not self.log.serving
+        return describe_runtime_exit(status, self.log.why_useless() if refused else None)
 
     def _hopeless(self, deaths: int) -> str | None:
         sign = self.log.dead_card or self.log.run.trouble
@@ -251,8 +252,8 @@ class MainApiRecipe:
             raise Unusable(f"it logged: {run.trouble}")
 
     def _raise_fault(self) -> None:
-        if self.log.fault:
-            raise Unusable(f"it logged: {self.log.fault}")
+        if useless := self.log.why_useless():
+            raise Unusable(useless)
 
     def _ladder(self) -> tuple[tuple[Signals, float], ...]:
         if self._mock:

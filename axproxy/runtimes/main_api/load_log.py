@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from axproxy.card.failure import DEAD_CARD
+from axproxy.card.failure import DEAD_CARD, REFUSED_FILE, why_refused
 from axproxy.process.output import plain
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
@@ -63,6 +63,7 @@ class RuntimeLog:
         self.window: Window | None = None
         self.fault: str | None = None  # the first line that shows why it cannot work
         self.dead_card: str | None = None  # the first sign of one
+        self.refused: str | None = None  # the model file that the card refused; empty: not named
         self.serving = False
         self.run = RunLog()
         self._numbers: dict[str, int] = {}
@@ -74,7 +75,10 @@ class RuntimeLog:
             return
         self.glimpse(line)
         text = plain(line).strip()
-        if dead := DEAD_CARD.search(text):
+        refused, dead = REFUSED_FILE.search(text), DEAD_CARD.search(text)
+        if refused:
+            self.refused = refused["file"] or self.refused or ""
+        elif dead:
             self.dead_card = self.dead_card or dead[0]
         if self.fault is None and (dead or _FATAL.search(text)):
             self.fault = text
@@ -85,6 +89,12 @@ class RuntimeLog:
             self.serving = True
             self.load_percent = 100
             self._settle_window()
+
+    def why_useless(self) -> str | None:
+        """Return why the program cannot work, from its output; `None` if nothing shows that."""
+        if self.refused is not None and self.dead_card is None:
+            return why_refused(self.refused)
+        return f"it logged: {self.fault}" if self.fault else None
 
     def glimpse(self, unfinished: str) -> None:
         """Read a line that is still being written.

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axproxy.card.failure import why_hopeless
 from axproxy.process.output import LineSplitter
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.load_log import RuntimeLog
@@ -180,7 +181,6 @@ STAMPS = [
     "100% | \u2588\u2588 |  39 /  39 [133.16s<133.16s, 0.29 count/s] remain_cmm(691 MB)(1096 MB)0",
 ]
 DEAD_CARD = {
-    "AX_ENGINE_CreateHandle": "AX_ENGINE_CreateHandle",
     "Decode api(4) response failed.": "Decode api(4) response failed",
     "request ports from device 1 fail, errno: 1 Operation not permitted": (
         "request ports from device"
@@ -213,6 +213,34 @@ def test_a_dead_card_is_seen_behind_any_stamp_colour_and_leftover(
     assert log.load_percent == 100  # so the percentage proves nothing
 
 
+REFUSED = "[E][ inference][ 12]: AX_ENGINE_CreateHandle"
+
+
+@pytest.mark.parametrize(
+    ("lines", "file"),
+    [
+        ([REFUSED], "a model file"),
+        ([REFUSED, BAR.format(100), SERVING], "a model file"),
+        (
+            [REFUSED, "init post axmodel(/m/q/qwen3_post.axmodel) failed", "AXCLWorker exit"],
+            "the model file qwen3_post.axmodel",
+        ),
+        (["init axmodel(qwen3_p128_l7.axmodel) failed"], "the model file qwen3_p128_l7.axmodel"),
+    ],
+)
+def test_a_model_file_that_the_card_refuses_is_not_a_dead_card(lines: list[str], file: str) -> None:
+    log = fed(*lines)
+    assert log.dead_card is None
+    assert (log.why_useless() or "").startswith(f"the card refused {file}: it is damaged, made for")
+    assert why_hopeless(log.dead_card or REFUSED, 9) is None
+
+
+def test_a_refused_file_on_a_dead_card_is_blamed_on_the_card() -> None:
+    log = fed(REFUSED, "device 1 is dead")
+    assert log.dead_card == "device 1 is dead"
+    assert log.why_useless() == f"it logged: {REFUSED}"
+
+
 def test_harmless_probes_are_no_sign_of_a_dead_card() -> None:
     log = fed("open libax_sys.so failed", "open libax_engine.so failed", "device 0 is connected")
     assert (log.fault, log.dead_card) == (None, None)
@@ -231,6 +259,7 @@ def test_any_bytes_are_read_without_harm(pieces: list[bytes]) -> None:
 FAKES = st.sampled_from(
     [
         *DEAD_CARD,
+        "AX_ENGINE_CreateHandle",
         SERVING,
         BAR.format(3),
         info("max_token_len : 1"),

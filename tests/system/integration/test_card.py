@@ -155,7 +155,6 @@ def test_a_layer_that_did_not_load_is_detected_although_the_bar_shows_100(
     # As users reported: the driver refuses a layer, and the program goes on and serves.
     refused = (
         r"trap '' INT;"  # a load ignores SIGINT
-        r"printf '[E][  inference][ 12]: AX_ENGINE_CreateHandle\r\n';"
         r"printf '[2025-11-09 08:46:00.029][1][E][engine][load][97]: Decode api(4) response "
         r"failed.\n'"
     )
@@ -163,9 +162,34 @@ def test_a_layer_that_did_not_load_is_detected_although_the_bar_shows_100(
     supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
     message = given_up(supervisor)
 
-    assert "the card no longer works (AX_ENGINE_CreateHandle)" in message
+    assert "the card no longer works (Decode api(4) response failed)" in message
     assert "reboot -d 0" in message
     assert supervisor.health().load_percent == 100
+
+
+@pytest.mark.parametrize(
+    ("ending", "file"),
+    [
+        ("", "a model file"),
+        (
+            r"printf 'init post axmodel(qwen3_post.axmodel) failed\n';"
+            r"printf 'AXCLWorker exit with devid 0\n'; exit 255",
+            "the model file qwen3_post.axmodel",
+        ),
+    ],
+)
+def test_a_refused_model_file_is_named_and_never_called_a_dead_card(
+    begin: Begin, tmp_path: Path, ending: str, file: str
+) -> None:
+    refused = r"printf '[E][  inference][ 12]: AX_ENGINE_CreateHandle\r\n';" + ending
+    settings = vendor(tmp_path, refused)
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
+    status = eventually(
+        lambda: (row := supervisor.snapshot()[-1]).restarts > 1 and row.note and row
+    )
+
+    assert f"the card refused {file}: it is damaged, made for another chip" in status.note
+    assert "no longer works" not in status.note
 
 
 def test_a_layer_that_is_missing_without_a_log_line_fails_the_self_test(
