@@ -1,6 +1,6 @@
-"""One supervised process and what is known about it: start, probe, output, restart, stop.
+"""One supervised process, and a row of them: start, probe, output, restart, stop.
 
-Knows no vendor program: what to start and when it is ready comes in a `ChildSpec`.
-Read `states` first (the table of states), then `child` (one child), `process` (the operating
-system's side), `probe` and `restart`.
+Knows no vendor program: what to start comes in a `Recipe` and its `ChildSpec`s.  Read `states`
+first (the table of states), then `spec` and `child` (one child), `supervisor` (the row),
+`readiness`, and `process` (the operating system's side).
 """

@@ -1,4 +1,4 @@
-"""Exactly one supervisor per machine and runtime port."""
+"""Allows only one supervisor per machine and runtime port."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ _NAME = "ax650-supervisor-{}"
 
 
 class AlreadySupervised(Exception):
-    """Another supervisor holds the runtime's port."""
+    """Raised when another supervisor holds the runtime's port."""
 
 
 def is_held(port: int, root: Path = Path("/")) -> bool:
-    """Whether a supervisor looks after `port`; asking takes nothing from it.  `root` is where
-    /proc lies."""
+    """Return True if a supervisor looks after `port`, without disturbing it.
+
+    `root` is the folder that contains /proc.
+    """
     try:
         names = (root / "proc" / "net" / "unix").read_text().splitlines()
     except OSError:
@@ -24,8 +26,11 @@ def is_held(port: int, root: Path = Path("/")) -> bool:
 
 
 class InstanceLock:
-    """Holds a name in the kernel's abstract socket namespace (unix(7)): no file to leave behind,
-    shared by all users, and free again the moment its holder dies, however it dies."""
+    """A name in the kernel's abstract socket namespace (unix(7)).
+
+    All users share it, it leaves no file behind, and it is free again the moment its holder ends,
+    even by SIGKILL.
+    """
 
     def __init__(self, port: int) -> None:
         self._name = "\0" + _NAME.format(port)
@@ -33,7 +38,7 @@ class InstanceLock:
         self._socket: socket.socket | None = None
 
     def acquire(self, patience: float = 5.0) -> None:
-        """Waits up to `patience` seconds, for a predecessor may just be leaving.
+        """Take the name.  Waits up to `patience` seconds: a predecessor may be about to leave.
 
         Raises `AlreadySupervised`.
         """
@@ -54,6 +59,7 @@ class InstanceLock:
             time.sleep(0.1)
 
     def release(self) -> None:
+        """Give the name back; does nothing the second time."""
         holder, self._socket = self._socket, None
         if holder:
             holder.close()

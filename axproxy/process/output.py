@@ -1,7 +1,7 @@
-"""A child's output: always drained, passed on line by line, the last lines kept.
+"""Drains a child's output: passes it on line by line and keeps the last lines.
 
-A child whose output nobody reads blocks once the pipe is full, in the middle of an answer
-(observed on the vendor's binary).
+A child blocks once its pipe is full, in the middle of an answer (observed on the vendor's binary),
+so its output is read all the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import Protocol
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours, and whatever else moves a cursor
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours and cursor movements
 _LINE_END = re.compile(r"[\r\n]+")
 _KEPT_LINES = 200
 _LONGEST_LINE = 16_384  # characters; streamed text has no line ends of its own
@@ -26,13 +26,20 @@ def plain(text: str) -> str:
 
 
 class Listener(Protocol):
-    def feed(self, line: str) -> None: ...
+    """Gets the output as it comes, colours and all, on the reading thread."""
 
-    def glimpse(self, unfinished: str) -> None: ...
+    def feed(self, line: str) -> None:
+        """Take one complete line."""
+
+    def glimpse(self, unfinished: str) -> None:
+        """Take the beginning of a line that is still being written."""
 
 
 class LineSplitter:
-    """Bytes in any pieces to lines; the vendor's progress bar uses carriage returns."""
+    """Splits bytes that come in any pieces into lines.
+
+    A carriage return ends a line, too: the vendor's progress bar uses it.
+    """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -47,7 +54,7 @@ class LineSplitter:
 
 
 class LogTail:
-    """Reads `fd` in a thread of its own until it ends, and closes it."""
+    """Reads `fd` on a thread of its own until it ends, and closes it."""
 
     def __init__(self, fd: int, log: logging.Logger, listener: Listener | None = None) -> None:
         self._fd = fd
@@ -58,11 +65,11 @@ class LogTail:
         self._thread.start()
 
     def last_lines(self, count: int) -> list[str]:
-        """The newest lines, oldest first; safe from any thread."""
+        """Return the newest lines, oldest first.  Any thread."""
         return list(self._last)[-count:] if count else []
 
     def join(self, timeout: float) -> None:
-        """Waits until the output has ended, so that the last words are in `last_lines`."""
+        """Wait until the output has ended, so that `last_lines` is complete."""
         self._thread.join(timeout)
 
     def _drain(self) -> None:
@@ -79,13 +86,13 @@ class LogTail:
     def _read(self) -> bytes:
         try:
             return os.read(self._fd, 65_536)
-        except OSError:  # a terminal whose other side is gone reads as an error, not as an end
+        except OSError:  # reading a terminal whose other side has closed is an error, not an end
             return b""
 
     def _pass_on(self, line: str) -> None:
-        if not (said := plain(line).rstrip()):
+        if not (text := plain(line).rstrip()):
             return
-        self._last.append(said)
-        self._log.debug("%s", said)  # prompts and answers are in it
+        self._last.append(text)
+        self._log.debug("%s", text)  # at debug only: prompts and answers are in it
         if self._listener:
             self._listener.feed(line)

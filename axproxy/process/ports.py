@@ -1,4 +1,4 @@
-"""Who listens on a TCP port of this machine."""
+"""Finds the programs that listen on a TCP port of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import psutil
 
 @dataclass(frozen=True)
 class PortHolder:
-    """`pid` is `None` when the listener belongs to another user, which only root may look at."""
+    """A program that listens on a port.
+
+    `pid` is `None` for a program of another user, which only root may inspect.
+    """
 
     pid: int | None
 
@@ -24,7 +27,7 @@ class PortHolder:
 
 
 def holders(port: int) -> list[PortHolder]:
-    """Every listener: the vendor's server sets SO_REUSEPORT, so there can be several."""
+    """Return every listener; there can be several, as the vendor's server sets SO_REUSEPORT."""
     found = {
         connection.pid
         for connection in psutil.net_connections("tcp")
@@ -36,8 +39,10 @@ def holders(port: int) -> list[PortHolder]:
 
 
 def strangers(port: int, pid: int | None) -> list[PortHolder]:
-    """The listeners on `port` that are neither `pid` nor one of its descendants; all of them when
-    there is no such process."""
+    """Return the listeners on `port` that are neither `pid` nor one of its descendants.
+
+    Without such a process these are all listeners.
+    """
     if pid is None:
         return holders(port)
     try:
@@ -48,7 +53,7 @@ def strangers(port: int, pid: int | None) -> list[PortHolder]:
 
 
 def free_port() -> int:
-    """A port that nobody uses at this moment."""
+    """Return a port that no program uses at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

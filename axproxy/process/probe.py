@@ -1,6 +1,6 @@
 """Asks one running process whether it is ready, then whether it still answers.
 
-It runs in a thread of its own, because asking can block and the supervisor's tick must not.
+The questions can block, and the supervisor's tick must not; so they run in a thread of their own.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ import logging
 import threading
 from collections.abc import Callable
 
-MISSES_ALLOWED = 3
+MISSES_ALLOWED = 3  # probes in a row without an answer
 
 log = logging.getLogger(__name__)
 
 
 class NotReady(Exception):
-    """It is still starting; ask again."""
+    """The process is still starting, or missed one probe; ask again."""
 
 
 class Unusable(Exception):
-    """It runs but will never be of use; the message says why."""
+    """The process runs but will never be of use; the message says why."""
 
 
 class Probe:
-    """`check_ready` and `check_alive` return when all is well and raise `NotReady` or `Unusable`.
+    """Puts the questions; the supervisor reads `ready` and `unusable`.
 
-    `check_ready` is given a function that says whether the answer has stopped to matter.  Both are
-    called from the watch's thread only: every `pause` seconds while waiting for readiness, every
-    `heartbeat` afterwards, when fewer than `MISSES_ALLOWED` in a row may raise `NotReady`.
+    `check_ready` and `check_alive` return when all is well, and raise `NotReady` or `Unusable`.
+    `check_ready` gets a function that returns True once its answer is no longer needed.  Both are
+    called by the probe's thread only: `check_ready` every `pause` seconds until it succeeds, then
+    `check_alive` every `heartbeat` seconds.  `MISSES_ALLOWED` times `NotReady` in a row from
+    `check_alive` make the process unusable.
     """
 
     def __init__(
@@ -43,12 +45,12 @@ class Probe:
         self._heartbeat = heartbeat
         self._cancelled = threading.Event()
         self.ready = False
-        self.useless: str | None = None
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.unusable: str | None = None
+        self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
-        """No verdict is given any more; does not wait for a question under way."""
+        """Stop asking.  A question under way is not waited for, and its answer is dropped."""
         self._cancelled.set()
 
     def _run(self) -> None:
@@ -62,7 +64,7 @@ class Probe:
                     self._cancelled.wait(self._pause)
             self._keep_asking()
         except Unusable as finding:
-            self.useless = str(finding)
+            self.unusable = str(finding)
 
     def _keep_asking(self) -> None:
         misses = 0
@@ -76,13 +78,13 @@ class Probe:
                     raise Unusable(f"it has stopped answering ({miss})") from miss
 
     def _answered(self, question: Callable[[], None]) -> bool:
-        """False when the question itself failed, which says nothing about the process."""
+        """Return False if the question itself failed, which says nothing about the process."""
         try:
             question()
         except (NotReady, Unusable):
             raise
-        except Exception:  # without this thread nobody would ask ever again
-            log.exception("a question to a process failed and is put again")
+        except Exception:  # without this thread the process would not be probed again
+            log.exception("a probe failed by itself and is repeated")
             self._cancelled.wait(self._heartbeat)
             return False
         return True

@@ -1,4 +1,4 @@
-"""One child process: started in a group of its own, its output drained, ended with us."""
+"""One child process: it has its own process group, its output is drained, it ends with us."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from axproxy.process.output import Listener, LogTail
 
 
 class Process(Protocol):
-    """What a supervisor needs of a process; tests have a fake one."""
+    """What a supervisor needs of a process; tests use a fake."""
 
     pid: int
 
@@ -27,10 +27,11 @@ class Process(Protocol):
 
 
 class RealProcess:
-    """Must be started by a thread that lives as long as we do: the death signal below follows the
-    *thread* that spawned (prctl(2), PR_SET_PDEATHSIG).
+    """A process of the operating system.
 
-    Raises `OSError` when the command cannot be started.
+    Start it on a thread that lives as long as this program: the death signal below follows the
+    *thread* that spawned the process (prctl(2), PR_SET_PDEATHSIG).  Raises `OSError` when the
+    command cannot be started.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class RealProcess:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        if shutil.which(command[0]) is None:  # or setpriv would fail with a riddle in our place
+        if shutil.which(command[0]) is None:  # setpriv's own message would not name it
             raise FileNotFoundError(f"{command[0]} is not there, or may not be executed")
-        # A terminal makes the vendor's program write line by line; on a pipe its "hit eos" lines
+        # On a terminal the vendor's program writes line by line.  On a pipe its "hit eos" lines
         # stay in its buffer until the next run, and are lost when it crashes.
         ours, theirs = os.openpty()
         try:
@@ -65,25 +66,26 @@ class RealProcess:
         self._tail = LogTail(ours, log, listener)
 
     def poll(self) -> int | None:
-        """The exit status once it has ended; negative for a signal."""
+        """Return the exit status once it has ended, negative for a signal; `None` while it runs."""
         if self._popen.returncode is None and self._popen.poll() is not None:
-            self.signal(signal.SIGTERM)  # helpers that a wrapper script has left behind
+            self.signal(signal.SIGTERM)  # ends helpers that a wrapper script left behind
         return self._popen.returncode
 
     def signal(self, number: signal.Signals) -> None:
-        """To the whole group; nothing happens when it is gone already."""
+        """Send a signal to the whole group; do nothing if it is gone."""
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             return
 
     def last_words(self) -> list[str]:
+        """Return the last lines of its output; wait up to two seconds for the end of it."""
         self._tail.join(timeout=2.0)
-        return self._tail.last_lines(100)  # a manual of options has dozens
+        return self._tail.last_lines(100)  # a list of options has dozens of lines
 
 
 def die_with_parent(log: logging.Logger) -> list[str]:
-    """A prefix for a command that must not outlive the thread that starts it."""
+    """Return a prefix for a command that must not outlive the thread that starts it."""
     # No preexec_fn: it is unsafe in a program with threads.
     if setpriv := shutil.which("setpriv"):
         return [setpriv, "--pdeathsig", "TERM", "--"]

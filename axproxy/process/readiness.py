@@ -31,7 +31,7 @@ def why_not_ready(row: Sequence[Status], load_percent: int | None) -> ProxyError
 def _problem(status: Status, doing: str) -> ProxyError:
     name = status.name
     if status.state is State.FAILED:
-        return GaveUp(f"the {name} was {status.note}; mend that, then POST /restart")
+        return GaveUp(f"the {name} is not running; {status.note}. Fix it, then POST /restart.")
     if status.blocked_by:
         return Unavailable(f"the {name} cannot start: {status.blocked_by}", retry_after=30)
     if status.state is State.BACKOFF:

@@ -1,4 +1,4 @@
-"""How often a child that dies is started again, and how long we wait before each time."""
+"""Decides when a child that failed is started again, and when the supervisor gives up."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RestartPolicy:
-    """Delays double from `first_delay` to `longest_delay` seconds; after `attempts` restarts in a
-    row the child is given up.  One that stayed ready for `settled_after` seconds is forgiven; one
-    that was given up is tried once more every `retried_after` seconds, for what broke it may have
-    been somebody else's and over."""
+    """Exponential backoff; all times are in seconds.
+
+    Delays double from `first_delay` to `longest_delay`.  After `attempts` restarts in a row the
+    supervisor gives up.  A child that stayed ready for `settled_after` is forgiven its earlier
+    failures.  A child that was given up is tried once more every `retried_after`, because the cause
+    may lie outside the child and be over.
+    """
 
     attempts: int = 8
     first_delay: float = 1.0
@@ -18,13 +21,13 @@ class RestartPolicy:
     settled_after: float = 120.0
     retried_after: float = 3600.0
 
-    def delay(self, deaths: int) -> float | None:
-        """Seconds to wait after the `deaths`-th death in a row; `None` means give up."""
-        if deaths > self.attempts:
+    def delay(self, failures: int) -> float | None:
+        """Return the seconds to wait after so many failures in a row; `None` means give up."""
+        if failures > self.attempts:
             return None
-        doubled: float = self.first_delay * 2 ** (max(deaths, 1) - 1)
+        doubled: float = self.first_delay * 2 ** (max(failures, 1) - 1)
         return min(doubled, self.longest_delay)
 
     def forgiven(self, ready_for: float) -> bool:
-        """Whether earlier deaths are forgotten after `ready_for` seconds without one."""
+        """Return True if earlier failures are forgotten after so long without a new failure."""
         return ready_for >= self.settled_after

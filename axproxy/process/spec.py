@@ -1,4 +1,4 @@
-"""What one child is, and what is known about it: values that all threads may read."""
+"""What one child is (`ChildSpec`) and what is known about it (`Status`)."""
 
 from __future__ import annotations
 
@@ -11,45 +11,50 @@ from axproxy.process.process import Process, describe_exit
 from axproxy.process.restart import RestartPolicy
 from axproxy.process.states import State
 
+StopLadder = tuple[tuple[signal.Signals, float], ...]  # signals, and seconds to wait after each
+
 
 class ProbeResult(Protocol):
-    """What a watch has found out so far (see axproxy.process.probe)."""
+    """What a probe has found out so far (see axproxy.process.probe)."""
 
     ready: bool
-    useless: str | None
+    unusable: str | None
 
     def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """How to run one child.
+    """How to run one child.  All functions are called by the supervisor's thread.
 
-    `spawn` starts it, called by the supervisor's thread; raises `OSError` or `ValueError` with a
-    sentence when it cannot.  `watch` is called right after with its pid.  `blocked_by` says what
-    must go away before it may start, or `None`; an empty text means that this is not known yet.
-    `progress` is any value that changes while it gets on with starting; after `start_timeout`
-    seconds without change it counts as stuck.  `hopeless`, asked after a number of deaths in a row,
-    says why one more start cannot help, or `None`.
-    `before_stop` is called once before the first signal.  `stop_ladder`, asked for then, is
-    climbed rung by rung: a signal to the group, repeated every `repeat_signal` seconds, and how
-    long it may take.
-
-    In a row of children, `survives_previous` says that the child goes on when the one before it is
-    away; else it is stopped then.  `spent`, asked before each tick with the state of the row, says
-    that this process has served its purpose and must be replaced by a new one.
+    * `spawn` starts the process.  Raises `OSError` or `ValueError` with a sentence when it cannot.
+    * `probe` is called right after it with the pid, and begins to ask the process.
+    * `stop_ladder` is asked for before the first signal.  Each step is a signal to the process
+      group and the seconds before the next step; within a step the signal is repeated every
+      `repeat_signal` seconds.
+    * `progress` is any value that changes while the child starts.  After `start_timeout` seconds
+      without a change the child counts as stuck.
+    * `blocked_by` returns what must go away before the child may start, `None` if nothing is in
+      the way, and an empty text while that is not known yet.
+    * `before_stop` is called once before the first signal.
+    * `hopeless` gets the number of failures in a row and returns why another start cannot help,
+      or `None`.
+    * `survives_previous` says that the child keeps running while the child before it is away;
+      otherwise it is stopped then.
+    * `spent` gets the state of the whole row before each tick, and returns True if this process
+      has served its purpose and must be replaced.
     """
 
     name: str
     spawn: Callable[[], Process]
-    watch: Callable[[int], ProbeResult]
-    stop_ladder: Callable[[], tuple[tuple[signal.Signals, float], ...]]
+    probe: Callable[[int], ProbeResult]
+    stop_ladder: Callable[[], StopLadder]
     start_timeout: float
     blocked_by: Callable[[], str | None] = lambda: None
     progress: Callable[[], object] = lambda: None
     before_stop: Callable[[], None] = lambda: None
     explain_exit: Callable[[int], str] = describe_exit
-    hopeless: Callable[[int], str | None] = lambda _deaths: None
+    hopeless: Callable[[int], str | None] = lambda _failures: None
     survives_previous: bool = False
     spent: Callable[[Sequence[Status]], bool] = lambda _row: False
     repeat_signal: float = 2.0
@@ -58,8 +63,11 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class Status:
-    """One look at a child.  `since` is seconds on the supervisor's clock; `note` is what an
-    operator should know about the present state, `blocked_by` what keeps it from being started."""
+    """The state of a child at one moment.
+
+    `since` is on the supervisor's clock, `retry_in` in seconds.  `note` is what an operator should
+    know about the present state, `blocked_by` what keeps the child from being started.
+    """
 
     name: str
     state: State

@@ -1,4 +1,4 @@
-"""The life of a child process as one table; everything about its states lives here.
+"""The states of a child process, and the events that lead from one to the next, as one table.
 
 python -m axproxy.process.states     prints the diagram of docs/how-it-works.md
 """
@@ -18,14 +18,14 @@ class State(Enum):
 
 
 class Event(Enum):
-    START = "start"  # it is wanted, and everything before it in the row is ready
+    START = "start"  # it is wanted, and all children before it in the row are ready
     ANSWERED = "answered"  # its probe succeeded
     EXITED = "exited"
     SPAWN_FAILED = "spawn failed"
     TIMED_OUT = "timed out"  # no progress while starting
-    WEDGED = "wedged"  # alive but useless
-    STOP = "stop"  # not wanted any more, or something before it in the row has left `ready`
-    RETRY = "retry"  # we took it down ourselves because it was useless; that counts as a death
+    WEDGED = "wedged"  # alive but of no use
+    STOP = "stop"  # no longer wanted, or the child before it has left `ready`
+    RETRY = "retry"  # it was stopped because it was of no use; that counts as a failure
     DELAY_OVER = "delay over"
     GAVE_UP = "gave up"
 
@@ -66,11 +66,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 
 
 class IllegalTransition(Exception):
-    """An event that has no arrow in this state: a mistake of ours."""
+    """Raised for an event that has no arrow in this state: a bug in this package."""
 
 
 def advance(state: State, event: Event) -> State:
-    """The state after `event`; raises `IllegalTransition` where the table has no arrow."""
+    """Return the state after `event`; raises `IllegalTransition` if the table has no arrow."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:
@@ -78,6 +78,7 @@ def advance(state: State, event: Event) -> State:
 
 
 def as_mermaid() -> str:
+    """Return the table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", f"    [*] --> {State.STOPPED.value}"]
     for state, arrows in TRANSITIONS.items():
         by_target: dict[State, list[str]] = {}

@@ -34,7 +34,6 @@ QUOTED: tuple[str, ...] = ()
 TO_DO = (
     "axproxy/api/",
     "axproxy/ops/",
-    "axproxy/process/",
     "axproxy/runtimes/main_api/",
 )
 

@@ -112,7 +112,7 @@ def test_ready_is_said_once_when_the_model_answers(systemd: Listener, clock: Clo
 @pytest.mark.parametrize(
     "problem",
     [
-        GaveUp("the runtime was given up; mend that, then POST /restart"),
+        GaveUp("the runtime is not running; gave up. Fix it, then POST /restart."),
         Unavailable("the runtime cannot start: port 8000 is held by python3 (pid 7); stop it"),
         Unloaded("the model is not on the card yet"),
     ],

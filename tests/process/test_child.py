@@ -44,9 +44,9 @@ class FakeProcess:
 
 
 @dataclass
-class FakeWatch:
+class FakeProbe:
     ready: bool = False
-    useless: str | None = None
+    unusable: str | None = None
     cancelled: bool = False
 
     def cancel(self) -> None:
@@ -59,7 +59,7 @@ class World:
     def __init__(self, **policy: float) -> None:
         self.clock = FakeClock()
         self.processes: list[FakeProcess] = []
-        self.watches: list[FakeWatch] = []
+        self.probes: list[FakeProbe] = []
         self.blocked_by: str | None = None
         self.spawn_error: OSError | None = None
         self.progress: object = 0
@@ -69,7 +69,7 @@ class World:
         spec = ChildSpec(
             name="runtime",
             spawn=self._spawn,
-            watch=self._probe,
+            probe=self._probe,
             stop_ladder=lambda: LADDER,
             start_timeout=300,
             blocked_by=lambda: self.blocked_by,
@@ -86,9 +86,9 @@ class World:
         self.processes.append(FakeProcess(100 + len(self.processes)))
         return self.processes[-1]
 
-    def _probe(self, _pid: int) -> FakeWatch:
-        self.watches.append(FakeWatch())
-        return self.watches[-1]
+    def _probe(self, _pid: int) -> FakeProbe:
+        self.probes.append(FakeProbe())
+        return self.probes[-1]
 
     def _before_stop(self) -> None:
         self.stopped_answers += 1
@@ -103,7 +103,7 @@ class World:
     def bring_up(self) -> None:
         while self.tick() is not State.STARTING:
             pass
-        self.watches[-1].ready = True
+        self.probes[-1].ready = True
         assert self.tick() is State.READY
 
 
@@ -112,7 +112,7 @@ def test_stopped_to_starting_to_ready() -> None:
 
     assert world.tick() is State.STARTING
     assert world.tick() is State.STARTING
-    world.watches[0].ready = True
+    world.probes[0].ready = True
     assert world.tick() is State.READY
 
 
@@ -204,7 +204,7 @@ def test_backoff_to_failed_after_too_many_deaths_in_a_row() -> None:
 
     assert world.child.state is State.FAILED
     assert len(world.processes) == 4
-    assert "4 deaths" in world.child.status().note
+    assert "4 failures" in world.child.status().note
     assert world.tick(1000) is State.FAILED
 
 
@@ -241,7 +241,7 @@ def test_a_trial_that_lives_is_forgiven_everything() -> None:
     world = World(attempts=2, first_delay=1, settled_after=60)
     give_up(world)
     world.tick(3600)
-    world.watches[-1].ready = True
+    world.probes[-1].ready = True
     assert world.tick() is State.READY
     world.tick(61)
     for _ in range(2):
@@ -324,7 +324,7 @@ def test_a_quick_exit_never_sees_the_higher_rungs() -> None:
 
     assert world.tick(may_stay=False) is State.STOPPED
     assert world.processes[0].signals == [signal.SIGINT]
-    assert world.watches[0].cancelled
+    assert world.probes[0].cancelled
 
 
 def test_wedged_is_recycled_and_counted() -> None:
@@ -356,7 +356,7 @@ def test_never_answering_counts_as_dying() -> None:
     for _ in range(500):
         state = world.tick(1)
         if state is State.STARTING:
-            world.watches[-1].useless = "the self-test failed"
+            world.probes[-1].unusable = "the self-test failed"
         if state is State.STOPPING:
             world.processes[-1].status = 0
         if state is State.FAILED:
@@ -379,7 +379,7 @@ def test_backoff_to_stopped_when_not_wanted_any_more() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["tick", "exit", "ready", "useless", "wedge", "revive", "block"]),
+            st.sampled_from(["tick", "exit", "ready", "unusable", "wedge", "revive", "block"]),
             st.booleans(),
             st.booleans(),
             st.floats(0, 400),
@@ -394,10 +394,10 @@ def test_whatever_happens_a_child_has_at_most_one_process(
     for what, start, stay, seconds in history:
         if what == "exit" and world.processes:
             world.processes[-1].status = 1
-        elif what == "ready" and world.watches:
-            world.watches[-1].ready = True
-        elif what == "useless" and world.watches:
-            world.watches[-1].useless = "so it is"
+        elif what == "ready" and world.probes:
+            world.probes[-1].ready = True
+        elif what == "unusable" and world.probes:
+            world.probes[-1].unusable = "so it is"
         elif what == "wedge" and world.processes:
             world.child.restart(world.processes[-1].pid, "stuck")
         elif what == "revive":
@@ -430,7 +430,7 @@ def test_what_another_start_cannot_help_is_not_started_again(
 
     assert len(world.processes) == 2
     note = world.child.status().note
-    assert note == "given up after 2 deaths in a row; the card is dead; power off at the wall"
+    assert note == "gave up after 2 failures in a row: the card is dead; power off at the wall"
     assert note in caplog.text
     assert world.tick(1e9) is State.FAILED  # no trial: that would be a card's third death
     world.child.reset_failed()

@@ -43,7 +43,7 @@ def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
 
     watch = Probe(check, alive, pause=0.001, heartbeat=0.001)
 
-    assert eventually(lambda: watch.useless) == "it is dead"
+    assert eventually(lambda: watch.unusable) == "it is dead"
     assert watch.ready
     assert len(asked) == 5
 
@@ -54,7 +54,7 @@ def test_a_finding_is_kept_for_the_supervisor() -> None:
 
     watch = Probe(check, nothing)
 
-    assert eventually(lambda: watch.useless) == "the self-test failed"
+    assert eventually(lambda: watch.unusable) == "the self-test failed"
     assert not watch.ready
 
 
@@ -69,7 +69,7 @@ def test_one_missed_heartbeat_is_no_finding_three_are() -> None:
 
     watch = Probe(nothing, alive, heartbeat=0.001)
 
-    assert "stopped answering" in eventually(lambda: watch.useless)
+    assert "stopped answering" in eventually(lambda: watch.unusable)
     assert len(asked) == 9
 
 

@@ -20,7 +20,7 @@ def child(
 
 READY = child(State.READY)
 STARTING = child(State.STARTING)
-GIVEN_UP = child(State.FAILED, "given up after 9 deaths in a row; the last: no card is connected")
+GIVEN_UP = child(State.FAILED, "gave up after 9 failures in a row: no card is connected")
 
 # name: (tokenizer, runtime, percent; the kind of error, its sentence, when to come back)
 REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int | None]] = {
@@ -85,8 +85,8 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         GIVEN_UP,
         None,
         GaveUp,
-        "the runtime was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /restart",
+        "the runtime is not running; gave up after 9 failures in a row: no card is connected. "
+        "Fix it, then POST /restart.",
         None,
     ),
     "the tokenizer was given up before the model was loaded": (
@@ -94,8 +94,8 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         child(State.STOPPED),
         None,
         GaveUp,
-        "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /restart",
+        "the tokenizer is not running; gave up after 9 failures in a row: no card is connected. "
+        "Fix it, then POST /restart.",
         None,
     ),
     "the tokenizer was given up under a running model": (
@@ -103,8 +103,8 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         READY,
         100,
         GaveUp,
-        "the tokenizer was given up after 9 deaths in a row; the last: no card is connected; "
-        "mend that, then POST /restart",
+        "the tokenizer is not running; gave up after 9 failures in a row: no card is connected. "
+        "Fix it, then POST /restart.",
         None,
     ),
     "somebody holds the port": (

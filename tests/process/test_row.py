@@ -78,7 +78,7 @@ class FakeProcess:
 @dataclass
 class FakeProbe:
     ready: bool = True
-    useless: str | None = None
+    unusable: str | None = None
 
     def cancel(self) -> None: ...
 
@@ -119,7 +119,7 @@ class History:
         return ChildSpec(
             name=name,
             spawn=spawn,
-            watch=lambda _pid: FakeProbe(ready=name not in self.dying),
+            probe=lambda _pid: FakeProbe(ready=name not in self.dying),
             stop_ladder=lambda: ((signal.SIGINT, 60.0),),
             start_timeout=300,
             survives_previous=survives,
@@ -299,7 +299,7 @@ def real(name: str, code: str = IDLE) -> ChildSpec:
     return ChildSpec(
         name=name,
         spawn=lambda: RealProcess([sys.executable, "-c", code], logging.getLogger(name)),
-        watch=lambda _pid: Probe(check_ready, lambda: None, pause=0.01),
+        probe=lambda _pid: Probe(check_ready, lambda: None, pause=0.01),
         stop_ladder=lambda: ((signal.SIGTERM, 5.0),),
         start_timeout=60,
         policy=QUICK,

@@ -40,7 +40,7 @@ def spec(name: str, code: str = IDLE, check: Callable[[], None] | None = None) -
     return ChildSpec(
         name=name,
         spawn=lambda: RealProcess([sys.executable, "-c", code], logging.getLogger(name)),
-        watch=lambda _pid: Probe(checked, lambda: None, pause=0.01),
+        probe=lambda _pid: Probe(checked, lambda: None, pause=0.01),
         stop_ladder=lambda: ((signal.SIGINT, 0.3), (signal.SIGTERM, 2.0)),
         start_timeout=10,
         policy=QUICK,

@@ -37,14 +37,13 @@ from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession, tokenizer_
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 
-# SIGINT is the only signal the vendor's program handles: it unloads the model and frees the card,
-# after the running answer.  While loading it ignores SIGINT for good, and killing it then can wedge
-# the card until wall power is cut; so we rather wait for the end of the load (133 s for a 4B model
-# on a Pi 5).
+# The vendor's program handles only SIGINT: after the running answer it unloads the model and frees
+# the card.  A SIGINT during the load is lost, and killing it then can wedge the card until wall
+# power is cut; so the end of the load is waited for (133 s for a 4B model on a Pi 5).
 VENDOR_LADDER = ((SIGINT, 20.0), (SIGTERM, 10.0))
 VENDOR_LADDER_LOADING = ((SIGINT, 150.0), (SIGTERM, 10.0))
-STOP_ANSWER_PATIENCE = 3.0  # seconds
-LOG_PATIENCE = 1.0  # seconds
+STOP_ANSWER_TIMEOUT = 3.0  # seconds until an answer that was told to stop must have ended
+LOG_TIMEOUT = 1.0  # seconds for which the log may be behind the answer
 MOCK_LADDER = ((SIGINT, 2.0), (SIGTERM, 2.0))
 MOCK_LADDER_LOADING = ((SIGINT, 0.5), (SIGTERM, 2.0))
 
@@ -133,10 +132,11 @@ class MainApiRecipe:
         return self.window() if self.log.window or self._logged else None
 
     def spec(self) -> ChildSpec:
+        """Return how to run the runtime."""
         return ChildSpec(
             name="runtime",
             spawn=self._spawn,
-            watch=self._probe,
+            probe=self._probe,
             stop_ladder=self._ladder,
             start_timeout=self.settings.start_timeout,
             blocked_by=self._blocked_by,
@@ -147,7 +147,7 @@ class MainApiRecipe:
         )
 
     def command(self) -> tuple[list[str], Path | None]:
-        """The command line and its working folder.  Raises `ValueError` with a sentence."""
+        """Return the command line and its working folder; raises `ValueError` with a sentence."""
         settings = self.settings
         tokenizer = ["--url_tokenizer_model", settings.tokenizer_url]
         if self._mock:
@@ -190,7 +190,8 @@ class MainApiRecipe:
         )
 
     def _blocked_by(self) -> str | None:
-        waiting = self.card.blocked_by()  # or the preflight would blame our own last runtime
+        # The card first, or the preflight would name the runtime that has just ended.
+        waiting = self.card.blocked_by()
         return waiting if waiting else self.preflight.blocked_by()
 
     def _explain_exit(self, status: int) -> str:
@@ -198,9 +199,9 @@ class MainApiRecipe:
         refused = self.log.refused is not None and not self.log.serving
         return describe_runtime_exit(status, self.log.why_useless() if refused else None)
 
-    def _hopeless(self, deaths: int) -> str | None:
+    def _hopeless(self, failures: int) -> str | None:
         sign = self.log.dead_card or self.log.run.trouble
-        return why_hopeless(sign, deaths, self.card.tool_number)
+        return why_hopeless(sign, failures, self.card.tool_number)
 
     def _probe(self, pid: int) -> Probe:
         first_answer: list[float] = []
@@ -236,16 +237,16 @@ class MainApiRecipe:
             self_test(self.settings, self.window(), cancelled, self.log.run)
         except SelfTestFailed as failure:
             if isinstance(failure.__cause__, TokenizerGone):
-                raise NotReady(str(failure)) from failure  # no reason to load a model once more
+                raise NotReady(str(failure)) from failure  # the model need not be loaded again
             raise Unusable(str(failure)) from failure
         except ClientGone:
-            raise NotReady("nobody waits for it any more") from None
+            raise NotReady("its answer is no longer needed") from None
         self._raise_trouble(cancelled)
 
     def _raise_trouble(self, cancelled: Callable[[], bool]) -> None:
-        # A failing card gives a token, too; only the log tells.  A run's speed is the last that the
-        # program prints of it; until that is there our reader may be behind.
-        run, deadline = self.log.run, self._clock() + LOG_PATIENCE
+        # A failing card computes a token, too; only the log shows the failure.  The speed is the
+        # last line that the program prints about a run; before it our reader may be behind.
+        run, deadline = self.log.run, self._clock() + LOG_TIMEOUT
         while run.times().speed is None and self._clock() < deadline and not cancelled():
             time.sleep(0.01)
         if run.proves_alone():
@@ -261,24 +262,24 @@ class MainApiRecipe:
         if self.log.serving:
             return VENDOR_LADDER
         log.warning(
-            "the model is still loading, and killing it now can wedge the card until it has been "
-            "without power; its load is waited for, up to %g s",
+            "the model is still loading, and killing it now can wedge the card until its power is "
+            "cut; waiting up to %g s for the end of the load",
             VENDOR_LADDER_LOADING[0][1],
         )
         return VENDOR_LADDER_LOADING
 
     def _stop_answer(self) -> None:
-        # The program leaves only when its answer is complete, which may take minutes; after a
-        # SIGINT nobody can stop it any more, for it closes its port; and a stop before the run
-        # has begun is lost.  So until it is idle, within reason.
+        # After a SIGINT the program ends only when its answer is complete, which may take minutes,
+        # and it cannot be told to stop because its port is closed.  A stop before the run has begun
+        # is lost, so it is repeated until the program is idle.
         if not self.log.serving:
             return
         if found := ports.strangers(self.settings.runtime_port, self._pid):
-            # The vendor's server shares its port with another copy: the answer might be theirs.
-            log.info("no answer is stopped, for %s is on the same port", found[0])
+            # The vendor's server shares its port with another copy, whose answer it might be.
+            log.info("the running answer is not stopped: %s is on the same port", found[0])
             return
         client = RuntimeClient(self.settings.runtime_url, timeout=1.0)
-        deadline = self._clock() + STOP_ANSWER_PATIENCE
+        deadline = self._clock() + STOP_ANSWER_TIMEOUT
         try:
             client.stop()
             while not client.poll().done and self._clock() < deadline:

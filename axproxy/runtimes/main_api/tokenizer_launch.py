@@ -19,6 +19,7 @@ from axproxy.tokenizer.choice import choose_tokenizer
 
 
 def tokenizer_spec(settings: Settings) -> ChildSpec:
+    """Return how to run the tokenizer that the settings choose."""
     tokenizer = choose_tokenizer(settings)
     client = tokenizer.client(tokenizer.probe_timeout)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
@@ -31,8 +32,8 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
     return ChildSpec(
         name="tokenizer",
         spawn=lambda: RealProcess(command, logging.getLogger("tokenizer"), environ=environ),
-        watch=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
-        stop_ladder=lambda: ((SIGTERM, 1.0),),  # which it heeds at once, or not at all
+        probe=lambda _pid: Probe(check, check, pause=0.05, heartbeat=tokenizer.probe_interval),
+        stop_ladder=lambda: ((SIGTERM, 1.0),),  # it obeys at once or never
         start_timeout=60.0,
         blocked_by=lambda: why_blocked(check_port(CheckContext(settings, owner=None), port)),
         # The runtime dies if it needs the tokenizer meanwhile, and starting it costs nothing.
@@ -41,18 +42,19 @@ def tokenizer_spec(settings: Settings) -> ChildSpec:
 
 
 class ScriptSession:
-    """Told of both processes before each tick of them.
+    """Decides when a process of the vendor's script has served its runtime.
 
-    The script opens a session for every runtime that starts, which takes two more vocabularies of
-    memory, and closes none; and some end spoilt (read in the script).
+    The script opens a session for every runtime that starts and closes none; each takes the memory
+    of two vocabularies, and some are damaged at their end (read in the script).  So each process of
+    the runtime gets a new process of the script.
     """
 
     def __init__(self) -> None:
         self._served: int | None = None  # pid of a script that had a runtime
 
     def over(self, tokenizer: Status, runtime: Status) -> bool:
-        """Whether this script has had its runtime."""
+        """Return True if this script has had its runtime; call it before each tick of both."""
         if runtime.state in (State.STARTING, State.READY) and tokenizer.state is State.READY:
             self._served = tokenizer.pid
-        lives = runtime.state in HAS_PROCESS
-        return not lives and tokenizer.pid is not None and tokenizer.pid == self._served
+        ended = runtime.state not in HAS_PROCESS
+        return ended and tokenizer.pid is not None and tokenizer.pid == self._served

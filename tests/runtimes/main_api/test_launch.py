@@ -104,7 +104,7 @@ def test_the_card_gets_more_patience_while_it_is_loading_and_whoever_waits_is_to
 ) -> None:
     recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
     loading = recipe.spec().stop_ladder()
-    assert "its load is waited for, up to 150 s" in caplog.text
+    assert "waiting up to 150 s for the end of the load" in caplog.text
     caplog.clear()
     recipe.log.serving = True
     serving = recipe.spec().stop_ladder()

@@ -120,7 +120,7 @@ def test_a_card_that_is_lost_in_an_answer_is_an_error_and_not_a_long_answer(
     with pytest.raises(CardFailed):  # also in a short answer
         list(engine(supervisor).answer(MODEL, short, lambda: False))
     message = given_up(supervisor)
-    assert "given up after 2 deaths in a row" in message
+    assert "gave up after 2 failures in a row" in message
     assert recovery_steps(0) in message
 
 

@@ -390,7 +390,7 @@ def test_the_last_line_of_the_smoke_test_says_what_is_wrong(start_service: Start
     assert service.process.wait(120) == 1
     last = service.log.read_text().splitlines()[-1]
     assert last.startswith("run_integration: exited with status 1")
-    assert last.endswith("it said: undefined option: --tokens-per-secnd")
+    assert last.endswith("it printed: undefined option: --tokens-per-secnd")
 
 
 def test_importing_the_backend_starts_nothing() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from axproxy.ops.systemd import REPORT_INTERVAL, TIMEOUT_EXTENSION
-from axproxy.process.child import LAST_RUNG
+from axproxy.process.child import LAST_STEP
 from axproxy.runtimes.main_api.launch import (
-    STOP_ANSWER_PATIENCE,
+    STOP_ANSWER_TIMEOUT,
     VENDOR_LADDER,
     VENDOR_LADDER_LOADING,
 )
@@ -87,8 +87,8 @@ def test_systemd_waits_longer_than_any_stop_can_take() -> None:
     )
     ours = float(asked.stdout)
     for ladder in (VENDOR_LADDER, VENDOR_LADDER_LOADING):
-        rungs = sum(patience for _, patience in (*ladder, LAST_RUNG))
-        assert STOP_ANSWER_PATIENCE + rungs < ours
+        steps = sum(patience for _, patience in (*ladder, LAST_STEP))
+        assert STOP_ANSWER_TIMEOUT + steps < ours
     assert ours < seconds("TimeoutStopSec")
 
 
