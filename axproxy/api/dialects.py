@@ -1,4 +1,4 @@
-"""The HTTP dialects that the service speaks, and which of them a path belongs to."""
+"""The HTTP dialects of the service, and which of them a path belongs to."""
 
 from __future__ import annotations
 

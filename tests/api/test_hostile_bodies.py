@@ -189,11 +189,11 @@ def send(path: str, body: bytes) -> None:
     assert reply.content_type.removesuffix("; charset=utf-8") in JSON_TYPES
     lines = [line for line in reply.data.splitlines() if line and not line.startswith(b"event: ")]
     events = [line.removeprefix(b"data: ") for line in lines]
-    values = [json.loads(event) for event in events if event != b"[DONE]"]
-    assert all(isinstance(value, dict) for value in values)
+    objects = [json.loads(event) for event in events if event != b"[DONE]"]
+    assert all(isinstance(found, dict) for found in objects)
     assert "Traceback" not in reply.text
     if reply.status_code >= 500:
-        assert values[0]["error"].startswith(OLLAMAS_OWN)
+        assert objects[0]["error"].startswith(OLLAMAS_OWN)
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -1,16 +1,15 @@
-"""Our own small API, and the routes for operators, over HTTP."""
+"""Our own small API over HTTP."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.errors import GaveUp, RuntimeGone, Starting
+from axproxy.errors import GaveUp, RuntimeGone
 from axproxy.messages import ChatRequest, Limits, Message, Sampling, Text
 from tests.support.fakes import QWEN, FakeEngine, FakeModels
 
@@ -203,36 +202,3 @@ def test_load_says_why_the_model_cannot_be_loaded(client: FlaskClient, engine: F
     reply = client.post("/load")
     assert reply.status_code == 503
     assert reply.get_json() == {"error": "the runtime failed too often; see the log"}
-
-
-def test_health_is_answered_whatever_the_engine_does(
-    client: FlaskClient, engine: FakeEngine
-) -> None:
-    engine.problem = Starting("the model is being loaded")
-    reply = client.get("/health")
-
-    assert reply.status_code == 200
-    assert reply.get_json() == engine.health().as_json()
-
-
-@pytest.mark.parametrize(
-    ("problem", "status", "body", "retry_after"),
-    [
-        (None, 200, {"ready": True}, None),
-        (Starting("loading", 12), 503, {"ready": False, "error": "loading"}, "12"),
-        (GaveUp("broken"), 503, {"ready": False, "error": "broken"}, None),
-    ],
-)
-def test_ready_means_that_a_request_would_run(
-    client: FlaskClient,
-    engine: FakeEngine,
-    problem: Any,
-    status: int,
-    body: dict[str, Any],
-    retry_after: str | None,
-) -> None:
-    engine.problem = problem
-    reply = client.get("/ready")
-
-    assert (reply.status_code, reply.get_json()) == (status, body)
-    assert reply.headers.get("Retry-After") == retry_after

@@ -1,0 +1,44 @@
+"""The routes for operators: they answer whatever the engine does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from axproxy.errors import GaveUp, Starting
+from tests.support.fakes import FakeEngine
+
+
+def test_health_is_answered_whatever_the_engine_does(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.problem = Starting("the model is being loaded")
+    reply = client.get("/health")
+
+    assert reply.status_code == 200
+    assert reply.get_json() == engine.health().as_json()
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "body", "retry_after"),
+    [
+        (None, 200, {"ready": True}, None),
+        (Starting("loading", 12), 503, {"ready": False, "error": "loading"}, "12"),
+        (GaveUp("broken"), 503, {"ready": False, "error": "broken"}, None),
+    ],
+)
+def test_ready_means_that_a_request_would_run(
+    client: FlaskClient,
+    engine: FakeEngine,
+    problem: Any,
+    status: int,
+    body: dict[str, Any],
+    retry_after: str | None,
+) -> None:
+    engine.problem = problem
+    reply = client.get("/ready")
+
+    assert (reply.status_code, reply.get_json()) == (status, body)
+    assert reply.headers.get("Retry-After") == retry_after
