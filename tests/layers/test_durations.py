@@ -43,7 +43,7 @@ UNITS = {
         ("-1h30m", FOREVER),
     ],
 )
-def test_a_duration_is_a_row_of_numbers_with_units(text: str, seconds: float) -> None:
+def test_a_duration_is_a_sequence_of_numbers_with_units(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -60,7 +60,7 @@ def test_a_duration_is_a_row_of_numbers_with_units(text: str, seconds: float) ->
         (".5", 'time: missing unit in duration ".5"'),
     ],
 )
-def test_what_is_no_duration_is_refused_in_gos_words(text: str, sentence: str) -> None:
+def test_an_invalid_duration_is_refused_in_gos_words(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"^time: ") as refusal:
         parse_duration(text)
     assert str(refusal.value) == sentence
@@ -122,7 +122,7 @@ def test_a_bare_number_in_the_environment_counts_seconds(text: str, seconds: flo
     assert parse_keep_alive(text) == seconds
 
 
-def test_not_a_number_is_no_length_of_time() -> None:
+def test_nan_is_no_length_of_time() -> None:
     with pytest.raises(ValueError, match='time: invalid duration "nan"'):
         parse_keep_alive("nan")
 

@@ -1,4 +1,4 @@
-"""An error knows its status and when to come back."""
+"""Each error has its status and, if a retry makes sense, its Retry-After."""
 
 import pytest
 
@@ -30,27 +30,27 @@ def kinds(root: type[ProxyError]) -> list[type[ProxyError]]:
     ],
 )
 def test_whose_fault_it_is_shows_in_the_status(kind: type[ProxyError], status: int) -> None:
-    assert kind("so it is").status_hint == status
+    assert kind("a sentence").status_hint == status
 
 
 def test_the_sentence_is_kept() -> None:
-    error = Busy("the line is full")
-    assert (error.message, str(error)) == ("the line is full", "the line is full")
+    error = Busy("the queue is full")
+    assert (error.message, str(error)) == ("the queue is full", "the queue is full")
 
 
-def test_a_time_to_come_back_belongs_to_one_error_alone() -> None:
+def test_retry_after_belongs_to_one_error_only() -> None:
     assert Starting("in a while", retry_after=40).retry_after == 40
     assert Starting("soon").retry_after == 5
 
 
-def test_there_is_no_time_to_come_back_where_an_operator_is_needed() -> None:
-    assert GaveUp("mend it").retry_after is None
+def test_an_error_that_needs_an_operator_has_no_retry_after() -> None:
+    assert GaveUp("fix it").retry_after is None
 
 
-def test_only_what_passes_by_itself_is_worth_a_retry() -> None:
-    worth = {kind for kind in kinds(ProxyError) if kind("").retry_after is not None}
-    assert all(kind.status_hint == 503 for kind in worth)
+def test_only_a_503_has_a_retry_after() -> None:
+    temporary = {kind for kind in kinds(ProxyError) if kind("").retry_after is not None}
+    assert all(kind.status_hint == 503 for kind in temporary)
 
 
-def test_a_client_who_hung_up_is_no_error_to_tell_anyone() -> None:
+def test_a_client_that_hung_up_gets_no_error() -> None:
     assert not issubclass(ClientGone, ProxyError)

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a mistake in one is told in one sentence."""
+"""Settings come from the environment, and each mistake is reported in one sentence."""
 
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_an_empty_value_counts_as_not_set(variable: str) -> None:
         ("OLLAMA_HOST", "0.0.0.0:x", "OLLAMA_HOST must be a whole number from 1 to 65535"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_would_be_good(
+def test_an_invalid_value_is_refused_with_what_is_valid(
     variable: str, value: str, sentence: str
 ) -> None:
     assert refusal({variable: value}).startswith(sentence)
@@ -115,19 +115,19 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(variable: str, an
     assert refusal({variable: "1"}) == answer
 
 
-def test_the_prefix_alone_makes_no_name_near() -> None:
+def test_a_common_prefix_alone_suggests_no_name() -> None:
     assert "did you mean" not in refusal({"AX650_X": "1"})
 
 
-def test_settings_stay_what_they_are() -> None:
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        Settings().port = 1  # type: ignore[misc]  # that it is forbidden is the point
+        Settings().port = 1  # type: ignore[misc]  # the test is that it fails
 
 
 @given(st.sampled_from(VARIABLES + OLLAMAS), st.text())
 @example("AX650_MODEL_PATH", "~nobody-of-this-name/models")
 @example("AX650_CONTEXT_LENGTH", "9" * 5000)
-def test_any_value_is_understood_or_refused_by_its_name(variable: str, value: str) -> None:
+def test_any_value_is_accepted_or_refused_with_its_name(variable: str, value: str) -> None:
     try:
         settings = Settings.from_env({variable: value})
     except SettingsError as error:
@@ -164,7 +164,7 @@ def test_the_same_port_named_twice_is_one_listener(environ: dict[str, str]) -> N
     assert settings.port == settings.ollama_port
 
 
-def test_a_variable_of_ollamas_that_ours_overrides_is_not_even_read() -> None:
+def test_an_ollama_variable_that_ours_overrides_is_not_read() -> None:
     assert Settings.from_env({"OLLAMA_MAX_QUEUE": "x", "AX650_MAX_QUEUE": "3"}).max_queue == 3
 
 
@@ -248,7 +248,9 @@ def test_the_last_group_of_an_address_is_no_port(value: str) -> None:
         ("OLLAMA_LOAD_TIMEOUT", "-1", "start_timeout", FOREVER),
     ],
 )
-def test_ollamas_variables_stand_in(variable: str, value: str, name: str, parsed: Any) -> None:
+def test_ollamas_variables_are_used_when_ours_are_not_set(
+    variable: str, value: str, name: str, parsed: Any
+) -> None:
     assert getattr(Settings.from_env({variable: value}), name) == parsed
 
 
