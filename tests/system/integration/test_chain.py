@@ -297,8 +297,8 @@ def test_closing_the_terminal_ends_the_service(start_service: Start) -> None:
 
 
 def test_a_log_file_that_cannot_be_written_is_one_sentence() -> None:
-    for door in ("backend.py", "runtime_supervisor.py"):
-        result = run(sys.executable, str(ROOT / door), AX650_LOG_FILE="/nowhere/log")
+    for program in ("backend.py", "runtime_supervisor.py"):
+        result = run(sys.executable, str(ROOT / program), AX650_LOG_FILE="/nowhere/log")
         assert result.returncode in (1, 2)
         assert "AX650_LOG_FILE cannot be written" in result.stderr
         assert "Traceback" not in result.stderr
@@ -307,7 +307,7 @@ def test_a_log_file_that_cannot_be_written_is_one_sentence() -> None:
 # --- the entry points
 
 
-@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
@@ -316,32 +316,32 @@ def test_a_log_file_that_cannot_be_written_is_one_sentence() -> None:
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_status_2(
-    door: str, variable: str, value: str, sentence: str
+    program: str, variable: str, value: str, sentence: str
 ) -> None:
-    result = run(sys.executable, str(ROOT / door), **{variable: value})
+    result = run(sys.executable, str(ROOT / program), **{variable: value})
 
     assert result.returncode == 2
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
 def test_help_is_shown_and_an_unknown_word_is_refused(
-    door: str,
+    program: str,
 ) -> None:
-    shown = run(sys.executable, str(ROOT / door), "--help")
-    refused = run(sys.executable, str(ROOT / door), "doctorr")
+    shown = run(sys.executable, str(ROOT / program), "--help")
+    refused = run(sys.executable, str(ROOT / program), "doctorr")
 
     assert shown.returncode == 0
-    assert f"python3 {door}" in shown.stdout
+    assert f"python3 {program}" in shown.stdout
     assert refused.returncode == 2
     assert "there is no doctorr; try python" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
-def test_the_help_may_be_cut_short(door: str) -> None:
-    result = run("sh", "-c", f"{sys.executable} {ROOT / door} --help | true")
+@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
+def test_the_help_may_be_cut_short(program: str) -> None:
+    result = run("sh", "-c", f"{sys.executable} {ROOT / program} --help | true")
 
     assert result.stderr == ""
 
@@ -354,17 +354,18 @@ def test_the_doctors_output_may_be_cut_short() -> None:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("door", ["backend.py", "runtime_supervisor.py"])
+@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
 def test_any_python_starts_the_entry_points_of_a_prepared_checkout(
-    door: str, tmp_path: Path
+    program: str, tmp_path: Path
 ) -> None:
-    for name in ("backend.py", "runtime_supervisor.py"):
+    script, listed = "run_integration.sh", "requirements.txt"
+    for name in ("backend.py", "runtime_supervisor.py", script, listed):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "axproxy", tmp_path / "axproxy")
-    bare = [sys.executable, "-S", str(tmp_path / door)]  # -S: without installed packages
+    bare = [sys.executable, "-S", str(tmp_path / program)]  # -S: without installed packages
     without = run(*bare, AX650_PROT="1")
     assert without.returncode == 2
-    assert "run ./run_integration.sh once" in without.stderr
+    assert f"run {tmp_path / script} once" in without.stderr
     (tmp_path / ".venv").symlink_to(sys.prefix)
     with_it = run(*bare, AX650_PROT="1")
     assert with_it.returncode == 2
@@ -384,8 +385,8 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
 
 def test_the_last_line_of_the_smoke_test_says_what_is_wrong(start_service: Start) -> None:
     smoke_test = [sys.executable, "-m", "axproxy.cli.smoke_test"]
-    vice = "--tokens-per-secnd 5"
-    service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=vice)
+    mock = "--tokens-per-secnd 5"
+    service = start_service(command=smoke_test, folder=ROOT, wait=False, AX650_MOCK_ARGS=mock)
 
     assert service.process.wait(120) == 1
     last = service.log.read_text().splitlines()[-1]

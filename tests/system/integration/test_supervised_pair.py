@@ -126,9 +126,9 @@ def test_flooded_output_does_not_slow_an_answer_down(begin: Begin) -> None:
     assert list(engine(settings, supervisor).answer(MODEL, WHY, lambda: False))
 
 
-@pytest.mark.parametrize("vice", ["--fail-polls 1", "--garbage-polls 1", "--bad-utf8"])
-def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, vice: str) -> None:
-    settings, supervisor = begin(f"{QUICK} {vice}")
+@pytest.mark.parametrize("fault", ["--fail-polls 1", "--garbage-polls 1", "--bad-utf8"])
+def test_a_bad_poll_costs_one_request_at_most_and_not_the_next(begin: Begin, fault: str) -> None:
+    settings, supervisor = begin(f"{QUICK} {fault}")
     supervisor.wait_ready(lambda: False)
     card = engine(settings, supervisor)
     for _ in range(3):
