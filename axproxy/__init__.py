@@ -1,4 +1,5 @@
 """The parts of the service, each about one noun.
 
-The root modules import these; these never import the root.
+The root modules (`backend.py`) compose these parts; no part imports the root.  Which part may
+import which is a table in tests/layers/test_layers.py.
 """

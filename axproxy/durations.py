@@ -1,4 +1,4 @@
-"""Lengths of time as Ollama writes them: `300`, `"5m"`, `"1h30m"`, `"-1"` for ever."""
+"""Durations as Ollama writes them: `300`, `"5m"`, `"1h30m"`; `"-1"` means for ever."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as `1h30m`; negative ones mean `FOREVER`.
+    """Return the seconds of a Go duration such as `1h30m`; a negative one means `FOREVER`.
 
-    Raises `ValueError` with Go's own wording, which Ollama's clients have seen before.
+    Raises `ValueError` in Go's own words, which Ollama's clients know.
     """
     sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if rest == "0":
@@ -34,7 +34,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_keep_alive(text: str) -> float:
-    """Seconds of an environment value: a bare number counts seconds, negative means `FOREVER`."""
+    """Return the seconds of a setting: a bare number is in seconds, negative means `FOREVER`."""
     try:
         seconds = float(text)
     except ValueError:

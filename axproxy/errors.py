@@ -1,7 +1,7 @@
-"""What can go wrong, sorted by whose fault it is.
+"""The errors that clients get, grouped by whose fault they are.
 
-An error proposes an HTTP status and, where trying again helps, when; the dialect that answers the
-client decides how the sentence is wrapped.  Every sentence ends with what to do next.
+An error proposes an HTTP status and, where a retry helps, the time of it.  The dialect that answers
+the client decides how the message is wrapped.  Every message ends with what to do next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class ProxyError(Exception):
-    """The root of every error that a client may be told about."""
+    """The base of every error that a client may get."""
 
     status_hint = 500
     retry_after: int | None = None  # seconds
@@ -27,19 +27,19 @@ class ProxyError(Exception):
 
 
 class ClientError(ProxyError):
-    """The request is at fault; sending it again unchanged will fail again."""
+    """The request is at fault; sent again unchanged it fails again."""
 
     status_hint = 400
 
 
 class UnknownModel(ClientError):
-    """The request names a model that is not here."""
+    """The request names a model that does not exist here."""
 
     status_hint = 404
 
 
 class PromptTooLong(ClientError):
-    """The prompt does not fit the model's window even without its older turns."""
+    """The prompt does not fit the model's window, even without its older turns."""
 
 
 class BodyTooLarge(ClientError):
@@ -66,19 +66,19 @@ class Starting(Unavailable):
 
 
 class Restarting(Starting):
-    """A program behind us failed and is started again; a request waits for that a little."""
+    """A program behind us failed and is being restarted; a request waits a little for it."""
 
 
 class Unloaded(Starting):
-    """The model is not on the card; a request has it loaded and waits."""
+    """The model is not on the card; a request loads it and waits."""
 
 
 class Busy(Unavailable):
-    """The line of waiting requests is full."""
+    """The queue of waiting requests is full."""
 
 
 class GaveUp(Unavailable):
-    """The runtime failed too often; an operator is needed, so there is no time to retry at."""
+    """A program failed too often; only an operator can help, so no time to retry is given."""
 
     retry_after = None
 
@@ -90,23 +90,23 @@ class RuntimeFault(ProxyError):
 
 
 class RuntimeGone(RuntimeFault):
-    """The runtime closed the connection or refuses it: it has died, or was stopped."""
+    """The runtime closed the connection or refuses it: it crashed or was stopped."""
 
 
 class RuntimeMisbehaved(RuntimeFault):
-    """The runtime answered something that its protocol does not know."""
+    """The runtime gave an answer that its protocol does not have."""
 
 
 class SessionLost(RuntimeMisbehaved):
-    """The vendor's tokenizer script makes no text of tokens any more; only a new session helps."""
+    """The vendor's tokenizer script no longer turns tokens into text; only a new session helps."""
 
 
 class CardFailed(RuntimeFault):
-    """The card did not compute what it was asked to, so the answer means nothing."""
+    """The card failed during the computation, so the answer is meaningless."""
 
 
 class RuntimeStalled(RuntimeFault):
-    """The runtime is alive but has produced nothing for longer than its prompt explains."""
+    """The runtime is alive but has been silent for longer than its prompt explains."""
 
     status_hint = 504
 
@@ -119,7 +119,7 @@ class TokenizerGone(RuntimeFault):
 
 
 class ClientGone(Exception):
-    """The client hung up."""
+    """The client closed its connection."""
 
 
 # Gets what stands in the way of requests, `None` when nothing does.

@@ -1,4 +1,4 @@
-"""What can be set from outside: environment variables, read once into one frozen object."""
+"""The settings: environment variables, read once into one frozen object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PREFIX = "AX650_"
 
 
 class SettingsError(Exception):
-    """A variable that cannot be understood, in one sentence that says what would be."""
+    """A bad value, in one sentence that says which values are good."""
+
+
+# Parsers of values.  Each raises `ValueError` with what completes "AX650_… must be …".
 
 
 def text(value: str) -> str:
@@ -41,7 +44,7 @@ def path(value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
-        raise ValueError("a path in a home folder that there is") from error
+        raise ValueError("a path in a home folder that exists") from error
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -130,7 +133,7 @@ class Settings:
 
     @property
     def runtime_kind(self) -> RuntimeKind:
-        """Which program answers prompts: `auto` means the card's once a model is configured."""
+        """The program that answers prompts; `auto` means the card's if a model is configured."""
         if self.runtime == "auto":
             return "vendor" if self.model_path else "mock"
         kinds: dict[str, RuntimeKind] = {"vendor": "vendor", "mock": "mock", "attach": "attach"}
@@ -138,7 +141,7 @@ class Settings:
 
     @property
     def own_url(self) -> str:
-        """Where this machine reaches the service."""
+        """The URL under which this machine reaches the service."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -153,13 +156,13 @@ class Settings:
 
     @property
     def model(self) -> str:
-        """The name clients use, always with a tag."""
+        """The name of the model for clients, always with a tag."""
         name = self.model_name or (self.model_path and self.model_path.resolve().name) or "mock"
         return name if ":" in name else f"{name}:latest"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Reads `AX650_…`, and Ollama's own variables where ours are not set.
+        """Read the `AX650_…` variables, and Ollama's own where ours are not set.
 
         An empty value counts as not set.  Raises `SettingsError`.
         """
@@ -199,7 +202,7 @@ class Settings:
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:
     ends = [name.removeprefix(PREFIX) for name in known]
     near = difflib.get_close_matches(variable.removeprefix(PREFIX), ends, n=1, cutoff=0.6)
-    hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md lists those there are."
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md lists all settings."
     return f"unknown setting {variable}; {hint}"
 
 
@@ -211,9 +214,9 @@ def _parse(variable: str, value: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _from_ollama(environ: Mapping[str, str], ours: set[str]) -> dict[str, Any]:
-    """Ollama's variables, so that a machine set up for Ollama needs nothing new.
+    """Read Ollama's variables, so that a machine set up for Ollama needs no new ones.
 
-    Those of which the field is among `ours` are not even read.
+    A variable whose field is among `ours` is not even parsed.
     """
     given: dict[str, Any] = {}
     for name, (field_name, parse) in _OLLAMA.items():
@@ -227,7 +230,7 @@ def _from_ollama(environ: Mapping[str, str], ours: set[str]) -> dict[str, Any]:
 
 
 def _ollama_host(value: str) -> tuple[str, int]:
-    """`[scheme://]host[:port][/path]`; without a port Ollama's own, or the scheme's, is meant."""
+    """Parse `[scheme://]host[:port][/path]`; the default port is the scheme's, or else Ollama's."""
     scheme, _, rest = value.rpartition("://")
     address = rest.split("/")[0]
     default = {"http": 80, "https": 443}.get(scheme, 11434)

@@ -1,4 +1,4 @@
-"""Where the service's own log goes."""
+"""Sets up the log of the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from axproxy.settings import Settings, SettingsError
 
 
 def configure_logging(settings: Settings) -> None:
-    """To stderr, where journald adds time and unit, or to a file with the time in it.
+    """Log to stderr, where journald adds unit and time, or to the file of AX650_LOG_FILE.
 
     Prompts and answers are logged at debug only.  Raises `SettingsError` when the file cannot be
     written.
@@ -38,13 +38,13 @@ def configure_logging(settings: Settings) -> None:
             },
             "handlers": {"default": handler | {"formatter": "line", "filters": ["request"]}},
             "root": {"handlers": ["default"], "level": settings.log_level.upper()},
-            "loggers": {"urllib3": {"level": "WARNING"}},  # a debug line per poll is no help
+            "loggers": {"urllib3": {"level": "WARNING"}},  # one debug line per poll hides the rest
         }
     )
 
 
 class RequestFilter(logging.Filter):
-    """Lets everything pass, and says to which request it belongs."""
+    """Adds the id of the request to each record; drops nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request_id = current_id()
@@ -53,8 +53,10 @@ class RequestFilter(logging.Filter):
 
 
 class LogFile(WatchedFileHandler):
-    """A file that may be rotated, and whose disk may be full: then lines are lost, stderr is told
-    once, and the service goes on."""
+    """A log file that may be rotated, and whose disk may become full.
+
+    Then lines are lost, stderr gets one message, and the service goes on.
+    """
 
     def __init__(self, filename: str, encoding: str) -> None:
         super().__init__(filename, encoding=encoding)
@@ -63,30 +65,30 @@ class LogFile(WatchedFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         lost = self._lost
         try:
-            # Its base class lets the error out when the file's folder is gone.
+            # The base class raises when the file's folder is gone.
             super().emit(record)
         except OSError:
             self.handleError(record)
         if lost and lost == self._lost:
             self._lost = 0
-            self._tell(f"can be written again; {lost} lines are missing from it")
+            self._report(f"can be written again; {lost} lines are missing from it")
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # what was written in vain is tried once more
+        with contextlib.suppress(OSError):  # it flushes, and the disk may still be full
             super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Called where the error is being handled."""
+        """Count a lost line; called in the `except` block of the error."""
         error = sys.exception()
         if not isinstance(error, OSError | ValueError):  # ValueError: closed by a failed reopening
             super().handleError(record)
             return
         if not self._lost:
-            self._tell(
+            self._report(
                 f"cannot be written ({getattr(error, 'strerror', None) or error}); "
                 "make room on its disk, until then lines are lost"
             )
         self._lost += 1
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         print(f"backend: the log file {self.baseFilename} {what}", file=sys.stderr, flush=True)

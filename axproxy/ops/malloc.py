@@ -1,6 +1,6 @@
-"""The C library's heap, told to keep no more memory than is used.
+"""Hints to glibc that keep the C library's heap small.
 
-glibc's hints, which other C libraries lack: there nothing happens.
+Other C libraries have no such hints; then nothing happens.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ _ARENA_MAX = -8  # M_ARENA_MAX of <malloc.h>
 
 
 def keep_one_arena() -> bool:
-    """Has all threads share one heap from now on; whether that was possible.
+    """Let all threads share one heap from now on; return False where that is not possible.
 
-    By default each thread that meets another one in `malloc` gets a heap of its own, up to eight
-    per core, and what is free in one is of no use to the others.  Python's lock lets one thread at
-    a time through anyway, so nothing is gained by that.
+    By default a thread that meets another one in `malloc` gets a heap of its own, up to eight per
+    core, and free memory in one heap is of no use to the others.  Python's lock lets one thread at
+    a time through anyway, so more heaps gain nothing.  MALLOC_ARENA_MAX in the environment would
+    change the vendor's program, too.
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, 1))
@@ -23,10 +24,10 @@ def keep_one_arena() -> bool:
         return False
 
 
-def give_back() -> bool:
-    """Returns what is free to the system; whether that was possible.
+def trim_heap() -> bool:
+    """Return free memory to the system; return False where that is not possible.
 
-    Reading a vocabulary of 150 000 tokens leaves as much free memory behind as it needs itself.
+    After a vocabulary of 150,000 tokens has been read, as much memory is free as it takes itself.
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)

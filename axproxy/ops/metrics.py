@@ -1,4 +1,4 @@
-"""What `/health` tells, as Prometheus counts it."""
+"""The values of `/health` as metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GAUGES = (
 
 
 class HealthCollector(Collector):
-    """Asks for the health once for each scrape."""
+    """Reads the health once per scrape; leaves out what is not known."""
 
     def __init__(self, health: Callable[[], Health]) -> None:
         self._health = health
@@ -51,7 +51,7 @@ class HealthCollector(Collector):
         yield restarts
         prompts = CounterMetricFamily(
             "ax650_kv_cache_prompts",
-            "Prompts that went on from what the cache held (hit), or began with a reset (miss)",
+            "Prompts that continued from the KV cache (hit), or began with a reset (miss)",
             labels=("result",),
         )
         prompts.add_metric(("hit",), health.kv_cache.hits)
@@ -65,5 +65,5 @@ class Metrics:
         self._registry.register(HealthCollector(health))
 
     def page(self) -> bytes:
-        """All of them in Prometheus' text form."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,5 +1,4 @@
-"""An id for each request, in its response and in every log line that belongs to it; and one line
-when it is over."""
+"""Gives each request an id, in its response and its log lines, and logs one line at its end."""
 
 from __future__ import annotations
 
@@ -20,25 +19,25 @@ log = logging.getLogger(__name__)
 
 HEADER = "X-Request-Id"
 
-_SANE = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
+_VALID_ID = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
 _LONGEST_PATH = 100  # characters
-_WATCHED = frozenset({"/", "/health", "/ready", "/metrics"})  # watchdogs ask for these for ever
+_WATCHED = frozenset({"/", "/health", "/ready", "/metrics"})  # polled by watchdogs
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current_id() -> str:
-    """The id of the request that this thread works for; empty when it works for none."""
+    """Return the id of the request that this thread works for; empty if there is none."""
     return _current.get()
 
 
 def id_for(sent: str) -> str:
-    """The client's own id, when it is one that a log can bear, or a new one."""
-    return sent if _SANE.fullmatch(sent) else secrets.token_hex(8)
+    """Return the client's own id if it is safe to log, or a new one."""
+    return sent if _VALID_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
 @contextmanager
-def working_for(request_id: str) -> Iterator[None]:
-    """Meanwhile every log line of this thread belongs to that request."""
+def request_context(request_id: str) -> Iterator[None]:
+    """Mark every log line of this thread with the request, inside a `with` block."""
     token = _current.set(request_id)
     try:
         yield
@@ -46,16 +45,16 @@ def working_for(request_id: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def say_done(method: str, path: str, status: int, seconds: float, size: int) -> None:
-    """The line of one request; nothing of its query, its headers or its body is in it."""
-    shown = quote(path[:_LONGEST_PATH], safe="/:@+~,;=!$&'()*")  # no line ends, no colours
+def log_request(method: str, path: str, status: int, seconds: float, size: int) -> None:
+    """Log the line of one request, without its query, headers and body."""
+    shown = quote(path[:_LONGEST_PATH], safe="/:@+~,;=!$&'()*")  # so no line ends and no colours
     level = logging.DEBUG if path in _WATCHED and status < 400 else logging.INFO
     what = (method or "?", shown or "?", status, seconds * 1000, size)
     log.log(level, "%s %s %d %.0f ms %d bytes", *what)
 
 
 class RequestLog:
-    """A WSGI application around `app`."""
+    """Wraps the WSGI application `app`."""
 
     def __init__(self, app: WSGIApplication, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -68,13 +67,13 @@ class RequestLog:
             body.status = int(status[:3])
             return start_response(status, [*headers, (HEADER, body.id)], *args)
 
-        with working_for(body.id):
+        with request_context(body.id):
             body.parts = self._app(environ, start)
         return body
 
 
 class _Body:
-    """The parts of the response, each made while the log knows for whom."""
+    """The parts of the response, each made in the context of its request."""
 
     def __init__(self, environ: WSGIEnvironment, clock: Callable[[], float]) -> None:
         self.id = id_for(environ.get("HTTP_X_REQUEST_ID", ""))
@@ -91,7 +90,7 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
-        with working_for(self.id):
+        with request_context(self.id):
             if self._iterator is None:
                 self._iterator = iter(self.parts)
             part = next(self._iterator)
@@ -99,10 +98,10 @@ class _Body:
         return part
 
     def close(self) -> None:
-        with working_for(self.id):
+        with request_context(self.id):
             try:
                 if close := getattr(self.parts, "close", None):
                     close()
             finally:
                 seconds = self._clock() - self._began
-                say_done(self._method, self._path, self.status, seconds, self._size)
+                log_request(self._method, self._path, self.status, seconds, self._size)

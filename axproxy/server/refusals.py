@@ -9,7 +9,7 @@ from axproxy.api.encoding import JSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.errors import Busy, ProxyError
-from axproxy.ops.request_log import HEADER, id_for, say_done, working_for
+from axproxy.ops.request_log import HEADER, id_for, log_request, request_context
 from axproxy.server.connection import Connection
 from axproxy.server.gunicorn_adapter import http_errors
 from axproxy.server.request_framing import Label
@@ -67,5 +67,5 @@ def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
     if refusal.retry_after is not None:
         head.append(f"Retry-After: {refusal.retry_after}")
     connection.write_now("\r\n".join([*head, "", ""]).encode() + body)
-    with working_for(request_id):
-        say_done(label.method, label.path, status, 0.0, len(body))
+    with request_context(request_id):
+        log_request(label.method, label.path, status, 0.0, len(body))

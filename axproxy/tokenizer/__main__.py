@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError, find_tokenizer
-from axproxy.ops.malloc import give_back
+from axproxy.ops.malloc import trim_heap
 from axproxy.tokenizer.server import TokenizerServer
 from axproxy.tokenizer.tokenizer import TextTokenizer
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokenizer = TextTokenizer.load(folder)
     except TokenizerFolderError as error:
         return _refuse(str(error))
-    give_back()
+    trim_heap()
     try:
         server = TokenizerServer((arguments.host, arguments.port), tokenizer)
     except (OSError, OverflowError) as error:

@@ -107,7 +107,7 @@ def test_an_invalid_value_is_refused_with_what_is_valid(
         ("AX650_MODELPATH", "unknown setting AX650_MODELPATH; did you mean AX650_MODEL_PATH?"),
         (
             "AX650_WHATEVER_ELSE_THERE_IS",
-            "unknown setting AX650_WHATEVER_ELSE_THERE_IS; docs/settings.md lists those there are.",
+            "unknown setting AX650_WHATEVER_ELSE_THERE_IS; docs/settings.md lists all settings.",
         ),
     ],
 )

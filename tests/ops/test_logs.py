@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from axproxy.ops.logs import LogFile, RequestFilter
-from axproxy.ops.request_log import working_for
+from axproxy.ops.request_log import request_context
 
 
 @pytest.fixture(name="log")
@@ -28,7 +28,7 @@ def test_a_line_says_to_which_request_it_belongs(log: logging.Logger, tmp_path: 
     file.setFormatter(logging.Formatter("%(request)s%(message)s"))
     log.addHandler(file)
 
-    with working_for("abc"):
+    with request_context("abc"):
         log.info("inside")
     log.info("outside")
 
