@@ -147,8 +147,14 @@ RELEASES = {
 }
 
 
-@pytest.mark.parametrize("release", RELEASES.values(), ids=list(RELEASES))
-@pytest.mark.parametrize("command", ["backend.py", "-m gunicorn backend:app"])
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        *((release, "backend.py") for release in RELEASES.values()),
+        (RELEASES["a hook renamed"], "-m gunicorn backend:app"),
+    ],
+    ids=[*RELEASES, "with gunicorn as the program"],
+)
 def test_on_another_gunicorn_the_service_ends_with_one_sentence(
     tmp_path: Path, release: tuple[str, str, str, str], command: str
 ) -> None:
