@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,11 +21,19 @@ _PACKAGES = {
     "libgcc_s.so.1": "libgcc-s1",
     "libatomic.so.1": "libatomic1",
 }
+_NEWER_SYSTEM = (
+    "install Debian 12, Ubuntu 22.04 or newer; or take an older build of the program from its page"
+)
 _ORIGIN = re.compile(r"\$(ORIGIN\b|\{ORIGIN\})")
 _MULTIARCH = ("aarch64-linux-gnu", "x86_64-linux-gnu")
 # What the dynamic loader reads from an ELF file (elf(5), ld.so(8)): segments and tags.
 _LOAD, _DYNAMIC, _INTERPRETER = 1, 2, 3
 _NEEDED, _STRINGS, _RPATH, _RUNPATH = 1, 5, 15, 29
+# Versions that it defines and asks for: where their list begins, and how many entries that has.
+_DEFINED, _DEFINED_COUNT = 0x6FFFFFFC, 0x6FFFFFFD
+_ASKED, _ASKED_COUNT = 0x6FFFFFFE, 0x6FFFFFFF
+_WEAK = 2  # an asked version that may be missing
+_SYSTEM_LIBRARIES = re.compile(r"(lib(c|m|stdc\+\+|gcc_s|pthread|dl|rt)|ld-linux[\w-]*)\.so")
 
 
 class NotElf(ValueError):
@@ -33,12 +42,17 @@ class NotElf(ValueError):
 
 @dataclass(frozen=True)
 class Linking:
-    """What a file tells the loader: `machine` is its number in the header, `search` its folders."""
+    """What a file tells the loader: `machine` is its number in the header, `search` its folders.
+
+    `asked` are the versions that it needs, with the library of each; `defined` are its own.
+    """
 
     machine: int
     interpreter: str | None
     needed: tuple[str, ...]
     search: tuple[str, ...]
+    asked: tuple[tuple[str, str], ...] = ()
+    defined: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -51,8 +65,11 @@ class _Search:
     seen: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     broken: list[Path] = field(default_factory=list)
+    found: dict[str, Linking] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)  # by whom, library, version
 
     def follow(self, file: Path, linking: Linking, inherited: tuple[str, ...] = ()) -> None:
+        self.asked += [(file.name, library, version) for library, version in linking.asked]
         own = tuple(_ORIGIN.sub(lambda _: str(file.parent), place) for place in linking.search)
         for name in linking.needed:
             if name in self.seen:
@@ -62,7 +79,16 @@ class _Search:
             if found is None:
                 self.missing.append(name)
             else:
+                self.found[name] = found[1]
                 self.follow(*found, inherited=(*own, *inherited))
+
+    def outdated(self) -> tuple[str, str, str] | None:
+        """Return the first version that no library here defines: who asks, of what, which."""
+        for asking, library, version in self.asked:
+            defined = self.found[library].defined if library in self.found else None
+            if defined and version not in defined:
+                return asking, library, version
+        return None
 
     def _find(self, name: str, first: tuple[str, ...]) -> tuple[Path, Linking] | None:
         for place in (*first, *self.path):
@@ -107,6 +133,11 @@ def check_libraries(context: CheckContext) -> Finding:
             f"{program.name} needs {' and '.join(search.missing)}, which cannot be found",
             _remedy(search.missing[0]),
         )
+    if outdated := search.outdated():
+        asking, library, version = outdated
+        seen = f"{asking} needs {version} of {library}, and the one of this system is older"
+        system = _SYSTEM_LIBRARIES.match(library)
+        return Finding("libraries", "fail", seen, _NEWER_SYSTEM if system else _remedy(library))
     return Finding("libraries", "ok", f"all {len(search.seen)} shared libraries were found")
 
 
@@ -148,7 +179,7 @@ def read_linking(path: Path) -> Linking:
         raise NotElf(f"{path} is not a 64-bit ELF file")
     try:
         return _linking(image)
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, LookupError) as error:
         raise NotElf(f"{path} is damaged ({error})") from error
 
 
@@ -174,18 +205,53 @@ def _linking(image: bytes) -> Linking:
     strings = next((value for tag, value in entries if tag == _STRINGS), None)
     if strings is None:
         raise ValueError("it has no string table")
-    base = next(
-        strings - address + offset
-        for kind, offset, address, size_ in segments
-        if kind == _LOAD and address <= strings < address + size_
-    )
+
+    def offset_of(wanted: int) -> int:
+        for kind, offset, address, size in segments:
+            if kind == _LOAD and address <= wanted < address + size:
+                return int(wanted - address + offset)
+        raise ValueError("a table is outside of its segments")
+
+    base, tags = offset_of(strings), dict(entries)
 
     def names(*tags: int) -> tuple[str, ...]:
         return tuple(_string(image, base + value) for tag, value in entries if tag in tags)
 
     paths = names(_RUNPATH) or names(_RPATH)
     search = tuple(part for path in paths for part in path.split(":") if part)
-    return Linking(machine, interpreter, names(_NEEDED), search)
+    asked, defined = tags.get(_ASKED), tags.get(_DEFINED)
+    return Linking(
+        machine,
+        interpreter,
+        names(_NEEDED),
+        search,
+        tuple(_asked(image, offset_of(asked), tags[_ASKED_COUNT], base)) if asked else (),
+        frozenset(_defined(image, offset_of(defined), tags[_DEFINED_COUNT], base))
+        if defined
+        else frozenset(),
+    )
+
+
+def _asked(image: bytes, at: int, count: int, strings: int) -> Iterator[tuple[str, str]]:
+    """Yield library and version of each entry in the list of asked versions (Elf64_Verneed)."""
+    for _ in range(count):
+        _, versions, file, first, following = struct.unpack_from("<HHIII", image, at)
+        entry = at + first
+        for _ in range(versions):
+            _, flags, _, name, further = struct.unpack_from("<IHHII", image, entry)
+            if not flags & _WEAK:
+                yield _string(image, strings + file), _string(image, strings + name)
+            entry += further
+        at += following
+
+
+def _defined(image: bytes, at: int, count: int, strings: int) -> Iterator[str]:
+    """Yield the versions in the list of those that a library defines (Elf64_Verdef)."""
+    for _ in range(count):
+        first, following = struct.unpack_from("<II", image, at + 12)
+        (name,) = struct.unpack_from("<I", image, at + first)
+        yield _string(image, strings + name)
+        at += following
 
 
 def _string(image: bytes, at: int) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from axproxy.preflight.context import CheckContext
 from axproxy.process.ports import PortHolder
@@ -76,10 +77,20 @@ class Machine:
 
 
 def elf(
-    *needed: str, interpreter: str = "", runpath: str = "", machine: int = 183, size: int = 0
+    *needed: str,
+    interpreter: str = "",
+    runpath: str = "",
+    machine: int = 183,
+    size: int = 0,
+    asked: Mapping[str, str] = MappingProxyType({}),
+    defined: Sequence[str] = (),
 ) -> bytes:
-    """Return a small ELF file with just what the loader reads."""
-    names = b"\0" + b"".join(name.encode() + b"\0" for name in (*needed, runpath, interpreter))
+    """Return a small ELF file with just what the loader reads.
+
+    `asked` are versions by library, `defined` the versions that the file itself defines.
+    """
+    words = (*needed, runpath, interpreter, *asked, *asked.values(), *defined)
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in words)
 
     def at(name: str) -> int:
         return names.index(b"\0" + name.encode() + b"\0") + 1
@@ -87,6 +98,17 @@ def elf(
     headers = 64 + 3 * 56
     entries = [(1, at(name)) for name in needed]
     entries += [(29, at(runpath))] if runpath else []
+    needs = b"".join(
+        struct.pack("<HHIIIIHHII", 1, 1, at(library), 16, 32, 0, 0, 2, at(version), 0)
+        for library, version in asked.items()
+    )
+    versions = b"".join(
+        struct.pack("<HHHHIIIII", 1, 0, 1, 1, 0, 20, 28, at(version), 0) for version in defined
+    )
+    lists = headers + len(names)
+    entries += [(0x6FFFFFFE, lists), (0x6FFFFFFF, len(asked))] if asked else []
+    entries += [(0x6FFFFFFC, lists + len(needs)), (0x6FFFFFFD, len(defined))] if defined else []
+    names += needs + versions
     entries += [(5, headers), (0, 0)]
     dynamic = b"".join(struct.pack("<qQ", *entry) for entry in entries)
     total = headers + len(names) + len(dynamic)

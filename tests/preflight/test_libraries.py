@@ -88,6 +88,28 @@ def test_a_32_bit_system_cannot_run_it(pi: Machine, binary: Path) -> None:
     assert "64-bit" in finding.remedy
 
 
+def test_a_program_for_a_newer_system_is_found_before_the_start(pi: Machine, binary: Path) -> None:
+    asked = {"libc.so.6": "GLIBC_2.34"}
+    binary.write_bytes(elf("libc.so.6", interpreter=LOADER, asked=asked))
+    library(pi, "/usr/lib/libc.so.6", elf(defined=["GLIBC_2.17", "GLIBC_2.31"]))
+    finding = look(pi, binary)
+    assert finding.verdict == "fail"
+    assert finding.seen == (
+        "main_api_axcl_aarch64 needs GLIBC_2.34 of libc.so.6, and the one of this system is older"
+    )
+    assert finding.remedy.startswith("install Debian 12, Ubuntu 22.04 or newer")
+    library(pi, "/usr/lib/libc.so.6", elf(defined=["GLIBC_2.17", "GLIBC_2.34"]))
+    assert look(pi, binary).verdict == "ok"
+
+
+def test_a_library_of_the_card_that_needs_a_newer_system_is_named(
+    pi: Machine, binary: Path
+) -> None:
+    library(pi, "/usr/lib/libc.so.6", elf(defined=["GLIBC_2.31"]))
+    library(pi, "/usr/lib/axcl/libaxcl_rt.so", elf("libc.so.6", asked={"libc.so.6": "GLIBC_2.38"}))
+    assert look(pi, binary).seen.startswith("libaxcl_rt.so needs GLIBC_2.38 of libc.so.6")
+
+
 def test_a_file_that_is_not_a_program_is_left_to_the_other_check(pi: Machine, binary: Path) -> None:
     binary.write_text("#!/bin/sh\n")
     assert look(pi, binary).verdict == "skip"
@@ -98,6 +120,7 @@ def test_a_real_program_is_read_as_the_loader_reads_it() -> None:
     assert linking.interpreter
     assert Path(linking.interpreter).exists()
     assert any(name.startswith("libc.so") for name in linking.needed)
+    assert any(version.startswith("GLIBC_2.") for _, version in linking.asked)
 
 
 @pytest.mark.parametrize("keep", range(0, 400, 7))

@@ -196,10 +196,13 @@ class MainApiRecipe:
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)
-        refused = self.log.refused is not None and not self.log.serving
-        return describe_runtime_exit(status, self.log.why_useless() if refused else None)
+        known = self.log.refused is not None or self.log.lacking is not None
+        reason = self.log.why_useless() if known and not self.log.serving else None
+        return describe_runtime_exit(status, reason)
 
     def _hopeless(self, failures: int) -> str | None:
+        if self.log.lacking:
+            return self.log.why_useless()
         sign = self.log.dead_card or self.log.run.trouble
         return why_hopeless(sign, failures, self.card.tool_number)
 

@@ -22,6 +22,10 @@ _NUMBER = {
     "prefill_limit": re.compile(r"\]: prefill_max_token_num : (\d+)"),
     "prefill_chunk": re.compile(r"\]: prefill_token_num : (\d+)"),
 }
+# One line per group of slots, the largest last; some builds log no total after them.
+_GROUP = re.compile(r"\]: grp: \d+, prefill_max_token_num : (\d+)")
+# The dynamic loader's, of the C library that the program was built with.
+_OUTDATED = re.compile(r"version \W(\w+_[\d.]+)\W not found")
 _SERVING = re.compile(r"Server running on port \d+\.\.\.")
 
 # After these lines the program is unusable, even where it goes on and logs "ok"; so it is after the
@@ -31,10 +35,11 @@ _FATAL = re.compile(
     r"|Invalid AXCL device id|AXCLWorker exit|init (post )?axmodel\(.*\) failed"
     r"|(lLaMa|tokenizer|embed_selector)\.Init.* failed|embed file\(.*\)|not equal token_num"
     r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "
+    rf"|{_OUTDATED.pattern}"
 )
 
 # The smallest window of any published build: nothing that fits it can harm a bigger one.
-SMALLEST_WINDOW = Window(context=1023, prefill_limit=896)
+SMALLEST_WINDOW = Window(context=1023, prefill_limit=512)
 
 
 def window(settings: Settings, logged: Window | None, chunk: int | None = None) -> Window:
@@ -64,9 +69,11 @@ class RuntimeLog:
         self.fault: str | None = None  # the first line that shows why it cannot work
         self.dead_card: str | None = None  # the first sign of one
         self.refused: str | None = None  # the model file that the card refused; empty: not named
+        self.lacking: str | None = None  # the version of a library that this system does not have
         self.serving = False
         self.run = RunLog()
         self._numbers: dict[str, int] = {}
+        self._largest_group = 0
 
     def feed(self, line: str) -> None:
         """Read one complete line, colour codes included."""
@@ -82,6 +89,10 @@ class RuntimeLog:
             self.dead_card = self.dead_card or dead[0]
         if self.fault is None and (dead or _FATAL.search(text)):
             self.fault = text
+        if outdated := _OUTDATED.search(text):
+            self.lacking = self.lacking or outdated[1]
+        if group := _GROUP.search(text):
+            self._largest_group = max(self._largest_group, int(group[1]))
         for name, pattern in _NUMBER.items():
             if found := pattern.search(text):
                 self._numbers[name] = int(found[1])
@@ -94,6 +105,11 @@ class RuntimeLog:
         """Return why the program cannot work, from its output; `None` if nothing shows that."""
         if self.refused is not None and self.dead_card is None:
             return why_refused(self.refused)
+        if self.lacking:
+            return (
+                f"it needs a newer system: {self.lacking} is not found here; install Debian 12, "
+                "Ubuntu 22.04 or newer, or take an older build of the program"
+            )
         return f"it logged: {self.fault}" if self.fault else None
 
     def glimpse(self, unfinished: str) -> None:
@@ -106,7 +122,9 @@ class RuntimeLog:
                 self.load_percent = min(int(found[1]), 100)
 
     def _settle_window(self) -> None:
-        # `prefill_max_token_num` is printed per group and once more as the total; the last counts.
+        # `prefill_max_token_num` is printed per group and, by most builds, once more as the total.
+        if self._largest_group > 1:
+            self._numbers.setdefault("prefill_limit", self._largest_group)
         if {"max_token_len", "prefill_limit"} <= self._numbers.keys():
             self.window = Window(
                 self._numbers["max_token_len"],

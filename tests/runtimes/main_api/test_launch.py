@@ -89,7 +89,7 @@ def test_a_configured_card_never_becomes_the_simulator(tmp_path: Path) -> None:
         ({"AX650_PREFILL_LIMIT": "1000"}, LOGGED, Window(2559, 1000, 128)),
         ({"AX650_CONTEXT_LENGTH": "500"}, LOGGED, Window(500, 500, 128)),
         ({"AX650_PREFILL_LIMIT": "9999"}, LOGGED, LOGGED),
-        ({}, None, Window(1023, 896, 128)),
+        ({}, None, Window(1023, 512, 128)),
         ({"AX650_CONTEXT_LENGTH": "4095", "AX650_PREFILL_LIMIT": "3584"}, None, Window(4095, 3584)),
     ],
 )

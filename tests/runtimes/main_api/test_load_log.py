@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from axproxy.card.failure import why_hopeless
 from axproxy.process.output import LineSplitter
 from axproxy.prompts.fitting import Window
-from axproxy.runtimes.main_api.load_log import RuntimeLog
+from axproxy.runtimes.main_api.exits import describe_runtime_exit
+from axproxy.runtimes.main_api.load_log import RuntimeLog, window
 from axproxy.runtimes.main_api.run_log import RunTimes
+from axproxy.settings import Settings
 
 RECORDED = Path(__file__).parents[2] / "data" / "vendor-wire" / "stdout.pty.raw"
 OUTPUT = RECORDED.read_bytes()
@@ -91,6 +93,29 @@ def test_the_window_is_known_once_the_program_serves() -> None:
 def test_a_program_that_does_not_log_its_window_leaves_it_open() -> None:
     assert fed(info("max_token_len : 2559"), SERVING).window is None
     assert fed(info("prefill_max_token_num : 2048"), SERVING).window is None
+
+
+def test_without_a_total_the_largest_group_is_the_limit_of_a_prompt() -> None:
+    lines = [
+        info("max_token_len : 1023"),
+        info("grp: 1, prefill_max_token_num : 1"),
+        info("grp: 2, prefill_max_token_num : 512"),
+    ]
+    assert fed(*lines, SERVING).window == Window(1023, 512, 128)
+    assert fed(*lines[:2], SERVING).window is None
+
+
+def test_an_unknown_window_is_the_smallest_of_all_published_builds() -> None:
+    assert window(Settings(), None) == Window(1023, 512, 128)
+    assert window(Settings(prefill_limit=896), None).prefill_limit == 896
+
+
+def test_a_program_for_a_newer_system_says_so_and_is_not_started_again() -> None:
+    line = "./p: /lib/libc.so.6: version `GLIBC_2.34' not found (required by ./p)"
+    for quoted in (line, line.replace("`", "'")):
+        reason = fed(quoted).why_useless() or ""
+        assert reason.startswith("it needs a newer system: GLIBC_2.34 is not found here")
+        assert "command line" not in describe_runtime_exit(1, reason)
 
 
 def test_a_chunk_is_128_tokens_unless_the_log_says_otherwise() -> None:
