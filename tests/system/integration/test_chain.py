@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -352,24 +351,6 @@ def test_the_doctors_output_may_be_cut_short() -> None:
 
     assert result.stdout == "{\n"
     assert result.stderr == ""
-
-
-@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
-def test_any_python_starts_the_entry_points_of_a_prepared_checkout(
-    program: str, tmp_path: Path
-) -> None:
-    script, listed = "run_integration.sh", "requirements.txt"
-    for name in ("backend.py", "runtime_supervisor.py", script, listed):
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "axproxy", tmp_path / "axproxy")
-    bare = [sys.executable, "-S", str(tmp_path / program)]  # -S: without installed packages
-    without = run(*bare, AX650_PROT="1")
-    assert without.returncode == 2
-    assert f"run {tmp_path / script} once" in without.stderr
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    with_it = run(*bare, AX650_PROT="1")
-    assert with_it.returncode == 2
-    assert "did you mean AX650_PORT?" in with_it.stderr
 
 
 def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
