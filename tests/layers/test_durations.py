@@ -1,4 +1,4 @@
-"""Lengths of time are read as Ollama reads them."""
+"""Durations are read as Ollama reads them."""
 
 from fractions import Fraction
 
@@ -79,7 +79,7 @@ def test_an_unknown_unit_is_named_as_go_names_it(text: str, unit: str) -> None:
     assert str(refusal.value) == f'time: unknown unit "{unit}" in duration "{text}"'
 
 
-def test_digits_are_the_ten_that_go_knows() -> None:
+def test_only_ascii_digits_count() -> None:
     with pytest.raises(ValueError, match="invalid duration"):
         parse_duration("\u0663s")  # three, in Arabic-Indic digits
 
@@ -128,12 +128,12 @@ def test_nan_is_no_length_of_time() -> None:
 
 
 @given(st.one_of(st.text(), st.text("0123456789.+-hmsnuµ ", max_size=8)))
-def test_any_text_is_a_length_of_time_or_refused(text: str) -> None:
+def test_any_text_is_a_duration_or_refused(text: str) -> None:
     try:
         seconds = parse_keep_alive(text)
     except ValueError as error:
         refusal = str(error)
     else:
-        assert seconds >= 0  # which a NaN is not
+        assert seconds >= 0  # and it is not NaN
         return
     assert refusal.startswith("time: ")

@@ -29,11 +29,11 @@ def kinds(root: type[ProxyError]) -> list[type[ProxyError]]:
         (errors.TokenizerGone, 503),
     ],
 )
-def test_whose_fault_it_is_shows_in_the_status(kind: type[ProxyError], status: int) -> None:
+def test_the_status_shows_whose_fault_it_is(kind: type[ProxyError], status: int) -> None:
     assert kind("a sentence").status_hint == status
 
 
-def test_the_sentence_is_kept() -> None:
+def test_the_message_is_kept() -> None:
     error = Busy("the queue is full")
     assert (error.message, str(error)) == ("the queue is full", "the queue is full")
 

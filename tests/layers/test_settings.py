@@ -148,7 +148,7 @@ def test_any_value_is_accepted_or_refused_with_its_name(variable: str, value: st
         ({"AX650_RUNTIME": "attach"}, "attach"),
     ],
 )
-def test_the_card_is_used_once_a_model_is_configured(environ: dict[str, str], kind: str) -> None:
+def test_the_card_is_used_if_a_model_is_configured(environ: dict[str, str], kind: str) -> None:
     assert Settings.from_env(environ).runtime_kind == kind
 
 
@@ -231,7 +231,7 @@ def test_a_port_alone_means_every_interface() -> None:
 
 
 @pytest.mark.parametrize("value", ["2001:db8:0:0:0:0:0:1", "[fe80::1:2]", "fe80::1:2"])
-def test_the_last_group_of_an_address_is_no_port(value: str) -> None:
+def test_the_last_group_of_an_ipv6_address_is_not_a_port(value: str) -> None:
     settings = Settings.from_env({"OLLAMA_HOST": value})
     assert (settings.host, settings.port) == (value.strip("[]"), 11434)
 

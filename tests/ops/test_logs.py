@@ -1,4 +1,4 @@
-"""The service's log: where it goes, what stands in it, and what becomes of it on a full disk."""
+"""The log of the service: its lines, and what happens on a full disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logger() -> Iterator[logging.Logger]:
         handler.close()
 
 
-def test_a_line_says_to_which_request_it_belongs(log: logging.Logger, tmp_path: Path) -> None:
+def test_a_line_has_the_id_of_its_request(log: logging.Logger, tmp_path: Path) -> None:
     file = LogFile(str(tmp_path / "log"), "utf-8")
     file.addFilter(RequestFilter())
     file.setFormatter(logging.Formatter("%(request)s%(message)s"))
@@ -35,7 +35,7 @@ def test_a_line_says_to_which_request_it_belongs(log: logging.Logger, tmp_path: 
     assert (tmp_path / "log").read_text() == "[abc] inside\noutside\n"
 
 
-def test_a_full_disk_is_told_once_and_nothing_else_happens(
+def test_a_full_disk_is_reported_once_and_nothing_else_happens(
     log: logging.Logger, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log.addHandler(LogFile("/dev/full", "utf-8"))
@@ -49,7 +49,7 @@ def test_a_full_disk_is_told_once_and_nothing_else_happens(
     )
 
 
-def test_a_log_whose_folder_has_vanished_goes_on_when_it_is_back(
+def test_a_log_whose_folder_was_removed_goes_on_when_it_is_back(
     log: logging.Logger, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "logs"
@@ -60,12 +60,12 @@ def test_a_log_whose_folder_has_vanished_goes_on_when_it_is_back(
     shutil.rmtree(folder)
     log.warning("lost")
     log.warning("lost, too")
-    told = capfd.readouterr().err
+    printed = capfd.readouterr().err
     folder.mkdir()
     log.warning("found")
 
-    assert told.count("\n") == 1
-    assert "cannot be written (No such file or directory)" in told
+    assert printed.count("\n") == 1
+    assert "cannot be written (No such file or directory)" in printed
     assert (folder / "log").read_text() == "found\n"
     assert "can be written again; 2 lines are missing from it" in capfd.readouterr().err
 

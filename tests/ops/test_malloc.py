@@ -1,4 +1,4 @@
-"""What the C library keeps for itself, seen in processes of their own."""
+"""The heap of the C library, measured in processes of their own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ c.fflush(out)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes these hints")
-def test_all_threads_share_one_heap_when_told_to() -> None:
+def test_all_threads_can_share_one_heap() -> None:
     def heaps(*words: str) -> int:
         command = [sys.executable, "-c", CODE, *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count(

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""The page that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def samples(page: bytes) -> dict[str, float]:
     }
 
 
-def test_what_is_known_is_told_in_base_units_and_what_is_not_is_left_out() -> None:
+def test_metrics_are_in_base_units_and_unknown_values_are_left_out() -> None:
     assert samples(Metrics(lambda: HEALTH).page()) == {
         "ax650_queue_waiting": 3,
         "ax650_queue_places": 64,

@@ -1,4 +1,4 @@
-"""What systemd hears, over a real socket."""
+"""The notifications that systemd gets, over a real socket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def report(systemd: Listener, clock: Clock, *, watched: bool = True) -> SystemdR
     return SystemdReport(Notifier(systemd.address, watched), "qwen3 answers", clock)
 
 
-def test_a_notice_arrives_on_a_path_and_in_the_abstract_namespace(systemd: Listener) -> None:
+def test_a_notification_arrives_on_a_path_and_in_the_abstract_namespace(systemd: Listener) -> None:
     Notifier(systemd.address).send(READY=1, STATUS="loading\n37 %")
 
     assert systemd.heard() == [{"READY": "1", "STATUS": "loading 37 %"}]
@@ -56,7 +56,7 @@ def test_a_status_is_cut_before_systemd_would_drop_it(systemd: Listener) -> None
     assert 3000 < len(status.encode()) < 4000
 
 
-def test_without_systemd_nothing_is_sent_and_nothing_is_wrong() -> None:
+def test_without_systemd_nothing_is_sent() -> None:
     environ = {"HOME": "/"}
     notifier = Notifier.taken_from(environ)
     SystemdReport(notifier, "fine").beat(None)
@@ -65,7 +65,7 @@ def test_without_systemd_nothing_is_sent_and_nothing_is_wrong() -> None:
     assert environ == {"HOME": "/"}
 
 
-def test_what_is_taken_from_the_environment_is_gone_from_it(systemd: Listener) -> None:
+def test_the_variables_are_removed_from_the_environment(systemd: Listener) -> None:
     environ = {
         "NOTIFY_SOCKET": systemd.address,
         "WATCHDOG_USEC": "120000000",
@@ -80,11 +80,11 @@ def test_what_is_taken_from_the_environment_is_gone_from_it(systemd: Listener) -
     assert systemd.heard() == [{"READY": "1"}]
 
 
-def test_a_manager_that_has_gone_is_no_reason_to_stumble(tmp_path: Path) -> None:
+def test_a_service_manager_that_has_gone_raises_no_error(tmp_path: Path) -> None:
     Notifier(str(tmp_path / "nobody")).send(READY=1)
 
 
-def test_a_manager_that_does_not_listen_does_not_stop_us(tmp_path: Path) -> None:
+def test_a_service_manager_that_does_not_read_does_not_block(tmp_path: Path) -> None:
     with Listener(tmp_path / "notify") as deaf:
         for _ in range(10_000):  # far more than its queue holds
             Notifier(deaf.address).send(WATCHDOG=1)
@@ -96,7 +96,7 @@ def test_a_load_is_reported_and_given_time(systemd: Listener, clock: Clock) -> N
     assert systemd.heard() == [{"STATUS": LOADING.message, "EXTEND_TIMEOUT_USEC": EXTENDED}]
 
 
-def test_ready_is_said_once_when_the_model_answers(systemd: Listener, clock: Clock) -> None:
+def test_ready_is_sent_once_when_the_model_answers(systemd: Listener, clock: Clock) -> None:
     reports = report(systemd, clock, watched=False)
     reports.beat(LOADING)
     reports.beat(None)
@@ -118,7 +118,7 @@ def test_ready_is_said_once_when_the_model_answers(systemd: Listener, clock: Clo
     ],
     ids=lambda problem: type(problem).__name__,
 )
-def test_what_waiting_does_not_mend_is_ready_with_the_reason_as_its_status(
+def test_a_problem_that_does_not_pass_is_ready_with_the_reason_as_status(
     systemd: Listener, clock: Clock, problem: ProxyError
 ) -> None:
     report(systemd, clock, watched=False).beat(problem)
@@ -137,7 +137,7 @@ def test_the_watchdog_is_fed_while_nothing_changes_and_only_if_there_is_one(
     assert [notice.get("WATCHDOG") for notice in systemd.heard()] == ["1", "1", "1"]
 
 
-def test_a_restart_of_the_runtime_is_told_but_does_not_take_readiness_back(
+def test_a_restart_of_the_runtime_is_reported_and_the_service_stays_ready(
     systemd: Listener, clock: Clock
 ) -> None:
     reports = report(systemd, clock, watched=False)
@@ -147,7 +147,7 @@ def test_a_restart_of_the_runtime_is_told_but_does_not_take_readiness_back(
     assert systemd.heard()[1:] == [{"STATUS": LOADING.message}]
 
 
-def test_a_service_that_leaves_during_its_load_never_says_ready(
+def test_a_service_that_stops_during_its_load_never_sends_ready(
     systemd: Listener, clock: Clock
 ) -> None:
     reports = report(systemd, clock, watched=False)

@@ -1,4 +1,4 @@
-"""One child through its life, with a clock and a process that do what the test says."""
+"""The life of one child, with a fake clock and fake processes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FakeProbe:
 
 
 class World:
-    """A child with everything around it under the test's hand."""
+    """A child whose whole surroundings the test controls."""
 
     def __init__(self, **policy: float) -> None:
         self.clock = FakeClock()
@@ -123,7 +123,7 @@ def test_it_waits_until_what_it_needs_is_ready() -> None:
     assert world.tick(may_start=True) is State.STARTING
 
 
-def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
+def test_it_waits_until_a_foreign_listener_is_gone_and_names_it() -> None:
     world = World()
     world.blocked_by = "port 8000 is held by llm-openai-api (pid 7)"
 
@@ -135,7 +135,7 @@ def test_it_waits_for_a_foreign_listener_to_leave_and_names_it() -> None:
     assert world.child.status().restarts == 0
 
 
-def test_a_stop_that_stumbles_still_begins_with_the_mildest_signal() -> None:
+def test_a_stop_whose_preparation_fails_still_begins_with_the_mildest_signal() -> None:
     world = World()
     world.bring_up()
     world.fails_before_stop = True
@@ -146,7 +146,7 @@ def test_a_stop_that_stumbles_still_begins_with_the_mildest_signal() -> None:
     assert world.processes[0].signals == [signal.SIGINT]
 
 
-def test_while_nobody_knows_what_is_in_the_way_it_waits_without_a_word() -> None:
+def test_it_waits_silently_while_it_is_not_known_what_blocks_it() -> None:
     world = World()
     world.blocked_by = ""
 
@@ -169,7 +169,7 @@ def test_starting_to_backoff_when_it_exits() -> None:
     assert status.pid is None
 
 
-def test_the_last_words_of_one_who_served_are_nobody_elses() -> None:
+def test_the_output_of_a_child_that_has_served_is_not_shown() -> None:
     world = World()
     world.bring_up()
     world.processes[0].status = -11
@@ -194,7 +194,7 @@ def test_backoff_to_starting_after_a_growing_delay() -> None:
     assert delays == [1, 2, 4, 8, 8]
 
 
-def test_backoff_to_failed_after_too_many_deaths_in_a_row() -> None:
+def test_backoff_to_failed_after_too_many_failures_in_a_row() -> None:
     world = World(attempts=3, first_delay=1)
     for _ in range(200):
         if world.tick() is State.STARTING:
@@ -226,18 +226,18 @@ def give_up(world: World) -> None:
             world.processes[-1].status = -11
 
 
-def test_what_was_given_up_is_tried_once_an_hour() -> None:
+def test_a_failed_child_is_tried_once_an_hour() -> None:
     world = World(attempts=2, first_delay=1)
     give_up(world)
     for trial in range(3):
         assert len(world.processes) == 3 + trial
         assert world.tick(3590) is State.FAILED
-        assert world.tick(20, may_start=False) is State.FAILED  # what it needs is not there
+        assert world.tick(20, may_start=False) is State.FAILED  # the child before it is not ready
         assert world.tick() is State.STARTING
-        give_up(world)  # at its first death
+        give_up(world)  # after one failure
 
 
-def test_a_trial_that_lives_is_forgiven_everything() -> None:
+def test_a_trial_that_succeeds_resets_the_failures() -> None:
     world = World(attempts=2, first_delay=1, settled_after=60)
     give_up(world)
     world.tick(3600)
@@ -250,7 +250,7 @@ def test_a_trial_that_lives_is_forgiven_everything() -> None:
         world.bring_up()
 
 
-def test_an_operator_gives_all_attempts_again() -> None:
+def test_a_reset_by_an_operator_allows_all_attempts_again() -> None:
     world = World(attempts=2, first_delay=1)
     give_up(world)
     world.child.reset_failed()
@@ -260,7 +260,7 @@ def test_an_operator_gives_all_attempts_again() -> None:
     assert len(world.processes) == 6
 
 
-def test_a_long_life_forgives_earlier_deaths() -> None:
+def test_a_child_that_stays_ready_is_forgiven_its_failures() -> None:
     world = World(attempts=1, first_delay=1, settled_after=60)
     for _ in range(5):
         world.bring_up()
@@ -269,7 +269,7 @@ def test_a_long_life_forgives_earlier_deaths() -> None:
         assert world.tick() is State.BACKOFF
 
 
-def test_a_spawn_that_fails_counts_as_a_death() -> None:
+def test_a_spawn_that_fails_counts_as_a_failure() -> None:
     world = World()
     world.spawn_error = FileNotFoundError("main_api is not there")
     world.tick()
@@ -278,14 +278,14 @@ def test_a_spawn_that_fails_counts_as_a_death() -> None:
     assert world.child.status().note == "main_api is not there"
 
 
-def test_slow_is_not_dead_while_there_is_progress() -> None:
+def test_a_slow_start_is_not_stopped_while_it_makes_progress() -> None:
     world = World()
     for percent in range(20):
         world.progress = percent
         assert world.tick(250) is State.STARTING
 
 
-def test_no_progress_while_starting_times_out_and_counts_as_a_death() -> None:
+def test_no_progress_while_starting_times_out_and_counts_as_a_failure() -> None:
     world = World()
     world.tick()
     assert world.tick(301) is State.STOPPING
@@ -295,7 +295,7 @@ def test_no_progress_while_starting_times_out_and_counts_as_a_death() -> None:
     assert "no progress for 300 s" in world.child.status().note
 
 
-def test_stop_climbs_the_ladder() -> None:
+def test_a_stop_goes_through_the_ladder_step_by_step() -> None:
     world = World()
     world.bring_up()
     process = world.processes[0]
@@ -316,7 +316,7 @@ def test_stop_climbs_the_ladder() -> None:
     assert world.tick(may_stay=False) is State.STOPPED
 
 
-def test_a_quick_exit_never_sees_the_higher_rungs() -> None:
+def test_a_child_that_exits_at_once_gets_no_stronger_signal() -> None:
     world = World()
     world.bring_up()
     world.tick(may_stay=False)
@@ -327,7 +327,7 @@ def test_a_quick_exit_never_sees_the_higher_rungs() -> None:
     assert world.probes[0].cancelled
 
 
-def test_wedged_is_recycled_and_counted() -> None:
+def test_a_wedged_child_is_restarted_and_counted() -> None:
     world = World()
     world.bring_up()
     world.child.restart(100, "no token for 60 s")
@@ -339,7 +339,7 @@ def test_wedged_is_recycled_and_counted() -> None:
     assert world.child.status().note == "no token for 60 s"
 
 
-def test_a_late_report_does_not_fell_the_successor() -> None:
+def test_a_late_restart_does_not_hit_the_successor() -> None:
     world = World()
     world.bring_up()
     world.processes[0].status = -11
@@ -351,7 +351,7 @@ def test_a_late_report_does_not_fell_the_successor() -> None:
     assert world.tick() is State.READY
 
 
-def test_never_answering_counts_as_dying() -> None:
+def test_a_child_that_is_unusable_counts_as_failed() -> None:
     world = World(attempts=2, first_delay=1)
     for _ in range(500):
         state = world.tick(1)
@@ -366,7 +366,7 @@ def test_never_answering_counts_as_dying() -> None:
     assert "the self-test failed" in world.child.status().note
 
 
-def test_backoff_to_stopped_when_not_wanted_any_more() -> None:
+def test_backoff_to_stopped_when_no_longer_wanted() -> None:
     world = World()
     world.tick()
     world.processes[0].status = 1
@@ -403,7 +403,7 @@ def test_whatever_happens_a_child_has_at_most_one_process(
         elif what == "revive":
             world.child.reset_failed()
         elif what == "block":
-            world.blocked_by = None if world.blocked_by else "somebody is there"
+            world.blocked_by = None if world.blocked_by else "the port is held"
         state = world.tick(seconds, may_start=start and stay, may_stay=stay)
         running = [process for process in world.processes if process.status is None]
         assert len(running) <= 1
@@ -419,7 +419,7 @@ def test_the_status_of_every_state_can_be_shown(state: State) -> None:
     assert world.child.status().state is state
 
 
-def test_what_another_start_cannot_help_is_not_started_again(
+def test_a_hopeless_child_is_not_started_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world = World(attempts=8, first_delay=1)
@@ -432,6 +432,6 @@ def test_what_another_start_cannot_help_is_not_started_again(
     note = world.child.status().note
     assert note == "gave up after 2 failures in a row: the card is dead; power off at the wall"
     assert note in caplog.text
-    assert world.tick(1e9) is State.FAILED  # no trial: that would be a card's third death
+    assert world.tick(1e9) is State.FAILED  # no hourly trial for a dead card
     world.child.reset_failed()
-    assert world.tick() is State.STARTING  # but an operator may have mended it
+    assert world.tick() is State.STARTING  # an operator may have fixed it

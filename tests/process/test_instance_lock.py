@@ -1,4 +1,4 @@
-"""There is one supervisor for each runtime port of a machine."""
+"""Only one supervisor can look after a runtime port of a machine."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_supervisor_is_refused_with_the_way_out() -> None:
+def test_a_second_supervisor_is_refused_with_what_to_do() -> None:
     port = own_port()
     first, second = InstanceLock(port), InstanceLock(port)
     first.acquire()
@@ -52,7 +52,7 @@ def test_a_successor_waits_for_its_predecessor_to_leave() -> None:
     successor.release()
 
 
-def test_letting_go_twice_is_safe() -> None:
+def test_a_second_release_does_nothing() -> None:
     only_one = InstanceLock(own_port())
     only_one.release()
     only_one.acquire()

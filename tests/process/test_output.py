@@ -1,4 +1,4 @@
-"""A child's output is always drained, line by line."""
+"""The output of a child is drained all the time, line by line."""
 
 import logging
 import os
@@ -62,7 +62,7 @@ def test_text_without_line_ends_is_passed_on_before_it_fills_memory() -> None:
 
 
 class Notes:
-    """A listener that writes down what it is told."""
+    """A listener that records what it gets."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -88,10 +88,10 @@ def test_the_last_lines_are_kept_the_oldest_first(caplog: pytest.LogCaptureFixtu
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 
 
-def test_a_child_that_talks_without_end_is_never_blocked() -> None:
+def test_a_child_that_prints_without_end_is_never_blocked() -> None:
     read, write = os.pipe()
     tail = LogTail(read, LOG)
-    for _ in range(64):  # far more than a pipe holds, and nobody asks for it
+    for _ in range(64):  # far more than a pipe holds
         os.write(write, b"x" * 16_384)
     os.close(write)
     tail.join(PATIENCE)
@@ -111,7 +111,7 @@ def test_the_listener_sees_unfinished_lines_too() -> None:
     assert notes.lines == ["one", "load 42%"]
 
 
-def test_what_is_kept_is_plain_text_and_what_the_listener_gets_is_not() -> None:
+def test_kept_lines_are_plain_text_and_the_listener_gets_the_colours() -> None:
     read, write = os.pipe()
     notes = Notes()
     tail = LogTail(read, LOG, notes)
@@ -122,7 +122,7 @@ def test_what_is_kept_is_plain_text_and_what_the_listener_gets_is_not() -> None:
     assert notes.lines == ["\x1b[1;30;32mready\x1b[0m", "indented "]
 
 
-def test_a_terminal_ends_like_a_pipe() -> None:
+def test_the_end_of_a_terminal_is_handled_like_that_of_a_pipe() -> None:
     read, write = pty.openpty()
     tail = LogTail(read, LOG)
     os.write(write, b"on a terminal\n")
@@ -131,7 +131,7 @@ def test_a_terminal_ends_like_a_pipe() -> None:
     assert tail.last_lines(5) == ["on a terminal"]
 
 
-def test_the_read_end_is_closed_after_the_last_word() -> None:
+def test_the_descriptor_is_closed_at_the_end() -> None:
     read, write = os.pipe()
     tail = LogTail(read, LOG)
     os.close(write)

@@ -1,4 +1,4 @@
-"""Who holds a port is told by name."""
+"""The programs that listen on a port are found with their names."""
 
 import os
 import socket
@@ -50,11 +50,11 @@ def test_a_port_that_was_free_can_be_bound() -> None:
         assert port_of(bound) > 0
 
 
-def test_a_listener_is_known_by_its_pid(listener: socket.socket) -> None:
+def test_a_listener_is_found_with_its_pid(listener: socket.socket) -> None:
     assert holders(port_of(listener)) == [PortHolder(os.getpid())]
 
 
-def test_a_port_with_a_client_only_is_not_held(listener: socket.socket) -> None:
+def test_a_port_that_only_a_client_uses_has_no_holder(listener: socket.socket) -> None:
     with socket.create_connection(listener.getsockname()) as client:
         assert holders(port_of(client)) == []
 
@@ -69,13 +69,15 @@ def test_several_programs_can_hold_one_port() -> None:
         assert holders(port_of(first)) == [PortHolder(os.getpid())]
 
 
-def test_a_child_of_ours_is_no_stranger(neighbour: tuple[int, int]) -> None:
+def test_a_descendant_of_ours_is_not_a_stranger(neighbour: tuple[int, int]) -> None:
     pid, port = neighbour
     assert strangers(port, pid) == []
     assert strangers(port, os.getpid()) == []
 
 
-def test_anyone_else_is_a_stranger(neighbour: tuple[int, int], listener: socket.socket) -> None:
+def test_any_other_listener_is_a_stranger(
+    neighbour: tuple[int, int], listener: socket.socket
+) -> None:
     pid, port = neighbour
     assert strangers(port_of(listener), pid) == [PortHolder(os.getpid())]
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -83,7 +85,7 @@ def test_anyone_else_is_a_stranger(neighbour: tuple[int, int], listener: socket.
     assert strangers(port, dead.pid) == [PortHolder(pid)]
 
 
-def test_a_holder_that_cannot_be_looked_at_is_named_as_far_as_known() -> None:
+def test_a_holder_that_cannot_be_inspected_is_named_as_far_as_known() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert str(PortHolder(ended.pid)) == f"pid {ended.pid}"

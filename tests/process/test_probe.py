@@ -1,4 +1,4 @@
-"""Asking without blocking whoever wants to know."""
+"""A probe asks on its own thread and reports what it finds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.waiting import eventually
 
 
 def nothing(_cancelled: object = None) -> None:
-    """A check that finds all well."""
+    """A check that succeeds."""
 
 
 def test_ready_once_the_check_returns() -> None:
@@ -27,7 +27,7 @@ def test_ready_once_the_check_returns() -> None:
     assert len(asked) == 3
 
 
-def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
+def test_a_probe_that_fails_by_itself_is_repeated_and_proves_nothing() -> None:
     failures = iter([OSError("too many open files"), TypeError("what?")])
     asked: list[int] = []
 
@@ -48,7 +48,7 @@ def test_a_question_that_fails_is_put_again_and_proves_nothing() -> None:
     assert len(asked) == 5
 
 
-def test_a_finding_is_kept_for_the_supervisor() -> None:
+def test_an_unusable_process_is_reported_to_the_supervisor() -> None:
     def check(_cancelled: object) -> None:
         raise Unusable("the self-test failed")
 
@@ -58,7 +58,7 @@ def test_a_finding_is_kept_for_the_supervisor() -> None:
     assert not watch.ready
 
 
-def test_one_missed_heartbeat_is_no_finding_three_are() -> None:
+def test_three_missed_probes_in_a_row_make_a_process_unusable() -> None:
     answers = iter([True, False, True, False, False, True, False, False, False])
     asked = []
 
@@ -73,7 +73,7 @@ def test_one_missed_heartbeat_is_no_finding_three_are() -> None:
     assert len(asked) == 9
 
 
-def test_a_check_under_way_learns_that_nobody_waits_any_more() -> None:
+def test_a_check_under_way_can_see_that_it_was_cancelled() -> None:
     begun, left = threading.Event(), threading.Event()
 
     def check(cancelled) -> None:

@@ -1,4 +1,4 @@
-"""Real children: their group, their output, their end."""
+"""Real processes: their group, their output and how they end."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_child_ends_with_its_own_status_and_last_words(start: Start) -> None:
+def test_a_child_ends_with_its_own_status_and_last_lines(start: Start) -> None:
     process = start("import sys; print('first'); print('last words'); sys.exit(7)")
 
     assert eventually(process.poll) == 7
     assert process.last_words() == ["first", "last words"]
 
 
-def test_death_by_signal_is_a_negative_status(start: Start) -> None:
+def test_a_signal_gives_a_negative_status(start: Start) -> None:
     process = start("import time; time.sleep(60)")
     process.signal(signal.SIGTERM)
 
@@ -82,7 +82,7 @@ def test_signals_reach_the_whole_group(start: Start) -> None:
     assert eventually(lambda: gone(helper))
 
 
-def test_helpers_of_a_wrapper_go_with_it(start: Start) -> None:
+def test_helpers_of_a_wrapper_script_end_with_it(start: Start) -> None:
     process = start(
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -94,12 +94,12 @@ def test_helpers_of_a_wrapper_go_with_it(start: Start) -> None:
     assert eventually(lambda: gone(helper))
 
 
-def test_a_missing_program_is_one_sentence() -> None:
+def test_a_missing_program_is_reported_in_one_sentence() -> None:
     with pytest.raises(FileNotFoundError, match="main_api_axcl_aarch64 is not there"):
         RealProcess(["/nowhere/main_api_axcl_aarch64"], LOG)
 
 
-def test_no_child_outlives_us_when_we_are_killed_outright() -> None:
+def test_no_child_outlives_a_parent_that_is_killed() -> None:
     parent = subprocess.Popen(
         [
             sys.executable,
@@ -117,8 +117,8 @@ def test_no_child_outlives_us_when_we_are_killed_outright() -> None:
     )
     assert parent.stdout
     child = int(parent.stdout.readline())
-    # The death signal is asked for by setpriv, a moment after the child has been started.
-    # For a moment it has no command line at all.
+    # setpriv asks for the death signal a moment after the child has been started.
+    # For a moment the child has no command line.
     eventually(lambda: psutil.Process(child).cmdline()[:1] == [sys.executable])
     parent.kill()
     parent.wait()
@@ -141,7 +141,7 @@ def test_a_status_is_an_exit_or_a_signal(status: int, words: str) -> None:
     assert describe_exit(status) == words
 
 
-def test_the_status_is_the_one_that_popen_gives() -> None:
+def test_the_status_is_that_of_popen() -> None:
     program = f"import os; os.kill(os.getpid(), {signal.SIGABRT})"
     ended = subprocess.run([sys.executable, "-c", program], check=False)
     assert describe_exit(ended.returncode) == "killed by SIGABRT"
@@ -156,11 +156,11 @@ def test_the_status_is_the_one_that_popen_gives() -> None:
         (
             ["usage: main [options] ... ", "options:", "  -?"],
             "  -?",
-        ),  # the complaint is out of sight
+        ),  # the complaint is not among the lines
         (["usage: tokenizer [-h]", "tokenizer: error: bad port"], "tokenizer: error: bad port"),
     ],
 )
-def test_a_manual_of_options_does_not_bury_the_complaint_above_it(
+def test_a_list_of_options_does_not_hide_the_complaint_above_it(
     lines: list[str], telling: str
 ) -> None:
     assert telling_line(lines).startswith(telling)

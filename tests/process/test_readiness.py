@@ -1,4 +1,4 @@
-"""A client is told whether a request would run now, and if not, why and when to come back."""
+"""Whether a request would run now, and if not, the reason and the time to retry."""
 
 import itertools
 from dataclasses import replace
@@ -20,9 +20,9 @@ def child(
 
 READY = child(State.READY)
 STARTING = child(State.STARTING)
-GIVEN_UP = child(State.FAILED, "gave up after 9 failures in a row: no card is connected")
+GAVE_UP = child(State.FAILED, "gave up after 9 failures in a row: no card is connected")
 
-# name: (tokenizer, runtime, percent; the kind of error, its sentence, when to come back)
+# name: (tokenizer, runtime, percent; the kind of error, its message, the time to retry)
 REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int | None]] = {
     "the model is loading": (
         READY,
@@ -56,7 +56,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the tokenizer is starting; try again in a moment",
         5,
     ),
-    "a stranger has taken the tokenizer's port under a running model": (
+    "another program has taken the tokenizer's port under a running model": (
         replace(child(State.BACKOFF), blocked_by="port 12345 is held by nc (pid 7)"),
         READY,
         100,
@@ -80,17 +80,17 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the runtime failed (killed by SIGSEGV) and is started again in 8 s",
         8,
     ),
-    "the runtime was given up": (
+    "the supervisor gave up on the runtime": (
         READY,
-        GIVEN_UP,
+        GAVE_UP,
         None,
         GaveUp,
         "the runtime is not running; gave up after 9 failures in a row: no card is connected. "
         "Fix it, then POST /restart.",
         None,
     ),
-    "the tokenizer was given up before the model was loaded": (
-        GIVEN_UP,
+    "the supervisor gave up on the tokenizer before the model was loaded": (
+        GAVE_UP,
         child(State.STOPPED),
         None,
         GaveUp,
@@ -98,8 +98,8 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "Fix it, then POST /restart.",
         None,
     ),
-    "the tokenizer was given up under a running model": (
-        GIVEN_UP,
+    "the supervisor gave up on the tokenizer under a running model": (
+        GAVE_UP,
         READY,
         100,
         GaveUp,
@@ -107,7 +107,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "Fix it, then POST /restart.",
         None,
     ),
-    "somebody holds the port": (
+    "another program holds the port": (
         READY,
         replace(child(State.STOPPED), blocked_by="port 8000 is held by nginx (pid 7)"),
         None,
@@ -115,7 +115,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the runtime cannot start: port 8000 is held by nginx (pid 7)",
         30,
     ),
-    "the runtime was stopped because it was useless, and is tried again": (
+    "the runtime was stopped because it was of no use, and is tried again": (
         READY,
         child(State.STOPPED, "the self-test failed"),
         None,
@@ -123,7 +123,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the runtime is loading the model; try again in a moment",
         5,
     ),
-    "the runtime is useless and being stopped": (
+    "the runtime is of no use and being stopped": (
         READY,
         child(State.STOPPING, "no token for 61 s"),
         None,
@@ -151,7 +151,7 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_the_error_says_why_and_when_to_come_back(reason: str) -> None:
+def test_the_error_gives_the_reason_and_the_time_to_retry(reason: str) -> None:
     tokenizer, runtime, percent, kind, sentence, retry_after = REASONS[reason]
     error = why_not_ready([replace(tokenizer, name="tokenizer"), runtime], percent)
     assert type(error) is kind
@@ -179,16 +179,16 @@ def test_a_request_would_run_only_when_both_are_ready(tokenizer: State, runtime:
         (child(State.STARTING, restarts=1), READY, "restarting"),
         (READY, child(State.STOPPING), "stopping"),
         (READY, replace(child(State.STOPPED), blocked_by="no card"), "blocked"),
-        (READY, GIVEN_UP, "failed"),
-        (GIVEN_UP, READY, "failed"),
-        (child(State.BACKOFF), GIVEN_UP, "failed"),
+        (READY, GAVE_UP, "failed"),
+        (GAVE_UP, READY, "failed"),
+        (child(State.BACKOFF), GAVE_UP, "failed"),
     ],
 )
-def test_one_word_stands_for_the_whole(tokenizer: Status, runtime: Status, word: str) -> None:
+def test_one_word_describes_the_whole_row(tokenizer: Status, runtime: Status, word: str) -> None:
     assert overall([tokenizer, runtime]) == word
 
 
-def test_health_tells_the_time_of_day_since_when() -> None:
+def test_health_shows_since_as_the_time_of_day() -> None:
     health = child_health(child(State.READY, "a note"), now=160.0, wall=1_000_000.0)
     assert health == ChildHealth(
         state="ready",

@@ -1,4 +1,4 @@
-"""A child that dies is started again ever more slowly, then given up."""
+"""A child that fails is started again after growing delays; then the supervisor gives up."""
 
 import pytest
 from hypothesis import given
@@ -11,14 +11,14 @@ from axproxy.process.restart import RestartPolicy
     ("deaths", "delay"),
     [(0, 1), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (9, None), (100, None)],
 )
-def test_delays_double_up_to_a_minute_and_end_after_eight_deaths(
+def test_delays_double_up_to_a_minute_and_end_after_eight_failures(
     deaths: int, delay: float | None
 ) -> None:
     assert RestartPolicy().delay(deaths) == delay
 
 
 @pytest.mark.parametrize(("ready_for", "forgiven"), [(0, False), (119.9, False), (120, True)])
-def test_two_good_minutes_make_up_for_earlier_deaths(ready_for: float, forgiven: bool) -> None:
+def test_two_minutes_without_a_failure_reset_the_count(ready_for: float, forgiven: bool) -> None:
     assert RestartPolicy().forgiven(ready_for) is forgiven
 
 
@@ -39,5 +39,5 @@ def test_each_delay_is_at_least_the_one_before_and_none_is_too_long(policy: Rest
 
 
 @given(policies, st.integers(1, 1000))
-def test_more_deaths_than_attempts_mean_giving_up(policy: RestartPolicy, more: int) -> None:
+def test_more_failures_than_attempts_mean_giving_up(policy: RestartPolicy, more: int) -> None:
     assert policy.delay(policy.attempts + more) is None

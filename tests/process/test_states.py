@@ -1,4 +1,4 @@
-"""The life of a child is what the table says, and nothing else."""
+"""The table of states is complete, and nothing leaves it."""
 
 import itertools
 import runpy
@@ -33,7 +33,7 @@ def reachable_from(start: State) -> set[State]:
     return found
 
 
-# What happens to a child, and where that leaves it.
+# What happens to a child, and the state after it.
 HISTORIES = {
     "an ordinary life": (
         [Event.START, Event.ANSWERED, Event.STOP, Event.EXITED],
@@ -53,13 +53,13 @@ HISTORIES = {
         State.STARTING,
     ),
     "fails its self-test": ([Event.START, Event.WEDGED], State.STOPPING),
-    "given up": ([Event.START, Event.EXITED, Event.GAVE_UP], State.FAILED),
+    "gave up": ([Event.START, Event.EXITED, Event.GAVE_UP], State.FAILED),
     "an operator tries again": (
         [Event.START, Event.EXITED, Event.GAVE_UP, Event.START],
         State.STARTING,
     ),
     "not wanted any more while it waits": ([Event.START, Event.EXITED, Event.STOP], State.STOPPED),
-    "not wanted any more after it was given up": (
+    "no longer wanted after the supervisor gave up": (
         [Event.START, Event.EXITED, Event.GAVE_UP, Event.STOP],
         State.STOPPED,
     ),
@@ -67,7 +67,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-def test_a_life_goes_by_the_table(history: str) -> None:
+def test_a_history_follows_the_table(history: str) -> None:
     events, end = HISTORIES[history]
     state = State.STOPPED
     for event in events:
@@ -81,7 +81,7 @@ def test_an_arrow_leads_where_the_table_says(state: State, event: Event) -> None
 
 
 @pytest.mark.parametrize(("state", "event"), GAPS, ids=name)
-def test_an_event_without_an_arrow_is_a_mistake(state: State, event: Event) -> None:
+def test_an_event_without_an_arrow_is_refused(state: State, event: Event) -> None:
     with pytest.raises(IllegalTransition, match=f"{event.value!r} .* while {state.value}"):
         advance(state, event)
 
@@ -112,11 +112,11 @@ def test_every_state_is_reached_and_left_again(state: State) -> None:
     assert {State.STOPPED, State.READY} <= reachable_from(state)
 
 
-def test_only_what_has_a_process_can_exit() -> None:
+def test_only_a_state_with_a_process_has_an_exit() -> None:
     assert {state for state, event in ARROWS if event is Event.EXITED} == HAS_PROCESS
 
 
-def test_stop_is_understood_wherever_something_is_or_may_be_begun() -> None:
+def test_every_state_that_runs_or_may_start_can_be_stopped() -> None:
     understood = {state for state, event in ARROWS if event is Event.STOP}
     assert understood == set(State) - {State.STOPPED, State.STOPPING}
 
@@ -125,7 +125,7 @@ def test_a_child_that_was_given_up_waits_for_an_operator() -> None:
     assert set(TRANSITIONS[State.FAILED]) == {Event.START, Event.STOP}
 
 
-def test_nothing_is_ready_that_has_not_answered() -> None:
+def test_only_an_answer_leads_to_ready() -> None:
     ways = {event for state, event in ARROWS if TRANSITIONS[state][event] is State.READY}
     assert ways == {Event.ANSWERED}
 

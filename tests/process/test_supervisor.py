@@ -1,4 +1,4 @@
-"""Both children as one unit, with small real programs in their places."""
+"""The tokenizer and the runtime under their supervisor, with small real programs for both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDLE = "import time; time.sleep(60)"
 DIES = "import sys; print('no card'); sys.exit(255)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    "print('deaf', flush=True); time.sleep(60)"
+    "print('ignoring SIGINT', flush=True); time.sleep(60)"
 )
 
 QUICK = RestartPolicy(attempts=2, first_delay=0.05, longest_delay=0.1, settled_after=60)
@@ -48,7 +48,7 @@ def spec(name: str, code: str = IDLE, check: Callable[[], None] | None = None) -
 
 
 def dying() -> ChildSpec:
-    """A runtime that dies in its load, however late that is: it is never ready."""
+    """A runtime that ends during its load; it is never ready, even if it ends late."""
 
     def not_yet() -> None:
         raise NotReady
@@ -92,7 +92,7 @@ def test_the_runtime_starts_once_the_tokenizer_is_ready(make: Make) -> None:
     assert supervisor.health().status == "ok"
 
 
-def test_stop_ends_both_and_says_why_nothing_runs(make: Make) -> None:
+def test_stop_ends_both_and_not_ready_gives_the_reason(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
     was = pids(supervisor)
@@ -118,7 +118,7 @@ def test_a_killed_runtime_comes_back_and_the_tokenizer_stays(make: Make) -> None
     assert supervisor.snapshot()[1].restarts == 1
 
 
-def test_our_tokenizers_death_does_not_fell_the_runtime(make: Make) -> None:
+def test_the_runtime_survives_a_restart_of_our_tokenizer(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
     tokenizer, runtime = pids(supervisor)
@@ -144,21 +144,21 @@ def test_each_runtime_gets_a_vendors_script_of_its_own(make: Make) -> None:
     supervisor = make(AX650_TOKENIZER="vendor")
     supervisor.wait_ready(lambda: False)
     tokenizer, runtime = pids(supervisor)
-    supervisor.restart("it says nothing", runtime)
+    supervisor.restart("it is silent", runtime)
 
     eventually(lambda: supervisor.not_ready() is None)
     assert pids(supervisor)[0] not in (tokenizer, None)
     assert pids(supervisor)[1] not in (runtime, None)
 
 
-def test_a_new_script_for_each_runtime_does_not_make_up_for_its_deaths(make: Make) -> None:
+def test_a_new_script_for_each_runtime_does_not_reset_its_failures(make: Make) -> None:
     supervisor = make(runtime=dying(), AX650_TOKENIZER="vendor")
 
     eventually(lambda: isinstance(supervisor.not_ready(), GaveUp))
     assert supervisor.snapshot()[1].restarts == 2
 
 
-def test_a_runtime_that_cannot_work_is_given_up_with_its_last_words(make: Make) -> None:
+def test_a_runtime_that_cannot_work_is_given_up_with_its_last_line(make: Make) -> None:
     supervisor = make(runtime=dying())
 
     problem = eventually(lambda: isinstance(p := supervisor.not_ready(), GaveUp) and p)
@@ -193,7 +193,7 @@ def test_unloading_frees_the_card_and_keeps_the_tokenizer(make: Make) -> None:
     assert supervisor.snapshot()[1].restarts == 0
 
 
-def test_whatever_the_order_of_unloading_and_reviving_the_last_word_holds(make: Make) -> None:
+def test_of_many_loads_and_unloads_the_last_one_counts(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
     for _ in range(5):
@@ -206,7 +206,7 @@ def test_whatever_the_order_of_unloading_and_reviving_the_last_word_holds(make: 
     eventually(lambda: supervisor.pid() is None)
 
 
-def test_a_wedged_runtime_is_recycled_at_once_and_refuses_requests_meanwhile(make: Make) -> None:
+def test_a_wedged_runtime_is_restarted_at_once_and_refuses_requests_meanwhile(make: Make) -> None:
     supervisor = make()
     supervisor.wait_ready(lambda: False)
     runtime = supervisor.pid()
@@ -217,7 +217,7 @@ def test_a_wedged_runtime_is_recycled_at_once_and_refuses_requests_meanwhile(mak
     eventually(lambda: supervisor.not_ready() is None)
 
 
-def test_a_deaf_child_is_ended_by_a_higher_rung(make: Make) -> None:
+def test_a_child_that_ignores_a_signal_gets_a_stronger_one(make: Make) -> None:
     supervisor = make(runtime=spec("runtime", STUBBORN))
     supervisor.wait_ready(lambda: False)
     eventually(lambda: supervisor._runtime._process and supervisor._runtime._process.last_words())

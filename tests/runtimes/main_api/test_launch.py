@@ -1,4 +1,4 @@
-"""The recipes of the two children: command lines, windows, ladders."""
+"""How the runtime is launched: command lines, windows, stop ladders."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_settings_only_ever_make_a_logged_window_smaller(
     assert window(settings(**environ), logged) == expected
 
 
-def test_the_card_gets_more_patience_while_it_is_loading_and_whoever_waits_is_told(
+def test_a_stop_during_a_load_waits_longer_and_logs_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
@@ -115,7 +115,7 @@ def test_the_card_gets_more_patience_while_it_is_loading_and_whoever_waits_is_to
     assert serving[0][1] < 60
 
 
-def test_children_find_the_cards_libraries_and_no_sockets_of_systemd(
+def test_children_find_the_cards_libraries_and_not_the_socket_of_systemd(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
@@ -141,9 +141,9 @@ def test_a_held_port_is_named_before_anything_is_started() -> None:
     assert spec.blocked_by() is None
 
 
-def test_the_window_of_the_program_that_runs_counts() -> None:
+def test_the_window_of_the_running_program_counts() -> None:
     recipe = MainApiRecipe(settings(AX650_MOCK_ARGS=""))
-    recipe._logged = LOGGED  # by a model that has been replaced since
+    recipe._logged = LOGGED  # by the model that was loaded before
     for line in ("max_token_len : 1023", "prefill_max_token_num : 896"):
         recipe.log.feed(f"[I][                            Init][ 1]: {line}")
     assert recipe.window() == LOGGED  # it is loading: nothing better is known
@@ -182,7 +182,7 @@ class AnsweringClient:
         return True
 
 
-def test_a_card_that_dies_while_nobody_asks_is_noticed(tmp_path: Path) -> None:
+def test_a_card_that_dies_between_requests_is_noticed(tmp_path: Path) -> None:
     recipe = MainApiRecipe(settings(AX650_MODEL_PATH=str(tmp_path)))
     recipe.log.feed("Server running on port 8000...")
     recipe._check_alive(AnsweringClient())

@@ -1,4 +1,4 @@
-"""When a process of the vendor's script has served its runtime."""
+"""When a process of the vendor's script is replaced."""
 
 from __future__ import annotations
 
