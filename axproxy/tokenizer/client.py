@@ -32,9 +32,11 @@ class Trace:
     tokens from number `have` on.  `reset_tokens` is how many tokens the last reset left in the
     cache.  If `undecided`, the tokens are the whole answer provided that the runtime is idle; if
     it is not idle, the next call decides.  `dangling` is U+FFFD if the whole answer ends within a
-    character.  `faithful`: the text is everything that the tokens mean, and the run was not
-    stopped.  `prompt_sha256` is computed from the prompt's UTF-8; it is empty if the prompt's
-    /encode was not seen or was broken.
+    character.  `faithful`: the text is everything that the tokens mean.  `stopped`: if the run
+    is over, something has stopped it, or it has reached the end of the window.  `disturbed`:
+    another program has called the tokenizer as if it were the runtime.  `prompt_sha256` is
+    computed from the prompt's UTF-8; it is empty if the prompt's /encode was not seen or was
+    broken.
     """
 
     epoch: str
@@ -48,6 +50,8 @@ class Trace:
     tokens: tuple[Token, ...]
     dangling: str
     faithful: bool
+    stopped: bool
+    disturbed: bool
     complete: bool
     undecided: bool
 

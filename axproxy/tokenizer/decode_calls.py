@@ -40,6 +40,15 @@ class DecodeCalls:
         self._rest_seen = False
         self._complete = False
         self._stopped = False
+        self._disturbed = False
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a call came that the runtime does not make in one run: another program's.
+
+        Which of the calls was the other program's cannot be known.
+        """
+        return self._disturbed
 
     @property
     def stopped(self) -> bool:
@@ -68,8 +77,18 @@ class DecodeCalls:
         """
         return not self._complete and (bool(self._held) or self._may_be_all())
 
+    def interrupted(self) -> None:
+        """Record a call that the runtime makes only between two runs."""
+        over = self._complete or self.undecided
+        self._disturbed = self._disturbed or not over
+
     def decoded(self, ids: Sequence[int]) -> DecodeCall:
         """Record one /decode call and return its kind (NEXT while that is undecided)."""
+        call = self._kind(ids)
+        self._disturbed = self._disturbed or (call is DecodeCall.STRAY and self._from_start)
+        return call
+
+    def _kind(self, ids: Sequence[int]) -> DecodeCall:
         if self._complete:
             # Only the final call is repeated: the runtime tries twice when a reply is late.
             return DecodeCall.FINAL if list(ids) == self._ids else DecodeCall.STRAY
@@ -109,7 +128,13 @@ class DecodeCalls:
         self._held = ()
 
     def _finish(self, ids: Sequence[int]) -> DecodeCall:
-        self._stopped = list(ids) != [*self._ids, *self._held]
+        before = [*self._ids, *self._held]
+        self._stopped = list(ids) != before
+        if self._stopped and self._from_start:
+            # A stop leaves at most two ids over, and comes before the rest of a group is sent.
+            unsent = 0 if self._rest_seen else GROUP - 1
+            extends = list(ids[: len(before)]) == before and len(ids) - len(before) <= unsent
+            self._disturbed = self._disturbed or not extends
         self._ids = list(ids)
         self._held = ()
         self._complete = True

@@ -51,6 +51,7 @@ class TokenizerHandlers:
                 return {"server": NAME, "epoch": self.epoch}
             case "/get_uid":
                 # Any uid is accepted later, so a restarted tokenizer does not kill the runtime.
+                self._trace.started()
                 return {"uid": "axproxy"}
             case "/bos_id":
                 return {"bos_id": self._tokenizer.bos_id}

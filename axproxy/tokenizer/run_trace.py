@@ -26,6 +26,7 @@ class RunTrace:
         # guards everything below; held for microseconds, never while a text is encoded or sent
         self._changed = threading.Condition()
         self._version = 0
+        self._starting = False
         self._resets = 0
         self._reset_tokens = 0
         self._run = 0
@@ -35,6 +36,11 @@ class RunTrace:
         self._pieces: list[str] = []
         self._dangling = ""
         self._faithful = True
+
+    def started(self) -> None:
+        """Record the first call of a new runtime process; a reset follows it."""
+        with self._changed:
+            self._starting = True
 
     def encoded(self, prompt_tokens: int, prompt_sha256: str) -> None:
         """Begin the trace of a run."""
@@ -74,6 +80,9 @@ class RunTrace:
     def reset(self, tokens: int = 0) -> None:
         """Record a /reset: the runtime's cache now holds `tokens` tokens."""
         with self._changed:
+            if not self._starting:
+                self._calls.interrupted()
+            self._starting = False
             self._resets += 1
             self._reset_tokens = tokens
             self._notify()
@@ -84,8 +93,9 @@ class RunTrace:
         A reader that has the first `have` tokens of `run` gets only the later ones, unless another
         run has begun.  `dangling` is U+FFFD when an answer that is (or, if undecided, may be)
         complete ends inside a character; the pieces and `dangling` join to the whole text.
-        `faithful` means that this text is everything that the ids mean, and that the run was not
-        stopped.
+        `faithful` means that this text is everything that the ids mean.  `stopped`: if the run is
+        over, something has stopped it, or it has reached the end of the window.  `disturbed`:
+        another program has called the tokenizer as if it were the runtime.
         """
         with self._changed:
             # "Not equal" rather than "greater": `after` may come from the process before this one,
@@ -104,7 +114,9 @@ class RunTrace:
                 # There may be pieces of ids that are not certain yet.
                 "tokens": list(zip(sampled[known:], self._pieces[known:], strict=False)),
                 "dangling": self._dangling,
-                "faithful": self._faithful and not (self._dangling or self._calls.stopped),
+                "faithful": self._faithful and not self._dangling,
+                "stopped": self._calls.stopped,
+                "disturbed": self._calls.disturbed,
                 "complete": self._calls.complete,
                 "undecided": self._calls.undecided,
             }

@@ -16,6 +16,7 @@ from axproxy.control_tokens import ControlToken
 from axproxy.errors import RuntimeGone, RuntimeMisbehaved, TokenizerGone
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import Poll
+from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.tokenizer.client import Token, Trace
 from axproxy.tokenizer.run_trace import RunTrace
 
@@ -60,6 +61,7 @@ class Card:
     traced: bool = True
     bad_polls: int = 0  # that fail while a job is worked on, and lose their text
     template: str | None = None
+    log: RunLog | None = None
     now: float = 100.0
 
     def __post_init__(self) -> None:
@@ -141,6 +143,9 @@ class Card:
             yield from self._sample(answer, sampled)
         yield self.times.final
         self._decode(sampled)
+        if self.log:  # the last token is in the cache only after an end of its own
+            cached = len(self.seen[-1]) + len(sampled) - self.stop_asked
+            self.log.feed(f"[I][ GetKVCache][ 583]: precompute_len:{cached}, remaining:9")
         # After a stop the cache has gaps, or text of another conversation (observed).
         self.cache += HOLE if self.stop_asked else "".join(LetterStream().feed(sampled))
 

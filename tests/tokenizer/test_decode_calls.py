@@ -95,3 +95,43 @@ def test_history(name: str) -> None:
     for call in calls:
         run.decoded(call)
     assert (list(run.ids), run.complete, run.undecided) == (ids, complete, undecided)
+
+
+@settings(deadline=None)
+@given(answers, st.booleans())
+def test_the_calls_of_one_run_are_never_taken_for_another_programs(
+    ids: list[int], stopped: bool
+) -> None:
+    run = DecodeCalls(5, "sha")
+    for call in vendor_calls(ids, stopped=stopped):
+        run.decoded(call)
+    run.decoded(ids)  # the runtime repeats the final call if its reply is late
+    assert not run.disturbed
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_another_programs_call_is_recognised_or_changes_nothing(data: st.DataObject) -> None:
+    ids = data.draw(answers)
+    calls = vendor_calls(ids, stopped=data.draw(st.booleans()))
+    at = data.draw(st.integers(0, len(calls) - 1))
+    sent = [id_ for call in calls[:at] for id_ in call]
+    # Its own ids, or those of the run so far, more or less of them.
+    forged = data.draw(st.one_of(answers, st.just(sent), st.just(ids[: len(sent) + 1])))
+    run = DecodeCalls(5, "sha")
+    for call in [*calls[:at], forged, *calls[at:]]:
+        run.decoded(call)
+    broken_off = not (run.complete or run.undecided)  # an error at the end of the run
+    assert run.disturbed or broken_off or list(run.ids) == ids
+
+
+def test_a_call_between_runs_disturbs_only_a_run_that_is_not_over() -> None:
+    run = DecodeCalls(5, "sha")
+    run.decoded([1, 2, 3])
+    run.decoded([4])
+    run.decoded([1, 2, 3, 4])
+    run.interrupted()
+    assert not run.disturbed
+    run = DecodeCalls(5, "sha")
+    run.interrupted()
+    assert run.disturbed

@@ -26,11 +26,13 @@ from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.client import Poll, RuntimeClient, Waiting
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, cache_after
+from axproxy.runtimes.main_api.other_programs import EndCheck
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
 from axproxy.runtimes.main_api.script_faults import ScriptFaultDetector
 from axproxy.tokenizer.client import TokenizerClient
 
+STUCK = "the runtime is stuck, try again in a few minutes"
 NEWS_WAIT = 0.25  # seconds without news before we poll, and check whether the client is still there
 BAD_POLLS_ALLOWED = 5  # in a row
 MIN_PREFILL_SPEED = 50.0  # tokens per second; even the slowest published card reads faster
@@ -76,7 +78,9 @@ class Generation:
         self._script_faults = (
             None if tokenizer.traces else ScriptFaultDetector(self.log, self._timeouts.words)
         )
+        self._end_check = EndCheck(self.log, clock, sleep)
         self._continued: Continuation | None = None
+        self.disturbed = False  # by another program, as was seen at its stop
         self.text = ""  # all that was yielded
         self.cached: CachedPrompt | None = None  # what the cache holds, where that is known
 
@@ -117,16 +121,16 @@ class Generation:
                 self.text += text
                 yield text
             if self._reader and self._reader.ended and answer.reason is None:
+                cached = self._continued.cached.tokens if self._continued else 0
+                self._end_check.check(self._reader.trace, self._reader.have, cached)
                 if text := answer.run_ended():
                     self.text += text
                     yield text
                 self.cached = self._cache_after(prompt)
             elif now - news_at > budget:
-                stuck = "the runtime is stuck, try again in a few minutes"
-                raise RuntimeStalled(f"no token for {now - news_at:.0f} s; {stuck}")
-        if (logged := self.log.logged) and self._reader:  # there may be more than we have read
-            traced = self._reader.traced
-            self._check_card(logged, self._follow_trace(self._reader, 0) if traced else [])
+                raise RuntimeStalled(f"no token for {now - news_at:.0f} s; {STUCK}")
+        if (logged := self.log.logged) and (reader := self._reader):  # more than we have read
+            self._check_card(logged, self._follow_trace(reader, 0) if reader.traced else [])
         return RunResult(answer.reason, tokens, answer.tokens, first - started, last - first)
 
     def close(self) -> None:
@@ -143,15 +147,13 @@ class Generation:
         while (now := self._clock()) < deadline:
             # A stop before the run has begun is lost (observed on the binary): repeat until idle;
             # and idle counts at once only if the run is known, before we look, to have begun.
-            try:
-                begun = self._has_begun(reader)
-            except RuntimeMisbehaved:  # another program's run has come after ours
-                begun = False
+            begun = self._has_begun(reader)
             with contextlib.suppress(RuntimeStalled):  # it may be slow; the deadline decides
                 self._runtime.stop()
             done = self._poll().done
             idle_since = (idle_since or now) if done else None
             if idle_since and (begun or now - idle_since > self._timeouts.settle):
+                self._has_begun(reader, look=True)
                 return
             self._sleep(0.02)
         raise RuntimeStalled("the runtime did not stop when asked to; try again in a few minutes")
@@ -289,7 +291,10 @@ class Generation:
         self._bad_polls = 0
         return poll
 
-    def _has_begun(self, reader: RunReader) -> bool:
-        if reader.traced and not reader.began:
-            self._follow_trace(reader, wait=0)
-        return reader.began
+    def _has_begun(self, reader: RunReader, *, look: bool = False) -> bool:
+        try:
+            if reader.traced and (look or not reader.began):
+                self._follow_trace(reader, wait=0)
+        except RuntimeMisbehaved:
+            self.disturbed = True
+        return reader.began and not self.disturbed

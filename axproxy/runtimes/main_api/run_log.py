@@ -18,6 +18,8 @@ _FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
 # The program then goes on with the prompt of an earlier request (observed on the binary).
 _MISREAD = re.compile(r"\]: encode failed")
 _SPEED = re.compile(r"\]: hit eos,avg (\d{1,9}\.\d{1,6}) token/s")
+# The last line of a run: how many tokens the cache now holds.
+_CACHED = re.compile(r"\]: precompute_len:(\d{1,9}), remaining:")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class RunLog:
         self._firsts: list[float] = []
         self._speeds: list[float] = []
         self._misreads = 0
+        self._cached: list[int] = []
+        self.logs_cached = False  # some run has logged how many tokens the cache holds
 
     def feed(self, line: str) -> None:
         """Read one complete line; streamed text has no line ends, so a log line may begin in it."""
@@ -61,6 +65,7 @@ class RunLog:
         self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(text)]
         self._speeds += [float(found) for found in _SPEED.findall(text)]
         self._misreads += len(_MISREAD.findall(text))
+        self._cached += [int(found) for found in _CACHED.findall(text)]
 
     def begin(self, prompt: str) -> None:
         """Note that a run with this prompt is about to start; the program prints the prompt."""
@@ -70,6 +75,7 @@ class RunLog:
         self._texts = []
         self._running = True
         self._firsts, self._speeds, self._misreads = [], [], 0
+        self._cached = []
 
     def sampled(self, text: str) -> None:
         """Note that the program has sampled, and will print, this text."""
@@ -78,6 +84,7 @@ class RunLog:
 
     def end(self, whole: bool) -> None:
         """Note that the run is over; `whole` means that all its text was read."""
+        self.logs_cached = self.logs_cached or self.cached() is not None
         if self._running:
             self._explained += self._count(DEAD_CARD)
             self._running, self._whole = False, whole
@@ -115,6 +122,13 @@ class RunLog:
     def misread(self) -> bool:
         """Return whether the program got no tokens for the latest prompt."""
         return self._misreads > 0 and self._misreads > self._count(_MISREAD)
+
+    def cached(self) -> int | None:
+        """Return how many tokens the cache holds after the latest run, `None` until it is logged.
+
+        The program prints it last, so with more such lines than the texts have it is the last one.
+        """
+        return self._cached[-1] if len(self._cached) > self._count(_CACHED) else None
 
     def times(self) -> RunTimes:
         """Return the times of the latest run, as far as they were logged.

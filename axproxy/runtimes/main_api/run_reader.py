@@ -12,9 +12,8 @@ from axproxy.errors import PromptTooLong, RuntimeMisbehaved
 from axproxy.output.limits import Piece
 from axproxy.runtimes.main_api.client import CONTEXT_FULL, Poll
 from axproxy.runtimes.main_api.kv_cache import CacheVersion
+from axproxy.runtimes.main_api.other_programs import FLUSH, disturbed
 from axproxy.tokenizer.client import Trace
-
-FLUSH = 3  # tokens that the vendor's program streams at a time
 
 
 class PollReader:
@@ -59,6 +58,7 @@ class RunReader:
         self, trace: Trace | None, prompt_sha256: str, settle: float = 1.0, resets: int = 0
     ) -> None:
         self.traced = trace is not None
+        self.trace: Trace | None = None  # the latest one of this run
         self._epoch = trace.epoch if trace else ""
         self.run = trace.run + 1 if trace else 0
         self._prompt_sha256 = prompt_sha256
@@ -92,12 +92,13 @@ class RunReader:
     @property
     def cache_version(self) -> CacheVersion | None:
         """The trace's state after a run that was read completely, and whose text is exact."""
-        whole = self.traced and self.ended and self.final_call_seen and self.faithful
+        exact = self.faithful and not (self.trace and self.trace.stopped)
+        whole = self.traced and self.ended and self.final_call_seen and exact
         return CacheVersion(self._epoch, self._resets, self.run) if whole else None
 
     def lose_trace(self) -> None:
         """Go on with polls alone: the tokenizer was restarted."""
-        self.traced = False
+        self.traced, self.trace = False, None
 
     def feed_trace(self, trace: Trace) -> list[Piece]:
         self.version = trace.version
@@ -108,11 +109,11 @@ class RunReader:
             return []
         # An accepted reset is dropped when another program's chat comes first (observed).
         ours = trace.run == self.run and trace.prompt_sha256 == self._prompt_sha256
-        if not ours or (trace.resets != self._resets and not self._began):
-            raise RuntimeMisbehaved(
-                "another program is using the runtime's port; it must be left to this service"
-            )
+        reset = trace.resets != self._resets and not self._began
+        if not ours or reset or trace.disturbed:
+            raise disturbed()
         self._began = True
+        self.trace = trace
         self.final_call_seen = trace.complete or trace.undecided
         self.faithful = trace.faithful
         new = trace.tokens[self.have - trace.have :]

@@ -30,6 +30,7 @@ from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
 from axproxy.runtimes.main_api.generation import MIN_PREFILL_SPEED, Generation
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
+from axproxy.runtimes.main_api.other_programs import disturbed
 from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
 from axproxy.tokenizer.client import TokenizerClient
 
@@ -125,6 +126,8 @@ class MainApiRuntime:
                     raise
                 log.warning("the answer had not begun and is tried again: %s", error.message)
             else:
+                if generation.disturbed:
+                    raise disturbed()
                 break
             self._supervisor.wait_ready(gone, RESTART_HOLD)
         return self._completed(prepared, generation, result)

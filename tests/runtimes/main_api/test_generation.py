@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -22,7 +23,7 @@ from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.client import Poll
 from axproxy.runtimes.main_api.generation import Generation
-from axproxy.runtimes.main_api.run_log import RunTimes
+from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
 from axproxy.runtimes.main_api.runtime import with_logged_times
 from tests.support.generators import completed
 from tests.support.simulated import END, Card, Times, spell
@@ -301,6 +302,60 @@ def test_a_stranger_on_the_runtime_is_noticed() -> None:
 
     with pytest.raises(RuntimeMisbehaved, match="another program"):
         list(steps)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("limit", [None, 7])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda card, sent: card.trace_of_runs.decoded(sent or [1]),
+        lambda card, sent: card.trace_of_runs.decoded([*sent, ord("!")]),
+        lambda card, _: card.trace_of_runs.decoded(spell("!!!")),
+        lambda card, _: card.trace_of_runs.decoded(spell("!!!!!")),
+        lambda card, _: card.trace_of_runs.decoded([]),
+        lambda card, _: card.trace_of_runs.reset(),
+        lambda card, _: card.trace_of_runs.encoded(4, hashlib.sha256(b"why?").hexdigest()),
+    ],
+    ids=["ids so far", "one id more", "three ids", "five ids", "no ids", "reset", "encode"],
+)
+def test_an_answer_that_another_program_feeds_is_an_error_and_never_whole(
+    forge: Callable[[Card, list[int]], object], limit: int | None, tokens: int
+) -> None:
+    text = "abcdefghijklmnop"
+    card = Card([spell(text)])
+    original, calls = card.trace_of_runs.decoded, []
+
+    def decoded(ids: Sequence[int]) -> str:
+        told = original(ids)
+        calls.extend(ids)
+        if len(calls) >= tokens and card.trace_of_runs.decoded is decoded:
+            del card.trace_of_runs.decoded
+            forge(card, list(calls))
+        return told
+
+    card.trace_of_runs.decoded = decoded
+    run = generation(card)
+    try:
+        completed(run.run(PROMPT, Sampling(), Limits(max_tokens=limit)))
+    except RuntimeMisbehaved as error:
+        run.disturbed = "another program" in error.message
+    finally:
+        run.close()
+    assert run.disturbed
+
+
+@pytest.mark.parametrize("after", [0.03, *(0.07 + 0.01 * n for n in range(12))])
+def test_an_answer_that_another_program_stops_is_an_error_and_never_whole(after: float) -> None:
+    card = Card([spell("abcdefghijklmnop")], log=RunLog())
+
+    def gone() -> bool:
+        if card.now > 100 + after and card.running and not card.stop_asked:
+            card.stop()
+        return False
+
+    with pytest.raises(RuntimeMisbehaved, match="another program has stopped"):
+        answer(card, gone=gone, log=card.log)
 
 
 def test_an_answer_survives_a_tokenizer_that_is_restarted_in_the_middle() -> None:
