@@ -290,7 +290,8 @@ def _responses_stream(body: bytes) -> Answer:
                 call = data["item"]
                 arguments = _arguments(call["arguments"])
                 answer.calls.append(ToolCall(call["name"], arguments, call["call_id"]))
-            case "response.completed":
+            case "response.completed" | "response.incomplete":
+                assert name == f"response.{data['response']['status']}"
                 whole = _responses_whole(data["response"])
                 assert (answer.text, answer.thinking) == (whole.text, whole.thinking)
                 assert answer.calls == whole.calls
@@ -492,9 +493,8 @@ OPENAI_RESPONSES = Dialect(
     _responses_whole,
     _responses_stream,
     _openai_error,
-    # Ollama reports every answer as completed, unless an error cut it short.
-    dict.fromkeys(_OLLAMA_REASONS, "completed"),
-    call_at_limit="completed",
+    {"stop": "completed", "length": "incomplete", "call": "completed"},
+    call_at_limit="incomplete",
     max_tokens={"max_output_tokens": 5},
     stop=None,
     temperature={"temperature": 0.25},

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from axproxy.api.gojson.decode import compact
 from axproxy.messages import ToolCall
 
 ServerEvent = tuple[str, dict[str, Any]]  # an event's type, and its other fields
+Ending = Literal["completed", "incomplete"]  # the status of an item, whole or cut at the limit
 
 
-def reasoning_item(id_: str, text: str) -> dict[str, Any]:
-    summary = [{"type": "summary_text", "text": text}]
-    # Clients that do not keep summaries send `encrypted_content` back; we do not encrypt it.
-    return {"id": id_, "type": "reasoning", "summary": summary, "encrypted_content": text}
+def reasoning_item(id_: str, text: str, ending: Ending = "completed") -> dict[str, Any]:
+    item = {
+        "id": id_,
+        "type": "reasoning",
+        "summary": [_summary_part(text)],
+        # Clients that do not keep summaries send this back; we do not encrypt it.
+        "encrypted_content": text,
+    }
+    return item if ending == "completed" else {**item, "status": ending}
 
 
-def message_item(id_: str, text: str) -> dict[str, Any]:
-    return _message(id_, "completed", [_text_part(text)])
+def message_item(id_: str, text: str, ending: Ending = "completed") -> dict[str, Any]:
+    return _message(id_, ending, [_text_part(text)])
 
 
 def call_item(id_: str, call: ToolCall) -> dict[str, Any]:
@@ -44,22 +50,26 @@ class GrowingReasoning:
     at: int
     _pieces: list[str] = field(default_factory=list)
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self, ending: Ending = "completed") -> dict[str, Any]:
         """Return the item with all pieces so far."""
-        return reasoning_item(self.id, "".join(self._pieces))
+        return reasoning_item(self.id, "".join(self._pieces), ending)
 
     def begin(self) -> Iterator[ServerEvent]:
         yield _added(self.at, {"id": self.id, "type": "reasoning", "summary": []})
+        part = {**self._place(), "part": _summary_part("")}
+        yield "response.reasoning_summary_part.added", part
 
     def grow(self, piece: str) -> ServerEvent:
         """Add `piece` to the item, and return the event that sends it."""
         self._pieces.append(piece)
         return "response.reasoning_summary_text.delta", {**self._place(), "delta": piece}
 
-    def end(self) -> Iterator[ServerEvent]:
+    def end(self, ending: Ending = "completed") -> Iterator[ServerEvent]:
         text = "".join(self._pieces)
         yield "response.reasoning_summary_text.done", {**self._place(), "text": text}
-        yield _done(self.at, self.whole())
+        part = {**self._place(), "part": _summary_part(text)}
+        yield "response.reasoning_summary_part.done", part
+        yield _done(self.at, self.whole(ending))
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "summary_index": 0}
@@ -73,9 +83,9 @@ class GrowingMessage:
     at: int
     _pieces: list[str] = field(default_factory=list)
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self, ending: Ending = "completed") -> dict[str, Any]:
         """Return the item with all pieces so far."""
-        return message_item(self.id, "".join(self._pieces))
+        return message_item(self.id, "".join(self._pieces), ending)
 
     def begin(self) -> Iterator[ServerEvent]:
         yield _added(self.at, _message(self.id, "in_progress", []))
@@ -86,11 +96,11 @@ class GrowingMessage:
         self._pieces.append(piece)
         return "response.output_text.delta", {**self._place(), "delta": piece, "logprobs": []}
 
-    def end(self) -> Iterator[ServerEvent]:
+    def end(self, ending: Ending = "completed") -> Iterator[ServerEvent]:
         text = "".join(self._pieces)
         yield "response.output_text.done", {**self._place(), "text": text, "logprobs": []}
         yield "response.content_part.done", {**self._place(), "part": _text_part(text)}
-        yield _done(self.at, self.whole())
+        yield _done(self.at, self.whole(ending))
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.id, "output_index": self.at, "content_index": 0}
@@ -127,3 +137,7 @@ def _call(id_: str, call: ToolCall, status: str, arguments: str) -> dict[str, An
 
 def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _summary_part(text: str) -> dict[str, Any]:
+    return {"type": "summary_text", "text": text}

@@ -13,6 +13,7 @@ from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai.errors import error_object
 from axproxy.api.openai.responses_items import (
+    Ending,
     GrowingMessage,
     GrowingReasoning,
     ServerEvent,
@@ -69,13 +70,19 @@ class ResponsesReplies:
                 return self._encode(self._end(event))
 
     def whole(self, reply: WholeReply) -> bytes:
+        # The last item is the one that the limit cuts; a call counts only when it is whole.
+        ending = _ending(reply.finished)
+        only_thought = ending == "incomplete" and reply.thinking and not reply.text
         if reply.thinking:
-            self._output.append(reasoning_item(self._id(Thinking), reply.thinking))
-        if reply.text or not reply.tool_calls:
-            self._output.append(message_item(self._id(Text), reply.text))
+            last = only_thought and not reply.tool_calls
+            thought = reply.thinking, ending if last else "completed"
+            self._output.append(reasoning_item(self._id(Thinking), *thought))
+        if reply.text or not (reply.tool_calls or only_thought):
+            said = reply.text, "completed" if reply.tool_calls else ending
+            self._output.append(message_item(self._id(Text), *said))
         for call in reply.tool_calls:
             self._output.append(call_item(self._id(ToolCall), call))
-        return compact(self._completed(reply.finished))
+        return compact(self._ended(reply.finished))
 
     def failure(self, error: ProxyError) -> bytes:
         return self._encode(self._fail(mid_stream_error(error)))
@@ -100,9 +107,10 @@ class ResponsesReplies:
         self._output.append(call_item(id_, call))
 
     def _end(self, finished: Finished) -> Iterator[ServerEvent]:
+        ending = _ending(finished)
         yield from self._begin()
-        yield from self._end_item()
-        yield "response.completed", {"response": self._completed(finished)}
+        yield from self._end_item(ending)
+        yield f"response.{ending}", {"response": self._ended(finished)}
 
     def _begin(self) -> Iterator[ServerEvent]:
         """Yield the first events of the stream, unless they have been sent."""
@@ -111,11 +119,11 @@ class ResponsesReplies:
             for kind in ("response.created", "response.in_progress"):
                 yield kind, {"response": self._response("in_progress")}
 
-    def _end_item(self) -> Iterator[ServerEvent]:
+    def _end_item(self, ending: Ending = "completed") -> Iterator[ServerEvent]:
         """Yield the last events of the item that is being streamed, if there is one."""
         if self._growing:
-            yield from self._growing.end()
-            self._output.append(self._growing.whole())
+            yield from self._growing.end(ending)
+            self._output.append(self._growing.whole(ending))
             self._growing = None
 
     def _fail(self, error: ProxyError) -> Iterator[ServerEvent]:
@@ -135,10 +143,17 @@ class ResponsesReplies:
     def _id(self, kind: type) -> str:
         return f"{_PREFIXES[kind]}_{self._header.number}_{len(self._output)}"
 
-    def _completed(self, finished: Finished) -> dict[str, Any]:
+    def _ended(self, finished: Finished) -> dict[str, Any]:
+        """Return the response after the answer's end, its own or the one that a limit made.
+
+        Ollama reports `completed` for both, and then half an answer looks whole.
+        """
+        ending, counted = _ending(finished), _usage(finished.usage)
+        if ending == "incomplete":
+            why = {"reason": "max_output_tokens"}
+            return self._response(ending, incomplete_details=why, usage=counted)
         at = int(self._now().timestamp())
-        # Ollama reports `completed` even when the answer reached its limit.
-        return self._response("completed", completed_at=at, usage=_usage(finished.usage))
+        return self._response(ending, completed_at=at, usage=counted)
 
     def _response(self, status: str, **known: Any) -> dict[str, Any]:
         return {
@@ -166,6 +181,10 @@ class ResponsesReplies:
             **self._header.repeated,
             **known,
         }
+
+
+def _ending(finished: Finished) -> Ending:
+    return "incomplete" if finished.reason == "length" else "completed"
 
 
 def _usage(counted: Usage) -> dict[str, Any]:

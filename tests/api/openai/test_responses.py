@@ -207,9 +207,11 @@ def test_reasoning_text_and_calls_stream_as_items_in_order(
         2:-1
     ] == [
         ("output_item.added", 0),
+        ("reasoning_summary_part.added", 0),
         ("reasoning_summary_text.delta", 0),
         ("reasoning_summary_text.delta", 0),
         ("reasoning_summary_text.done", 0),
+        ("reasoning_summary_part.done", 0),
         ("output_item.done", 0),
         ("output_item.added", 1),
         ("content_part.added", 1),
@@ -232,14 +234,64 @@ def test_reasoning_text_and_calls_stream_as_items_in_order(
     assert finished_items == output
 
 
-def test_reasoning_streams_as_a_summary(numbered: FlaskClient, engine: FakeEngine) -> None:
+def test_reasoning_streams_as_a_part_that_is_announced_before_it_grows(
+    numbered: FlaskClient, engine: FakeEngine
+) -> None:
     engine.script = (Thinking("Need"), Finished("stop", USAGE))
-    added, delta, done = (data for _, data in read_events(ask(numbered, stream=True).data)[2:5])
+    events = [data for _, data in read_events(ask(numbered, stream=True).data)[2:7]]
+    added, part, delta, done, part_done = events
 
     place = {"item_id": "rs_7_0", "output_index": 0, "summary_index": 0}
     assert added["item"] == {"id": "rs_7_0", "type": "reasoning", "summary": []}
+    assert [event["type"] for event in events] == [
+        "response.output_item.added",
+        "response.reasoning_summary_part.added",
+        "response.reasoning_summary_text.delta",
+        "response.reasoning_summary_text.done",
+        "response.reasoning_summary_part.done",
+    ]
+    assert part == {**part, **place, "part": {"type": "summary_text", "text": ""}}
     assert delta == {**delta, **place, "delta": "Need"}
     assert done == {**done, **place, "text": "Need"}
+    assert part_done == {**part_done, **place, "part": {"type": "summary_text", "text": "Need"}}
+
+
+CUT = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("script", "output"),
+    [
+        ((Text("Hel"),), [{**message("Hel"), "status": "incomplete"}]),
+        ((Thinking("Ne"),), [{**reasoning("Ne"), "status": "incomplete"}]),
+        (
+            (Thinking("Need"), Text("Wa")),
+            [reasoning("Need"), {**message("Wa", 1), "status": "incomplete"}],
+        ),
+        ((Text("Wait."), PARIS), [message("Wait."), called(1)]),
+        ((Thinking("Need"), PARIS), [reasoning("Need"), called(1)]),
+    ],
+)
+def test_an_answer_that_reached_its_limit_is_incomplete_and_so_is_the_item_that_was_cut(
+    numbered: FlaskClient,
+    engine: FakeEngine,
+    script: tuple[Any, ...],
+    output: list[dict[str, Any]],
+    stream: bool,
+) -> None:
+    engine.script = (*script, Finished("length", USAGE))
+    reply = ask(numbered, stream=stream, tools=[TOOL], max_output_tokens=3)
+
+    body = reply.get_json()
+    if stream:
+        name, data = read_events(reply.data)[-1]
+        assert name == "response.incomplete"
+        body = data["response"]
+    assert {key: body[key] for key in CUT} == CUT
+    assert body["completed_at"] is None
+    assert body["output"] == output
+    assert body["usage"] == USED
 
 
 def test_a_tool_call_streams_its_arguments_in_one_delta(
