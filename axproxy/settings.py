@@ -157,7 +157,7 @@ class Settings:
     @property
     def model(self) -> str:
         """The name of the model for clients, always with a tag."""
-        name = self.model_name or (self.model_path and self.model_path.resolve().name) or "mock"
+        name = self.model_name or (self.model_path and folder_name(self.model_path)) or "mock"
         return name if ":" in name else f"{name}:latest"
 
     @classmethod
@@ -197,6 +197,18 @@ class Settings:
             raise SettingsError(
                 "AX650_RUNTIME=vendor needs a model; set AX650_MODEL_PATH to its folder"
             )
+
+
+def folder_name(path: Path) -> str:
+    """Return the name that the model in this folder was published under.
+
+    That is the folder's own, not that of a link to it; in the hub's cache, `models--ORG--NAME`, the
+    folder is named by a revision.
+    """
+    resolved = path.resolve()
+    if resolved.parent.name == "snapshots":
+        return resolved.parent.parent.name.rpartition("--")[2]
+    return resolved.name
 
 
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:

@@ -8,7 +8,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from axproxy.models.folder import FAMILIES, ModelFolder, ModelFolderError
+from axproxy.models.folder import (
+    FAMILIES,
+    QUANTIZATION,
+    ModelFolder,
+    ModelFolderError,
+    weight_bits,
+)
 from axproxy.models.model import Model
 from axproxy.models.tokenizer_files import (
     SMALL_TOKENIZER,
@@ -17,7 +23,7 @@ from axproxy.models.tokenizer_files import (
     read_tokenizer_files,
 )
 from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, capabilities
-from axproxy.settings import Settings
+from axproxy.settings import Settings, folder_name
 
 
 def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES) -> Model:
@@ -40,7 +46,7 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
         folder=folder,
         family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
-        quantization="W8A16" if folder else "none",
+        quantization=_quantization(settings.model, compiled.folder if compiled else folder),
         size=sum(path.stat().st_size for path in files),
         digest=identity.hexdigest(),
         modified_at=datetime.fromtimestamp(newest, UTC),
@@ -103,7 +109,22 @@ def _files(folder: Path) -> list[Path]:
     for place, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if not name.startswith(".")]
         found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that this user may list, but not enter
+        return False
+
+
+def _quantization(name: str, folder: Path | None) -> str:
+    """Return bits of weights and activations, from the names of the model and its folders."""
+    if folder is None:
+        return "none"
+    names = (name, folder_name(folder), folder_name(folder.parent))
+    return QUANTIZATION[weight_bits(*names)]
 
 
 def _parameter_size(name: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from axproxy.models.access import why_closed, why_no_folder
+from axproxy.models.embedding import likely_columns, table_shape
 from axproxy.models.manifest import (
     MANIFEST,
     Manifest,
@@ -14,21 +16,16 @@ from axproxy.models.manifest import (
     read_manifest,
 )
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_tokenizer
+from axproxy.settings import folder_name
 
 _LAYER = re.compile(r"(.+_l)(\d+)(_together)?\.axmodel")
 _CHUNK = re.compile(r"_p(\d+)_l")
 
-# Rows and columns of the embedding tables of the published models (their run_*.sh scripts).
-_ROWS = (151936, 152064)
-_COLUMNS = (896, 1024, 1536, 2048, 2560, 3584)
-_COLUMNS_BY_NAME = {
-    "qwen3-0.6b": 1024,
-    "qwen3-1.7b": 2048,
-    "qwen3-4b": 2560,
-    "qwen2.5-0.5b": 896,
-    "qwen2.5-1.5b": 1536,
-    "qwen2.5-3b": 2048,
-}
+# "qwen3-0.6b-ax630c": the chip that a build is for.  The AX8850 is an AX650 on a card.
+_CHIP = re.compile(r"(?<![a-z0-9])ax[-_ ]?(\d{3,4})([a-z]{0,2})(?![a-z0-9])")
+_OUR_CHIPS = ("650", "8850")
+_FOUR_BITS = re.compile(r"int4|w4a|4[-_]?bit")
+QUANTIZATION = {4: "W4A16", 8: "W8A16"}  # by bits of a weight; no published build has others
 FAMILIES = ("qwen3", "qwen2.5", "qwen2", "llama", "smollm", "minicpm", "internlm", "deepseek")
 _TEMPLATE_BUFFER = 1024  # bytes that the program has for the name of a layer's file
 
@@ -66,14 +63,23 @@ class ModelFolder:
         except ManifestError as error:
             raise ModelFolderError(str(error)) from error
         except (OSError, RuntimeError) as error:  # the latter for a link that leads to itself
+            at = Path(getattr(error, "filename", None) or path)
+            if closed := why_closed(path) or why_closed(at.parent) or why_closed(at):
+                raise ModelFolderError(closed) from error
             raise ModelFolderError(f"cannot read {path} ({error}); fix that") from error
 
     @classmethod
     def _read(cls, path: Path) -> ModelFolder:
         folder = locate_model(path.resolve())
+        if chip := other_chip(folder):
+            raise ModelFolderError(
+                f"{folder} was made for another chip, the {chip}; take the AX650 build of the model"
+            )
         manifest = read_manifest(folder)
         template, layers = _layers(folder, manifest)
-        embedding = _only(folder, "*.embed_tokens.weight.bfloat16.bin", manifest.embedding)
+        embedding = _only(
+            folder, "*.embed_tokens.weight.bfloat16.bin", "embedding", manifest.embedding
+        )
         rows, columns = _table_shape(folder, embedding, manifest)
         has_config = [at for at in (folder, folder.parent) if (at / "post_config.json").is_file()]
         # The program passes it to sprintf.
@@ -87,7 +93,7 @@ class ModelFolder:
             folder=folder,
             layer_template=full_template,
             layers=layers,
-            post=_only(folder, "*_post.axmodel", manifest.post),
+            post=_only(folder, "*_post.axmodel", "post", manifest.post),
             embedding=embedding,
             embedding_rows=rows,
             embedding_columns=columns,
@@ -118,23 +124,54 @@ class ModelFolder:
 def locate_model(path: Path) -> Path:
     """Return the folder with the axmodels: `path`, or the folder in it that has some.
 
-    Raises `ModelFolderError`, and `OSError` where a folder cannot be read.
+    Of several it is the one for this chip.  Raises `ModelFolderError`, and `OSError` where a folder
+    cannot be read.
     """
-    if not path.is_dir():
-        raise ModelFolderError(f"{path} is not a folder; set AX650_MODEL_PATH to the model's")
+    if problem := why_no_folder(path):
+        raise ModelFolderError(problem)
     inside = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
     stated = [folder for folder in inside if (folder / MANIFEST).is_file()]
     models = [folder for folder in inside if any(folder.glob("*_post.axmodel"))] or stated
     if not models:
+        if closed := next(filter(None, map(why_closed, inside)), None):
+            raise ModelFolderError(closed)
+        if _has_layers(path) and any(path.parent.glob("*_post.axmodel")):
+            return path
         raise ModelFolderError(
             f"{path} has no *_post.axmodel; set AX650_MODEL_PATH to the folder with the axmodels"
         )
+    if not _has_layers(path) and (deeper := [folder for folder in inside if _has_layers(folder)]):
+        models = deeper  # files that they share may lie beside them
+    if len(models) > 1 and models[0] != path:
+        models = [folder for folder in models if other_chip(folder) is None] or models
     if len(models) > 1 and models[0] != path:
         names = " and ".join(folder.name for folder in models)
         raise ModelFolderError(f"{path} holds the models {names}; set AX650_MODEL_PATH to one")
     if path in stated and models[0] != path:
         raise ModelFolderError(f"{path / MANIFEST} must be beside the axmodels; mv it there")
     return models[0]
+
+
+def other_chip(folder: Path) -> str | None:
+    """Return the chip that the folder's name says it is for, `None` if that is ours or not said.
+
+    A folder without a chip in its name is judged by its repository's.
+    """
+    above = [folder.parent] if (folder.parent / "README.md").is_file() else []
+    for place in (folder, *above):
+        if chips := _CHIP.findall(folder_name(place).lower()):
+            ours = any(number in _OUR_CHIPS for number, _ in chips)
+            return None if ours else f"AX{chips[0][0]}{chips[0][1]}".upper()
+    return None
+
+
+def weight_bits(*names: str) -> int:
+    """Return how many bits a weight has, by the names of a model; published builds have 8 or 4."""
+    return 4 if any(_FOUR_BITS.search(name.lower()) for name in names) else 8
+
+
+def _has_layers(folder: Path) -> bool:
+    return any(_LAYER.fullmatch(file.name) for file in folder.glob("*.axmodel"))
 
 
 def _layers(folder: Path, manifest: Manifest) -> tuple[str, int]:
@@ -176,44 +213,42 @@ def _missing(folder: Path, name: str, number: int) -> str:
     return f"layer {number} is missing in {folder}; download the model again"
 
 
-def _only(folder: Path, pattern: str, stated: str | None) -> Path:
+def _only(folder: Path, pattern: str, key: str, stated: str | None) -> Path:
+    """Return the one file of this pattern, also from the folder above, where builds share it."""
     if stated:
         if not (folder / stated).is_file():
-            raise ModelFolderError(f"{folder / MANIFEST} names {stated}, which does not exist")
+            raise ModelFolderError(
+                f"{folder / MANIFEST} names {stated}, which does not exist; correct {key} there"
+            )
         return folder / stated
     found = sorted(folder.glob(pattern))
+    shared = [] if found else sorted(folder.parent.glob(pattern))
+    if len(shared) == 1:
+        return shared[0]
     if len(found) != 1:
-        raise ModelFolderError(f"{folder} should hold one {pattern}; found {len(found)}")
+        example = (found or shared or [folder / pattern])[0]
+        raise ModelFolderError(
+            f"{folder} should hold one {pattern}; found {len(found)}; download it again, or state "
+            f'{key} = "{os.path.relpath(example, folder)}" in {folder / MANIFEST}'
+        )
     return found[0]
 
 
 def _table_shape(folder: Path, embedding: Path, manifest: Manifest) -> tuple[int, int]:
-    """Return rows and columns of the table; its values are bfloat16, two bytes each."""
     size = embedding.stat().st_size
     if manifest.embedding_columns:
         rows = manifest.embedding_rows or size // (2 * manifest.embedding_columns)
         return rows, manifest.embedding_columns
-    stated = _shapes_in_config(folder / "config.json")
-    published = [(rows, columns) for rows in _ROWS for columns in _COLUMNS]
-    for rows, columns in [*stated, *published]:
-        if rows * columns * 2 == size:
-            return rows, columns
-    for name, columns in _COLUMNS_BY_NAME.items():
-        if folder.name.lower().startswith(name):
-            return _ROWS[0], columns  # the size does not agree; the preflight reports that
+    tokenizer = _tokenizer(folder)
+    names = [folder_name(folder)]
+    if shape := table_shape(size, names, folder / "config.json", tokenizer):
+        return shape
+    likely = likely_columns(size, tokenizer)
+    value = f" = {' or '.join(map(str, likely))}" if likely else ", the model's hidden_size,"
     raise ModelFolderError(
         f"cannot tell the shape of {embedding} ({size} bytes) from its size; state it as "
-        f"embedding_columns in {folder / MANIFEST}"
+        f"embedding_columns{value} in {folder / MANIFEST}"
     )
-
-
-def _shapes_in_config(config: Path) -> list[tuple[int, int]]:
-    try:
-        stated = json.loads(config.read_text())
-        keys = [("tokens_embed_num", "tokens_embed_size"), ("vocab_size", "hidden_size")]
-        return [(int(stated[a]), int(stated[b])) for a, b in keys if a in stated and b in stated]
-    except (OSError, ValueError, TypeError):  # the published folders have an empty config.json
-        return []
 
 
 def _tokenizer(folder: Path) -> Path | None:
@@ -228,7 +263,8 @@ def _family(folder: Path, template: str) -> str:
 
     The layers' names are the last resort: they are `qwen2_…` for Qwen2.5 too.
     """
-    for name in (folder.name.lower(), folder.parent.name.lower(), template.lower()):
+    names = (folder_name(folder), folder_name(folder.parent), template)
+    for name in (name.lower() for name in names):
         if found := next((family for family in FAMILIES if name.startswith(family)), None):
             return found
     return "unknown"

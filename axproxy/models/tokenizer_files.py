@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from axproxy.models.access import why_closed, why_no_folder
 from axproxy.models.manifest import ManifestError, find_manifest, read_manifest
 
 VOCABULARY = "tokenizer.json"
@@ -40,10 +41,8 @@ def find_tokenizer(model_path: Path) -> Path:
     folder is named like the script next to it (`qwen3_tokenizer_uid.py`), or its name is contained
     in the model's.  Raises `TokenizerFolderError` when there is none, or several fit equally well.
     """
-    if not model_path.is_dir():
-        raise TokenizerFolderError(
-            f"{model_path} is not a folder; set AX650_MODEL_PATH to the model's"
-        )
+    if problem := why_no_folder(model_path):
+        raise TokenizerFolderError(problem)
     if stated := _folder_in_manifest(model_path):
         return stated
     if (model_path / VOCABULARY).is_file():
@@ -121,7 +120,8 @@ def _open(path: Path) -> BinaryIO:
             f"there is no {path}; copy it from the model's Hugging Face page"
         ) from error
     except OSError as error:
-        raise TokenizerFolderError(f"cannot read {path} ({error.strerror})") from error
+        problem = why_closed(path) or f"cannot read {path} ({error.strerror}); fix that"
+        raise TokenizerFolderError(problem) from error
     if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
         file.close()
         raise TokenizerFolderError(

@@ -36,6 +36,26 @@ def test_a_folder_is_described_by_its_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "quantization"),
+    [
+        ("Qwen2.5-3B-Instruct-GPTQ-Int4", "W4A16"),
+        ("Qwen3-1.7B-GPTQ-INT4-16K", "W4A16"),
+        ("qwen3-4b-w4a16", "W4A16"),
+        ("Qwen2.5-0.5B-Instruct-CTX-Int8", "W8A16"),
+        ("Qwen3-4B", "W8A16"),
+    ],
+)
+def test_the_quantization_is_read_from_the_name(
+    tmp_path: Path, name: str, quantization: str
+) -> None:
+    (tmp_path / name / "deeper").mkdir(parents=True)
+    for place in (tmp_path / name, tmp_path / name / "deeper"):
+        assert describe_model(Settings(model_path=place)).quantization == quantization
+        renamed = describe_model(Settings(model_path=place, model_name="mine"))
+        assert renamed.quantization == quantization
+
+
+@pytest.mark.parametrize(
     ("name", "family", "size"),
     [
         ("qwen3-4b", "qwen3", "4B"),

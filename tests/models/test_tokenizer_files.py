@@ -71,7 +71,7 @@ def test_a_model_without_a_tokenizer_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_not_reported_as_a_missing_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerFolderError, match="is not a folder; set AX650_MODEL_PATH"):
+    with pytest.raises(TokenizerFolderError, match="does not exist; mount its disk, or set"):
         find_tokenizer(tmp_path / "model")
 
 
