@@ -48,8 +48,13 @@ class _Attempt:
     def __init__(self, run: ParsedRun, *, hold_text: bool) -> None:
         self._run = run
         self._hold_text = hold_text
-        self.text = ""
+        self._texts: list[str] = []
         self.calls_tools = False
+
+    @property
+    def text(self) -> str:
+        """The text kept back so far."""
+        return "".join(self._texts)
 
     def events(self) -> Events:
         """Yield the events, an empty text as a sign of life where the model's text gives none."""
@@ -72,7 +77,7 @@ class _Attempt:
 
     def _held(self, event: Event) -> Event:
         if isinstance(event, Text):
-            self.text += event.text
+            self._texts.append(event.text)
             return Text("")
         self.calls_tools |= isinstance(event, ToolCall)
         return event

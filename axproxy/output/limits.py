@@ -23,12 +23,15 @@ class Piece:
 
 def unfinished(text: str, words: Collection[str]) -> int:
     """Return how many characters at the end of `text` could still become one of the words."""
-    longest = min(max((len(word) for word in words), default=1) - 1, len(text))
-    for length in range(longest, 0, -1):
-        end = text[-length:]
-        if any(word.startswith(end) for word in words):
-            return length
-    return 0
+    length = 0
+    for word in words:
+        at = text.find(word[0], max(len(text) - len(word) + 1, 0))
+        while 0 <= at < len(text) - length:
+            if word.startswith(text[at:]):
+                length = len(text) - at
+                break
+            at = text.find(word[0], at + 1)
+    return length
 
 
 class StopStrings:

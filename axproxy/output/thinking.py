@@ -5,7 +5,6 @@ Models of the Qwen3 and DeepSeek families write their thinking between two tags,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +13,15 @@ from axproxy.output.limits import unfinished
 
 OPEN, CLOSE = "<think>", "</think>"
 
-_BLOCK = re.compile(rf"\s*{OPEN}\s*(.*?){CLOSE}\s*", re.DOTALL)
-
 
 def split_thinking(content: str) -> tuple[str, str]:
     """Return the thinking at the beginning of a whole answer, maybe none, and the rest."""
-    if found := _BLOCK.match(content):
-        return found[1], content[found.end() :]
-    return "", content
+    # No pattern does this: one that may take blanks in two places tries every way to share them.
+    opened = content.lstrip()
+    thinking, closed, rest = opened.removeprefix(OPEN).partition(CLOSE)
+    if not (opened.startswith(OPEN) and closed):
+        return "", content
+    return thinking.lstrip(), rest.lstrip()
 
 
 class ThinkingParser:
@@ -36,6 +36,7 @@ class ThinkingParser:
 
     def __init__(self, *, wanted: bool, inside: bool = False) -> None:
         self._wanted = wanted
+        self._lead: list[str] = []  # read already, and text if no block begins after all
         self._held = ""
         self._events: list[Text | Thinking] = []
         # A step consumes what it can of `_held` and returns the step that takes the rest, or None
@@ -57,16 +58,16 @@ class ThinkingParser:
         if self._step in (self._thoughts, self._reopening):
             self._emit_thinking(self._held)
         else:
-            self._emit_text(self._held)
+            self._content()
         self._held = ""
         return self._take_events()
 
     def _opening(self) -> Any:
-        text = self._held.lstrip()
-        if text.startswith(OPEN):
-            self._held = text[len(OPEN) :]
+        self._skip_blanks()
+        if self._held.startswith(OPEN):
+            self._held = self._held[len(OPEN) :]
             return self._opened
-        return None if OPEN.startswith(text) else self._content
+        return None if OPEN.startswith(self._held) else self._content
 
     def _reopening(self) -> Any:
         """A model whose prompt has opened the block may open it once more."""
@@ -77,16 +78,28 @@ class ThinkingParser:
         return None if OPEN.startswith(self._held) else self._thoughts
 
     def _perhaps_empty(self) -> Any:
-        text = self._held.lstrip()
-        if not text.startswith(OPEN):
-            return None if OPEN.startswith(text) else self._content
-        rest = text[len(OPEN) :].lstrip()
-        if rest.startswith(CLOSE):
-            self._held = rest[len(CLOSE) :]
+        self._skip_blanks()
+        if self._held.startswith(OPEN):
+            self._lead.append(OPEN)
+            self._held = self._held[len(OPEN) :]
+            return self._perhaps_closed
+        return None if OPEN.startswith(self._held) else self._content
+
+    def _perhaps_closed(self) -> Any:
+        self._skip_blanks()
+        if self._held.startswith(CLOSE):
+            self._held = self._held[len(CLOSE) :]
             return self._closed
-        return None if CLOSE.startswith(rest) else self._content
+        return None if CLOSE.startswith(self._held) else self._content
+
+    def _skip_blanks(self) -> None:
+        # Blanks are read once: a model may send nothing else, one by one.
+        text = self._held.lstrip()
+        self._lead.append(self._held[: len(self._held) - len(text)])
+        self._held = text
 
     def _opened(self) -> Any:
+        self._lead = []
         self._held = self._held.lstrip()
         return self._thoughts if self._held else None
 
@@ -102,12 +115,13 @@ class ThinkingParser:
         return None
 
     def _closed(self) -> Any:
+        self._lead = []
         self._held = self._held.lstrip()
         return self._content if self._held else None
 
     def _content(self) -> Any:
-        self._emit_text(self._held)
-        self._held = ""
+        self._emit_text("".join(self._lead) + self._held)
+        self._lead, self._held = [], ""
 
     def _emit_thinking(self, text: str) -> None:
         if text and self._wanted:

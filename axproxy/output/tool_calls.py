@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Callable, Mapping
@@ -15,11 +16,14 @@ from typing import Any
 from axproxy.messages import Text, ToolCall
 from axproxy.output import model_json
 from axproxy.output.limits import unfinished
+from axproxy.output.nesting import Nesting, NoValue, end_of
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
 _LETTERS = string.ascii_lowercase + string.digits
-_SURPLUS = " \t\r\n}]"  # small models close one bracket too many
+_SURPLUS = re.compile(r"[ \t\r\n}\]]*")  # small models close one bracket too many
+_BLANKS = re.compile(r"\s*")
+_TRIES = 10  # calls without an end, one inside the other; each is read once more to its end
 
 
 def new_call_id() -> str:
@@ -45,18 +49,21 @@ class ToolCallParser:
     """Turns text into events: call `feed` for each piece, then `finish`.
 
     The events are the same however the text was cut.  A call becomes an event as soon as its last
-    bracket has come, whether or not the tag is closed; blanks around calls are dropped.  Text that
+    bracket has come, whether or not the tag is closed; blanks around calls are dropped.  Brackets
+    that are missing before the closing tag are added, as small models forget them.  Text that
     begins like a call and turns out to be none stays text.
     """
 
     def __init__(self, make_id: Callable[[], str] = new_call_id) -> None:
         self._make_id = make_id
         self._held = ""
-        self._lead = ""  # the text before the call's body, in case it was no call
-        self._nesting = _Nesting()
+        self._at = 0  # where the unread part of `_held` begins; the part before is done with
+        self._lead: list[str] = []  # blanks and tag before a call's body, in case it is no call
+        self._body_parts: list[str] = []  # of the body, as far as it has come
+        self._nesting = Nesting()
         self._events: list[Text | ToolCall] = []
-        # A step consumes what it can of `_held` and returns the step that takes the rest, or None
-        # when it needs more text.
+        # A step reads what it can of `_held` and returns the step that reads the rest, or None when
+        # it needs more text.
         self._step: Callable[[], Any] = self._text
 
     def feed(self, text: str) -> list[Text | ToolCall]:
@@ -66,72 +73,113 @@ class ToolCallParser:
 
     def finish(self) -> list[Text | ToolCall]:
         """Return the events of the text held back; there is no more text."""
-        while self._step == self._body:
+        tries = 0
+        while self._step in (self._body, self._short_body):
+            self._body_parts.append(self._take(len(self._held)))
+            body = "".join(self._body_parts)
+            if self._nesting.missing(body) == "}" and self._emit_calls(body + "}"):
+                return self._take_events()
             # A string without an end has taken the rest, and another call may be in it.
-            _, closed, rest = self._held.partition(CLOSE)
-            self._step = self._back_to_text(len(self._held) - len(rest) if closed else None)
-            self._read()
+            before, closed, rest = body.partition(CLOSE)
+            tries += 1
+            self._emit_text("".join(self._lead) + before + closed)
+            self._lead, self._held, self._at = [], rest, 0
+            self._step = self._text
+            if tries <= _TRIES:
+                self._read()
         # After a complete call, only the beginning of its closing tag may be left.
-        if not (self._step == self._after and CLOSE.startswith(self._held)):
-            self._emit_text(self._held)
-        self._held = ""
+        rest = "".join(self._lead) + self._held[self._at :]
+        if not (self._step == self._after and CLOSE.startswith(rest)):
+            self._emit_text(rest)
+        self._lead, self._held, self._at = [], "", 0
         return self._take_events()
 
     def _read(self) -> None:
-        while self._held and (step := self._step()):
+        while self._at < len(self._held) and (step := self._step()):
             self._step = step
+        self._held, self._at = self._held[self._at :], 0
 
     def _text(self) -> Any:
-        before, tag, rest = self._held.partition(OPEN)
-        if tag:
-            text = before.rstrip()
-            self._emit_text(text)
-            self._held = rest
-            return self._enter(before[len(text) :] + tag)
-        # Blanks are held back as well: before a call they are dropped.
-        safe = len(self._held[: len(self._held) - unfinished(self._held, (OPEN,))].rstrip())
-        self._emit_text(self._held[:safe])
-        self._held = self._held[safe:]
+        found = self._held.find(OPEN, self._at)
+        if found >= 0:
+            self._take_text(found)
+            self._at += len(OPEN)
+            self._lead.append(OPEN)
+            return self._enter()
+        self._take_text(len(self._held) - unfinished(self._held[-len(OPEN) :], (OPEN,)))
         return None
 
-    def _enter(self, lead: str) -> Any:
-        self._lead = lead
-        self._nesting = _Nesting()
+    def _take_text(self, end: int) -> None:
+        """Emit text up to `end`, but for the blanks at its end: before a call they are dropped."""
+        before = self._take(end)
+        text = before.rstrip()
+        if text:
+            self._emit_text("".join(self._lead) + text)
+            self._lead = []
+        self._lead.append(before[len(text) :])
+
+    def _enter(self) -> Any:
+        self._body_parts = []
+        self._nesting = Nesting()
         return self._body
 
     def _body(self) -> Any:
         try:
-            end = self._nesting.end_of_value(self._held)
-        except ValueError:
-            return self._back_to_text(self._nesting.read)
+            end = self._nesting.end_of_value(self._held, self._at)
+        except NoValue as no_value:
+            self._body_parts.append(self._take(no_value.at))
+            return self._short_body
+        self._body_parts.append(self._take(len(self._held) if end is None else end))
         if end is None:
             return None
-        try:
-            calls = _calls(self._held[:end])
-        except ValueError:
-            return self._back_to_text(end)
-        self._events += [ToolCall(name, given, self._make_id()) for name, given in calls]
-        self._held = self._held[end:]
-        return self._after
+        return self._after if self._emit_calls("".join(self._body_parts)) else self._back_to_text()
 
-    def _back_to_text(self, end: int | None) -> Any:
-        self._emit_text(self._lead + self._held[:end])
-        self._held = "" if end is None else self._held[end:]
+    def _short_body(self) -> Any:
+        """Read on where no value can go on: perhaps the tag is closed, brackets too early."""
+        if self._held.startswith(CLOSE, self._at):
+            body = "".join(self._body_parts)
+            if self._emit_calls(body + self._nesting.missing(body)):
+                self._at += len(CLOSE)
+                return self._outside
+        elif self._may_become_close():
+            return None
+        return self._back_to_text()
+
+    def _back_to_text(self) -> Any:
+        self._emit_text("".join([*self._lead, *self._body_parts]))
+        self._lead = []
         return self._text
 
     def _after(self) -> Any:
         """Read on after a call, inside its tag: more calls may come, or the tag ends."""
-        self._held = self._held.lstrip(_SURPLUS)
-        if self._held.startswith(CLOSE):
-            self._held = self._held[len(CLOSE) :]
+        self._at = end_of(_SURPLUS, self._held, self._at)
+        if self._held.startswith(CLOSE, self._at):
+            self._at += len(CLOSE)
             return self._outside
-        if CLOSE.startswith(self._held):
+        if self._may_become_close():
             return None
-        return self._enter("") if self._held[0] in "{[" else self._outside
+        return self._enter() if self._held[self._at] in "{[" else self._outside
 
     def _outside(self) -> Any:
-        self._held = self._held.lstrip()
-        return self._text if self._held else None
+        self._at = end_of(_BLANKS, self._held, self._at)
+        return self._text if self._at < len(self._held) else None
+
+    def _may_become_close(self) -> bool:
+        rest = self._held[self._at : self._at + len(CLOSE)]
+        return CLOSE.startswith(rest) and rest != CLOSE
+
+    def _take(self, end: int) -> str:
+        text, self._at = self._held[self._at : end], end
+        return text
+
+    def _emit_calls(self, body: str) -> bool:
+        try:
+            calls = _calls(body)
+        except ValueError:
+            return False
+        self._events += [ToolCall(name, given, self._make_id()) for name, given in calls]
+        self._lead, self._body_parts = [], []
+        return True
 
     def _emit_text(self, text: str) -> None:
         if text:
@@ -140,43 +188,6 @@ class ToolCallParser:
     def _take_events(self) -> list[Text | ToolCall]:
         events, self._events = self._events, []
         return events
-
-
-class _Nesting:
-    """Finds the end of an object or a list by its brackets; reads each character once."""
-
-    def __init__(self) -> None:
-        self.read = 0
-        self._depth = 0
-        self._in_string = False
-        self._escaped = False
-
-    def end_of_value(self, text: str) -> int | None:
-        """Return where the value ends, None if it does not end in `text`.
-
-        The next call must begin with the same text.  Raises `ValueError` when the character number
-        `read` cannot be part of a value.
-        """
-        while self.read < len(text):
-            character = text[self.read]
-            if self._escaped:
-                self._escaped = False
-            elif self._in_string:
-                self._escaped = character == "\\"
-                self._in_string = character != '"'
-            elif character in "{[":
-                self._depth += 1
-            elif character == "<" or (self._depth == 0 and not character.isspace()):
-                raise ValueError("not a value")
-            elif character in "}]":
-                self._depth -= 1
-                if self._depth == 0:
-                    self.read += 1
-                    return self.read
-            elif character == '"':
-                self._in_string = True
-            self.read += 1
-        return None
 
 
 def _calls(text: str) -> list[tuple[str, Mapping[str, Any]]]:

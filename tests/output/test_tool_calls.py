@@ -69,6 +69,19 @@ ANSWERS: dict[str, tuple[str, Parts]] = {
     "a program": (in_tags("get_weather(city='Paris')"), None),
     "an empty list": (in_tags("[]"), None),
     "nothing in it": (in_tags("\n"), None),
+    "the last bracket forgotten": (
+        '<tool_call>\n{"name": "sort", "arguments": {"items": [1, 2]}\n</tool_call>',
+        [("sort", {"items": [1, 2]})],
+    ),
+    "all brackets forgotten": (
+        'a <tool_call>{"name": "sort", "arguments": {"items": [1, 2</tool_call> b',
+        ["a", ("sort", {"items": [1, 2]}), "b"],
+    ),
+    "the last bracket and the tag forgotten": (
+        '<tool_call>{"name": "sort", "arguments": {"items": []}',
+        [("sort", {"items": []})],
+    ),
+    "cut in its arguments": ('<tool_call>{"name": "sort", "arguments": {"items": [1, 2', None),
     "nothing": ("", []),
     "broken, then whole": (f"{in_tags('{')} {CALL}", ["<tool_call>{</tool_call>", A_CALL]),
     "a string without an end, then whole": (
