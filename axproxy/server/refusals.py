@@ -22,7 +22,7 @@ TOO_MANY = ProxyError(
     "too many connections are open; try again in a moment", retry_after=1, status=503
 )
 BUSY = Busy(QUEUE_FULL)
-OUR_FAULT = ProxyError("internal error; see the service's log", status=500)
+INTERNAL_ERROR = ProxyError("internal error; see the service's log", status=500)
 
 _NOT_HTTP = ProxyError("this is not a well-formed HTTP/1.1 request; check the client", status=400)
 _MALFORMED: dict[type[Exception], ProxyError] = {
@@ -46,7 +46,7 @@ def refusal_for(error: Exception) -> ProxyError:
     """Return the reply to a request that gunicorn cannot parse, or that failed in our own code."""
     if isinstance(error, http_errors.ParseException):
         return _MALFORMED.get(type(error), _NOT_HTTP)
-    return OUR_FAULT
+    return INTERNAL_ERROR
 
 
 def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _QUICK = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUICK_THREADS = 8
 
-_LAST_REQUESTS = 2.0  # seconds for requests that are on their way when we are told to leave
+_LAST_REQUESTS = 2.0  # seconds for requests that are on their way when the order to stop comes
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type information
@@ -113,6 +113,6 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
 
     def _answer_error(self, connection: Connection, error: Exception) -> None:
         refusal = refusals.refusal_for(error)
-        if refusal is refusals.OUR_FAULT:
+        if refusal is refusals.INTERNAL_ERROR:
             log.error("a request failed outside of the application", exc_info=error)
         refusals.answer(connection, connection.label, refusal)
