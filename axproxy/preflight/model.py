@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from axproxy.models.access import why_closed, why_no_folder
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
 from axproxy.models.tokenizer_files import (
@@ -174,21 +175,34 @@ def _tokenizer(context: CheckContext, path: Path) -> Iterator[Finding]:
         yield Finding("model-folder", "fail", seen, remedy)
 
 
+def check_tokenizer_files(context: CheckContext) -> list[Finding]:
+    """Check what the tokenizer's process needs of the model's folder, in a moment."""
+    path = context.settings.model_path
+    problem = why_no_folder(path) if path else None
+    if problem:
+        seen, _, remedy = problem.rpartition("; ")
+        return [Finding("model-folder", "fail", seen, _choice(context) or remedy)]
+    return list(_tokenizer(context, path)) if path else []
+
+
 def check_models_dir(context: CheckContext) -> Finding:
     """Check which of the folders in `AX650_MODELS_DIR` hold a model that can be loaded."""
     place = context.settings.models_dir
     if place is None:
         return Finding("models-dir", "skip", "AX650_MODELS_DIR is not set")
+    if closed := why_closed(place):
+        return Finding("models-dir", "warn", *closed.rsplit("; ", 1))
     if not place.is_dir():
+        what = "is not a folder" if place.exists() else "does not exist"
         return Finding(
             "models-dir",
             "warn",
-            f"{place} is not a folder",
+            f"{place} {what}",
             "set AX650_MODELS_DIR to a folder, or unset it",
         )
     usable, bad = _models_in(place)
     if bad:
-        return Finding("models-dir", "warn", *bad[0].rsplit("; ", 1))
+        return _some_unusable(context, place, usable, bad)
     if not usable:
         return Finding(
             "models-dir",
@@ -199,6 +213,28 @@ def check_models_dir(context: CheckContext) -> Finding:
     return Finding("models-dir", "ok", f"{place} holds {', '.join(p.name for p in usable)}")
 
 
+def _some_unusable(
+    context: CheckContext, place: Path, usable: list[Path], bad: list[str]
+) -> Finding:
+    """Return one finding about every folder: those to choose from, and why not the others."""
+    if len(bad) == 1 and not usable:
+        return Finding("models-dir", "warn", *bad[0].rsplit("; ", 1))
+    good = f"{place} holds {', '.join(folder.name for folder in usable)}, but " if usable else ""
+    choices = " or ".join(map(str, usable))
+    chosen = context.settings.model_path
+    in_use = chosen and any(chosen.resolve().is_relative_to(one.resolve()) for one in usable)
+    if usable and not in_use:
+        return Finding(
+            "models-dir",
+            "warn",
+            f"{good}{'; and '.join(bad)}",
+            f"set AX650_MODEL_PATH to {choices}",
+        )
+    *others, last = bad
+    seen, _, remedy = last.rpartition("; ")
+    return Finding("models-dir", "warn", f"{good}{'; and '.join([*others, seen])}", remedy)
+
+
 def _models_in(place: Path) -> tuple[list[Path], list[str]]:
     """Return the folders that can be loaded, and why others with model files cannot."""
     usable, bad = [], []
@@ -207,7 +243,7 @@ def _models_in(place: Path) -> tuple[list[Path], list[str]]:
             try:
                 ModelFolder.read(folder)
                 usable.append(folder)
-            except ModelFolderError as error:
+            except (ModelFolderError, OSError) as error:
                 bad.append(str(error))
     return usable, bad
 
@@ -218,7 +254,7 @@ def _choice(context: CheckContext) -> str:
     It is empty where the configured folder exists or there is no model to choose.
     """
     path, place = context.settings.model_path, context.settings.models_dir
-    if place is None or (path and path.is_dir()):
+    if place is None or (path and (why_closed(path) or path.is_dir())):
         return ""
     usable, _ = _models_in(place)
     paths = " or ".join(str(folder) for folder in usable)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.model import check_model_folder, check_models_dir
+from axproxy.preflight.model import check_model_folder, check_models_dir, check_tokenizer_files
 from tests.preflight.machine import Machine
 from tests.support.model_folders import EMBEDDING, POST_CONFIG, published_model, sparse
 
@@ -159,7 +159,41 @@ def test_the_folder_of_models_lists_those_that_can_be_loaded(pi: Machine, model:
     assert finding.seen == f"{models} holds Qwen3-0.6B, qwen3-1.7b"
     (models / "qwen3-1.7b" / "qwen3_p128_l3_together.axmodel").unlink()
     finding = check_models_dir(context)
-    assert (finding.verdict, finding.seen) == ("warn", f"layer 3 is missing in {models}/qwen3-1.7b")
+    assert (finding.verdict, finding.seen) == (
+        "warn",
+        f"{models} holds Qwen3-0.6B, but layer 3 is missing in {models}/qwen3-1.7b; "
+        "download the model again",
+    )
+    assert finding.remedy == f"set AX650_MODEL_PATH to {models}/Qwen3-0.6B"
+
+
+def test_one_broken_model_does_not_hide_the_good_ones(pi: Machine, tmp_path: Path) -> None:
+    for name in ("broken", "first", "second", "worse"):
+        published_model(tmp_path / name, flat=True)
+    for name in ("broken", "worse"):
+        (tmp_path / name / "qwen3_p128_l3_together.axmodel").unlink()
+    finding = check_models_dir(pi.context(AX650_MODELS_DIR=str(tmp_path)))
+    assert finding.verdict == "warn"
+    for name in ("broken", "first", "second", "worse"):
+        assert name in finding.seen
+    assert finding.remedy == f"set AX650_MODEL_PATH to {tmp_path}/first or {tmp_path}/second"
+    in_use = {"AX650_MODEL_PATH": str(tmp_path / "first"), "AX650_MODELS_DIR": str(tmp_path)}
+    finding = check_models_dir(pi.context(**in_use))
+    assert "first, second, but layer 3 is missing" in finding.seen
+    assert finding.remedy == "download the model again"
+
+
+def test_the_tokenizer_needs_less_than_the_runtime(pi: Machine, model: Path) -> None:
+    (model / "qwen3_p128_l3_together.axmodel").unlink()
+    path = {"AX650_MODEL_PATH": str(model)}
+    assert check_tokenizer_files(pi.context_of_files(**path)) == []
+    (model.parent / "qwen3_tokenizer" / "tokenizer.json").unlink()
+    (finding,) = check_tokenizer_files(pi.context_of_files(**path))
+    assert (finding.name, finding.verdict) == ("model-folder", "fail")
+    assert check_tokenizer_files(pi.context_of_files(**path, AX650_TOKENIZER="vendor")) == []
+    missing = {"AX650_MODEL_PATH": str(model / "nothing"), "AX650_TOKENIZER": "vendor"}
+    (finding,) = check_tokenizer_files(pi.context_of_files(**missing))
+    assert finding.seen == f"{model / 'nothing'} does not exist"
 
 
 def test_a_folder_of_models_without_a_model_gives_a_warning(pi: Machine, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from axproxy.runtimes.main_api.exits import describe_runtime_exit
 from axproxy.runtimes.main_api.load_log import RuntimeLog, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
-from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession, tokenizer_spec
+from axproxy.runtimes.main_api.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 
@@ -75,6 +75,7 @@ class MainApiRecipe:
         self.preflight = LaunchGate(
             lambda: inspection.run(CheckContext(settings, smi=self.card.smi)), clock
         )
+        self.files = FilesGate(settings, clock)
         self.log = RuntimeLog()
 
     @property
@@ -82,7 +83,10 @@ class MainApiRecipe:
         return self.settings.runtime_port
 
     def children(self) -> tuple[ChildSpec, ChildSpec]:
-        tokenizer, runtime = self._specs or (tokenizer_spec(self.settings), self.spec())
+        tokenizer, runtime = self._specs or (
+            tokenizer_spec(self.settings, self.files),
+            self.spec(),
+        )
         if choose_tokenizer(self.settings).stateful:
             # Without the session that it began with, the next request would abort the runtime.
             session = ScriptSession()
@@ -115,7 +119,7 @@ class MainApiRecipe:
             host=host_health(),
             preflight=[
                 CheckHealth(check.name, check.verdict, check.seen, check.remedy)
-                for check in self.preflight.findings
+                for check in self.files.failed or self.preflight.findings
             ],
         )
 

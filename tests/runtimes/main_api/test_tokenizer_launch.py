@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from axproxy.process.spec import Status
 from axproxy.process.states import State
-from axproxy.runtimes.main_api.tokenizer_launch import ScriptSession
+from axproxy.runtimes.main_api.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
+from axproxy.settings import Settings
+from tests.support.model_folders import published_model
+from tests.support.waiting import eventually
 
 UP, LOADING, DOWN = State.READY, State.STARTING, State.STOPPING
 NONE, LATER = State.STOPPED, State.BACKOFF
@@ -37,3 +42,47 @@ def test_a_script_is_replaced(looks: list[tuple[State, int | None, State]], over
     session = ScriptSession()
     said = [session.over(status(script, pid), status(runtime, 9)) for script, pid, runtime in looks]
     assert said[-1] is over
+
+
+def test_files_that_are_not_there_hold_the_tokenizer_back_until_they_are(tmp_path: Path) -> None:
+    now = [0.0]
+    gate = FilesGate(Settings(model_path=tmp_path / "disk" / "model"), lambda: now[0])
+    wanted = (
+        f"{tmp_path}/disk/model does not exist; mount its disk, or set AX650_MODEL_PATH to the "
+        "model's folder"
+    )
+    for _ in range(12):  # the delays grow to a few seconds and no further
+        assert eventually(gate.blocked_by) == wanted
+        now[0] += 4.0
+    (finding,) = gate.failed
+    assert (finding.name, finding.verdict) == ("model-folder", "fail")
+    published_model(tmp_path / "disk" / "model")
+
+    def later() -> bool:
+        now[0] += 0.1
+        return gate.blocked_by() is None
+
+    eventually(later)
+    assert gate.failed == []
+
+
+def test_a_tokenizer_that_has_served_is_started_again_without_a_check(tmp_path: Path) -> None:
+    gate = FilesGate(Settings(model_path=tmp_path / "nothing"))
+    gate.started()
+    gate.answered()
+    assert gate.blocked_by() is None
+    gate.started()
+    assert gate.blocked_by() is not None
+
+
+def test_the_simulators_tokenizer_needs_no_files() -> None:
+    gate = FilesGate(Settings())
+    gate.started()
+    assert gate.blocked_by() is None
+
+
+def test_a_failing_tokenizer_is_tried_again_within_a_minute() -> None:
+    policy = tokenizer_spec(Settings()).policy
+    assert policy.delay(1) == 0.05
+    assert policy.delay(policy.attempts) == policy.longest_delay <= 15
+    assert policy.retried_after <= 60
