@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -63,7 +65,8 @@ class MessagesReplies:
     def whole(self, reply: WholeReply) -> bytes:
         content: list[dict[str, Any]] = []
         if reply.thinking:
-            content.append({"type": "thinking", "thinking": reply.thinking})
+            thinking = {"thinking": reply.thinking, "signature": _signature([reply.thinking])}
+            content.append({"type": "thinking", **thinking})
         if reply.text:
             content.append({"type": "text", "text": reply.text})
         content += [_tool_use(call) | {"input": call.arguments} for call in reply.tool_calls]
@@ -90,7 +93,9 @@ class MessagesReplies:
             yield from self._begin()
             yield from self._end_block()
             block = self._open = _Block(type_, next(self._indexes))
-            yield _block_start(block.index, {"type": type_, type_: ""})
+            unsigned = {"signature": ""} if type_ == "thinking" else {}
+            yield _block_start(block.index, {"type": type_, type_: "", **unsigned})
+        block.pieces.append(piece)
         yield _block_delta(block.index, {"type": f"{type_}_delta", type_: piece})
 
     def _call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
@@ -114,8 +119,11 @@ class MessagesReplies:
 
     def _end_block(self) -> Iterator[dict[str, Any]]:
         """Yield the last event of the block that is being streamed, if there is one."""
-        if self._open:
-            yield _block_stop(self._open.index)
+        if block := self._open:
+            if block.type == "thinking":
+                signed = {"type": "signature_delta", "signature": _signature(block.pieces)}
+                yield _block_delta(block.index, signed)
+            yield _block_stop(block.index)
             self._open = None
 
     def _message(self, content: list[Any], usage: dict[str, int]) -> dict[str, Any]:
@@ -135,6 +143,7 @@ class _Block:
 
     type: str
     index: int
+    pieces: list[str] = field(default_factory=list)
 
 
 def _encode(events: Iterable[dict[str, Any]]) -> bytes:
@@ -148,6 +157,16 @@ def estimate_tokens(request: ChatRequest) -> int:
         size += len(f"{turn.role}{turn.content}{turn.thinking}".encode())
         size += sum(len(call.name) + len(compact(call.arguments)) for call in turn.tool_calls)
     return max(size // _BYTES_PER_TOKEN, 1)
+
+
+def _signature(pieces: Iterable[str]) -> str:
+    """Return a text to sign thinking with, which clients need to hand the thinking back.
+
+    Some refuse a block without a signature, others one that is empty.  Ours proves nothing: when
+    it comes back it is not looked at.
+    """
+    digest = hashlib.sha256("".join(pieces).encode(errors="replace")).digest()
+    return base64.b64encode(digest).decode()
 
 
 def _tool_use(call: ToolCall) -> dict[str, Any]:

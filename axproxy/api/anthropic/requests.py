@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from axproxy.api.gojson.decode import EOF, Fields, well_formed, well_formed_throughout
+from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed, well_formed_throughout
 from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.options import parse_options
@@ -19,6 +19,7 @@ from axproxy.models.model import Model
 _NO_MESSAGES = "messages is required"
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _BLOCKS = "[]anthropic.ContentBlock"
+_SERVER_BLOCKS = ("redacted_thinking", "server_tool_use", "mcp_tool_use")
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,10 @@ class _Conversation:
                 self.media.append("images")
             case "document":
                 self.media.append("documents")
-            # Other blocks report what Anthropic's service did; Ollama ignores them, too.
+            case "search_result":
+                blocks.texts.append(_search_result(block))
+            case other if not _made_by_anthropic(other):
+                raise _unknown_block(other)
 
     def _result(self, block: Fields) -> Message:
         text = self._text(block.anything("content"))
@@ -186,6 +190,15 @@ class _Conversation:
                 self.media.append("images")
             case {"type": "document"}:
                 self.media.append("documents")
+            case {"type": "search_result"}:
+                return _search_result(Fields("ContentBlock", block))
+            case {"type": "tool_reference", "tool_name": str(name)}:
+                return well_formed(name)
+            case {"type": "text", "text": None} | None:
+                pass
+            case _:
+                type_ = block.get("type") if isinstance(block, dict) else None
+                raise _unknown_block(type_ if isinstance(type_, str) else "")
         return ""
 
 
@@ -197,6 +210,29 @@ class _Blocks:
     thoughts: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     results: list[Message] = field(default_factory=list)
+
+
+def _search_result(block: Fields) -> str:
+    """Return what a search has found as text: its title, where it is from, and its words."""
+    found = block.objects("content", "anthropic.ContentBlock")
+    lines = (
+        block.string("title"),
+        block.string("source"),
+        *(part.string("text") for part in found),
+    )
+    return "".join(f"\n{line}" for line in lines if line) + "\n"
+
+
+def _made_by_anthropic(type_: str) -> bool:
+    """Return whether such a block reports what Anthropic's service did; Ollama ignores it, too.
+
+    What its tools found is in the text of the answer.
+    """
+    return type_ in _SERVER_BLOCKS or type_.endswith("_tool_result")
+
+
+def _unknown_block(type_: str) -> ClientError:
+    return ClientError(f"unknown content block type: {quoted(type_)}")
 
 
 def _call(block: Fields) -> ToolCall:

@@ -37,6 +37,7 @@ OFFER = {
     "type": "function",
     "function": {"name": "weather", "description": "Looks.", "parameters": {"type": "object"}},
 }
+SIGNATURE = "TCvJoAAC0dYyAHufIwJhKqnLY27ArjU4YYDjzibuD2c="  # of "Need"
 PICTURE = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
 
 
@@ -123,7 +124,9 @@ def test_thinking_text_and_calls_stream_as_blocks_in_order(
     _start, *events, last, _stop = (
         data for _, data in read_events(ask(client, stream=True, tools=[TOOL]).data)
     )
+    signed = events.pop(3)["delta"]
 
+    assert signed == {"type": "signature_delta", "signature": SIGNATURE}
     assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in events] == [
         ("start", 0),
         ("delta", 0),
@@ -139,7 +142,7 @@ def test_thinking_text_and_calls_stream_as_blocks_in_order(
         ("delta", 3),
         ("stop", 3),
     ]
-    assert events[0]["content_block"] == {"type": "thinking", "thinking": ""}
+    assert events[0]["content_block"] == {"type": "thinking", "thinking": "", "signature": ""}
     assert events[1]["delta"] == {"type": "thinking_delta", "thinking": "Ne"}
     assert events[7]["content_block"] == {
         "type": "tool_use",
@@ -161,7 +164,7 @@ def test_thinking_text_and_calls_in_a_whole_message(
 
     assert body["stop_reason"] == "tool_use"
     assert body["content"] == [
-        {"type": "thinking", "thinking": "Need"},
+        {"type": "thinking", "thinking": "Need", "signature": SIGNATURE},
         {"type": "text", "text": "Wait."},
         {
             "type": "tool_use",
@@ -310,6 +313,52 @@ def test_thinking_and_effort_turn_thinking_on_or_off(
     assert last_request(engine).think is think
 
 
+@pytest.mark.parametrize("signature", [SIGNATURE, "x", "", None, 7])
+def test_thinking_can_be_handed_back_whatever_its_signature_says(
+    client: FlaskClient, engine: FakeEngine, signature: Any
+) -> None:
+    thought = {"type": "thinking", "thinking": "Need", "signature": signature}
+    said = [thought, {"type": "text", "text": "Four."}]
+    ask(client, messages=[*ASKED, {"role": "assistant", "content": said}, *ASKED])
+
+    assert last_request(engine).messages[1] == Message("assistant", "Four.", "Need")
+
+
+FOUND = {
+    "type": "search_result",
+    "title": "The sea",
+    "source": "https://sea.example",
+    "content": [{"type": "text", "text": "It is salty."}, {"type": "text", "text": "It is deep."}],
+    "citations": {"enabled": True},
+}
+
+
+def test_search_results_are_read_in_a_message_and_in_the_result_of_a_tool(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    text = "\nThe sea\nhttps://sea.example\nIt is salty.\nIt is deep.\n"
+    content = [FOUND, {"type": "text", "text": "Is it?"}]
+    ask(client, messages=[{"role": "user", "content": content}])
+    assert last_request(engine).messages == (Message("user", f"{text}Is it?"),)
+
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [FOUND]}
+    ask(client, messages=[{"role": "user", "content": [result]}])
+    assert last_request(engine).messages == (Message("tool", text, tool_call_id="a"),)
+
+
+@pytest.mark.parametrize(
+    "type_",
+    ["redacted_thinking", "server_tool_use", "web_search_tool_result", "mcp_tool_use"],
+)
+def test_blocks_about_what_anthropics_service_did_are_left_out(
+    client: FlaskClient, engine: FakeEngine, type_: str
+) -> None:
+    blocks = [{"type": type_, "data": "x", "content": []}, {"type": "text", "text": "So?"}]
+    ask(client, messages=[{"role": "assistant", "content": blocks}, *ASKED])
+
+    assert last_request(engine).messages[0] == Message("assistant", "So?")
+
+
 def block(**fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [fields]}]}
 
@@ -370,6 +419,14 @@ GO = "json: cannot unmarshal"
             f'"{MODEL}" does not support images',
         ),
         (block(type="document", source={}), 400, f'"{MODEL}" does not support documents'),
+        (block(type="video", data="x"), 400, 'unknown content block type: "video"'),
+        (block(text="Hi"), 400, 'unknown content block type: ""'),
+        (
+            block(type="tool_result", content=[{"type": "video"}]),
+            400,
+            'unknown content block type: "video"',
+        ),
+        ({"system": [{"type": "video"}]}, 400, 'unknown content block type: "video"'),
     ],
 )
 def test_a_wrong_request_gets_ollamas_message_in_anthropics_body(
