@@ -33,6 +33,7 @@ from axproxy.output.model_json import too_deep
 
 _IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
 _BETWEEN_PARTS = "\n\n"
+_ROLES = {"developer": "system", "function": "tool"}  # other names of OpenAI's, newer and older
 _EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 
 
@@ -194,12 +195,13 @@ def _parse_messages(messages: Sequence[Fields]) -> Conversation:
     for message in messages:
         calls = message.objects("tool_calls", "openai.ToolCall")
         role = message.string("role").lower()
+        role = _ROLES.get(role, role)
         turns.append(
             Message(
-                role="system" if role == "developer" else role,
-                content=_content(message.anything("content"), media),
+                role=role,
+                content=_content(message.anything("content"), media) or message.string("refusal"),
                 thinking=message.string("reasoning") or message.string("reasoning_content"),
-                tool_calls=tuple(_tool_call(call) for call in calls),
+                tool_calls=(*map(_tool_call, calls), *_older_call(message)),
                 tool_name=message.string("name") if role == "tool" else "",
                 tool_call_id=message.string("tool_call_id"),
             )
@@ -221,7 +223,7 @@ def _content(value: Any, media: list[str]) -> str:
 
 def _part(part: Any, media: list[str]) -> str:
     match part:
-        case {"type": "text", "text": str(text)}:
+        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
             return well_formed(text)
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
             check_image(url)
@@ -245,13 +247,31 @@ def check_image(url: str) -> None:
 
 
 def _tool_call(call: Fields) -> ToolCall:
+    custom = call.anything("custom")
+    if isinstance(custom, dict):  # a tool that reads plain text; the model knows calls as objects
+        name, given = custom.get("name"), custom.get("input")
+        return _named_call(name, {"input": given}, call.string("id"))
     function = call.mapping("function", "struct")
-    name, text = function.get("name"), function.get("arguments")
+    return _function_call(function, call.string("id"))
+
+
+def _older_call(message: Fields) -> tuple[ToolCall, ...]:
+    """Return the call in the form that OpenAI's API had before `tool_calls`, if there is one."""
+    function = message.mapping("function_call", "struct")
+    return (_function_call(function, ""),) if function else ()
+
+
+def _function_call(function: Mapping[str, Any], id_: str) -> ToolCall:
+    text = function.get("arguments")
     try:
         arguments = json.loads(text or "{}") if isinstance(text, str | None) else text
     except (ValueError, RecursionError) as error:
         raise ClientError("invalid tool call arguments") from error
+    return _named_call(function.get("name"), arguments, id_)
+
+
+def _named_call(name: Any, arguments: Any, id_: str) -> ToolCall:
     if not isinstance(arguments, dict) or too_deep(arguments):
         raise ClientError("invalid tool call arguments")
     name = well_formed(name) if isinstance(name, str) else ""
-    return ToolCall(name, well_formed_throughout(arguments), call.string("id"))
+    return ToolCall(name, well_formed_throughout(arguments), id_)

@@ -437,6 +437,108 @@ def test_input_items_become_turns(client: FlaskClient, engine: FakeEngine) -> No
     )
 
 
+def test_a_reference_to_reasoning_is_left_out(client: FlaskClient, engine: FakeEngine) -> None:
+    engine.script = (Thinking("Need"), PARIS, Finished("stop", USAGE))
+    thought, call = ask(client, tools=[TOOL]).get_json()["output"]
+    items = [
+        {"role": "user", "content": "Hi"},
+        {"type": "item_reference", "id": thought["id"]},
+        {"id": thought["id"]},  # the type may be missing
+        call,
+        {"type": "function_call_output", "call_id": call["call_id"], "output": "12C"},
+    ]
+    assert ask(client, tools=[TOOL], input=items).status_code == 200
+
+    assert last_request(engine).messages == (
+        Message("user", "Hi"),
+        Message("assistant", "", "", (PARIS,)),
+        Message("tool", "12C", tool_call_id=PARIS.id),
+    )
+
+
+@pytest.mark.parametrize("id_", ["msg_7_0", "fc_7_1", ""])
+def test_a_reference_to_words_that_are_not_stored_is_refused(
+    client: FlaskClient, engine: FakeEngine, id_: str
+) -> None:
+    reply = ask(client, input=[{"type": "item_reference", "id": id_}])
+
+    assert reply.status_code == 400
+    assert reply.get_json()["error"]["message"] == (
+        f'input[0]: item_reference "{id_}" is not supported: this service stores nothing; send '
+        "the item itself, which clients do with store set to false"
+    )
+    assert not engine.history
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "arguments"),
+    [
+        (
+            {"type": "custom_tool_call", "name": "patch", "input": "- a\n+ b"},
+            "patch",
+            {"input": "- a\n+ b"},
+        ),
+        (
+            {"type": "local_shell_call", "action": {"type": "exec", "command": ["ls"]}},
+            "local_shell",
+            {"action": {"type": "exec", "command": ["ls"]}},
+        ),
+        (
+            {"type": "shell_call", "action": {"commands": ["ls"]}},
+            "shell",
+            {"action": {"commands": ["ls"]}},
+        ),
+        (
+            {"type": "apply_patch_call", "operation": {"type": "delete_file", "path": "a"}},
+            "apply_patch",
+            {"operation": {"type": "delete_file", "path": "a"}},
+        ),
+    ],
+)
+def test_calls_of_every_tool_that_a_client_runs_become_calls_as_the_model_knows_them(
+    client: FlaskClient, engine: FakeEngine, call: Any, name: str, arguments: Any
+) -> None:
+    result = {"type": f"{call['type']}_output", "call_id": "c1", "output": "done"}
+    ask(client, input=[{"role": "user", "content": "Hi"}, {**call, "call_id": "c1"}, result])
+
+    assert last_request(engine).messages[1:] == (
+        Message("assistant", "", "", (ToolCall(name, arguments, "c1"),)),
+        Message("tool", "done", tool_call_id="c1"),
+    )
+
+
+def test_what_a_shell_has_printed_and_what_an_mcp_server_found_are_results(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    printed = [{"stdout": "a\n", "stderr": "b\n", "outcome": {"type": "exit", "exit_code": 1}}]
+    ask(
+        client,
+        input=[
+            {"type": "shell_call_output", "call_id": "c1", "output": printed},
+            {"type": "mcp_call", "id": "m1", "name": "look", "arguments": "{}", "output": "water"},
+        ],
+    )
+
+    assert last_request(engine).messages == (
+        Message("tool", "a\nb\n", tool_call_id="c1"),
+        Message("assistant", "", "", (ToolCall("look", {}, "m1"),)),
+        Message("tool", "water", tool_call_id="m1"),
+    )
+
+
+def test_reasoning_and_refusals_of_other_services_are_read(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    thought = {"summary": [], "content": [{"type": "reasoning_text", "text": "Hm"}]}
+    refusal = [{"type": "refusal", "refusal": "I would rather not."}]
+    ask(
+        client,
+        input=[{"type": "reasoning", **thought}, {"role": "assistant", "content": refusal}],
+    )
+
+    assert last_request(engine).messages == (Message("assistant", "I would rather not.", "Hm"),)
+
+
 def test_output_items_can_be_sent_back_unchanged(client: FlaskClient, engine: FakeEngine) -> None:
     engine.script = (Thinking("Need"), Text("Wait."), PARIS, Finished("stop", USAGE))
     output = ask(client, tools=[TOOL]).get_json()["output"]

@@ -174,6 +174,34 @@ def test_every_field_reaches_the_engine(client: FlaskClient, engine: FakeEngine)
     )
 
 
+def test_calls_of_custom_tools_and_calls_in_the_older_form_reach_the_model(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    custom = {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "- a"}}
+    older = {"name": "weather", "arguments": '{"city":"Oslo"}'}
+    chat(
+        client,
+        messages=[
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": None, "tool_calls": [custom]},
+            {"role": "tool", "tool_call_id": "a", "content": "done"},
+            {"role": "assistant", "content": None, "function_call": older},
+            {"role": "function", "name": "weather", "content": "12C"},
+            {"role": "assistant", "content": None, "refusal": "I would rather not."},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        ],
+    )
+
+    assert last_request(engine).messages[1:] == (
+        Message("assistant", "", tool_calls=(ToolCall("patch", {"input": "- a"}, "a"),)),
+        Message("tool", "done", tool_call_id="a"),
+        Message("assistant", "", tool_calls=(ToolCall("weather", {"city": "Oslo"}),)),
+        Message("tool", "12C", tool_name="weather"),
+        Message("assistant", "I would rather not."),
+        Message("assistant", "No."),
+    )
+
+
 def test_missing_fields_have_openais_defaults(client: FlaskClient, engine: FakeEngine) -> None:
     chat(client)
 
