@@ -53,6 +53,7 @@ class Program:
                 crash_after=options.crash_after_tokens,
                 hang_after=options.hang_after_tokens,
                 lose_card_after=options.lose_card_after_tokens,
+                layer_missing=options.refuse_layer is not None,
             ),
             known_ids=options.tokens_embed_num,
         )

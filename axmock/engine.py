@@ -103,6 +103,8 @@ class Engine:
             self._texts.append(CONTEXT_FULL)  # after the flag and without the lock
             return CONTEXT_FULL
         seen, tokens = self._embedded
+        if new is None:
+            fate = self._model.kv.fate_of_stale(tokens)
         self._last_reply = self._model.run(
             tokens, fate, lambda: self._script.tokens(seen, self._link.address), out
         )

@@ -25,6 +25,7 @@ class ModelFaults:
     crash_after: int | None = None
     hang_after: int | None = None
     lose_card_after: int | None = None
+    layer_missing: bool = False  # the first prefill aborts, spared or not
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,11 @@ class KvCache:
             refusal = f"input_num_token({new}) > _attr.prefill_max_token_num({self._room})"
         return Admission(self._group_id, capacity, cached, new, self._room, refusal, fate)
 
+    def fate_of_stale(self, tokens: int) -> Fate:
+        """Return what running the `tokens` of an earlier prompt does; no limit is checked."""
+        beyond = self.cached + tokens > self.shape.prefill_limit
+        return Fate.ABORT if beyond else Fate.LIVES
+
     def decoded_at(self, position: int) -> None:
         """Record a decode step at `position`; its mask hides this and all later positions."""
         self._decode_mask_end = position

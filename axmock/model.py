@@ -55,6 +55,7 @@ class Model:
 
     def prefill(self, chunks: Chunks) -> None:
         """Run a system prompt through the card; a stop has no effect here."""
+        self._need_all_layers()
         for size in chunks.sizes:
             self._console.info("GenerateKVCachePrefill", 367, f"input_num_token:{size}")
             time.sleep(self._pace.chunk(self.kv.shape.chunk))
@@ -67,6 +68,7 @@ class Model:
         `reply` returns the ids of the answer; `out` gets the text in groups of three tokens.
         Without `out` it draws a progress bar, as /api/chat does.
         """
+        self._need_all_layers()
         self._stop.clear()
         self._answers += 1
         chunks = Chunks.of(new, self.kv.shape.chunk)
@@ -164,6 +166,10 @@ class Model:
         for _ in range(self.kv.shape.layers + 1):
             self._console.error("inference", 526, "AX_ENGINE_Execute")
         return True
+
+    def _need_all_layers(self) -> None:
+        if self._faults.layer_missing:
+            abort("input tensor not found: K_cache")
 
     @property
     def _spared(self) -> bool:

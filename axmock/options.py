@@ -75,7 +75,12 @@ class Options:
         "fault: the card is lost after N tokens; the last one is repeated at full speed until M"
     )
     exit_during_load: int | None = _flag(
-        "fault: the post model fails to load; exit with this code (255 if none is given)", bare=255
+        "fault: the post model fails to load; exit with this code (255 if none is given;"
+        " 11 and 129: the driver or the card is missing, so nothing is logged)",
+        bare=255,
+    )
+    refuse_layer: int | None = _flag(
+        "fault: the card refuses this layer's file; the load goes on, the first run aborts"
     )
     ignore_sigint: bool = _flag("fault: SIGINT has no effect", default=False, bare=True)
     ignore_sigterm: bool = _flag("fault: SIGTERM has no effect", default=False, bare=True)

@@ -7,10 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from axmock.console import Console, Progress
+from axmock.crash import abort, segfault
 from axmock.kv_cache import Shape
 from axmock.options import Options
 from axmock.sampling import Sampling
 from axmock.tokenizer_link import TokenizerLink
+
+# Exit statuses that are the low byte of what axclInit returned.  The program calls it first, so its
+# log is then empty (observed).
+AXCL_INIT = (0x8030010B & 0xFF, 0x80300181 & 0xFF)
 
 
 def load(
@@ -26,6 +31,8 @@ def load(
 
     Raises CppException where an uncaught exception ends the vendor's program.
     """
+    if options.exit_during_load in AXCL_INIT:
+        return options.exit_during_load
     console.info("Init", 130, "LLM init start")
     progress = Progress(console.out, shape.layers + 3, time.monotonic)
     if not link.init():
@@ -39,21 +46,21 @@ def load(
     console.out.write("\n")
     for device in devices:
         console.info("run", 30, f"AXCLWorker start with devid {device}")
+        if device < 0:
+            segfault()  # it is an index, and only the upper end is checked
         if device >= options.cards:
             message = f"Invalid AXCL device id {device}, find total {options.cards} device."
             console.error("run", 41, message)
             console.error("Init", 176, f"axcl_Init({device}) failed")
             return _give_up(console)
-    step = options.load_seconds / (shape.layers + 1)
     memory = f"remain_cmm({options.remain_cmm} MB)"
-    for count, layer in enumerate(loading_order(shape.layers), 3):
-        time.sleep(step)
-        device = devices[layer * len(devices) // shape.layers]
-        progress.update(count, "count", f"init {layer} axmodel ok,devid({device}) {memory}")
-    time.sleep(step)
+    _load_layers(options, shape, devices=devices, progress=progress, console=console)
     if options.exit_during_load is not None:
+        _refuse(console)
         console.error("Init", 210, f"init post axmodel({options.filename_post_axmodel}) failed")
         _give_up(console)
+        for device in devices:
+            console.info("run", 80, f"AXCLWorker exit with devid {device}")
         return options.exit_during_load
     progress.update(shape.layers + 3, "count", f"init post axmodel ok,{memory}")
     console.out.write("\n")
@@ -62,6 +69,28 @@ def load(
     sampling.load(Path("post_config.json"), console)
     console.info("Init", 263, "LLM init ok")
     return None
+
+
+def _load_layers(
+    options: Options,
+    shape: Shape,
+    *,
+    devices: Sequence[int],
+    progress: Progress,
+    console: Console,
+) -> None:
+    step = options.load_seconds / (shape.layers + 1)
+    memory = f"remain_cmm({options.remain_cmm} MB)"
+    for count, layer in enumerate(loading_order(shape.layers), 3):
+        time.sleep(step)
+        device = devices[layer * len(devices) // shape.layers]
+        if layer == options.refuse_layer:
+            # The program goes on as if nothing had happened (observed); only layer 0 is needed now.
+            _refuse(console)
+            if layer == 0:
+                abort("input tensor not found: mask")
+        progress.update(count, "count", f"init {layer} axmodel ok,devid({device}) {memory}")
+    time.sleep(step)
 
 
 def loading_order(layers: int) -> Iterator[int]:
@@ -89,6 +118,10 @@ def _memory_table(devices: Sequence[int], remaining: int, console: Console) -> N
         f"\x1b[1;30;35m{'_' * 24}\n|{'ID':>6}|{'remain cmm(MB)':>15}|\n{'=' * 24}\n"
         f"{rows}{'¯' * 24}\n\x1b[0m"
     )
+
+
+def _refuse(console: Console) -> None:
+    console.error("inference", 301, "AX_ENGINE_CreateHandle")
 
 
 def _give_up(console: Console) -> int:

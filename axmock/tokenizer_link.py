@@ -50,6 +50,8 @@ class TokenizerLink:
             self._console.error("Init", 29, f"connect {self._url} failed")
             return False
         self._console.info("Init", 34, f"connect {self._url} ok")
+        if "/" in self._url.partition("://")[2]:
+            segfault()  # the library takes no path in an address and makes no client
         try:
             self._uid = self._ask("/get_uid", "uid", "", json_values.as_string, (52, 65))
             query = f"?uid={self._uid}"

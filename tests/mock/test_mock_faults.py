@@ -68,8 +68,43 @@ def test_exit_during_load(start: Start, flag: str, code: int) -> None:
     runtime = start(flag, ready=False)
 
     assert runtime.exit_status() == code
+    lines = runtime.output.text.splitlines()
     assert "axmodel ok" in runtime.output.text
-    assert "Server running" not in runtime.output.text
+    assert [line.partition("]: ")[2].removesuffix("\x1b[0m") for line in lines[-4:]] == [
+        "AX_ENGINE_CreateHandle",
+        "init post axmodel(tinyllama-int8/tinyllama_post.axmodel) failed",
+        "lLaMa.Init failed",
+        "AXCLWorker exit with devid 0",
+    ]
+
+
+@pytest.mark.parametrize("code", [11, 129])
+def test_without_a_driver_or_a_card_the_log_is_empty(start: Start, code: int) -> None:
+    runtime = start(f"--exit-during-load={code}", ready=False)
+
+    assert runtime.exit_status() == code
+    assert runtime.output.text == ""
+
+
+def test_a_refused_layer_aborts_the_first_reset(start: Start) -> None:
+    runtime = start("--refuse-layer", "3")
+    assert "AX_ENGINE_CreateHandle" in runtime.output.text
+    assert "100% |" in runtime.output.text
+
+    runtime.json("POST", "/api/reset", {"system_prompt": "x" * 20})
+    assert runtime.exit_status() == -6
+    assert runtime.errors.text == "input tensor not found: K_cache\n"
+
+
+def test_a_refused_first_layer_aborts_the_load(start: Start) -> None:
+    runtime = start("--refuse-layer", "0", ready=False)
+
+    assert runtime.exit_status() == -6
+    assert runtime.errors.text == "input tensor not found: mask\n"
+
+
+def test_a_negative_device_kills_the_program(start: Start) -> None:
+    assert start("--devices", "-1", ready=False).exit_status() == -11
 
 
 def test_ignore_sigint_and_sigterm(start: Start) -> None:

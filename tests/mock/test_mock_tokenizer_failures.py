@@ -37,6 +37,25 @@ def test_after_a_failed_encode_the_previous_prompt_is_answered_again(
     assert runtime.output.shows("[E][                          Encode][ 820]: encode failed")
 
 
+def test_stale_tokens_of_a_refused_prompt_are_fatal_beyond_the_window(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start()
+    runtime.answer("first")
+    assert runtime.answer("x" * 1200).startswith("error: SetKVCache failed")
+    tokenizer.fail("/encode", Answer(500))
+    runtime.generate("third")
+
+    assert runtime.exit_status() == -6
+
+
+def test_a_tokenizer_address_with_a_path_kills_the_program(
+    start: Start, tokenizer: ByteTokenizer
+) -> None:
+    runtime = start("--url_tokenizer_model", f"{tokenizer.url}/v1", ready=False)
+    assert runtime.exit_status() == -11
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "status"),
     [
