@@ -9,6 +9,9 @@ from axproxy.api.gojson.decode import compact
 JSON = "application/json; charset=utf-8"
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
+# Blanks between two JSON values mean nothing: a reader of lines finds one before its next object.
+# A whole line would do harm: `ollama run` takes its spinner away at the first.
+NDJSON_HEARTBEAT = b" "
 SSE_HEARTBEAT = b": still working\n\n"  # a comment, which readers of such streams skip
 
 

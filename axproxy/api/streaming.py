@@ -15,7 +15,8 @@ from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
 
-# Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass.
+# Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass; a
+# wait gives more.  Until the first is sent, an error still has a status.
 HEARTBEAT_INTERVAL = 9.0
 
 log = logging.getLogger(__name__)

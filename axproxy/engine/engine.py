@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Generic
+from typing import Generic, TypeVar
 
 from axproxy.engine.answer import ParsedRun, with_format
 from axproxy.engine.keep_alive import KeepAlive
@@ -41,11 +41,13 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.health import Health, QueueHealth
-from axproxy.messages import ChatRequest, Event, Finished, Usage
+from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
 
 log = logging.getLogger(__name__)
+
+_ResultT = TypeVar("_ResultT")
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class SerialEngine(Generic[PreparedT]):
     def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         self._keep_alive.begin()
         try:
-            self._ensure_loaded(gone, math.inf)
+            for _ in self._until_loaded(gone, math.inf):
+                pass
         finally:
             self._keep_alive.end(keep_alive)
 
@@ -184,13 +187,13 @@ class SerialEngine(Generic[PreparedT]):
             self._supervisor.wait_ready(lambda: False)
             self._runtime.preload()
 
-    def _ensure_loaded(self, gone: Gone, hold: float = RESTART_HOLD) -> None:
-        """Wait for a load, and begin one if the model was unloaded; raise what else blocks it."""
+    def _until_loaded(self, gone: Gone, hold: float = RESTART_HOLD) -> Generator[None, None, None]:
+        """Yield during a load, and begin one if the model was unloaded; raise what blocks it."""
         problem = self._supervisor.not_ready()
         if isinstance(problem, Unloaded):
             self._supervisor.load()
         if problem:
-            self._supervisor.wait_ready(gone, hold)
+            yield from self._supervisor.until_ready(gone, hold)
 
     def _unload_when_expired(self) -> None:
         """Unload the model each time its keep-alive is over; runs on a thread of its own."""
@@ -211,9 +214,12 @@ class SerialEngine(Generic[PreparedT]):
     def _events(self, job: _Job[PreparedT]) -> Generator[Event, None, None]:
         self._keep_alive.begin()
         try:
-            ticket = self._queue.admit(job.gone)
+            ticket = yield from _signs_of_life(self._queue.until_admitted(job.gone))
             try:
-                self._ensure_loaded(job.gone)  # it may have changed while the request waited
+                # The model may have left the card while the request waited.
+                yield from _signs_of_life(self._until_loaded(job.gone))
+                if job.prepared is None:
+                    yield from _signs_of_life(self._runtime.until_ready(job.gone))
                 admitted = self._clock()
 
                 def run(request: ChatRequest) -> ParsedRun:
@@ -252,3 +258,17 @@ class SerialEngine(Generic[PreparedT]):
             prompt_eval=result.prompt_eval,
             eval=result.eval,
         )
+
+
+def _signs_of_life(steps: Generator[None, None, _ResultT]) -> Generator[Event, None, _ResultT]:
+    """Yield an empty text for each step of a wait; return its result."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: _ResultT = end.value
+                return result
+            yield Text("")
+    finally:
+        steps.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from axproxy.errors import Busy, ClientGone
 
@@ -44,9 +44,20 @@ class RequestQueue:
         return self._busy
 
     def admit(self, gone: Callable[[], bool]) -> Ticket:
-        """Block until it is the caller's turn.
+        """Block until it is the caller's turn; raises as `until_admitted` does."""
+        steps = self.until_admitted(gone)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                ticket: Ticket = end.value
+                return ticket
 
-        Raises `Busy` at once when the queue is full, and `ClientGone` once `gone()`.
+    def until_admitted(self, gone: Callable[[], bool]) -> Generator[None, None, Ticket]:
+        """Yield every quarter of a second until it is the caller's turn; return the ticket.
+
+        The first step takes the place in the queue, and closing the generator gives it up.  Raises
+        `Busy` at the first step when the queue is full, and `ClientGone` once `gone()`.
         """
         if ticket := self.admit_at_once():
             return ticket
@@ -57,7 +68,7 @@ class RequestQueue:
             self._waiting.append(place)
             self._call_first()  # the running request may have ended since
         try:
-            self._wait(place, gone)
+            yield from self._wait(place, gone)
         except BaseException:  # whatever ends the wait, the place must not stay taken
             with self._lock:
                 self._waiting.remove(place)
@@ -79,7 +90,9 @@ class RequestQueue:
             self._busy = False
             self._call_first()
 
-    def _wait(self, place: threading.Event, gone: Callable[[], bool]) -> None:
+    def _wait(
+        self, place: threading.Event, gone: Callable[[], bool]
+    ) -> Generator[None, None, None]:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
@@ -88,6 +101,7 @@ class RequestQueue:
                     self._waiting.popleft()  # ours: only the first is called, while none runs
                     self._busy = True
                     return
+            yield
 
     def _call_first(self) -> None:
         if self._waiting and not self._busy:

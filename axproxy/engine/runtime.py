@@ -77,6 +77,12 @@ class Runtime(Protocol[PreparedT]):
         Called once, on a thread of its own, when the programs are ready.  Raises `ProxyError`.
         """
 
+    def until_ready(self, gone: Gone) -> Generator[None, None, None]:
+        """Yield at least once a second while a helper program that `prepare` needs is away.
+
+        Called in a request's turn.  Raises `ProxyError` when it does not come back, `ClientGone`.
+        """
+
     def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedT:
         """Return the request as the program reads it, short enough for the model's window.
 
@@ -121,8 +127,8 @@ class Runtime(Protocol[PreparedT]):
 class Supervisor(Protocol):
     """The life of the processes behind a runtime.
 
-    All methods are called by any thread.  Only `start`, `stop`, `wait_ready` and `why_gone` take
-    time.
+    All methods are called by any thread.  Only `start`, `stop`, `until_ready`, `wait_ready` and
+    `why_gone` take time.
     """
 
     @property
@@ -157,12 +163,15 @@ class Supervisor(Protocol):
     def not_ready(self) -> ProxyError | None:
         """Return why a request would not run now, `None` when it would."""
 
-    def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
-        """Return when a request would run.
+    def until_ready(self, gone: Gone, hold: float = math.inf) -> Generator[None, None, None]:
+        """Yield at least once a second until a request would run.
 
         Raises `ProxyError` when the processes will not become ready, or are being restarted for
         longer than `hold` seconds; `ClientGone` once `gone()`.
         """
+
+    def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
+        """Return when a request would run; raises as `until_ready` does."""
 
     def interruption(self) -> ProxyError | None:
         """Return why the running answer is stopped from outside its request, if it is."""

@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from axproxy.errors import (
@@ -143,7 +143,7 @@ class RowSupervisor:
             self._load_wanted = False
             self._changed.notify_all()
 
-    # Questions, from any thread; only `wait_ready` and `why_gone` take time.
+    # Questions, from any thread; only `until_ready`, `wait_ready` and `why_gone` take time.
 
     def snapshot(self) -> tuple[Status, ...]:
         """Return the state of the children, in the order of starting."""
@@ -174,7 +174,14 @@ class RowSupervisor:
         return None
 
     def wait_ready(self, gone: Callable[[], bool], hold: float = math.inf) -> None:
-        """Return when a request would run.
+        """Return when a request would run; raises as `until_ready` does."""
+        for _ in self.until_ready(gone, hold):
+            pass
+
+    def until_ready(
+        self, gone: Callable[[], bool], hold: float = math.inf
+    ) -> Generator[None, None, None]:
+        """Yield after each look at the children until a request would run.
 
         Raises what stands in the way where waiting does not help, or where it is a restart that
         takes longer than `hold` seconds; `ClientGone` once `gone()`.
@@ -188,6 +195,7 @@ class RowSupervisor:
                 raise problem
             if gone():
                 raise ClientGone
+            yield
             with self._changed:
                 self._changed.wait(TICK)
 

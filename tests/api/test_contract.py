@@ -122,8 +122,7 @@ def test_a_heartbeat_is_sent_and_adds_nothing_to_the_answer(
     pieces = pieces_of(app, dialect)[0]
 
     if dialect.stream_type == NDJSON:
-        assert dialect.read_stream(pieces[0]) == dialect.read_stream(pieces[0] * 2)
-        assert dialect.read_stream(pieces[0]).text == ""
+        assert pieces[0] == b" "
     else:
         assert pieces[0] == b": still working\n\n"
     answer = dialect.read_stream(b"".join(pieces))

@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 import time
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from axproxy.engine import queue
 from axproxy.errors import (
     Busy,
     CardFailed,
@@ -61,6 +63,10 @@ class FakeUnit:
 
     def load(self) -> None:
         self.calls.append("load")
+
+    def until_ready(self, gone: object, hold: float = math.inf) -> Generator[None, None, None]:
+        self.wait_ready(gone, hold)
+        yield from ()
 
     def wait_ready(self, _gone: object, _hold: float = math.inf) -> None:
         self.calls.append("wait")
@@ -552,3 +558,95 @@ def test_the_keeper_waits_patiently_where_the_line_has_no_places(
         bench.engine.stop()
 
     assert pauses == [0.25]
+
+
+@pytest.fixture
+def alert_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "DISCONNECT_CHECK_INTERVAL", 0.005)
+
+
+def test_a_request_in_line_gives_signs_of_life_and_then_its_answer(alert_queue: None) -> None:
+    bench = Bench(Card([spell("first"), spell("second")]))
+    first, second = (
+        bench.engine.answer(bench.model, asking("why?"), lambda: False) for _ in range(2)
+    )
+    next(first)
+    assert [next(second) for _ in range(5)] == [Text("")] * 5
+    assert bench.engine.health().queue.waiting == 1
+
+    list(first)
+    assert "".join(event.text for event in second if isinstance(event, Text)) == "second"
+
+
+@pytest.mark.parametrize("leave", ["close", "hang up"])
+def test_a_request_that_has_given_signs_of_life_can_still_leave_the_line(
+    leave: str, alert_queue: None
+) -> None:
+    bench, gone = Bench(), threading.Event()
+    first = bench.engine.answer(bench.model, asking("why?"), lambda: False)
+    second = bench.engine.answer(bench.model, asking("why?"), gone.is_set)
+    next(first)
+    next(second)
+    if leave == "close":
+        second.close()
+    else:
+        gone.set()
+        with pytest.raises(ClientGone):
+            next(second)
+
+    assert bench.engine.health().queue.waiting == 0
+    assert list(first)[-1].reason == "stop"
+    assert bench.events()[-1].reason == "stop"
+
+
+def test_a_full_queue_is_refused_before_any_sign_of_life() -> None:
+    bench = Bench(AX650_MAX_QUEUE="0")
+    running = bench.engine.answer(bench.model, asking("why?"), lambda: False)
+    next(running)
+
+    with pytest.raises(Busy):
+        next(bench.engine.answer(bench.model, asking("why?"), lambda: False))
+    running.close()
+
+
+def test_a_load_gives_signs_of_life_and_so_does_a_load_that_fails() -> None:
+    bench = Bench()
+    bench.unit.problem = Unloaded("not on the card")
+    failure: ProxyError | None = None
+
+    def loads(_gone: object, _hold: float) -> Generator[None, None, None]:
+        yield
+        yield
+        if failure:
+            raise failure
+        bench.unit.problem = None
+
+    bench.unit.until_ready = loads
+    assert bench.events()[:2] == [Text("")] * 2
+
+    bench.unit.problem = Unloaded("not on the card")
+    failure = GaveUp("fix it, then POST /restart")
+    answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
+    assert [next(answer), next(answer)] == [Text("")] * 2
+    with pytest.raises(GaveUp):
+        next(answer)
+
+
+def test_a_tokenizer_that_is_away_gives_signs_of_life() -> None:
+    class Away(Card):
+        misses = 3
+
+        def count(self, text: str) -> int:
+            if not text and self.misses:
+                self.misses -= 1
+                raise TokenizerGone("it is restarted")
+            return super().count(text)
+
+    bench = Bench(Away([spell("Hello")]))
+    bench.unit.problem = Unloaded("not on the card")
+
+    def loads(_gone: object, _hold: float) -> None:
+        bench.unit.problem = None
+
+    bench.unit.wait_ready = loads
+    assert bench.events()[:3] == [Text("")] * 3

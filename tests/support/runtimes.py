@@ -59,6 +59,10 @@ class FakeSupervisor:
     def not_ready(self) -> ProxyError | None:
         return None if self.loaded else Unloaded("the model is not on the card yet")
 
+    def until_ready(self, gone: Gone, hold: float = math.inf) -> Generator[None, None, None]:
+        self.wait_ready(gone, hold)
+        yield from ()
+
     def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:
         if problem := self.not_ready():
             raise problem
@@ -104,6 +108,9 @@ class _FakeRuntime:
 
     def preload(self) -> None:
         """Nothing has to be read first."""
+
+    def until_ready(self, _gone: Gone) -> Generator[None, None, None]:
+        yield from ()
 
     def beginning(self, _request: ChatRequest) -> Prompt | None:
         return None

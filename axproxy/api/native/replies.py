@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from axproxy.api.encoding import NDJSON
+from axproxy.api.encoding import NDJSON, NDJSON_HEARTBEAT
 from axproxy.api.gojson.decode import compact
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Text, Usage, WholeReply
@@ -19,6 +19,8 @@ class NativeReplies:
         match event:
             case Finished():
                 return compact({"text": "", "done": True, **_ending(event)}) + b"\n"
+            case Text(""):
+                return NDJSON_HEARTBEAT
             case Text():
                 return compact({"text": event.text}) + b"\n"
             case _:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from axproxy.api.encoding import NDJSON
+from axproxy.api.encoding import NDJSON, NDJSON_HEARTBEAT
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.errors import ProxyError
@@ -40,6 +40,8 @@ class OllamaReplies:
     def line(self, event: Event) -> bytes:
         """Encode one line of a stream."""
         match event:
+            case Text(""):
+                return NDJSON_HEARTBEAT
             case Text():
                 return self._object(event.text, done=False) + b"\n"
             case Thinking():

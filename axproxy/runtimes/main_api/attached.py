@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
@@ -86,12 +86,19 @@ class AttachedSupervisor:
         return None
 
     def wait_ready(self, gone: Callable[[], bool], hold: float = math.inf) -> None:
+        for _ in self.until_ready(gone, hold):
+            pass
+
+    def until_ready(
+        self, gone: Callable[[], bool], hold: float = math.inf
+    ) -> Generator[None, None, None]:
         deadline = time.monotonic() + hold
         while (problem := self.not_ready()) is not None:
             if not isinstance(problem, Restarting) or time.monotonic() > deadline:
                 raise problem
             if gone():
                 raise ClientGone
+            yield
             self._stopping.wait(self._interval)
 
     def interruption(self) -> ProxyError | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ PROBE_TIMEOUT = 2.0  # seconds
 # While the runtime is busy, it is asked again after these seconds; the last pause repeats.
 BUSY_PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
 IDLE_POLL_INTERVAL = 0.1  # seconds
+BAD_POLLS_ALLOWED = 5  # in a row
 
 # The program ignores penalties below 1.0001 and keeps that of the request before (observed on the
 # binary), so this value means "no penalty".
@@ -178,8 +179,28 @@ def _json_object(reply: LocalReply) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+class TolerantPolls:
+    """Polls by `poll`, where a few failures in a row may do no harm."""
+
+    def __init__(self, poll: Callable[[], Poll]) -> None:
+        self._poll = poll
+        self._failed = 0  # in a row
+
+    def poll(self, may_fail: bool) -> Poll:
+        """Poll once; where it `may_fail`, a failure counts as a poll without text."""
+        try:
+            poll = self._poll()
+        except (RuntimeMisbehaved, RuntimeStalled):
+            self._failed += 1
+            if not may_fail or self._failed > BAD_POLLS_ALLOWED:
+                raise
+            return Poll("", done=False)
+        self._failed = 0
+        return poll
+
+
 class Waiting:
-    """Waits for the runtime, which works on one job at a time.
+    """Waits for the runtime, which works on one job at a time, and yields before each pause.
 
     Raises `RuntimeStalled` after `timeout` seconds, and `ClientGone` once `gone()` is true.
     """
@@ -196,7 +217,7 @@ class Waiting:
         self._clock = clock
         self._sleep = sleep
 
-    def until_idle(self, poll: Callable[[], Poll]) -> None:
+    def until_idle(self, poll: Callable[[], Poll]) -> Generator[None, None, None]:
         """Poll until nothing runs, which also drains the text of earlier runs.
 
         Our own runs have ended, so a run that is still going was started by another client of the
@@ -204,13 +225,15 @@ class Waiting:
         """
         deadline = self._clock() + self._timeout
         while not poll().done:
+            yield
             self._pause(IDLE_POLL_INTERVAL, deadline)
 
-    def until_accepted(self, ask: Callable[[], bool]) -> None:
+    def until_accepted(self, ask: Callable[[], bool]) -> Generator[None, None, None]:
         """Ask until it is accepted: "llm is running" is normal while the runtime does a reset."""
         deadline = self._clock() + self._timeout
         pauses = iter(BUSY_PAUSES)
         while not ask():
+            yield
             self._pause(next(pauses, BUSY_PAUSES[-1]), deadline)
 
     def _pause(self, seconds: float, deadline: float) -> None:

@@ -24,7 +24,7 @@ from axproxy.errors import (
 from axproxy.messages import Limits, Sampling
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.prompts.fitting import Prompt, Window
-from axproxy.runtimes.main_api.client import Poll, RuntimeClient, Waiting
+from axproxy.runtimes.main_api.client import Poll, RuntimeClient, TolerantPolls, Waiting
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, cache_after
 from axproxy.runtimes.main_api.other_programs import EndCheck
 from axproxy.runtimes.main_api.run_log import RunLog
@@ -34,7 +34,6 @@ from axproxy.tokenizer.client import TokenizerClient
 
 STUCK = "the runtime is stuck, try again in a few minutes"
 NEWS_WAIT = 0.25  # seconds without news before we poll, and check whether the client is still there
-BAD_POLLS_ALLOWED = 5  # in a row
 MIN_PREFILL_SPEED = 50.0  # tokens per second; even the slowest published card reads faster
 
 
@@ -74,7 +73,7 @@ class Generation:
         self._sleep = sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
-        self._bad_polls = 0  # in a row
+        self._polls = TolerantPolls(runtime.poll)
         self._script_faults = (
             None if tokenizer.traces else ScriptFaultDetector(self.log, self._timeouts.words)
         )
@@ -91,14 +90,15 @@ class Generation:
         limits: Limits,
         continuation: Continuation | None = None,
     ) -> Generator[str, None, RunResult]:
-        """Yield the answer's text as it comes, and `""` after each `heartbeat` without any; return
-        the result.
+        """Yield the answer's text as it comes; return the result.
+
+        `""` is yielded while the runtime accepts the prompt, then after each silent `heartbeat`.
 
         Goes on from the cache by `continuation`, made for the same prompt, if the cache is as it
         says.
         """
         started = first = self._clock()
-        self._begin(prompt, sampling, continuation)
+        yield from ("" for _ in self._begin(prompt, sampling, continuation))
         tokens = self._continued.tokens if self._continued else prompt.tokens
         room = self._window.room_for_answer(tokens)
         most = room if limits.max_tokens is None else min(limits.max_tokens, room)
@@ -173,8 +173,15 @@ class Generation:
         """Whether the run went on from the cache."""
         return self._continued is not None
 
-    def _begin(self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None) -> None:
-        self._waiting.until_idle(self._poll)
+    def _begin(
+        self, prompt: Prompt, sampling: Sampling, continuation: Continuation | None
+    ) -> Generator[None, None, None]:
+        """Yield until the runtime has accepted the prompt.
+
+        The vendor's script gets the system prompt by a reset, and reading it takes as long as any
+        other prompt.
+        """
+        yield from self._waiting.until_idle(self._poll)
         try:
             before = self._tokenizer.trace()
         except TokenizerGone:
@@ -185,7 +192,9 @@ class Generation:
         else:
             self._continued = None
             text = prompt.text
-            self._waiting.until_accepted(lambda: self._runtime.reset(system=prompt.system))
+            yield from self._waiting.until_accepted(
+                lambda: self._runtime.reset(system=prompt.system)
+            )
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         resets = 0 if self._continued else 1
         reader = RunReader(before, sha256, self._timeouts.settle, resets)
@@ -201,7 +210,7 @@ class Generation:
                 self._reader = None
             return accepted
 
-        self._waiting.until_accepted(ask)
+        yield from self._waiting.until_accepted(ask)
 
     def _cache_after(self, prompt: Prompt) -> CachedPrompt | None:
         reader = self._reader
@@ -275,21 +284,8 @@ class Generation:
         return reader.feed_trace(trace)
 
     def _poll(self) -> Poll:
-        """Poll once.
-
-        A poll that fails loses its text.  That does no harm while the trace has it too, so a few
-        are allowed; without a trace the answer would have a hole.
-        """
-        try:
-            poll = self._runtime.poll()
-        except (RuntimeMisbehaved, RuntimeStalled):
-            self._bad_polls += 1
-            holed = self._reader is not None and not self._reader.traced
-            if holed or self._bad_polls > BAD_POLLS_ALLOWED:
-                raise
-            return Poll("", done=False)
-        self._bad_polls = 0
-        return poll
+        # The trace has the text that a failed poll loses; without it the answer would have a hole.
+        return self._polls.poll(may_fail=self._reader is None or self._reader.traced)
 
     def _has_begun(self, reader: RunReader, *, look: bool = False) -> bool:
         try:

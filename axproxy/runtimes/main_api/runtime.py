@@ -99,9 +99,29 @@ class MainApiRuntime:
     def preload(self) -> None:
         self._renderer()
 
+    def until_ready(self, gone: Gone) -> Generator[None, None, None]:
+        """Yield while the tokenizer is away.
+
+        The runtime crashes when its tokenizer does not answer, and the tokenizer's supervisor may
+        not have noticed yet that it is away.
+        """
+        deadline = self._clock() + RESTART_HOLD
+        while True:
+            try:
+                self._tokenizer.count("")
+                return
+            except TokenizerGone:
+                if self._clock() > deadline:
+                    raise
+            if gone():
+                raise ClientGone
+            yield
+            self._sleep(0.05)
+            yield from self._supervisor.until_ready(gone, RESTART_HOLD)
+
     def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedPrompt:
         if gone:
-            self._await_tokenizer(gone)
+            _exhaust(self.until_ready(gone))
         prompt = self._renderer().render(request, self._program.window())
         return PreparedPrompt(request, prompt, self._clock())
 
@@ -112,7 +132,7 @@ class MainApiRuntime:
         difference; half an answer is never begun again.
         """
         if self._clock() - prepared.prepared_at > TOKENIZER_TRUSTED:
-            self._await_tokenizer(gone)
+            yield from ("" for _ in self.until_ready(gone))
         request, prompt = prepared.request, prepared.prompt
         for last_try in (False, True):
             try:
@@ -129,7 +149,7 @@ class MainApiRuntime:
                 if generation.disturbed:
                     raise disturbed()
                 break
-            self._supervisor.wait_ready(gone, RESTART_HOLD)
+            yield from ("" for _ in self._supervisor.until_ready(gone, RESTART_HOLD))
         return self._completed(prepared, generation, result)
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
@@ -149,11 +169,11 @@ class MainApiRuntime:
         timeout = self._timeouts.stall + beginning.tokens / MIN_PREFILL_SPEED
         waiting = Waiting(lambda: False, timeout, self._clock, self._sleep)
         try:
-            waiting.until_idle(runtime.poll)
+            _exhaust(waiting.until_idle(runtime.poll))
             before = self._tokenizer.trace()
-            waiting.until_accepted(lambda: runtime.reset(beginning.text))
+            _exhaust(waiting.until_accepted(lambda: runtime.reset(beginning.text)))
             after = self._tokenizer.trace(before.version, wait=self._timeouts.settle)
-            waiting.until_idle(runtime.poll)
+            _exhaust(waiting.until_idle(runtime.poll))
         finally:
             runtime.close()
         version = CacheVersion.of(after)
@@ -173,22 +193,6 @@ class MainApiRuntime:
         if self._known_renderer is None:
             self._known_renderer = self._make_renderer()
         return self._known_renderer
-
-    def _await_tokenizer(self, gone: Gone) -> None:
-        # The runtime crashes when its tokenizer does not answer, and the tokenizer's supervisor may
-        # not have noticed yet that it is away.
-        deadline = self._clock() + RESTART_HOLD
-        while True:
-            try:
-                self._tokenizer.count("")
-                return
-            except TokenizerGone:
-                if self._clock() > deadline:
-                    raise
-            if gone():
-                raise ClientGone
-            self._sleep(0.05)
-            self._supervisor.wait_ready(gone, RESTART_HOLD)
 
     @contextmanager
     def _generation(self, gone: Gone) -> Iterator[Generation]:
@@ -278,3 +282,9 @@ def with_logged_times(result: RunResult, times: RunTimes) -> RunResult:
         return result
     rest = result.completion_tokens / times.speed if times.speed else whole - first
     return replace(result, prompt_eval=first, eval=min(rest, whole - first))
+
+
+def _exhaust(steps: Generator[None, None, None]) -> None:
+    """Wait where no client could be told."""
+    for _ in steps:
+        pass

@@ -454,3 +454,17 @@ def test_a_runtime_whose_trace_moves_on_is_not_polled_for_text(
     assert answer(card) == "abcdefghi" * 5
     # One to drain before the run, one or two to see its end: each costs a loopback call.
     assert len(polls) <= 4
+
+
+def test_a_runtime_that_is_slow_to_accept_a_prompt_gives_signs_of_life() -> None:
+    class Busy(Card):
+        def reset(self, system: str = "") -> bool:
+            return self.now > 135.0 and super().reset(system)
+
+    card = Busy([spell("Hello")])
+    run = generation(card)
+    texts, _ = completed(run.run(PROMPT, Sampling(), Limits()))
+    run.close()
+
+    assert texts[:3] == [""] * 3
+    assert "".join(texts) == "Hello"

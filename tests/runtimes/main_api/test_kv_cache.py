@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -118,6 +118,10 @@ class OneCard:
 
     def __init__(self, card: Card) -> None:
         self.card = card
+
+    def until_ready(self, gone: object, hold: float) -> Generator[None, None, None]:
+        self.wait_ready(gone, hold)
+        yield from ()
 
     def wait_ready(self, _gone: object, _hold: float) -> None:
         if not self.card.alive:

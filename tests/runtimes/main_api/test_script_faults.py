@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -72,6 +72,10 @@ class Pair:
         self.card = card
         self.mends = mends
         self.wedged: list[str] = []
+
+    def until_ready(self, gone: object, hold: float) -> Generator[None, None, None]:
+        self.wait_ready(gone, hold)
+        yield from ()
 
     def wait_ready(self, _gone: object, _hold: float) -> None:
         if self.wedged and not self.mends:
