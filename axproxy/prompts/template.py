@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from axproxy.control_tokens import Escaper
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
-from axproxy.output.thinking import split_thinking
+from axproxy.output import thinking
 from axproxy.prompts.tool_results import with_results_linked
 
 # For models without a template: the form of Qwen's and most other models for these cards.
@@ -81,14 +81,48 @@ class ChatTemplate:
         self._names = {"bos_token": bos_token, "eos_token": eos_token}
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
-        """Return the prompt, up to where the assistant's text begins.
+        """Return the prompt, up to where the assistant's text begins or goes on.
 
-        Raises `ClientError` when the template refuses the conversation.
+        A conversation that ends with the assistant's own text is an answer that shall go on: the
+        prompt ends with that text, and the turn stays open.  Raises `ClientError` when the template
+        refuses the conversation.
         """
+        *before, last = messages
+        if last.role != "assistant" or last.tool_calls or not (before or last.content):
+            return self._render(messages, variables)
+        thought, content = _split(last)
+        if not (content or thought):  # an empty beginning begins nothing
+            return self._render(before, variables)
+        return self._opening(before, thought, variables) + self._escape_assistant(content)
+
+    def _opening(
+        self, before: Sequence[Message], thought: str, variables: Mapping[str, Any]
+    ) -> str:
+        """Return the prompt up to where the text of an answer begins that shall go on."""
+        if before and not thought:  # it was begun without thinking
+            opening = self._render(before, {**variables, "enable_thinking": False})
+            if not opening.rstrip().endswith(thinking.OPEN):
+                return opening
+        begun = Message("assistant", _ANSWER, thinking=thought)
+        text = self._render((*before, begun), variables, add_generation_prompt=False)
+        opening, found, _ = text.rpartition(_ANSWER)
+        if not found:
+            raise ClientError("the model's chat template cannot go on with an answer")
+        return opening
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        variables: Mapping[str, Any],
+        *,
+        add_generation_prompt: bool = True,
+    ) -> str:
         try:
             turns = [self._turn(turn) for turn in [*with_results_linked(messages)]]
             names = {**self._names, "enable_thinking": False, **self._escaped(variables)}
-            return self._template.render(messages=turns, add_generation_prompt=True, **names)
+            return self._template.render(
+                messages=turns, add_generation_prompt=add_generation_prompt, **names
+            )
         except _TemplateRefused as refused:
             raise ClientError(f"the model's chat template refuses this: {refused}") from refused
         except _TEMPLATE_FAILURES as error:
@@ -124,9 +158,7 @@ class ChatTemplate:
 
         Templates that look for thinking in the content would take any tag there for its end.
         """
-        thinking, content = turn.thinking, turn.content
-        if not thinking:
-            thinking, content = split_thinking(content)
+        thought, content = _split(turn)
         calls = [
             {
                 "type": "function",
@@ -137,7 +169,7 @@ class ChatTemplate:
         ]
         return {
             "content": self._escape_assistant(content),
-            "reasoning_content": self._escape(thinking),
+            "reasoning_content": self._escape(thought),
             **({"tool_calls": self._escaped(calls)} if calls else {}),
         }
 
@@ -154,6 +186,11 @@ class ChatTemplate:
     def raw(self, text: str) -> str:
         """Return a client's own prompt, unchanged except that control tokens stay text."""
         return self._escape(text)
+
+
+def _split(turn: Message) -> tuple[str, str]:
+    """Return the thinking and the text of an assistant's turn."""
+    return (turn.thinking, turn.content) if turn.thinking else thinking.split_thinking(turn.content)
 
 
 def _refuse(reason: str) -> NoReturn:

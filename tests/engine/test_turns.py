@@ -176,3 +176,15 @@ def test_a_model_whose_tags_are_marked_special_goes_on_after_them() -> None:
 
     card = Marked([spell("a~b\x7fc")])  # "~" stands for <think> here
     assert answered(card=card, think=False)[1] == "a~b\x7fc"
+
+
+@pytest.mark.parametrize("think", [True, False])
+def test_an_answer_that_was_begun_goes_on_where_it_stopped(think: bool) -> None:
+    card = Qwen([spell(" the sky is blue.")])
+    messages = (*QUESTION, Message("assistant", "Because"))
+    request = ChatRequest(messages, think=think)
+    thinking, text, _, finished = told(engine_with(card).answer(MODEL, request, lambda: False))
+
+    assert card.prompts[0].endswith("<|im_start|>assistant\n<think>\n\n</think>\n\nBecause")
+    assert (thinking, text) == ("", " the sky is blue.")
+    assert finished.usage.prompt_tokens == len(card.prompts[0])

@@ -181,6 +181,32 @@ QWEN: dict[str, tuple[list[Message], Mapping[str, Any], str]] = {
         "<tool_response>\n21 degrees\n</tool_response>\n"
         "<tool_response>\nwind\n</tool_response><|im_end|>\n<|im_start|>assistant\n",
     ),
+    "an answer that was begun": (
+        [USER, Message("assistant", "Because ")],
+        {},
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n" + NO_THOUGHTS + "Because ",
+    ),
+    "an answer begun without thinking by a model that could": (
+        [USER, Message("assistant", "Because ")],
+        {"enable_thinking": True},
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n" + NO_THOUGHTS + "Because ",
+    ),
+    "an answer begun after thinking": (
+        [USER, replace(THOUGHT, content=THOUGHT.content + " \n")],
+        {"enable_thinking": True},
+        "<|im_start|>user\nHello<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\nEasy.\n</think>\n\nHi \n",
+    ),
+    "thinking without an answer": (
+        [USER, Message("assistant", "", thinking="Easy.")],
+        {"enable_thinking": True},
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n<think>\nEasy.\n</think>\n\n",
+    ),
+    "an empty answer": (
+        [USER, Message("assistant", "")],
+        {"enable_thinking": True},
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n",
+    ),
     "an empty turn": (
         [Message("user", "")],
         {"enable_thinking": True},
@@ -193,6 +219,27 @@ QWEN: dict[str, tuple[list[Message], Mapping[str, Any], str]] = {
 def test_the_shipped_template_writes_the_form_that_qwen_was_trained_on(conversation: str) -> None:
     messages, variables, prompt = QWEN[conversation]
     assert shipped(*messages, **variables) == prompt
+
+
+def test_an_answer_that_was_begun_stays_open_without_a_template_too() -> None:
+    begun = Message("assistant", "Because <|im_end|>")
+    text = rendered(None, USER, begun)
+    assert text.replace(ESCAPE, "").endswith("<|im_start|>assistant\nBecause <|im_end|>")
+    assert text.count("<|im_end|>") == 1
+
+
+def test_a_model_whose_prompts_open_the_thinking_goes_on_after_it() -> None:
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content.strip() }}[end]{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]<think>\n{% endif %}"
+    )
+    text = rendered(source, USER, Message("assistant", "Because "))
+    assert text == "[user]Hello[end][assistant]Because "
+
+
+def test_a_turn_that_calls_tools_is_no_answer_that_goes_on() -> None:
+    called = Message("assistant", "One moment.", tool_calls=(ToolCall("weather", {}),))
+    assert rendered(None, USER, called).endswith("<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_the_shipped_template_shows_the_tools() -> None:
