@@ -39,7 +39,16 @@ class UnknownModel(ClientError):
 
 
 class PromptTooLong(ClientError):
-    """The prompt does not fit the model's window, even without its older turns."""
+    """The prompt does not fit the model's window, even without its older turns.
+
+    `tokens` is how long it is without them, at least, and `limit` how long it may be; both are None
+    where the program that refused it gave no numbers.
+    """
+
+    def __init__(self, message: str, tokens: int | None = None, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.tokens = tokens
+        self.limit = limit
 
 
 class BodyTooLarge(ClientError):

@@ -95,7 +95,9 @@ def fit(
         return best
     raise PromptTooLong(
         f"the prompt has at least {shortest.tokens} tokens and this model reads at most {limit}; "
-        "shorten the last message or the system prompt"
+        "shorten the last message or the system prompt",
+        shortest.tokens,
+        limit,
     )
 
 

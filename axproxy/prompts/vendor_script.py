@@ -103,7 +103,9 @@ def _render(messages: Sequence[Message], window: Window) -> Prompt:
         if prompt.tokens > HOPELESS * window.prefill_limit:
             raise PromptTooLong(
                 f"the prompt is far longer than the {window.prefill_limit} tokens that this model "
-                "reads; shorten the last message or the system prompt"
+                "reads; shorten the last message or the system prompt",
+                prompt.tokens,
+                window.prefill_limit,
             ) from error
     return Prompt(prompt.text, prompt.tokens + before, system)
 

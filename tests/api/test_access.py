@@ -77,6 +77,12 @@ def test_the_key_may_come_as_anthropics_clients_send_it(
     assert locked.get("/api/tags", headers=headers).status_code == status
 
 
+def test_openais_clients_get_the_refusal_with_their_own_code(locked: FlaskClient) -> None:
+    error = locked.post("/v1/chat/completions").get_json()["error"]
+
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+
+
 def test_anthropics_clients_get_the_refusal_in_their_own_envelope(locked: FlaskClient) -> None:
     error = locked.post("/v1/messages").get_json()
 

@@ -275,6 +275,23 @@ def test_an_error_before_the_first_event_has_a_status_and_a_retry_after(
     assert closed(engine)
 
 
+@both_ways
+@pytest.mark.parametrize("begun", [True, False], ids=["after a sign of life", "at once"])
+def test_a_prompt_that_is_too_long_is_told_with_the_dialects_own_code_and_numbers(
+    client: FlaskClient, engine: FakeEngine, dialect: Dialect, begun: bool, stream: bool
+) -> None:
+    ours = "the prompt has at least 300 tokens and this model reads at most 200"
+    engine.script = (*((Text(""),) if begun else ()), PromptTooLong(ours, 300, 200))
+    reply = dialect.ask(client, stream)
+
+    words = TOO_LONG + dialect.too_long if dialect.ollama_words else ours
+    if reply.status_code == 200:
+        assert (stream, begun) == (True, True)
+        assert dialect.read(reply, stream).error == dialect.envelope(words, 400)
+    else:
+        assert (reply.status_code, dialect.error_of(reply)) == (400, words)
+
+
 def test_an_error_in_mid_stream_is_the_last_thing_sent(
     app: Flask, engine: FakeEngine, dialect: Dialect
 ) -> None:

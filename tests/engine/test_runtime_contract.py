@@ -221,8 +221,11 @@ def test_requests_at_the_same_time_are_answered_one_by_one_and_never_mixed(bench
 
 
 def test_a_prompt_that_cannot_fit_is_refused_before_anything_runs(bench: Bench) -> None:
-    with pytest.raises(PromptTooLong):
+    with pytest.raises(PromptTooLong) as refused:
         bench.engine.answer(MODEL, asking("word " * 20_000), lambda: False)
+    assert refused.value.tokens
+    assert refused.value.limit
+    assert refused.value.tokens > refused.value.limit
     assert bench.text(asking("Hi")) == "Hello"
 
 

@@ -62,8 +62,11 @@ def test_the_oldest_turns_go_and_the_rest_begins_with_a_user_turn(
 def test_a_prompt_that_cannot_fit_is_refused_with_its_length(
     messages: list[Message], limit: int, tokens: int
 ) -> None:
-    with pytest.raises(PromptTooLong, match=f"{tokens} tokens .* at most {limit}; shorten"):
+    with pytest.raises(
+        PromptTooLong, match=f"{tokens} tokens .* at most {limit}; shorten"
+    ) as refused:
         fit(messages, limit, render, count)
+    assert (refused.value.tokens, refused.value.limit) == (tokens, limit)
 
 
 conversations = st.lists(

@@ -63,6 +63,7 @@ class Dialect:
     think: Mapping[str, Any] | None
     struct: str  # the name of the request's type in Ollama's source
     empty_body: str  # the error for a body of no bytes
+    too_long: str = ""  # what follows Ollama's words about a prompt of 300 tokens where 200 fit
     streams_by_default: bool = False
     thinks_if_it_can: bool = False  # whether `think` is ignored for models without thinking
     ollama_words: bool = True  # whether errors have Ollama's messages and statuses
@@ -173,7 +174,9 @@ def _ollama_stream(body: bytes) -> Answer:
 
 def _openai_error(message: str, status: int) -> dict[str, Any]:
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(status, "api_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    code = "context_length_exceeded" if "longer than the context length" in message else None
+    code = {404: "model_not_found"}.get(status, code)
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _openai_calls(calls: Iterable[Any], at: int = 0) -> list[ToolCall]:
@@ -314,6 +317,7 @@ def _anthropic_error(message: str, status: int) -> dict[str, Any]:
         401: "authentication_error",
         403: "permission_error",
         404: "not_found_error",
+        413: "request_too_large",
         429: "rate_limit_error",
         503: "overloaded_error",
     }
@@ -386,6 +390,11 @@ _OLLAMA_REASONS: Mapping[FinishReason | Literal["call"], str] = {
     "call": "stop",
 }
 _OPENAI_REASONS = {**_OLLAMA_REASONS, "call": "tool_calls"}
+
+_OPENAI_TOO_LONG = (
+    ". This model's maximum context length is 200 tokens. However, your messages resulted in 300 "
+    "tokens."
+)
 
 NATIVE = Dialect(
     "native generate",
@@ -465,6 +474,7 @@ OPENAI_CHAT = Dialect(
     think={"reasoning_effort": "high"},
     struct="openai.ChatCompletionRequest",
     empty_body="EOF",
+    too_long=_OPENAI_TOO_LONG,
 )
 OPENAI_COMPLETIONS = Dialect(
     "openai completions",
@@ -484,6 +494,7 @@ OPENAI_COMPLETIONS = Dialect(
     think=None,
     struct="openai.CompletionRequest",
     empty_body="EOF",
+    too_long=_OPENAI_TOO_LONG,
 )
 OPENAI_RESPONSES = Dialect(
     "openai responses",
@@ -503,6 +514,7 @@ OPENAI_RESPONSES = Dialect(
     think={"reasoning": {"effort": "high"}},
     struct="openai.ResponsesRequest",
     empty_body="EOF",
+    too_long=_OPENAI_TOO_LONG,
 )
 ANTHROPIC_MESSAGES = Dialect(
     "anthropic messages",
@@ -522,6 +534,7 @@ ANTHROPIC_MESSAGES = Dialect(
     think={"thinking": {"type": "enabled", "budget_tokens": 1024}},
     struct="anthropic.MessagesRequest",
     empty_body="EOF",
+    too_long="; prompt is too long: 300 tokens > 200 maximum",
     thinks_if_it_can=True,
 )
 DIALECTS = [

@@ -177,8 +177,8 @@ class MessagesRuntime(_FakeRuntime):
 
 
 def _refuse_long(text: str) -> None:
-    if len(text.split()) > WINDOW:
-        raise PromptTooLong(f"the prompt is longer than {WINDOW} tokens")
+    if (tokens := len(text.split())) > WINDOW:
+        raise PromptTooLong(f"the prompt is longer than {WINDOW} tokens", tokens, WINDOW)
 
 
 class Clients:

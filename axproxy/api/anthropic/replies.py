@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from axproxy.api.anthropic.errors import error_object
+from axproxy.api.anthropic.errors import mid_stream_object
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
@@ -75,7 +75,7 @@ class MessagesReplies:
         return compact(whole | {"stop_reason": reason})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(error_object(mid_stream_error(error)), "error")
+        return sse_event(mid_stream_object(error), "error")
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return mid_stream_error(error)

@@ -10,7 +10,7 @@ from typing import Any
 from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
-from axproxy.api.openai.errors import error_object
+from axproxy.api.openai.errors import mid_stream_object
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 from axproxy.models.model import Model
@@ -65,7 +65,7 @@ class ChatReplies:
         )
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(error_object(mid_stream_error(error))) + DONE
+        return sse_event(mid_stream_object(error)) + DONE
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return mid_stream_error(error)
@@ -125,7 +125,7 @@ class CompletionReplies:
         return compact(whole | {"usage": usage(reply.finished.usage)})
 
     def failure(self, error: ProxyError) -> bytes:
-        return sse_event(error_object(mid_stream_error(error))) + DONE
+        return sse_event(mid_stream_object(error)) + DONE
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return mid_stream_error(error)

@@ -11,7 +11,7 @@ from axproxy.api.encoding import SSE, SSE_HEARTBEAT, sse_event
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import mid_stream_error
 from axproxy.api.ollama.replies import Clock
-from axproxy.api.openai.errors import error_object
+from axproxy.api.openai.errors import mid_stream_object
 from axproxy.api.openai.responses_items import (
     Ending,
     GrowingMessage,
@@ -85,7 +85,7 @@ class ResponsesReplies:
         return compact(self._ended(reply.finished))
 
     def failure(self, error: ProxyError) -> bytes:
-        return self._encode(self._fail(mid_stream_error(error)))
+        return self._encode(self._fail(mid_stream_object(error)))
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         return mid_stream_error(error)
@@ -126,13 +126,13 @@ class ResponsesReplies:
             self._output.append(self._growing.whole(ending))
             self._growing = None
 
-    def _fail(self, error: ProxyError) -> Iterator[ServerEvent]:
+    def _fail(self, failure: dict[str, Any]) -> Iterator[ServerEvent]:
         yield from self._begin()
-        known = {"code": "server_error", "message": error.message}
+        message, code = failure["error"]["message"], failure["error"]["code"]
+        known = {"code": code or "server_error", "message": message}
         yield "response.failed", {"response": self._response("failed", error=known)}
         # Some of OpenAI's clients read `message`, others raise what is in `error`.
-        plain = {"code": None, "message": error.message, "param": None}
-        yield "error", {**plain, **error_object(error)}
+        yield "error", {"code": code, "message": message, "param": None, **failure}
 
     def _encode(self, events: Iterator[ServerEvent]) -> bytes:
         return b"".join(
