@@ -12,6 +12,29 @@ refuse() {
     exit 2
 }
 
+# Prints the name of the vendor's script in a folder: the only one, or the one whose family the model's
+# name begins with, such as qwen2.5_tokenizer_uid.py for Qwen2.5-3B.
+vendor_script() {
+    local found=() each family name
+    for each in "$1"/*_tokenizer_uid.py; do
+        [[ ! -f $each ]] || found+=("${each##*/}")
+    done
+    if ((${#found[@]} > 1)); then
+        for name in "$(basename -- "$(readlink -f -- "$model")")" "$(basename -- "$(readlink -f -- "$model/..")")"; do
+            name=$(tr -cd '[:alnum:]' <<<"${name,,}")
+            for each in "${found[@]}"; do
+                family=$(tr -cd '[:alnum:]' <<<"${each%_tokenizer_uid.py}")
+                if [[ $name == "${family,,}"* ]]; then
+                    echo "$each"
+                    return
+                fi
+            done
+        done
+        refuse "$1 has several scripts (${found[*]}), and none is named like the model; keep the right one"
+    fi
+    echo "${found[0]:-}"
+}
+
 root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
 port=${AX650_TOKENIZER_PORT:-12345}
 model=${AX650_MODEL_PATH:-}
@@ -35,15 +58,16 @@ builtin)
 vendor)
     [[ -n $model ]] || refuse "AX650_TOKENIZER=vendor needs AX650_MODEL_PATH, the model's folder"
     for folder in "$model" "$model/.."; do
-        if [[ -f $folder/qwen3_tokenizer_uid.py ]]; then
+        script=$(vendor_script "$folder")
+        if [[ -n $script ]]; then
             # The script looks for its vocabularies in the working directory.
             cd -- "$folder"
             # It prints the prompts, and fails where it cannot; and it must not fetch anything.
             export PYTHONIOENCODING=utf-8:backslashreplace HF_HUB_OFFLINE=1
-            exec "$python" -u qwen3_tokenizer_uid.py --host 127.0.0.1 --port "$port" "$@"
+            exec "$python" -u "$script" --host 127.0.0.1 --port "$port" "$@"
         fi
     done
-    refuse "no qwen3_tokenizer_uid.py in or beside $model; copy it from the model's Hugging Face" \
+    refuse "no *_tokenizer_uid.py in or beside $model; copy it from the model's Hugging Face" \
         "page, or use AX650_TOKENIZER=builtin"
     ;;
 *)

@@ -33,11 +33,16 @@ REFUSED_FILE = re.compile(
 MAX_FAILURES = 2
 
 
-def recovery_steps(number: int = 0) -> str:
-    """Return what to try, mildest first; `number` is the card's number for `axcl-smi -d`."""
+def recovery_steps(number: int | str = 0, until_v2_25: int | None = None) -> str:
+    """Return what to try, mildest first.
+
+    `number` is the card's number for `axcl-smi -d`, `until_v2_25` the one that older versions of
+    the tool take, where the version is not known.
+    """
+    older = "" if until_v2_25 in (None, number) else f" (up to V2.25: -d {until_v2_25})"
     return (
         "try these in order until one helps: stop every program that uses the card and wait 15 s; "
-        f"echo y | sudo /usr/bin/axcl/axcl-smi reboot -d {number}; sudo reboot; "
+        f"echo y | sudo /usr/bin/axcl/axcl-smi reboot -d {number}{older}; sudo reboot; "
         "power off at the wall (a reboot does not cut the card's power)"
     )
 

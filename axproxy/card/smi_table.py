@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from axproxy.card.failure import DEAD_CARD
 from axproxy.process.output import plain
 
 Reason = Literal["busy", "forbidden", "no driver", "no card", "dead", "unknown", "missing", "hung"]
@@ -38,6 +39,7 @@ _EXPLANATIONS: tuple[tuple[re.Pattern[str], Reason], ...] = (
     (re.compile(r"/dev/axcl_host fail.*(errno: 13|permission denied)", re.IGNORECASE), "forbidden"),
     (re.compile(r"/dev/axcl_host fail|0x8030010b", re.IGNORECASE), "no driver"),
     (re.compile(r"no device connected|0x80300181", re.IGNORECASE), "no card"),
+    (DEAD_CARD, "dead"),
     (
         re.compile(
             r"device [0-9a-f]+ is dead|request ports from device|recv port ack timeout"

@@ -103,6 +103,11 @@ class ModelFolder:
             tokenizer=_tokenizer(folder),
         )
 
+    @property
+    def bits(self) -> int:
+        """The width of a weight, as the names of the folder and of the one above it say."""
+        return weight_bits(folder_name(self.folder), folder_name(self.folder.parent))
+
     def layer(self, number: int) -> Path:
         """Return the file of one layer, counted from 0."""
         return Path(self.layer_template % number)

@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
+from axproxy.models.access import why_closed
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.file_kind import Elf, UnknownFile, WrongFile, kind_of
 from axproxy.preflight.finding import Finding
@@ -17,6 +18,7 @@ _LOOK_ALIKES = {
     "main_ax650": "for boards where the AX650 itself is the host, and has no HTTP API",
     "axllm": "the vendor's newer program, which has another HTTP API",
 }
+_PROGRAM = "main_api_axcl"
 _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 
 
@@ -38,6 +40,8 @@ def check_binary(context: CheckContext) -> Finding:
     except IsADirectoryError:
         return fail(f"{path} is a folder, not the vendor's program", elsewhere)
     except OSError as error:
+        if closed := why_closed(path):
+            return fail(*closed.rsplit("; ", 1))
         return fail(f"cannot read {path} ({error.strerror})", f"sudo chmod a+rx {_quote(path)}")
     if wrong := _wrong(context, path, kind, elsewhere):
         return fail(*wrong)
@@ -53,9 +57,12 @@ def _wrong(
     """Return what the file is instead of the program, and the remedy; `None` if it is right."""
     if isinstance(kind, WrongFile):
         return f"{path} is {kind.what}", kind.remedy
-    for name, what in _LOOK_ALIKES.items():
-        if path.name.startswith(name):
-            return f"{path.name} is {what}", elsewhere
+    for known in reversed(_names(context.settings.runtime_bin)):
+        if known.startswith(_PROGRAM):
+            break
+        for name, what in _LOOK_ALIKES.items():
+            if known.startswith(name):
+                return f"{known} is {what}", elsewhere
     if isinstance(kind, UnknownFile):
         if not kind.script:
             return f"{path} is not a program", elsewhere
@@ -67,6 +74,18 @@ def _wrong(
             elsewhere,
         )
     return None
+
+
+def _names(path: Path) -> list[str]:
+    """Return the names of a file: its own last, those of the links that lead to it before.
+
+    In the hub's cache a program is a link to a file that is named by its checksum.
+    """
+    names = [path.name]
+    while path.is_symlink() and len(names) < 20:
+        path = path.parent / path.readlink()
+        names.append(path.name)
+    return names
 
 
 def _where_to_find(context: CheckContext, elsewhere: str) -> str:

@@ -150,6 +150,7 @@ def model_need(settings: Settings) -> MemoryNeed:
         folder.layers,
         folder.embedding_columns,
         settings.context_length or _USUAL_CONTEXT,
+        folder.bits,
     )
 
 

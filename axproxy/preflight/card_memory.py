@@ -14,14 +14,16 @@ from axproxy.preflight.finding import Finding, Severity
 
 _LEFT_OVER_MB = 512  # more in use than this is left over from a process; an idle card uses 18
 
-# MiB of card memory that published models used, by (layers, columns of the embedding): from
-# "remain cmm" or axcl-smi in the vendor's and users' logs; of two builds, the smaller.
+# MiB of card memory that published models used, by (layers, columns of the embedding) and bits of a
+# weight: from "remain cmm" or axcl-smi in the vendor's and users' logs; of two builds, the smaller.
 _MEASURED = {
-    (28, 1024): 1954,
-    (28, 1536): 1944,
-    (28, 2048): 3375,
-    (36, 2560): 5223,
-    (28, 3584): 5200,
+    (28, 1024, 8): 1954,
+    (28, 1536, 8): 2320,
+    (28, 1536, 4): 800,
+    (28, 2048, 8): 3375,
+    (36, 2560, 8): 5223,
+    (28, 3584, 8): 5200,
+    (28, 3584, 4): 5200,
 }
 _MAX_BUFFERS_MB = 1500  # on top of files and KV; a build with wider weights used more
 # Columns of K or V (heads times their size) by the same key.
@@ -45,16 +47,20 @@ class MemoryNeed:
         return max(self.least, self.measured or 0)
 
 
-def need_of(file_sizes: Iterable[int], layers: int, columns: int, context: int) -> MemoryNeed:
+def need_of(
+    file_sizes: Iterable[int], layers: int, columns: int, context: int, bits: int = 8
+) -> MemoryNeed:
     """Return the need of a model.
 
     `file_sizes` are those of the axmodel files in bytes, `columns` is the length of an embedding,
-    `context` the window in tokens.  Each layer keeps K and V in bfloat16.
+    `context` the window in tokens, `bits` the width of a weight.  Each layer keeps K and V in
+    bfloat16.
     """
     shape = (layers, columns)
     kv = layers * 2 * context * _KV_COLUMNS.get(shape, _KV_DEFAULT) * 2
     least = (sum(file_sizes) + kv) // 2**20
-    measured = _MEASURED.get(shape)
+    # Names do not always say that the weights are narrower; the sizes then do.
+    measured = _MEASURED.get((*shape, bits))
     return MemoryNeed(least, measured if measured and measured <= least + _MAX_BUFFERS_MB else None)
 
 

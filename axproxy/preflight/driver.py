@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from axproxy.preflight.context import CheckContext, entries
+from axproxy.preflight.context import CheckContext, entries, read
 from axproxy.preflight.finding import Finding
 
 MODULE = "axcl_host"
 _NEEDED = "/dev/axcl_host"
 _USEFUL = ("/dev/ax_mmb_dev", "/dev/msg_userdev")
+_PACKAGE = "Package: axclhost\n"
+_SOURCE = re.compile(r"m5stack|axera|axcl", re.IGNORECASE)
+_MAX_LIST = 4 << 20  # bytes; the lists of a whole distribution are bigger and do not have it
 _LOG = "/var/log/axclhost-install.log"
 
 
 def check_driver(context: CheckContext) -> Finding:
     """Check that the driver is loaded; after a kernel upgrade it exists for the old kernel only."""
     running = context.text("/proc/sys/kernel/osrelease").strip()
-    if _loaded(context):
+    if is_loaded(context):
         return Finding("driver", "ok", f"the module {MODULE} is loaded (kernel {running})")
     return Finding("driver", "fail", _why_not_loaded(context, running), _driver_remedy(context))
 
@@ -39,6 +44,13 @@ def check_device_node(context: CheckContext) -> Finding:
             f"this user cannot read and write {' and '.join(closed)}",
             f"sudo chmod 0666 {' '.join(closed)}",
         )
+    if missing and _in_container(context):
+        return Finding(
+            "device-node",
+            "warn",
+            f"this container has {_NEEDED}, but not {' nor '.join(missing)}",
+            f"give it the devices that are missing: docker run {_devices(missing)} …",
+        )
     if missing:  # some versions of the driver may not have them all
         return Finding(
             "device-node",
@@ -49,7 +61,7 @@ def check_device_node(context: CheckContext) -> Finding:
     return Finding("device-node", "ok", f"this user can open {_NEEDED} and the other device nodes")
 
 
-def _loaded(context: CheckContext) -> bool:
+def is_loaded(context: CheckContext) -> bool:
     if context.at(f"/sys/module/{MODULE}").is_dir():
         return True
     return any(
@@ -90,6 +102,8 @@ def _driver_remedy(context: CheckContext) -> str:
         return f"sudo modprobe {MODULE}"
     if context.at("/var/lib/dkms/axcl").is_dir():
         return f"sudo dkms autoinstall -k {running} && sudo modprobe {MODULE}"
+    if not _has_package_source(context):
+        return f"reinstall the driver package you installed from  # its log: {_LOG}"
     headers = "sudo apt install linux-headers-$(uname -r) && " if not _headers(context) else ""
     again = "--reinstall " if built or context.at("/usr/src/axcl").is_dir() else ""
     return f"{headers}sudo apt install {again}axclhost  # its log: {_LOG}"
@@ -101,9 +115,30 @@ def _headers(context: CheckContext) -> bool:
 
 
 def _node_remedy(context: CheckContext) -> str:
-    if not _loaded(context):
+    if not is_loaded(context):
         return _driver_remedy(context)
-    if context.at("/.dockerenv").exists():
-        nodes = " ".join(f"--device {node}" for node in (_NEEDED, *_USEFUL))
+    if _in_container(context):
+        nodes = _devices((_NEEDED, *_USEFUL))
         return f"give the container the devices: docker run {nodes} …"
     return f"sudo modprobe -r {MODULE} && sudo modprobe {MODULE}"
+
+
+def _in_container(context: CheckContext) -> bool:
+    return any(context.at(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def _devices(nodes: Iterable[str]) -> str:
+    return " ".join(f"--device {node}" for node in nodes)
+
+
+def _has_package_source(context: CheckContext) -> bool:
+    """Whether apt can fetch the driver; M5Stack has it for the Pi, other boards get a file."""
+    if context.board.startswith("Raspberry Pi"):
+        return True
+    lists = entries(context.at("/var/lib/apt/lists"))
+    return any(
+        _SOURCE.search(each.name)
+        or ("_Packages" in each.name and _PACKAGE in read(each)[:_MAX_LIST])
+        for each in lists
+        if each.is_file() and each.stat().st_size <= _MAX_LIST
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from axproxy.card.failure import recovery_steps
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
-from axproxy.preflight.pcie import cards_on_the_bus
+from axproxy.preflight.pcie import bus_of, cards_on_the_bus
 
 RECENT = 60.0  # seconds; the driver repeats "dead!" every few seconds while the card is dead
 _MAX_BYTES = 4 << 20  # the kernel's own buffer is smaller
@@ -25,6 +25,19 @@ _BROKEN_LINK = re.compile(
 # lines mean that it has given up.
 _NO_MEMORY = re.compile(r"ax_sglist_alloc_mem.*(no free entries|dma_map_sg_attrs failed)")
 
+_DEVICE = re.compile(r"device ([0-9a-f]{1,4})\b", re.IGNORECASE)
+# "Patch file not found axcl/ax650_card.pac.", "Device 1 firmware load failed."
+_FIRMWARE = re.compile(r"patch file|firmware load", re.IGNORECASE)
+_FAILED = re.compile(r"not found|fail", re.IGNORECASE)
+_REINSTALL = (
+    "reinstall the driver package, which has the firmware in it: "
+    "sudo apt install --reinstall axclhost && sudo reboot"
+)
+_SLEEP = re.compile(r"PM: (suspend|hibernation): ?(hibernation )?entry|PM: suspend entry")
+_NO_SLEEP = (
+    "sudo systemctl mask sleep.target suspend.target hibernate.target hybrid-sleep.target; "
+    "then power off at the wall (a reboot does not cut the card's power)"
+)
 _SHOW_LOG = "sudo dmesg | grep -iE 'axcl|device .*(dead|alive)'"
 
 
@@ -43,29 +56,27 @@ def parse(text: str) -> Iterator[KernelRecord]:
             yield KernelRecord(int(found[1]) / 1e6, found[2])
 
 
-def judge(records: list[KernelRecord], now: float, cards: int = 1) -> Finding:
+def judge(records: list[KernelRecord], now: float, buses: Sequence[int] = (1,)) -> Finding:
     """Return the finding about these records.
 
-    `now` is in seconds since the machine started.  `cards` is the number of cards in it: while
-    another card is alive, a dead card does not prevent a start.
+    `now` is in seconds since the machine started.  `buses` are the numbers of the cards' buses, in
+    the order of their indices: while another card is alive, a dead card does not prevent a start.
     """
     life = {said[1]: (said[2], each) for each in records if (said := _LIFE.search(each.text))}
     dead = [(each.at, bus) for bus, (word, each) in life.items() if word == "dead"]
     if dead:
-        at, bus = max(dead)
-        ago = now - at
-        if ago <= RECENT:
-            all_dead = sum(now - when <= RECENT for when, _ in dead) >= cards
-            severity: Severity = "fail" if all_dead else "warn"
-            return Finding(
-                "kernel-log", severity, f"the kernel reports: device {bus}: dead!", recovery_steps()
-            )
-        seen = f"the kernel reported device {bus} as dead {ago / 60:.0f} minutes ago, nothing since"
-        return Finding("kernel-log", "warn", seen, _SHOW_LOG)
+        return _dead(records, dead, now, buses)
     recent = [each.text for each in records if now - each.at <= 10 * RECENT]
     if broken := next((text for text in recent if _BROKEN_LINK.search(text)), None):
         seen = f"the kernel reports: {broken.strip()}"
-        return Finding("kernel-log", "warn", seen, recovery_steps())
+        device = _DEVICE.search(broken)
+        return Finding("kernel-log", "warn", seen, _steps(device and device[1], buses))
+    loaded = [each.text.strip() for each in records if _FIRMWARE.search(each.text)]
+    if loaded and not life and _FAILED.search(loaded[-1]):
+        missing = next((text for text in loaded if "not found" in text), None)
+        what = "file is missing" if missing else "could not be loaded"
+        seen = f"the card's firmware {what}; the kernel reports: {missing or loaded[-1]}"
+        return Finding("kernel-log", "warn", seen, _REINSTALL)
     if short := next((text for text in recent if _NO_MEMORY.search(text)), None):
         return Finding(
             "kernel-log",
@@ -74,6 +85,35 @@ def judge(records: list[KernelRecord], now: float, cards: int = 1) -> Finding:
             "echo 1 | sudo tee /proc/sys/vm/compact_memory",
         )
     return Finding("kernel-log", "ok", "the kernel has not reported the card as dead")
+
+
+def _dead(
+    records: list[KernelRecord], dead: list[tuple[float, str]], now: float, buses: Sequence[int]
+) -> Finding:
+    at, bus = max(dead)
+    ago = now - at
+    alive = [each.at for each in records if f"device {bus}: alive!" in each.text]
+    since = max(alive, default=0.0)
+    slept = any(_SLEEP.search(each.text) for each in records if since <= each.at <= at)
+    # A suspended host cuts the card off; it comes back as dead, and will again.
+    why, remedy = (" since the host went to sleep", _NO_SLEEP) if slept else ("", _SHOW_LOG)
+    if ago <= RECENT:
+        all_dead = sum(now - when <= RECENT for when, _ in dead) >= len(buses)
+        severity: Severity = "fail" if all_dead else "warn"
+        seen = f"the kernel reports: device {bus}: dead!{why}"
+        return Finding("kernel-log", severity, seen, _NO_SLEEP if slept else _steps(bus, buses))
+    seen = (
+        f"the kernel reported device {bus} as dead{why} {ago / 60:.0f} minutes ago, nothing since"
+    )
+    return Finding("kernel-log", "warn", seen, remedy)
+
+
+def _steps(bus: str | None, buses: Sequence[int]) -> str:
+    """Return the recovery steps for the card on this bus, a hexadecimal number."""
+    number = int(bus, 16) if bus else None
+    if number is not None and number in buses:
+        return recovery_steps(list(buses).index(number), number)
+    return recovery_steps(0 if len(buses) < 2 else "N, its number in axcl-smi")
 
 
 def check_kernel_log(context: CheckContext) -> Finding:
@@ -87,7 +127,7 @@ def check_kernel_log(context: CheckContext) -> Finding:
             "this user cannot read the kernel's log",
             _SHOW_LOG,
         )
-    return judge(list(parse(text)), now, len(cards_on_the_bus(context)))
+    return judge(list(parse(text)), now, [bus_of(card) for card in cards_on_the_bus(context)])
 
 
 def _read_kmsg(path: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from axproxy.card.smi import AxclSmi
 from axproxy.preflight.context import CheckContext, entries, read
+from axproxy.preflight.driver import is_loaded
 from axproxy.preflight.finding import Finding
 
 _VENDOR = "0x1f4b"  # AXERA; the card is 1f4b:0650 under all its names
@@ -29,12 +31,18 @@ def cards_on_the_bus(context: CheckContext) -> list[Path]:
     return [path for path in devices if read(path / "vendor").strip() == _VENDOR]
 
 
+def bus_of(card: Path) -> int:
+    """Return the number of the card's bus, -1 if its folder is not named by an address."""
+    found = re.fullmatch(r"[0-9a-fA-F]+:([0-9a-fA-F]{2}):[0-9a-fA-F]{2}\.[0-7]", card.name)
+    return int(found[1], 16) if found else -1
+
+
 def _check_link(context: CheckContext, card: Path) -> Finding:
     if _config_start(card) == b"\xff\xff":
         # A device that no longer answers reads as ones.
         return Finding("pcie", "fail", f"the card {card.name} has dropped off the bus", _POWER)
     vectors = len(entries(card / "msi_irqs"))
-    if context.is_pi_5 and 0 < vectors < _VECTORS:
+    if context.is_pi_5 and 0 < vectors < _VECTORS and not _works(context):
         # The driver then reports "no device connected", 0x80300181.
         return Finding(
             "pcie",
@@ -55,6 +63,17 @@ def _check_link(context: CheckContext, card: Path) -> Finding:
             "power off, then reseat the card and its ribbon cable",
         )
     return Finding("pcie", "ok", seen)
+
+
+def _works(context: CheckContext) -> bool:
+    """Whether the driver does with fewer interrupts: with the overlay, or as axcl-smi shows."""
+    config = context.text(_CONFIG)
+    if is_loaded(context) and re.search(r"^dtoverlay=pciex1-compat-pi5\b", config, re.MULTILINE):
+        return True
+    if context.loading:
+        return False
+    reading = (context.smi or AxclSmi(context.settings.axcl_smi)).read()
+    return reading is not None and reading.table is not None
 
 
 def _no_card(context: CheckContext) -> Finding:

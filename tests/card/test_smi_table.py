@@ -194,3 +194,16 @@ def test_an_overlong_line_is_ignored() -> None:
     text = "0 " + " " * 300_000 + "1 KiB" + "\n" + fake.card()
 
     assert read_table(text).cards[0].index == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[E][channel][send][166]: send 2807 bytes, but 0 bytes sent",
+        "[E][channel][recv][201]: [1-21] recv dma size 614400 is not equal to 9743",
+        "[E][engine][invoke][97]: Decode api(4) response failed.",
+        "[E][rt][reset][12]: axcl.rt.reset_device failed with code -2144337532",
+    ],
+)
+def test_without_a_table_a_line_of_a_dead_card_explains_it(line: str) -> None:
+    assert read_table(f"{line}\n") == NoTable("dead", line)

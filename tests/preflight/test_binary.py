@@ -105,3 +105,34 @@ def test_a_model_published_for_the_newer_program_needs_an_older_revision(
     (tmp_path / "qwen3_tokenizer.txt").touch()
     finding = look(pi, tmp_path / "main_api_axcl_aarch64")
     assert "older revision" in finding.remedy
+
+
+def in_the_hubs_cache(folder: Path, name: str) -> Path:
+    """Make a program as the hub's own downloader stores it."""
+    (folder / "blobs").mkdir()
+    (folder / "snapshots" / "0123").mkdir(parents=True)
+    (folder / "blobs" / "4567").write_bytes(elf())
+    (folder / "blobs" / "4567").chmod(0o755)
+    link = folder / "snapshots" / "0123" / name
+    link.symlink_to("../../blobs/4567")
+    return link
+
+
+@pytest.mark.parametrize("name", ["main_axcl_aarch64", "main_ax650", "axllm"])
+def test_a_program_in_the_hubs_cache_is_judged_by_its_links_name(
+    pi: Machine, tmp_path: Path, name: str
+) -> None:
+    link = in_the_hubs_cache(tmp_path, name)
+    finding = check_binary(pi.context_of_files(AX650_RUNTIME_BIN=str(link)))
+    assert finding.verdict == "fail"
+    assert finding.seen.startswith(f"{name} is ")
+    (tmp_path / "mine").symlink_to(link)
+    second = check_binary(pi.context_of_files(AX650_RUNTIME_BIN=str(tmp_path / "mine")))
+    assert second.seen == finding.seen
+
+
+def test_a_link_of_another_name_to_the_right_program_passes(pi: Machine, tmp_path: Path) -> None:
+    link = in_the_hubs_cache(tmp_path, "main_api_axcl_aarch64")
+    (tmp_path / "axllm").symlink_to(link)
+    for path in (link, tmp_path / "axllm"):
+        assert check_binary(pi.context_of_files(AX650_RUNTIME_BIN=str(path))).verdict == "ok"

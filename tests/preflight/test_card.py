@@ -284,3 +284,26 @@ def test_the_need_grows_with_the_files_and_with_the_window(tmp_path: Path) -> No
 def test_the_checks_before_a_launch_include_the_card() -> None:
     assert CARD_NAMES in [check.names for check in CHECKS]
     assert set(CARD_NAMES) <= set(CHECK_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "free", "verdict", "amount"),
+    [
+        ("Qwen2.5-1.5B-Instruct", 2100, "warn", "about 2320 MiB"),
+        ("Qwen2.5-1.5B-Instruct", 2400, "ok", "about 2320 MiB"),
+        ("Qwen2.5-1.5B-Instruct-GPTQ-Int4", 1000, "ok", "about 800 MiB"),
+        ("Qwen2.5-1.5B-Instruct-GPTQ-Int4", 790, "warn", "about 800 MiB"),
+    ],
+)
+def test_the_width_of_the_weights_counts(
+    tmp_path: Path, name: str, free: int, verdict: str, amount: str
+) -> None:
+    model = published_model(tmp_path / name, name, layers=28, columns=1536)
+    millions = (22, 130) if "Int4" in name else (55, 250)
+    for file in model.glob("*.axmodel"):
+        sparse(file, millions["post" in file.name] * 1_000_000)
+    need = model_need(Settings(model_path=model))
+    table = read_table(fake.head() + fake.card(used=7040 - free) + fake.users())
+    finding = check_cmm(need, table, devices=[0])
+    assert finding.verdict == verdict
+    assert f"the model takes {amount}" in finding.seen

@@ -97,3 +97,24 @@ def test_with_hidden_modules_nothing_is_claimed_about_their_installation(bare: M
     finding = check_driver(bare.context())
     assert finding.seen == "the card's driver axcl_host is not loaded"
     assert finding.remedy == "sudo modprobe axcl_host"
+
+
+@pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
+def test_a_container_with_one_of_three_devices_needs_the_other_two(pi: Machine, mark: str) -> None:
+    pi.write(mark, "")
+    for node in NODES[1:]:
+        pi.remove(node)
+    finding = check_device_node(pi.context())
+    assert finding.verdict == "warn"
+    assert "--device /dev/ax_mmb_dev --device /dev/msg_userdev" in finding.remedy
+    assert "axcl_host" not in finding.remedy
+
+
+def test_a_board_without_a_package_source_gets_its_driver_as_it_did(pi: Machine) -> None:
+    pi.write("/proc/device-tree/model", "Radxa ROCK 5B\0")
+    pi.write("/proc/modules", "")
+    pi.remove(f"/lib/modules/{KERNEL}/extra/axcl_host.ko")
+    remedy = check_driver(pi.context()).remedy
+    assert remedy.startswith("reinstall the driver package you installed from")
+    pi.write("/var/lib/apt/lists/some.where_Packages", "Package: axclhost\nVersion: 3.6.4\n")
+    assert "apt install axclhost" in check_driver(pi.context()).remedy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from axproxy.preflight.finding import Finding
 from axproxy.preflight.kernel_log import check_kernel_log
 from tests.preflight.machine import Machine
 
@@ -49,3 +50,63 @@ def test_while_another_card_lives_a_dead_one_is_a_warning(pi: Machine) -> None:
 def test_a_log_that_may_not_be_read_is_no_reason_to_fail(pi: Machine) -> None:
     pi.remove("/dev/kmsg")
     assert check_kernel_log(pi.context()).verdict == "skip"
+
+
+def kernel(pi: Machine, *lines: str, ago: int = 3) -> Finding:
+    """Return the finding about these lines, the last of them `ago` seconds old."""
+    count = len(lines)
+    pi.write(
+        "/dev/kmsg",
+        "".join(
+            f"4,{n},{(NOW - ago - count + n + 1) * 1_000_000},-;{line}\n"
+            for n, line in enumerate(lines)
+        ),
+    )
+    return check_kernel_log(pi.context())
+
+
+def test_the_remedy_names_the_card_by_the_bus_that_the_kernel_reports(pi: Machine) -> None:
+    pi.write("/sys/bus/pci/devices/0001:03:00.0/vendor", "0x1f4b\n")
+    finding = kernel(pi, DEAD.replace("1:", "3:"))
+    assert "reboot -d 1 (up to V2.25: -d 3);" in finding.remedy
+    assert "-d 0" not in finding.remedy
+    assert "reboot -d 0 (up to V2.25: -d 1);" in kernel(pi, DEAD).remedy
+    elsewhere = kernel(pi, DEAD.replace("1:", "81:")).remedy
+    assert "reboot -d N, its number in axcl-smi;" in elsewhere
+    broken = kernel(pi, "request ports from device 3 fail, errno: 1")
+    assert "reboot -d 1 (up to V2.25: -d 3);" in broken.remedy
+
+
+FIRMWARE = (
+    "[axcl_firmware_load, 524]: Patch file not found axcl/ax650_card.pac.",
+    "[axcl_pcie_host_init, 1548]: Device 1 firmware load failed.",
+)
+
+
+def test_a_missing_firmware_file_is_named(pi: Machine) -> None:
+    for ago in (3, 5000):  # the driver reports it once, when it is loaded
+        finding = kernel(pi, *FIRMWARE, ago=ago)
+        assert finding.verdict == "warn"
+        assert finding.seen.startswith("the card's firmware file is missing; the kernel rep")
+        assert finding.remedy.startswith("reinstall the driver package, which has the firmware")
+    assert "could not be loaded" in kernel(pi, FIRMWARE[1]).seen
+    assert (
+        kernel(pi, *FIRMWARE, "[axcl_firmware_load, 9]: device 1 firmware load done").verdict
+        == "ok"
+    )
+    assert kernel(pi, *FIRMWARE, ALIVE).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    "sleep", ["PM: suspend entry (deep)", "PM: hibernation: hibernation entry"]
+)
+def test_a_card_that_died_because_the_host_slept_comes_with_how_to_keep_it_awake(
+    pi: Machine, sleep: str
+) -> None:
+    finding = kernel(pi, DEAD, sleep, DEAD)
+    assert finding.verdict == "fail"
+    assert finding.seen == "the kernel reports: device 1: dead! since the host went to sleep"
+    assert finding.remedy.startswith("sudo systemctl mask sleep.target suspend.target")
+    assert "power off at the wall" in finding.remedy
+    assert "went to sleep" not in kernel(pi, DEAD, sleep, ALIVE, DEAD).seen
+    assert "went to sleep" in kernel(pi, sleep, DEAD, ago=600).seen

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.pcie import check_pcie
 from tests.preflight.machine import CARD, Machine
+from tests.support import fake_axcl_smi as fake
 
 
 def look(pi: Machine) -> Finding:
@@ -57,3 +59,15 @@ def test_no_card_on_another_machine_is_to_be_reseated(pi: Machine) -> None:
     shutil.rmtree(pi.root / CARD[1:])
     pi.write("/proc/device-tree/model", "")
     assert look(pi).remedy == "power off, reseat the card, then run: lspci -nn"
+
+
+def test_one_interrupt_is_enough_where_the_overlay_is_in_place(pi: Machine, tmp_path: Path) -> None:
+    for number in range(1, 4):
+        pi.remove(f"{CARD}/msi_irqs/{number}")
+    pi.write("/boot/firmware/config.txt", "[all]\ndtoverlay=pciex1-compat-pi5,no-mip\n")
+    assert look(pi).verdict == "ok"
+    pi.write("/boot/firmware/config.txt", "dtparam=pciex1\n")
+    assert look(pi).verdict == "warn"
+    smi = fake.install(tmp_path)
+    (finding,) = check_pcie(pi.context(AX650_AXCL_SMI=str(smi)))
+    assert finding.verdict == "ok"  # the tool shows the card, so it works

@@ -142,6 +142,32 @@ def test_the_script_can_start_the_vendors(tmp_path: Path, place: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("scripts", "started"),
+    [
+        (["qwen2.5"], "qwen2.5"),
+        (["deepseek_r1"], "deepseek_r1"),
+        (["qwen3", "qwen2.5", "internlm"], "qwen2.5"),
+        (["qwen3", "internlm"], None),
+    ],
+)
+def test_the_vendors_script_of_any_family_is_started(
+    tmp_path: Path, scripts: list[str], started: str | None
+) -> None:
+    model = tmp_path / "Qwen2.5-0.5B-Instruct"
+    model.mkdir()
+    for name in scripts:
+        (model / f"{name}_tokenizer_uid.py").write_text(f"print({name!r})")
+    with running(
+        SCRIPT, AX650_TOKENIZER="vendor", AX650_TOKENIZER_PORT="4711", AX650_MODEL_PATH=str(model)
+    ) as process:
+        said, complaint = process.communicate(timeout=60)
+    assert said == (f"{started}\n" if started else "")
+    if started is None:
+        assert "has several scripts" in complaint
+        assert process.returncode == 2
+
+
+@pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"AX650_TOKENIZER": "vendor"}, "needs AX650_MODEL_PATH"),

@@ -163,7 +163,7 @@ class MainApiRecipe:
         folder = ModelFolder.read(settings.model_path)
         self._chunk = folder.prefill_chunk
         device = ["--devices", self._devices()]
-        binary = str(settings.runtime_bin.resolve())
+        binary = str(settings.runtime_bin.absolute())  # a link's name says more than its target's
         return [binary, *folder.flags(), *tokenizer, *device], folder.working_folder
 
     def _spawn(self) -> RealProcess:
