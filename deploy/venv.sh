@@ -11,8 +11,27 @@ find_python() {
             return
         fi
     done
-    echo "Python 3.11 or newer is needed; on Debian 12 or Raspberry Pi OS: sudo apt install python3" >&2
+    echo "Python 3.11 or newer is needed; $(how_to_get_python)" >&2
     return 1
+}
+
+# Prints what helps on this system; OS_RELEASE names another file in tests.
+how_to_get_python() {
+    local have
+    have=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || have=
+    (
+        ID='' VERSION_ID='' PRETTY_NAME=''
+        # shellcheck source=/dev/null
+        . "${OS_RELEASE:-/etc/os-release}" 2>/dev/null || true
+        case $ID-$VERSION_ID in
+            ubuntu-22.04) echo "on Ubuntu 22.04: sudo apt install python3.11 python3.11-venv" ;;
+            debian-12 | raspbian-12 | debian-13) echo "on ${PRETTY_NAME:-Debian}: sudo apt install python3 python3-venv" ;;
+            *)
+                echo "${have:+python3 is $have, which is too old; }upgrade the system (Debian 12, Raspberry Pi OS" \
+                    "of that time, Ubuntu 24.04) and run: sudo apt install python3 python3-venv"
+                ;;
+        esac
+    )
 }
 
 # What .venv should hold: the requirements, for its Python's version.  An upgrade of the system can make
@@ -32,7 +51,7 @@ prepare_venv() {
     if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python) || return 1
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-            echo "Python's venv module is missing; install it with: sudo apt install python3-venv" >&2
+            echo "Python's venv module is missing; install it with: sudo apt install $(basename "$python")-venv" >&2
             return 1
         fi
         echo "making .venv with $("$python" --version)"

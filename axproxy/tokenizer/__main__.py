@@ -13,8 +13,16 @@ from types import FrameType
 
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError, find_tokenizer
 from axproxy.ops.malloc import trim_heap
-from axproxy.tokenizer.server import TokenizerServer
-from axproxy.tokenizer.tokenizer import TextTokenizer
+
+try:
+    from axproxy.tokenizer.server import TokenizerServer
+    from axproxy.tokenizer.tokenizer import TextTokenizer
+except ModuleNotFoundError as missing:
+    # An upgrade of the system can make .venv/bin/python another Python while the service runs.
+    sys.exit(
+        f"tokenizer: {sys.executable} (Python {sys.version_info[0]}.{sys.version_info[1]}) "
+        f"lacks {missing.name}; run: sudo ./install.sh again, or ./run_integration.sh in a checkout"
+    )
 
 _DESCRIPTION = "Serve a model's tokenizer to the runtime and to the service, over HTTP."
 

@@ -260,3 +260,48 @@ def test_a_python_that_is_too_old_is_reported(monkeypatch: pytest.MonkeyPatch) -
         f"Python {VERSION} is too old, 9.1 or newer is needed; "
         f"run {ROOT}/run_integration.sh once, which makes .venv"
     )
+
+
+@pytest.mark.parametrize(
+    ("system", "remedy"),
+    [
+        (
+            "ID=ubuntu\nVERSION_ID=22.04",
+            "sudo apt install python3.11 python3.11-venv",
+        ),
+        ("ID=debian\nVERSION_ID=12", "sudo apt install python3 python3-venv"),
+        ("ID=ubuntu\nVERSION_ID=20.04", "python3 is 3.10, which is too old; upgrade the system"),
+        ("", "python3 is 3.10, which is too old; upgrade the system"),
+    ],
+)
+def test_a_system_with_an_old_python_gets_its_own_remedy(
+    tmp_path: Path, system: str, remedy: str
+) -> None:
+    (tmp_path / "os-release").write_text(system)
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ncase "$2" in *exit*) exit 1 ;; *) echo 3.10 ;; esac\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-c", ". deploy/venv.sh; find_python"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), "OS_RELEASE": str(tmp_path / "os-release")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or newer is needed; ")
+    assert remedy in done.stderr
+
+
+def test_a_tokenizer_on_a_python_without_its_packages_says_what_to_run() -> None:
+    script = (
+        "import runpy, sys; sys.modules['tokenizers'] = None\n"
+        "runpy.run_module('axproxy.tokenizer', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "lacks tokenizers; run: sudo ./install.sh again" in done.stderr
+    assert "Traceback" not in done.stderr
