@@ -57,7 +57,7 @@ def events_of(request: ChatRequest, runs: Runs) -> list[Any]:
     return [*events, finished]
 
 
-def told(request: ChatRequest, runs: Runs) -> list[Any]:
+def visible_events(request: ChatRequest, runs: Runs) -> list[Any]:
     return [event for event in events_of(request, runs) if event != SILENCE]
 
 
@@ -80,7 +80,7 @@ def test_thinking_streams_and_the_json_comes_in_one_piece() -> None:
 
 def test_an_answer_that_misses_is_tried_once_more_without_thinking() -> None:
     runs = Runs([Thinking("Hm"), Text("Rex"), DONE], [Text(REX), LATER])
-    assert told(ASKED, runs) == [Thinking("Hm"), Text(REX), LATER]
+    assert visible_events(ASKED, runs) == [Thinking("Hm"), Text(REX), LATER]
     again = runs.requests[1]
     assert again.think is False
     assert again.format == SCHEMA
@@ -101,7 +101,7 @@ def test_an_answer_that_misses_twice_is_sent_all_the_same(
     first: str, second: str, sent: str
 ) -> None:
     runs = Runs([Text(first), DONE], [Text(second), LATER])
-    text, finished = told(ASKED, runs)
+    text, finished = visible_events(ASKED, runs)
     assert text == Text(sent)
     assert finished.usage.total == 9.0
     assert (finished == LATER) == (sent == second)
@@ -110,29 +110,32 @@ def test_an_answer_that_misses_twice_is_sent_all_the_same(
 
 @pytest.mark.parametrize("error", [PromptTooLong("no room"), RuntimeGone("it died")])
 def test_a_second_try_that_fails_leaves_the_first(error: ProxyError) -> None:
-    assert told(ASKED, Runs([Text("Rex"), DONE], [Text("{"), error])) == [Text("Rex"), DONE]
+    assert visible_events(ASKED, Runs([Text("Rex"), DONE], [Text("{"), error])) == [
+        Text("Rex"),
+        DONE,
+    ]
 
 
 def test_a_first_try_that_fails_is_an_error() -> None:
     with pytest.raises(RuntimeGone):
-        told(ASKED, Runs([Text("{"), RuntimeGone("it died")]))
+        visible_events(ASKED, Runs([Text("{"), RuntimeGone("it died")]))
 
 
 @pytest.mark.parametrize(
     "request_", [replace(ASKED, raw=True), replace(ASKED, format="json", raw=True)]
 )
 def test_a_raw_prompt_is_not_tried_again(request_: ChatRequest) -> None:
-    assert told(request_, Runs([Text("Rex"), DONE])) == [Text("Rex"), DONE]
+    assert visible_events(request_, Runs([Text("Rex"), DONE])) == [Text("Rex"), DONE]
 
 
 def test_an_answer_cut_at_its_limit_is_not_tried_again() -> None:
     cut = Finished("length", USAGE)
-    assert told(ASKED, Runs([Text('{"name'), cut])) == [Text('{"name'), cut]
+    assert visible_events(ASKED, Runs([Text('{"name'), cut])) == [Text('{"name'), cut]
 
 
 def test_an_answer_that_calls_a_tool_need_not_have_the_format() -> None:
     call = ToolCall("f", {}, "call_1")
-    assert told(ASKED, Runs([Text("One moment."), call, DONE])) == [
+    assert visible_events(ASKED, Runs([Text("One moment."), call, DONE])) == [
         call,
         Text("One moment."),
         DONE,

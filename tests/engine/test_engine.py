@@ -41,8 +41,8 @@ from tests.support.simulated import Card, Times, spell
 from tests.support.waiting import eventually
 
 
-class FakeUnit:
-    """Two processes that are as the test says."""
+class FakeSupervisor:
+    """Processes whose state the test decides."""
 
     def __init__(self) -> None:
         self.problem: ProxyError | None = None
@@ -110,12 +110,12 @@ class Bench:
 
     def __init__(self, card: Card | None = None, **settings: str) -> None:
         self.card = card or Card([spell("Hello")])
-        self.unit = FakeUnit()
+        self.supervisor = FakeSupervisor()
         configured = Settings.from_env(settings)
         self.model = describe_model(configured)
-        self.unit.owns_processes = configured.runtime_kind != "attach"
+        self.supervisor.owns_processes = configured.runtime_kind != "attach"
         self.engine = engine_on(
-            configured, self.unit, tokenizer=self.card, connect=lambda: self.card
+            configured, self.supervisor, tokenizer=self.card, connect=lambda: self.card
         )
 
     def events(self, request: ChatRequest | None = None, gone: Any = lambda: False) -> list[Any]:
@@ -202,36 +202,36 @@ def test_a_prompt_that_cannot_fit_never_reaches_the_runtime(length: int) -> None
 
 def test_a_request_waits_for_the_load_and_is_fitted_to_the_window_that_is_then_known() -> None:
     bench = Bench()
-    bench.unit.problem = Starting("the model is being loaded (42 %)")
+    bench.supervisor.problem = Starting("the model is being loaded (42 %)")
     windows = []
 
     def loads(_gone: object, _hold: float) -> None:
         assert not windows
-        bench.unit.problem = None
+        bench.supervisor.problem = None
 
     def window() -> Window:
-        windows.append(bench.unit.problem)
+        windows.append(bench.supervisor.problem)
         return Window(context=300, prefill_limit=200)
 
-    bench.unit.wait_ready, bench.unit.window = loads, window
+    bench.supervisor.wait_ready, bench.supervisor.window = loads, window
     assert bench.events()[-1].reason == "stop"
     assert windows[0] is None
 
 
-def test_a_restart_that_takes_too_long_is_told() -> None:
+def test_a_restart_that_takes_too_long_is_an_error_with_the_time_to_retry() -> None:
     bench = Bench()
-    bench.unit.problem = Restarting("the runtime failed and is started again", retry_after=9)
+    bench.supervisor.problem = Restarting("the runtime failed and is started again", retry_after=9)
 
-    with pytest.raises(Restarting) as told:
+    with pytest.raises(Restarting) as raised:
         bench.events()
-    assert told.value.retry_after == 9
-    assert bench.unit.calls == ["wait"]
+    assert raised.value.retry_after == 9
+    assert bench.supervisor.calls == ["wait"]
     assert not bench.engine.health().queue.answering
 
 
 def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
     bench = Bench()
-    bench.unit.problem = GaveUp("mend it, then POST /restart")
+    bench.supervisor.problem = GaveUp("fix it, then POST /restart")
 
     with pytest.raises(GaveUp):
         bench.engine.answer(bench.model, asking("why?"), lambda: False)
@@ -240,7 +240,7 @@ def test_nothing_is_accepted_once_the_runtime_was_given_up() -> None:
 def test_a_request_that_waited_looks_again_before_it_runs() -> None:
     bench = Bench()
     answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
-    bench.unit.problem = Unavailable("the service is being stopped")
+    bench.supervisor.problem = Unavailable("the service is being stopped")
 
     with pytest.raises(Unavailable):
         next(answer)
@@ -302,7 +302,7 @@ def test_a_client_that_leaves_the_line_does_not_run() -> None:
     assert len(bench.card.prompts) == 1
 
 
-def test_a_death_is_told_with_its_cause() -> None:
+def test_an_error_names_why_the_runtime_died() -> None:
     bench = Bench(Card([spell("abcdef")], dies_at_token=4))
 
     with pytest.raises(RuntimeGone, match="4711 was killed by SIGSEGV"):
@@ -315,17 +315,17 @@ def test_a_stall_is_reported_to_the_supervisor_at_once() -> None:
 
     with pytest.raises(RuntimeStalled):
         bench.events()
-    assert len(bench.unit.wedged) == 1
+    assert len(bench.supervisor.wedged) == 1
     assert not bench.engine.health().queue.answering
 
 
 def test_a_card_that_failed_has_the_runtime_restarted_and_the_answer_is_an_error() -> None:
     bench = Bench(Card([spell("abcdef")]))
-    bench.unit.log.feed("[2025-11-09 08:46:00.029][1][W][device manager]: device 1 is dead")
+    bench.supervisor.log.feed("[2025-11-09 08:46:00.029][1][W][device manager]: device 1 is dead")
 
     with pytest.raises(CardFailed, match="device 1 is dead"):
         bench.events()
-    assert "the card failed while answering" in bench.unit.wedged[0]
+    assert "the card failed while answering" in bench.supervisor.wedged[0]
     assert bench.card.idle
     assert not bench.engine.health().queue.answering
 
@@ -336,14 +336,14 @@ def test_a_run_that_cannot_be_stopped_is_reported_too() -> None:
     next(answer)
     answer.close()
 
-    assert "did not stop" in bench.unit.wedged[0]
+    assert "did not stop" in bench.supervisor.wedged[0]
 
 
 def test_an_answer_cut_by_our_own_stop_is_an_error() -> None:
     bench = Bench(Card([spell("abcdef" * 10)]))
     answer = bench.engine.answer(bench.model, asking("one"), lambda: False)
     next(answer)
-    bench.unit.stopped_from_outside = Unavailable("the service is being stopped")
+    bench.supervisor.stopped_from_outside = Unavailable("the service is being stopped")
 
     with pytest.raises(Unavailable):
         list(answer)
@@ -351,34 +351,34 @@ def test_an_answer_cut_by_our_own_stop_is_an_error() -> None:
 
 def test_load_brings_an_unloaded_model_back_but_not_what_was_given_up() -> None:
     bench = Bench()
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
 
     def loads(_gone: object, _hold: float) -> None:
-        bench.unit.problem = None
+        bench.supervisor.problem = None
 
-    bench.unit.wait_ready = loads
+    bench.supervisor.wait_ready = loads
     bench.engine.load(bench.model, lambda: False)
-    assert bench.unit.calls == ["load"]
+    assert bench.supervisor.calls == ["load"]
 
     bench = Bench()
-    bench.unit.problem = GaveUp("mend it, then POST /restart")
+    bench.supervisor.problem = GaveUp("fix it, then POST /restart")
     with pytest.raises(GaveUp):
         bench.engine.load(bench.model, lambda: False)
-    assert "load" not in bench.unit.calls
+    assert "load" not in bench.supervisor.calls
 
 
 def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
     bench = Bench()
     bench.engine.restart()
 
-    assert bench.unit.wedged == ["an operator asked for a restart"]
-    assert bench.unit.calls == []
+    assert bench.supervisor.wedged == ["an operator asked for a restart"]
+    assert bench.supervisor.calls == []
 
 
 @pytest.mark.parametrize(
     ("problem", "calls"),
     [
-        (GaveUp("mend it"), ["load"]),
+        (GaveUp("fix it"), ["load"]),
         (Unloaded("not on the card"), ["load"]),
         (Starting("it loads"), []),
         (Restarting("it is started again"), []),
@@ -386,21 +386,21 @@ def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
 )
 def test_a_restart_starts_what_is_not_being_started(problem: ProxyError, calls: list[str]) -> None:
     bench = Bench()
-    bench.unit.problem = problem
+    bench.supervisor.problem = problem
     bench.engine.restart()
 
-    assert bench.unit.calls == calls
-    assert bench.unit.wedged == []
+    assert bench.supervisor.calls == calls
+    assert bench.supervisor.wedged == []
 
 
 def test_a_restart_says_why_there_can_be_none() -> None:
     bench = Bench()
-    bench.unit.problem = Unavailable("the service is being stopped")
+    bench.supervisor.problem = Unavailable("the service is being stopped")
     with pytest.raises(Unavailable):
         bench.engine.restart()
-    with pytest.raises(ProxyError, match="not ours to restart") as told:
+    with pytest.raises(ProxyError, match="not ours to restart") as raised:
         Bench(AX650_RUNTIME="attach").engine.restart()
-    assert told.value.status_hint == 409
+    assert raised.value.status_hint == 409
 
 
 def test_a_request_waits_for_a_tokenizer_that_is_away_for_a_moment(
@@ -439,28 +439,28 @@ def test_a_request_does_not_wait_for_ever_for_the_tokenizer(
 
 def test_an_unloaded_model_is_loaded_by_the_next_request() -> None:
     bench = Bench()
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
 
     def loads(_gone: object, _hold: float) -> None:
-        bench.unit.calls.append("wait")
-        bench.unit.problem = None
+        bench.supervisor.calls.append("wait")
+        bench.supervisor.problem = None
 
-    bench.unit.wait_ready = loads
+    bench.supervisor.wait_ready = loads
     assert bench.engine.not_ready() is None
     assert bench.engine.loaded() == ()
     assert bench.events()[-1].reason == "stop"
-    assert bench.unit.calls == ["load", "wait"]
+    assert bench.supervisor.calls == ["load", "wait"]
 
 
 def test_a_request_that_waited_through_an_unload_has_it_loaded_again() -> None:
     bench = Bench()
     answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
 
     def loads(_gone: object, _hold: float) -> None:
-        bench.unit.problem = None
+        bench.supervisor.problem = None
 
-    bench.unit.wait_ready = loads
+    bench.supervisor.wait_ready = loads
     assert list(answer)[-1].reason == "stop"
 
 
@@ -469,7 +469,7 @@ def test_keep_alive_zero_unloads_after_the_answer() -> None:
     bench.engine.start()
     bench.events(replace(asking("why?"), keep_alive=0.0))
 
-    eventually(lambda: "unload" in bench.unit.calls)
+    eventually(lambda: "unload" in bench.supervisor.calls)
     bench.engine.stop()
 
 
@@ -482,11 +482,11 @@ def test_unloading_waits_for_the_answer_that_runs() -> None:
     assert [loaded.expires_at for loaded in bench.engine.loaded()] == [None]
     list(answer)
 
-    eventually(lambda: "unload" in bench.unit.calls)
+    eventually(lambda: "unload" in bench.supervisor.calls)
     bench.engine.stop()
 
 
-def test_the_time_of_unloading_is_told() -> None:
+def test_a_loaded_model_has_the_time_of_its_unloading() -> None:
     bench = Bench()
     assert [loaded.expires_at for loaded in bench.engine.loaded()] == [None]
     bench.events(replace(asking("why?"), keep_alive=300.0))
@@ -502,7 +502,7 @@ def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
     bench.engine.start()
     bench.engine.leave(grace=0.2)
 
-    orders = [call for call in bench.unit.calls if call != "wait"]
+    orders = [call for call in bench.supervisor.calls if call != "wait"]
     assert orders == ["start", "leave", "stop"]
 
 
@@ -532,7 +532,7 @@ def test_a_context_that_leaves_no_room_is_forgotten() -> None:
     assert "x" not in bench.card.prompts[0]
 
 
-def test_nobody_gets_a_context_who_did_not_ask() -> None:
+def test_a_context_comes_only_with_an_answer_whose_request_wants_it() -> None:
     assert Bench().events()[-1].context == ()
 
 
@@ -546,14 +546,14 @@ def test_the_keeper_waits_patiently_where_the_line_has_no_places(
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        ticket.give_back()  # whoever warmed a prompt has done so
+        ticket.give_back()  # the cache is warm
 
     its_time = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
     monkeypatch.setattr("axproxy.engine.engine.time", its_time)
     bench.engine.load(bench.model, lambda: False)
     bench.engine.start()
     try:
-        eventually(lambda: "unload" in bench.unit.calls)
+        eventually(lambda: "unload" in bench.supervisor.calls)
     finally:
         bench.engine.stop()
 

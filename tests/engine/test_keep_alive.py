@@ -13,7 +13,7 @@ from axproxy.engine.keep_alive import KeepAlive
 # name: (default, what happens one after the other, seconds left at the end)
 HISTORIES: dict[str, tuple[float, list[object], float]] = {
     "not used yet": (300, [], math.inf),
-    "while somebody is here": (300, ["begin"], math.inf),
+    "while a request runs": (300, ["begin"], math.inf),
     "counted from the end of the answer": (300, ["begin", 1000, "end"], 300),
     "time passes": (300, ["begin", "end", 100], 200),
     "a second answer starts it anew": (300, ["begin", "end", 100, "begin", 50, "end"], 300),
@@ -54,7 +54,7 @@ def test_the_time_left_follows_the_history(
     assert residency.seconds_left == left
 
 
-def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
+def test_a_waiting_thread_wakes_when_the_time_is_over() -> None:
     residency = KeepAlive(FOREVER)
     over = threading.Event()
     waiting = threading.Thread(target=lambda: residency.wait_expired() and over.set())
@@ -68,7 +68,7 @@ def test_whoever_waits_is_woken_when_the_time_is_over() -> None:
     waiting.join(60)
 
 
-def test_whoever_waits_is_woken_when_all_ends() -> None:
+def test_a_waiting_thread_wakes_when_the_service_stops() -> None:
     residency = KeepAlive(300)
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(residency.wait_expired()))

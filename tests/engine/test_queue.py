@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(autouse=True, scope="module")
 def alert_waiters() -> Iterator[None]:
-    """Those who wait look up more often, so that nobody has to wait for them."""
+    """Check for disconnects more often, so that the tests are quick."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "DISCONNECT_CHECK_INTERVAL", 0.005)
         yield
@@ -69,7 +69,7 @@ def test_an_idle_queue_admits_at_once() -> None:
     assert gate.waiting == 0
 
 
-def test_those_who_wait_are_served_in_the_order_they_came() -> None:
+def test_waiting_requests_are_served_in_the_order_they_came() -> None:
     gate = RequestQueue(places=3)
     with line_of(gate, 3) as (served, clients):
         ticket = served
@@ -155,7 +155,7 @@ def test_a_ticket_given_back_twice_lets_in_only_one() -> None:
         assert second.ticket is None
 
 
-def test_a_newcomer_does_not_pass_those_who_wait() -> None:
+def test_a_new_request_does_not_overtake_waiting_ones() -> None:
     gate = RequestQueue(places=2)
     with line_of(gate, 1) as (ticket, (first,)):
         newcomer = Client(gate)

@@ -14,7 +14,7 @@ from axproxy.models.description import describe_model
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, read_tokenizer_files
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings
-from tests.engine.test_engine import FakeUnit, virtual_time  # noqa: F401 - a fixture
+from tests.engine.test_engine import FakeSupervisor, virtual_time  # noqa: F401 - a fixture
 from tests.support.engines import engine_on
 from tests.support.simulated import Card, Times, spell
 
@@ -33,7 +33,7 @@ class Qwen(Card):
         )
 
 
-class WideUnit(FakeUnit):
+class WideSupervisor(FakeSupervisor):
     def window(self) -> Any:
         return replace(super().window(), context=4000, prefill_limit=3000)
 
@@ -43,11 +43,15 @@ MODEL = describe_model(Settings.from_env({}))
 
 def engine_with(card: Card) -> Engine:
     return engine_on(
-        Settings.from_env({}), WideUnit(), tokenizer=card, connect=lambda: card, clock=card.clock
+        Settings.from_env({}),
+        WideSupervisor(),
+        tokenizer=card,
+        connect=lambda: card,
+        clock=card.clock,
     )
 
 
-def told(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
+def parts_of(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
     """Thinking, text, calls and the end of an answer."""
     try:
         *events, finished = answer
@@ -62,14 +66,14 @@ def told(answer: Answer) -> tuple[str, str, list[ToolCall], Finished]:
 def answered(*answers: str, card: Card | None = None, **fields: Any) -> tuple[Any, ...]:
     card = card or Qwen([spell(answer) for answer in answers])
     request = ChatRequest(QUESTION, **fields)
-    return told(engine_with(card).answer(MODEL, request, lambda: False))
+    return parts_of(engine_with(card).answer(MODEL, request, lambda: False))
 
 
-def test_a_model_that_can_think_does_unless_it_is_told_not_to() -> None:
+def test_a_model_that_can_think_does_unless_the_request_says_no() -> None:
     card = Qwen([spell("<think>\nHm.\n</think>\n\nRex")])
     assert answered(card=card)[:2] == ("Hm.\n", "Rex")
     assert answered(card=card, think=True)[:2] == ("Hm.\n", "Rex")
-    # Its words are not looked into; the prompt has told it not to think.
+    # Its text is not parsed for thinking; the prompt asked it not to think.
     assert answered(card=card, think=False)[:2] == ("", "<think>\nHm.\n</think>\n\nRex")
     assert [prompt.endswith("</think>\n\n") for prompt in card.prompts] == [False, False, True]
 
@@ -183,7 +187,7 @@ def test_an_answer_that_was_begun_goes_on_where_it_stopped(think: bool) -> None:
     card = Qwen([spell(" the sky is blue.")])
     messages = (*QUESTION, Message("assistant", "Because"))
     request = ChatRequest(messages, think=think)
-    thinking, text, _, finished = told(engine_with(card).answer(MODEL, request, lambda: False))
+    thinking, text, _, finished = parts_of(engine_with(card).answer(MODEL, request, lambda: False))
 
     assert card.prompts[0].endswith("<|im_start|>assistant\n<think>\n\n</think>\n\nBecause")
     assert (thinking, text) == ("", " the sky is blue.")

@@ -57,12 +57,14 @@ def test_the_candidate_is_what_was_used_most_of_late(
         (HOUSE.text, math.inf),
     ],
 )
-def test_a_conversation_is_left_alone_for_longer_than_a_strangers(cached: str, due: float) -> None:
+def test_the_cache_is_left_to_a_conversation_for_longer_than_to_other_requests(
+    cached: str, due: float
+) -> None:
     assert after(HOUSE, HOUSE).due(cached, quiet_since=100) == due
     assert after(HOUSE).due(cached, quiet_since=100) == math.inf
 
 
-def test_a_strangers_conversation_is_not_displaced_between_two_of_its_turns() -> None:
+def test_a_conversation_stays_in_the_cache_between_two_of_its_turns() -> None:
     theirs = "<user>Hi</user>Hello"
     assert after(HOUSE, HOUSE).due(theirs, 100, talking=True) == 100 + POLICY.after_talk
 
@@ -72,7 +74,7 @@ def test_a_client_that_sends_a_history_is_in_a_conversation() -> None:
     policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
     warmer = bench.engine._warmer
     warmer._policy = WarmingPolicy(policy)
-    bench.unit.chunk = 8
+    bench.supervisor.chunk = 8
     warmer.start()
     try:
         bench.events(ChatRequest((Message("system", "lamps"), Message("user", "on"))))
@@ -90,14 +92,14 @@ def test_a_displaced_system_prompt_is_read_again_in_a_quiet_moment() -> None:
     bench = Bench(Card([spell("Hello")]), AX650_CONTEXT_LENGTH="300")
     policy = WarmingTimes(least_tokens=5, least_uses=1, after_others=0.0)
     bench.engine._warmer._policy = WarmingPolicy(policy)
-    bench.unit.chunk = 8
+    bench.supervisor.chunk = 8
     house = Message("system", "lamps")
     bench.engine._warmer.start()
     try:
         for words in ("on", "off"):
             *_, finished = bench.events(ChatRequest((house, Message("user", words))))
             assert isinstance(finished, Finished)
-            bench.events(ChatRequest((Message("user", "somebody else"),)))
+            bench.events(ChatRequest((Message("user", "another client"),)))
             eventually(lambda: bench.card.cache == "<|im_start|>system\nlamps")
             eventually(lambda: not bench.engine.health().queue.answering)
     finally:
