@@ -78,6 +78,7 @@ def create_engine(
         max_queue=settings.max_queue,
         keep_alive=settings.keep_alive,
         warm_prompt=settings.warm_prompt == "on",
+        think=settings.think != "off",
     )
     engine = SerialEngine(runtime, supervisor, model, options)
     return engine, SingleModelCatalog(model, engine.context_length)

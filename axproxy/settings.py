@@ -120,6 +120,7 @@ class Settings:
     start_timeout: float = setting("START_TIMEOUT", positive_seconds, 300.0)
     stall_timeout: float = setting("STALL_TIMEOUT", positive_seconds, 60.0)
     warm_prompt: str = setting("WARM_PROMPT", one_of("on", "off"), "on")
+    think: str = setting("THINK", one_of("on", "off", "ask"), "ask")
     keep_alive: float = setting("KEEP_ALIVE", time_span, FOREVER)
     min_cma_mb: int = setting("MIN_CMA_MB", whole(0, 1_000_000), 16)
     cma_check: str = setting("CMA_CHECK", one_of("warn", "fail", "off"), "warn")

@@ -53,11 +53,13 @@ _ResultT = TypeVar("_ResultT")
 @dataclass(frozen=True)
 class EngineOptions:
     """`max_queue` is how many requests may wait; `keep_alive` is the default in seconds, `math.inf`
-    for ever; `warm_prompt` says whether to keep the most used beginning of prompts in the cache."""
+    for ever; `warm_prompt` says whether to keep the most used beginning of prompts in the cache.
+    `think` says whether a model that can think does so where a request does not say."""
 
     max_queue: int = 64
     keep_alive: float = math.inf
     warm_prompt: bool = True
+    think: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,8 @@ class SerialEngine(Generic[PreparedT]):
         asked = self._clock()
         check_size(request)
         if request.think is None:
-            request = replace(request, think="thinking" in model.capabilities)
+            can_think = "thinking" in model.capabilities
+            request = replace(request, think=self._options.think and can_think)
         problem = self._supervisor.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem

@@ -204,6 +204,7 @@ def _openai_usage(usage: Any) -> tuple[int, int]:
 def _chat_whole(body: Any) -> Answer:
     (choice,) = body["choices"]
     message = choice["message"]
+    assert message.get("reasoning") == message.get("reasoning_content")
     return Answer(
         message["content"],
         message.get("reasoning", ""),
@@ -249,6 +250,7 @@ def _openai_stream(body: bytes) -> Answer:
             delta = choice["delta"]
             assert ("role" in delta) == first
             first = False
+            assert delta.get("reasoning") == delta.get("reasoning_content")
             answer.text += delta.get("content", "")
             answer.thinking += delta.get("reasoning", "")
             answer.calls += _openai_calls(delta.get("tool_calls", ()), at=len(answer.calls))

@@ -38,5 +38,6 @@ def engine_on(
         max_queue=settings.max_queue,
         keep_alive=settings.keep_alive,
         warm_prompt=settings.warm_prompt == "on",
+        think=settings.think != "off",
     )
     return SerialEngine(runtime, supervisor, describe_model(settings), options, clock)

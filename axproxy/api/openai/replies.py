@@ -46,7 +46,7 @@ class ChatReplies:
             case Text():
                 return self._delta(content=event.text)
             case Thinking():
-                return self._delta(content="", reasoning=event.text)
+                return self._delta(content="", **_reasoning(event.text))
             case ToolCall():
                 return self._delta(content="", tool_calls=[self._call(event)])
             case Finished():
@@ -55,7 +55,7 @@ class ChatReplies:
     def whole(self, reply: WholeReply) -> bytes:
         message: dict[str, Any] = {"role": "assistant", "content": reply.text}
         if reply.thinking:
-            message["reasoning"] = reply.thinking
+            message |= _reasoning(reply.thinking)
         if reply.tool_calls:
             message["tool_calls"] = [self._call(call) for call in reply.tool_calls]
         reason = _reason(reply.finished, bool(reply.tool_calls))
@@ -163,6 +163,11 @@ _COUNTS: dict[str, Callable[[Usage], int]] = {
 
 def usage(counted: Usage) -> dict[str, int]:
     return {name: count_of(counted) for name, count_of in _COUNTS.items()}
+
+
+def _reasoning(text: str) -> dict[str, str]:
+    """Return the reasoning under both of its names: Ollama's and DeepSeek's."""
+    return {"reasoning": text, "reasoning_content": text}
 
 
 def _reason(finished: Finished, called: bool) -> str:

@@ -12,7 +12,6 @@ from axproxy.api.gojson.decode import (
     EOF,
     Fields,
     go_type,
-    quoted,
     well_formed,
     well_formed_throughout,
 )
@@ -24,6 +23,7 @@ from axproxy.api.ollama.capabilities import (
     require_all,
 )
 from axproxy.api.ollama.options import parse_options
+from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
 from axproxy.api.tools import only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
@@ -34,7 +34,6 @@ from axproxy.output.model_json import too_deep
 _IMAGE = re.compile(r"data:(?:image/(?:jpeg|jpg|png|webp))?;base64,(.*)", re.DOTALL)
 _BETWEEN_PARTS = "\n\n"
 _ROLES = {"developer": "system", "function": "tool"}  # other names of OpenAI's, newer and older
-_EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max")
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,12 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
     if not messages:
         raise ClientError("[] is too short - 'messages'")
     conversation = _parse_messages(messages)
-    think = _think(fields)
+    think = parse_effort(_effort(fields))
 
     requested_name = fields.string("model")
     model = models.find(requested_name)
+    if think is None:
+        think = other_servers_switch(fields, model)
     require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(
@@ -120,20 +121,6 @@ def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
     refuse_embedding(requested_name)
 
 
-def parse_effort(effort: str) -> bool | None:
-    """Return whether to think, `None` if the request has no effort.  Raises `ClientError`."""
-    if not effort:
-        return None
-    if effort == "none":
-        return False
-    if effort not in _EFFORTS:
-        allowed = ", ".join(map(quoted, _EFFORTS))
-        raise ClientError(
-            f'invalid reasoning value: {quoted(effort)} (must be {allowed}, or "none")'
-        )
-    return True
-
-
 def _streaming(fields: Fields) -> tuple[bool, bool]:
     options = fields.mapping("stream_options", "openai.StreamOptions")
     return fields.boolean("stream"), options.get("include_usage") is True
@@ -173,10 +160,10 @@ def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
     return tuple(tool for tool in tools if tool)
 
 
-def _think(fields: Fields) -> bool | None:
+def _effort(fields: Fields) -> str:
     reasoning = fields.mapping("reasoning", "openai.Reasoning")
     effort = fields.string("reasoning_effort") or reasoning.get("effort") or ""
-    return parse_effort(effort if isinstance(effort, str) else "?")
+    return effort if isinstance(effort, str) else "?"
 
 
 def _format(response_format: Mapping[str, Any]) -> Literal["json"] | Mapping[str, Any] | None:

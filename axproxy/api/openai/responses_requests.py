@@ -13,8 +13,8 @@ from axproxy.api.gojson.decode import (
 )
 from axproxy.api.ollama.capabilities import require_all
 from axproxy.api.ollama.options import parse_options
-from axproxy.api.openai.requests import parse_effort
 from axproxy.api.openai.responses_input_requests import parse_input
+from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
 from axproxy.api.tools import Tool, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
@@ -54,6 +54,8 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
 
     requested_name = fields.string("model")
     model = models.find(requested_name)
+    if think is None:
+        think = other_servers_switch(fields, model)
     require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(

@@ -32,7 +32,7 @@ USED = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 PARIS = ToolCall("weather", {"city": "Zürich"}, "call_abcd1234")
 DEEP = '{"a":' + "[" * 700 + "]" * 700 + "}"
-CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+CHAT, COMPLETION, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def test_thinking_and_tool_calls_are_deltas_of_their_own(
     reply = chat(client, stream=True, tools=[TOOL])
 
     thought, first, second, _end = deltas(reply.data)
-    assert thought == {"role": "assistant", "content": "", "reasoning": "Need"}
+    both = {"reasoning": "Need", "reasoning_content": "Need"}
+    assert thought == {"role": "assistant", "content": "", **both}
     assert first == {
         "content": "",
         "tool_calls": [
@@ -262,6 +263,60 @@ def test_reasoning_effort_turns_thinking_on_or_off(
     chat(client, **fields)
 
     assert last_request(engine).think is think
+
+
+@pytest.mark.parametrize(
+    ("route", "asked"), [(CHAT, {"messages": ASKED}), (RESPONSES, {"input": "Hi"})]
+)
+@pytest.mark.parametrize(
+    ("fields", "think"),
+    [
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"chat_template_kwargs": {"thinking": False}}, False),
+        ({"enable_thinking": False}, False),
+        ({"enable_thinking": True}, True),
+        ({"think": False}, False),
+        ({"think": "none"}, False),
+        ({"think": "high"}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
+        ({"thinking": {"type": "adaptive"}}, None),
+        ({"reasoning": {"enabled": False}}, False),
+        ({"chat_template_kwargs": None, "think": None, "thinking": 7, "enable_thinking": []}, None),
+        ({"chat_template_kwargs": "no", "think": "perhaps", "enable_thinking": False}, False),
+    ],
+)
+def test_the_switches_of_other_servers_turn_thinking_on_or_off(
+    client: FlaskClient,
+    engine: FakeEngine,
+    route: str,
+    asked: dict[str, Any],
+    fields: dict[str, Any],
+    think: bool | None,
+) -> None:
+    assert client.post(route, json={"model": MODEL, **asked, **fields}).status_code == 200
+
+    assert last_request(engine).think is think
+
+
+def test_openais_own_switch_wins_over_those_of_other_servers(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    chat(client, reasoning_effort="high", enable_thinking=False)
+
+    assert last_request(engine).think is True
+
+
+def test_the_switches_of_other_servers_are_ignored_by_a_model_that_cannot_think(
+    client: FlaskClient, engine: FakeEngine, models: FakeModels
+) -> None:
+    models.model = QWEN
+    chat(client, chat_template_kwargs={"enable_thinking": True})
+    assert last_request(engine).think is None
+
+    chat(client, chat_template_kwargs={"enable_thinking": False})
+    assert last_request(engine).think is False
 
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
