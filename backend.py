@@ -37,7 +37,7 @@ from axproxy.engine.engine import EngineOptions, SerialEngine
 from axproxy.engine.protocol import Engine
 from axproxy.engine.runtime import Timeouts
 from axproxy.models.catalog import Models, SingleModelCatalog
-from axproxy.models.description import describe_model
+from axproxy.models.description import CurrentModel
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
@@ -64,7 +64,8 @@ def create_engine(
         supervisor = RuntimeSupervisor(settings)
         program = supervisor.recipe
     tokenizer = choose_tokenizer(settings)
-    model = describe_model(settings, tokenizer.capabilities)
+    model = CurrentModel(settings, tokenizer.capabilities)
+    program.refresh_model = model.refresh
     client = tokenizer.client()
     runtime = MainApiRuntime(
         supervisor,

@@ -77,13 +77,13 @@ class SerialEngine(Generic[PreparedT]):
         self,
         runtime: Runtime[PreparedT],
         supervisor: Supervisor,
-        model: Model,
+        model: Model | Callable[[], Model],
         options: EngineOptions,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runtime = runtime
         self._supervisor = supervisor
-        self._model = model
+        self._model = model if callable(model) else lambda: model
         self._options = options
         self._clock = clock
         self._queue = RequestQueue(options.max_queue)
@@ -145,7 +145,7 @@ class SerialEngine(Generic[PreparedT]):
             return ()
         left = self._keep_alive.seconds_left
         expires = None if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=left)
-        return (Loaded(replace(self._model, context_length=self.context_length()), expires),)
+        return (Loaded(replace(self._model(), context_length=self.context_length()), expires),)
 
     def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         self._keep_alive.begin()
@@ -176,9 +176,10 @@ class SerialEngine(Generic[PreparedT]):
 
     def health(self) -> Health:
         queue = QueueHealth(self._queue.waiting, self._queue.busy, self._options.max_queue)
+        model = self._model()
         return Health(
-            model=self._model.name,
-            model_path=str(self._model.folder) if self._model.folder else None,
+            model=model.name,
+            model_path=str(model.folder) if model.folder else None,
             runtime=self._supervisor.health(),
             queue=queue,
             kv_cache=self._runtime.cache_health(),

@@ -31,16 +31,20 @@ class Models(Protocol):
 class SingleModelCatalog:
     """A catalogue of the one model that is configured.
 
-    `context_length` returns what the runtime has reported, None before that.
+    `model` is that model, or returns how it is described now; the name that it had first stays
+    valid.  `context_length` returns what the runtime has reported, None before that.
     """
 
-    def __init__(self, model: Model, context_length: Callable[[], int | None]) -> None:
-        self._model = model
+    def __init__(
+        self, model: Model | Callable[[], Model], context_length: Callable[[], int | None]
+    ) -> None:
+        self._model = model if callable(model) else lambda: model
+        self._first_name = self._model().name
         self._context_length = context_length
 
     def find(self, name: str) -> Model:
         base = local_name(name)
-        if not same_model(base, self._model.name):
+        if not any(same_model(base, known) for known in (self._model().name, self._first_name)):
             ModelName.parse(base)
             raise UnknownModel(f"model '{name}' not found")
         return self.default()
@@ -49,4 +53,4 @@ class SingleModelCatalog:
         return (self.default(),)
 
     def default(self) -> Model:
-        return replace(self._model, context_length=self._context_length())
+        return replace(self._model(), context_length=self._context_length())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +25,55 @@ from axproxy.models.tokenizer_files import (
     read_tokenizer_files,
 )
 from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, capabilities
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings, folder_name
+
+
+class CurrentModel:
+    """The configured model, as its files were when a program last began to use them.
+
+    The files may come late, and may be replaced while the service runs.
+    """
+
+    def __init__(self, settings: Settings, supported: Collection[str] = CAPABILITIES) -> None:
+        self._settings = settings
+        self._supported = supported
+        self._model = describe_model(settings, supported)
+
+    def __call__(self) -> Model:
+        """Return the description, from memory.  Any thread."""
+        return self._model
+
+    def refresh(self, tokenizer: TokenizerInfo | None = None) -> None:
+        """Describe the model anew; reads the disk, so no request should wait for it.
+
+        `tokenizer` is what the tokenizer of an attached runtime reports about itself.
+        """
+        try:
+            model = describe_model(self._settings, self._supported)
+        except OSError:  # files are being replaced; the next process sees all of them
+            return
+        if tokenizer and self._settings.model_path is None:
+            model = _by_tokenizer(model, tokenizer, self._settings, self._supported)
+        self._model = model
+
+
+def _by_tokenizer(
+    model: Model, tokenizer: TokenizerInfo, settings: Settings, supported: Collection[str]
+) -> Model:
+    """Return the model behind an attached runtime, of which only the tokenizer is known."""
+    folder = Path(tokenizer.folder)
+    named = re.sub(r"[-_.]?tokenizer.*", "", folder.name, flags=re.IGNORECASE)
+    name = named or folder.parent.name
+    unnamed = settings.model_name or folder == SMALL_TOKENIZER.resolve()
+    if not unnamed and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        model = replace(model, name=f"{name}:latest", family=_family(name.lower(), None))
+    known = capabilities(tokenizer.chat_template)
+    return replace(
+        model,
+        vocabulary=tokenizer.vocab_size,
+        capabilities=tuple(capability for capability in known if capability in supported),
+    )
 
 
 def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES) -> Model:

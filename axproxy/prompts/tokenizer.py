@@ -14,7 +14,8 @@ class TokenizerInfo:
     """Facts from the model's tokenizer folder.
 
     `bos_id` is -1 when the model has no such token.  `longest_token_bytes`: a text of n bytes has
-    at least n / this many tokens.  `epoch` changes when the tokenizer process does.
+    at least n / this many tokens.  `epoch` changes when the tokenizer process does.  `folder` is
+    empty if the process is of a version that did not report it.
     """
 
     eos_id: int
@@ -26,6 +27,7 @@ class TokenizerInfo:
     longest_token_bytes: int
     control_tokens: tuple[ControlToken, ...]
     epoch: str
+    folder: str = ""
 
 
 class Tokenizer(Protocol):

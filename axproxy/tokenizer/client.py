@@ -81,7 +81,7 @@ class TokenizerClient:
             plain = {name: answer[name] for name in _INFO_FIELDS}
         except (KeyError, TypeError) as error:
             raise self._not_ours() from error
-        return TokenizerInfo(control_tokens=tokens, **plain)
+        return TokenizerInfo(control_tokens=tokens, folder=str(answer.get("folder") or ""), **plain)
 
     def count(self, text: str) -> int:
         """Count the tokens of a text; control tokens in it are live."""
@@ -171,5 +171,5 @@ class TokenizerClient:
         )
 
 
-_INFO_FIELDS = tuple(TokenizerInfo.__annotations__.keys() - {"control_tokens"})
+_INFO_FIELDS = tuple(TokenizerInfo.__annotations__.keys() - {"control_tokens", "folder"})
 _TRACE_FIELDS = tuple(Trace.__annotations__.keys() - {"tokens"})

@@ -61,6 +61,7 @@ class TextTokenizer:
                 f"the tokenizer in {folder} has no end-of-turn token ({self._eos}); "
                 "name one of its tokens as eos_token in tokenizer_config.json"
             )
+        self._folder = folder.resolve()
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._match_control_tokens_literally()
@@ -156,6 +157,7 @@ class TextTokenizer:
             "bos_id": self.bos_id,
             "bos_token": self._bos,
             "chat_template": self._chat_template,
+            "folder": str(self._folder),
             "vocab_size": self._tokenizer.get_vocab_size(with_added_tokens=True),
             "longest_token_bytes": self.longest_token_bytes,
             "control_tokens": [

@@ -31,3 +31,12 @@ def test_the_context_length_is_known_once_the_runtime_has_reported_it() -> None:
     assert models.default().context_length == 2559
     assert models.find(QWEN.name).context_length == 2559
     assert models.all() == (QWEN,)
+
+
+def test_a_model_that_is_described_anew_keeps_its_first_name_too() -> None:
+    described = [CONFIGURED]
+    models = SingleModelCatalog(lambda: described[-1], lambda: None)
+    described.append(replace(CONFIGURED, name="smollm:latest"))
+
+    assert models.all() == (described[-1],)
+    assert models.find("smollm") == models.find(QWEN.name) == described[-1]

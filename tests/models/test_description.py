@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.models.description import describe_model
-from axproxy.models.tokenizer_files import SMALL_TOKENIZER
+from axproxy.models.description import CurrentModel, describe_model
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER, read_tokenizer_files
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 
@@ -152,3 +153,48 @@ def test_files_that_git_keeps_beside_the_model_do_not_count(folder: Path) -> Non
 def test_a_missing_folder_is_described_by_its_name(tmp_path: Path) -> None:
     model = describe_model(Settings(model_path=tmp_path / "qwen3-4b"))
     assert (model.family, model.parameter_size, model.size) == ("qwen3", "4B", 0)
+
+
+def info(folder: str, template: str | None) -> TokenizerInfo:
+    return TokenizerInfo(1, "</s>", -1, None, template, 151665, 99, (), "epoch", folder)
+
+
+TEMPLATE = read_tokenizer_files(SMALL_TOKENIZER).chat_template
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "family"),
+    [
+        ("/models/Qwen3-4B/qwen3_tokenizer", "qwen3:latest", "qwen3"),
+        ("/models/Qwen2.5-3B-Instruct/tokenizer", "Qwen2.5-3B-Instruct:latest", "qwen2.5"),
+        ("/models/SmolLM2-360M-Instruct", "SmolLM2-360M-Instruct:latest", "smollm"),
+        ("/models/my models/tokenizer", "mock:latest", "unknown"),
+        ("", "mock:latest", "unknown"),
+        (str(SMALL_TOKENIZER.resolve()), "mock:latest", "unknown"),
+    ],
+)
+def test_behind_an_attached_runtime_is_the_model_of_its_tokenizer(
+    folder: str, name: str, family: str
+) -> None:
+    model = CurrentModel(Settings(runtime="attach"))
+    assert model().capabilities == ("completion",)
+    model.refresh(info(folder, TEMPLATE))
+    assert (model().name, model().family) == (name, family)
+    assert model().capabilities == ("completion", "tools", "thinking")
+    assert model().vocabulary == 151665
+    named = CurrentModel(Settings(runtime="attach", model_name="mine"))
+    named.refresh(info(folder, None))
+    assert (named().name, named().capabilities) == ("mine:latest", ("completion",))
+
+
+def test_a_model_whose_files_come_late_is_described_once_they_are_there(folder: Path) -> None:
+    later = folder.rename(folder.with_name("elsewhere"))
+    model = CurrentModel(Settings(model_path=folder))
+    before = model()
+    assert (before.size, before.capabilities) == (0, ("completion",))
+    shutil.copytree(SMALL_TOKENIZER, folder.parent / "qwen3_tokenizer")
+    later.rename(folder)
+    assert model() == before  # no request reads the disk
+    model.refresh()
+    assert (model().size, model().capabilities) == (20, ("completion", "tools", "thinking"))
+    assert model().digest != before.digest

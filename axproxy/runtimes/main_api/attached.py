@@ -11,14 +11,23 @@ from collections.abc import Callable, Generator
 from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi
-from axproxy.errors import ClientGone, OnChange, ProxyError, Restarting, Unavailable
+from axproxy.errors import (
+    ClientGone,
+    OnChange,
+    ProxyError,
+    Restarting,
+    TokenizerGone,
+    Unavailable,
+)
 from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.prompts.fitting import Window
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.load_log import SMALLEST_WINDOW, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
+from axproxy.tokenizer.client import TokenizerClient
 
 log = logging.getLogger("attached")
 
@@ -34,6 +43,8 @@ class AttachedSupervisor:
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
+        # Called when the tokenizer has come, with what it reports if it is ours.
+        self.refresh_model: Callable[[TokenizerInfo | None], None] = lambda _info: None
         self._card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device)
         self._thread = threading.Thread(target=self._run, name="attached", daemon=True)
 
@@ -151,10 +162,20 @@ class AttachedSupervisor:
             except Exception:  # without this thread the state would never change again
                 log.exception("checking the two programs failed")
 
+    def _refresh_model(self, client: TokenizerClient) -> None:
+        try:
+            self.refresh_model(client.info() if client.traces else None)
+        except TokenizerGone as error:  # it is asked again when it is back
+            log.info("the tokenizer does not report what it has loaded: %s", error)
+            self._tokenizer_answers = False
+
     def _check(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
-        self._tokenizer_answers = choose_tokenizer(self._settings).client().answers()
+        client = choose_tokenizer(self._settings).client()
+        self._tokenizer_answers = client.answers()
+        if self._tokenizer_answers and not before[1]:
+            self._refresh_model(client)
         if self._runtime_answers:
             self._card.end_load()
         elif before[0]:

@@ -28,6 +28,7 @@ from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess
 from axproxy.process.spec import ChildSpec
 from axproxy.prompts.fitting import Window
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.exits import describe_runtime_exit
 from axproxy.runtimes.main_api.load_log import RuntimeLog, window
@@ -75,7 +76,9 @@ class MainApiRecipe:
         self.preflight = LaunchGate(
             lambda: inspection.run(CheckContext(settings, smi=self.card.smi)), clock
         )
-        self.files = FilesGate(settings, clock)
+        self.files = FilesGate(settings, clock, lambda: self.refresh_model(None))
+        # Called when a process has begun to use the model's files.
+        self.refresh_model: Callable[[TokenizerInfo | None], None] = lambda _info: None
         self.log = RuntimeLog()
 
     @property
@@ -200,15 +203,12 @@ class MainApiRecipe:
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)
-        known = self.log.refused is not None or self.log.lacking is not None
-        reason = self.log.why_useless() if known and not self.log.serving else None
-        return describe_runtime_exit(status, reason)
+        return describe_runtime_exit(status, self.log.why_ended())
 
     def _hopeless(self, failures: int) -> str | None:
-        if self.log.lacking:
-            return self.log.why_useless()
         sign = self.log.dead_card or self.log.run.trouble
-        return why_hopeless(sign, failures, self.card.tool_number)
+        why = why_hopeless(sign, failures, self.card.tool_number)
+        return self.log.why_useless() if self.log.lacking else why
 
     def _probe(self, pid: int) -> Probe:
         first_answer: list[float] = []
@@ -227,6 +227,7 @@ class MainApiRecipe:
                 )
             self._test(cancelled)
             self._raise_fault()
+            self.refresh_model(None)
             self.card.end_load()
 
         return Probe(check_ready, lambda: self._check_alive(client))

@@ -112,6 +112,11 @@ class RuntimeLog:
             )
         return f"it logged: {self.fault}" if self.fault else None
 
+    def why_ended(self) -> str | None:
+        """Return why the program ended by itself while loading, where its output explains that."""
+        known = self.refused is not None or self.lacking is not None
+        return self.why_useless() if known and not self.serving else None
+
     def glimpse(self, unfinished: str) -> None:
         """Read a line that is still being written.
 

@@ -31,10 +31,16 @@ class FilesGate:
     proves the files, so its successor starts without a delay.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        on_answer: Callable[[], None] = lambda: None,
+    ) -> None:
         inspection = Inspection([Check(("model-folder",), check_tokenizer_files)])
         self._settings = settings
         self._proven = settings.model_path is None
+        self._on_answer = on_answer  # once for each process, when it has read the files
         self._gate = LaunchGate(
             lambda: inspection.run(CheckContext(settings)),
             clock,
@@ -51,6 +57,8 @@ class FilesGate:
 
     def answered(self) -> None:
         """Note that the process answers."""
+        if not self._proven:
+            self._on_answer()
         self._proven = True
 
     @property

@@ -151,7 +151,7 @@ def test_an_attached_pair_is_used_and_left_alone(begin: Begin) -> None:
     attached.start()
     attached.wait_ready(lambda: False)
 
-    assert attached.window() == Window(context=1023, prefill_limit=896)
+    assert attached.window() == Window(context=1023, prefill_limit=512)
     assert attached.health().status == "ok"
     assert attached.pid() is None
     *_, finished = engine(settings, attached).answer(MODEL, WHY, lambda: False)
