@@ -9,15 +9,15 @@ model then reads exactly the characters that were typed, but as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from itertools import pairwise
 
 # A Unicode noncharacter: valid in UTF-8 and JSON, and reserved for use inside one program.
 ESCAPE = "\ufdd0"
 REPLACEMENT = "\ufffd"
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_NEVER = r"(?!)"
 
 
 @dataclass(frozen=True)
@@ -56,35 +56,76 @@ class Escaper:
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        found = sorted({token for token in tokens if token}, key=lambda token: (-len(token), token))
+        found = {token for token in tokens if token}
         single = {token for token in found if len(token) == 1}
-        whole = [token for token in found if len(token) > 1]
+        whole = {token for token in found if len(token) > 1}
         # The end of the text may begin a token that the neighbour completes ...
-        heads = {token[:cut] for token in whole for cut in range(1, len(token))} - single
+        self._heads = _heads(whole) - single
         # ... and its beginning may extend the template's last token to a longer one.
-        tails = {long[len(short) :] for short in found for long in whole if long.startswith(short)}
-        tails.discard("")
-        self._single = re.compile(_any_of(single))
-        first = "".join(sorted({re.escape(token[0]) for token in whole}))
-        # The class comes first because it is quick to fail at nearly every character.
-        self._starts = re.compile(
-            rf"(?=[{first}])(?=(?:{_any_of(whole)})|(?:{_any_of(heads)})\Z)." if first else _NEVER,
-            flags=re.DOTALL,
-        )
-        self._extends = re.compile(
-            rf"(?:{_any_of(tails)})|(?:{_any_of(_heads(tails))})\Z", flags=re.DOTALL
-        )
+        tails = {
+            token[cut:] for token in whole for cut in range(1, len(token)) if token[:cut] in found
+        }
+        self._tail_heads = _heads(tails)
+        self._longest = max(map(len, whole), default=0)
+        self._single = re.compile(_beginning(single))
+        # A lookahead, because a token may begin inside another one.
+        self._starts = re.compile(_first_of(whole), flags=re.DOTALL)
+        self._tails = re.compile(_beginning(tails), flags=re.DOTALL)
 
     def __call__(self, text: str) -> str:
-        """Return the escaped text."""
+        """Return the escaped text, in time that grows with its length."""
         text = self._single.sub(REPLACEMENT, clean(text))
-        escaped = self._starts.sub(rf"\g<0>{ESCAPE}", text)
-        return ESCAPE + escaped if self._extends.match(text) else escaped
+        places = {found.start() for found in self._starts.finditer(text)}
+        # Only the last few characters can be the beginning of a token that the neighbour completes.
+        last = range(max(len(text) - self._longest, 0), len(text))
+        places.update(at for at in last if text[at:] in self._heads)
+        extends = self._tails.match(text) or text in self._tail_heads
+        cuts = [0, *(at + 1 for at in sorted(places)), len(text)]
+        parts = [text[start:end] for start, end in pairwise(cuts)]
+        return (ESCAPE if extends else "") + ESCAPE.join(parts)
 
 
 def _heads(words: Iterable[str]) -> set[str]:
     return {word[:cut] for word in words for cut in range(1, len(word))}
 
 
-def _any_of(words: Iterable[str]) -> str:
-    return "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w))) or _NEVER
+_Tree = dict[str, "_Tree"]  # by the next character; empty where a word ends
+_NEVER = r"(?!)"
+
+
+def _first_of(words: Set[str]) -> str:
+    """Return a pattern of the first character of any of the words, where the rest follows."""
+    branches = [
+        f"{re.escape(character)}(?={_pattern(rest)})" for character, rest in _tree(words).items()
+    ]
+    return "|".join(branches) or _NEVER
+
+
+def _beginning(words: Set[str]) -> str:
+    """Return a pattern that matches where one of the words begins."""
+    return _pattern(_tree(words)) if words else _NEVER
+
+
+def _tree(words: Set[str]) -> _Tree:
+    """Return the words as a tree, without those that another one begins.
+
+    Thousands of alternatives side by side would be tried one by one at every place.
+    """
+    root: _Tree = {}
+    for word in words:
+        if not any(word[:cut] in words for cut in range(1, len(word))):
+            node = root
+            for character in word:
+                node = node.setdefault(character, {})
+    return root
+
+
+def _pattern(node: _Tree) -> str:
+    parts = []
+    while len(node) == 1:
+        [(character, node)] = node.items()
+        parts.append(re.escape(character))
+    if node:
+        branches = (re.escape(character) + _pattern(rest) for character, rest in node.items())
+        parts.append(f"(?:{'|'.join(branches)})")
+    return "".join(parts)

@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 from axproxy.engine.answer import ParsedRun, with_format
 from axproxy.engine.keep_alive import KeepAlive
 from axproxy.engine.protocol import Answer, Gone, Loaded
-from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, RequestQueue
+from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, FewAtOnce, RequestQueue
 from axproxy.engine.request_limits import check_size
 from axproxy.engine.runtime import (
     RESTART_HOLD,
@@ -44,6 +44,8 @@ from axproxy.health import Health, QueueHealth
 from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
+
+PROMPTS_AT_ONCE = 2
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class SerialEngine(Generic[PreparedT]):
         self._options = options
         self._clock = clock
         self._queue = RequestQueue(options.max_queue)
+        self._prompts = FewAtOnce(PROMPTS_AT_ONCE)
         self._keep_alive = KeepAlive(options.keep_alive, clock)
         self._keep_alive_thread = threading.Thread(
             target=self._unload_when_expired, name="keep-alive", daemon=True
@@ -127,7 +130,8 @@ class SerialEngine(Generic[PreparedT]):
         if problem and not isinstance(problem, Starting):
             raise problem
         try:
-            prepared = None if problem else self._runtime.prepare(request)
+            with self._prompts.place(gone):
+                prepared = None if problem else self._runtime.prepare(request, gone, wait=False)
         except TokenizerGone:  # it is back before long; the request waits for that in its turn
             prepared = None
         return self._events(_Job(request, prepared, gone, asked))
@@ -241,7 +245,7 @@ class SerialEngine(Generic[PreparedT]):
         """Begin a run for `request`: the job's own, or the second try of its format."""
         prepared = job.prepared if request is job.request else None
         if prepared is None:
-            prepared = self._runtime.prepare(request, job.gone)
+            prepared = self._runtime.prepare(request, job.gone, wait=True)
 
         def ending(result: RunResult) -> Finished:
             return Finished(result.reason, self._usage(job, admitted, result), result.context)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from axproxy.errors import Busy, ClientGone
 
@@ -106,3 +107,21 @@ class RequestQueue:
     def _call_first(self) -> None:
         if self._waiting and not self._busy:
             self._waiting[0].set()
+
+
+class FewAtOnce:
+    """Lets only a few threads do the same work at once; they compete for one interpreter."""
+
+    def __init__(self, most: int) -> None:
+        self._places = threading.BoundedSemaphore(most)
+
+    @contextmanager
+    def place(self, gone: Callable[[], bool]) -> Iterator[None]:
+        """Wait for a place and hold it.  Raises `ClientGone` once `gone()`."""
+        while not self._places.acquire(timeout=DISCONNECT_CHECK_INTERVAL):
+            if gone():
+                raise ClientGone
+        try:
+            yield
+        finally:
+            self._places.release()

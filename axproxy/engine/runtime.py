@@ -83,11 +83,11 @@ class Runtime(Protocol[PreparedT]):
         Called in a request's turn.  Raises `ProxyError` when it does not come back, `ClientGone`.
         """
 
-    def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedT:
+    def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedT:
         """Return the request as the program reads it, short enough for the model's window.
 
-        Called before the queue without `gone`: it does not wait then.  In the request's turn it is
-        called with `gone`, and waits for a helper program that is being restarted.  Raises
+        Called before the queue without `wait`.  In the request's turn it is called with it, and
+        waits for a helper program that is being restarted.  Raises
         `PromptTooLong` and `ClientError` for a request that can never run, `TokenizerGone` when
         the tokenizer is away, and `ClientGone`.
         """

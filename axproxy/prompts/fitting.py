@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
@@ -61,44 +62,51 @@ def fit(
     render: Callable[[Sequence[Message]], str],
     count: Callable[[str], int],
     target: Callable[[int], int] = lambda tokens: tokens,
+    *,
+    at_least: Callable[[Sequence[Message]], int] = lambda _messages: 0,
 ) -> Prompt:
     """Return the prompt of the longest ending of the conversation that has at most `limit` tokens.
 
     A conversation that must be cut is cut to at most `target(its tokens)`, if it has an ending that
     short.  `count` must be exact: one token above the limit kills the vendor's program on an empty
-    cache (observed on the binary).  Raises `PromptTooLong` when even the last message alone is too
-    long.
+    cache (observed on the binary).  `at_least` is fast and never too high; what it finds too long
+    is not rendered.  Raises `PromptTooLong` when even the last message alone is too long.
     """
 
-    def prompt(kept: Sequence[Message]) -> Prompt:
+    def prompt(kept: Sequence[Message], most: int) -> Prompt:
+        least = at_least(kept)
+        if least > most:
+            return Prompt("", least)
         text = render(kept)
         return Prompt(text, count(text))
 
-    whole = shortest = prompt(messages)
+    whole = prompt(messages, limit)
     if whole.tokens <= limit:
         return whole
-    starts = _starts(messages)
+    endings = [partial(_ending, messages, start) for start in _starts(messages)]
+    # The shortest first: where that is too long, no other needs to be rendered.
+    shortest = prompt(endings[-1](), limit) if endings else whole
+    if shortest.tokens > limit:
+        raise PromptTooLong(
+            f"the prompt has at least {shortest.tokens} tokens and this model reads at most "
+            f"{limit}; shorten the last message or the system prompt",
+            shortest.tokens,
+            limit,
+        )
 
     def longest(most: int) -> Prompt | None:
-        nonlocal shortest
-        best, low, high = None, 0, len(starts) - 1
-        while low <= high:
+        best = shortest if shortest.tokens <= most else None
+        low, high = 0, len(endings) - 2
+        while best and low <= high:
             middle = (low + high) // 2
-            shortest = prompt(_ending(messages, starts[middle]))
-            if shortest.tokens <= most:
-                best, high = shortest, middle - 1
+            tried = prompt(endings[middle](), most)
+            if tried.tokens <= most:
+                best, high = tried, middle - 1
             else:
                 low = middle + 1
         return best
 
-    if best := longest(min(target(whole.tokens), limit)) or longest(limit):
-        return best
-    raise PromptTooLong(
-        f"the prompt has at least {shortest.tokens} tokens and this model reads at most {limit}; "
-        "shorten the last message or the system prompt",
-        shortest.tokens,
-        limit,
-    )
+    return longest(min(target(whole.tokens), limit)) or longest(limit) or shortest
 
 
 def _starts(messages: Sequence[Message]) -> list[int]:

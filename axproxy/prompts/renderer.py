@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
 
-from axproxy.control_tokens import Escaper
-from axproxy.errors import PromptTooLong
+from axproxy.control_tokens import ESCAPE, Escaper, without_surrogates
+from axproxy.errors import ClientGone, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output import thinking, tool_calls
 from axproxy.output.json_format import with_instruction
@@ -15,7 +16,14 @@ from axproxy.prompts.fitting import Prompt, Window, fit, trim_target
 from axproxy.prompts.template import ChatTemplate
 from axproxy.prompts.tokenizer import Tokenizer, TokenizerInfo
 
+Gone = Callable[[], bool]  # True once the client has hung up
+
 _QUESTION = "a-question-in-no-conversation"
+
+
+def still_there() -> bool:
+    """Stand for a client that waits for its answer."""
+    return False
 
 
 class PromptRenderer(Protocol):
@@ -29,10 +37,10 @@ class PromptRenderer(Protocol):
     def turn_ends(self) -> tuple[str, ...]:
         """Texts of control tokens that end a turn; escaped client text never contains them."""
 
-    def render(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window, gone: Gone = still_there) -> Prompt:
         """Return the request's prompt, short enough for the runtime to read or to refuse.
 
-        Raises `PromptTooLong`, `ClientError` and `TokenizerGone`.
+        Raises `PromptTooLong`, `ClientError` and `TokenizerGone`, and `ClientGone` once `gone()`.
         """
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
@@ -75,13 +83,15 @@ class TemplateRenderer:
         self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})
         self.turn_ends = (info.eos_token, *(token.text for token in special))
 
-    def render(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window, gone: Gone = still_there) -> Prompt:
         """Return the request's prompt, in no more tokens than fit an empty cache.
 
         Raises `PromptTooLong`, `ClientError` for a conversation that the model's template refuses,
-        and `TokenizerGone`.
+        `TokenizerGone`, and `ClientGone` once `gone()`.
         """
-        return render_with_format(request, lambda messages: self._render(request, messages, window))
+        template = self._template.for_one_request()
+        work = _Work(template, self._tokenizer, request, window, gone, self._longest_token)
+        return render_with_format(request, work.fitted)
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
         """Return the beginning that such prompts share: the system prompt and the tools."""
@@ -91,47 +101,82 @@ class TemplateRenderer:
         if not (before or request.tools):
             return None
         turns = (*before, Message("user", _QUESTION))
-        text, _, _ = self._template.render(turns, self._variables(request)).partition(_QUESTION)
+        text, _, _ = self._template.render(turns, _variables(request)).partition(_QUESTION)
         # The turn of the question stays out: the rest of a prompt begins at its first token.
         text = text[: max(0, *(text.rfind(end) for end in self.turn_ends))]
         return Prompt(text, self._tokenizer.count(text)) if text else None
 
-    def _variables(self, request: ChatRequest) -> dict[str, Any]:
-        # Some templates only test whether tools are defined: an empty list would begin a section.
-        return {"tools": request.tools or None, "enable_thinking": bool(request.think)}
 
-    def _render(self, request: ChatRequest, messages: Sequence[Message], window: Window) -> Prompt:
-        variables, limit = self._variables(request), window.prefill_limit
+@dataclass(frozen=True)
+class _Work:
+    """One request's prompt in the making."""
 
-        def render(messages: Sequence[Message]) -> str:
-            if request.raw:
-                return self._template.raw(messages[-1].content)
-            return self._template.render(messages, variables)
+    template: ChatTemplate
+    tokenizer: Tokenizer
+    request: ChatRequest
+    window: Window
+    gone: Gone
+    longest_token: int
 
-        def count(text: str) -> int:
-            # A text this long cannot fit whatever its tokens are; encoding it would waste time.
-            at_least = len(text.encode()) // self._longest_token
-            return at_least if at_least > limit else self._tokenizer.count(text)
+    def fitted(self, messages: Sequence[Message]) -> Prompt:
+        """Return the prompt of as much of the conversation as fits."""
+        sizes = {id(turn): _least_bytes(turn) for turn in messages}
 
-        if request.context:
-            prompt = self._after_context(request.context, messages, variables, limit)
+        def at_least(kept: Sequence[Message]) -> int:
+            kept = kept[-1:] if self.request.raw else kept
+            return sum(sizes[id(turn)] for turn in kept) // self.longest_token
+
+        if self.request.context:
+            prompt = self._after_context(messages, at_least(messages))
             if prompt:
                 return prompt
-        return fit(messages, limit, render, count, lambda tokens: trim_target(tokens, window))
+        return fit(
+            messages,
+            self.window.prefill_limit,
+            self._rendered,
+            self._count,
+            lambda tokens: trim_target(tokens, self.window),
+            at_least=at_least,
+        )
 
-    def _after_context(
-        self,
-        context: Sequence[int],
-        messages: Sequence[Message],
-        variables: Mapping[str, Any],
-        limit: int,
-    ) -> Prompt | None:
+    def _rendered(self, messages: Sequence[Message]) -> str:
+        if self.gone():
+            raise ClientGone
+        if self.request.raw:
+            return self.template.raw(messages[-1].content)
+        return self.template.render(messages, _variables(self.request))
+
+    def _count(self, text: str) -> int:
+        # A text this long cannot fit whatever its tokens are; encoding it would waste time.  Each
+        # escape splits a token off.
+        least = max(len(text.encode()) // self.longest_token, text.count(ESCAPE))
+        return least if least > self.window.prefill_limit else self.tokenizer.count(text)
+
+    def _after_context(self, messages: Sequence[Message], at_least: int) -> Prompt | None:
         """Return the earlier tokens and the messages as one prompt, `None` where it is too long.
 
         Then the context goes, as the oldest turns of a conversation do.
         """
-        if len(context) >= limit:
+        context, limit = self.request.context, self.window.prefill_limit
+        if len(context) + at_least >= limit:
             return None
-        text = self._tokenizer.detokenize(context) + self._template.follow_up(messages, variables)
-        prompt = Prompt(text, self._tokenizer.count(text))
+        follow_up = self.template.follow_up(messages, _variables(self.request))
+        text = self.tokenizer.detokenize(context) + follow_up
+        prompt = Prompt(text, self._count(text))
         return prompt if prompt.tokens <= limit else None
+
+
+def _variables(request: ChatRequest) -> dict[str, Any]:
+    # Some templates only test whether tools are defined: an empty list would begin a section.
+    return {"tools": request.tools or None, "enable_thinking": bool(request.think)}
+
+
+def _least_bytes(turn: Message) -> int:
+    """Return how many bytes of the turn are in every prompt with it.
+
+    Templates drop blanks around texts, and what an assistant wrote before its answer.
+    """
+    content = turn.content
+    if turn.role == "assistant":
+        content = content.rpartition(thinking.CLOSE)[2]
+    return len(without_surrogates(content.replace("\0", "").strip()).encode())

@@ -7,14 +7,15 @@ escaped before it goes in, so that it can never become a control token.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
+from functools import cache
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from axproxy.control_tokens import Escaper
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.output import thinking
@@ -26,6 +27,8 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+
+Escape = Callable[[str], str]
 
 # Errors of a template that was not written for such a conversation.
 _TEMPLATE_FAILURES = (
@@ -55,8 +58,8 @@ class ChatTemplate:
     def __init__(
         self,
         source: str | None,
-        escape: Escaper,
-        escape_assistant: Escaper,
+        escape: Escape,
+        escape_assistant: Escape,
         *,
         bos_token: str,
         eos_token: str,
@@ -79,6 +82,13 @@ class ChatTemplate:
         self._escape = escape
         self._escape_assistant = escape_assistant
         self._names = {"bos_token": bos_token, "eos_token": eos_token}
+
+    def for_one_request(self) -> ChatTemplate:
+        """Return the same template, which escapes each text once, however often it is rendered."""
+        once = copy(self)
+        once._escape = cache(self._escape)
+        once._escape_assistant = cache(self._escape_assistant)
+        return once
 
     def render(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> str:
         """Return the prompt, up to where the assistant's text begins or goes on.

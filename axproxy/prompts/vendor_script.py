@@ -10,19 +10,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from axproxy.control_tokens import REPLACEMENT, clean
-from axproxy.errors import ClientError, PromptTooLong
+from axproxy.errors import ClientError, ClientGone, PromptTooLong
 from axproxy.messages import ChatRequest, Message
-from axproxy.output.thinking import split_thinking
+from axproxy.output.thinking import CLOSE, split_thinking
 from axproxy.prompts.fitting import Prompt, Window, fit
-from axproxy.prompts.renderer import render_with_format
+from axproxy.prompts.renderer import Gone, render_with_format, still_there
 
 # Tokens that the script puts around a text, or fewer: turn markers, /no_think, the assistant's
 # beginning.
 FRAME = 16
 BUILT_IN = 21  # tokens of the system prompt that the script uses where there is none
+
+# NFC makes at most one character of so many, and sorts a run of accents in quadratic time.
+LONGEST_SHORTENING, MOST_ACCENTS = 4, 30
 
 # No estimate is this many times too high.  A text this long might also keep the script busy for the
 # ten seconds after which the runtime crashes.
@@ -33,7 +36,7 @@ HOPELESS = 4
 _PIECE = re.compile(r" ?[A-Za-z]{1,4}|[^\S\r\n]+|[\r\n]+|.", re.DOTALL)
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")  # emoji and the like: up to three tokens each
 
-_LIVE = re.compile(r"<(?=\||/?(?:think|tool_call|tool_response)>)")
+_LIVE = re.compile(r"<(?=[|\uff5c]|/?(?:think|tool_call|tool_response)>)")
 
 
 def estimated_tokens(text: str) -> int:
@@ -43,7 +46,7 @@ def estimated_tokens(text: str) -> int:
     English, German and code, and 1.1 to 2.6 times for other languages.  It is too low only for text
     in no language: 0.6 for base64, 0.5 for scripts that are hardly ever written.
     """
-    return len(_PIECE.findall(text)) + 2 * len(_ASTRAL.findall(text))
+    return sum(1 for _ in _PIECE.finditer(text)) + 2 * len(_ASTRAL.findall(text))
 
 
 def harmless(text: str) -> str:
@@ -65,12 +68,12 @@ class VendorScriptRenderer:
     end_tokens: frozenset[int] = frozenset()
     turn_ends: tuple[str, ...] = ()
 
-    def render(self, request: ChatRequest, window: Window) -> Prompt:
+    def render(self, request: ChatRequest, window: Window, gone: Gone = still_there) -> Prompt:
         """Return the request's prompt.
 
         Raises `PromptTooLong` where the prompt is too long beyond doubt.  Any other prompt that is
         too long is refused by the runtime, which survives it because the system prompt is in its
-        cache.  Raises `ClientError` for what the script cannot do.
+        cache.  Raises `ClientError` for what the script cannot do, and `ClientGone`.
         """
         if request.raw:
             raise ClientError(
@@ -82,25 +85,35 @@ class VendorScriptRenderer:
                 "the vendor's tokenizer script knows no context; use /api/chat, or set "
                 "AX650_TOKENIZER=builtin"
             )
-        return render_with_format(request, lambda messages: _render(messages, window))
+        return render_with_format(request, lambda messages: _render(messages, window, gone))
 
     def beginning(self, _request: ChatRequest) -> None:
         """Return nothing: the script keeps nothing in the cache between requests."""
 
 
-def _render(messages: Sequence[Message], window: Window) -> Prompt:
+def _render(messages: Sequence[Message], window: Window, gone: Gone) -> Prompt:
     system, turns = _split_system(messages, window.prefill_limit)
     before = FRAME + estimated_tokens(system) if system else BUILT_IN
     # On top of a filled cache the program reads whole chunks only (observed on the binary).
     chunks = (window.prefill_limit - before) // window.prefill_chunk
     room = max(chunks, 0) * window.prefill_chunk
+
+    def as_text(turns: Sequence[Message]) -> str:
+        if gone():
+            raise ClientGone
+        return _as_text(turns)
+
     try:
-        prompt = fit(turns, room, _as_text, _count)
+        prompt = fit(turns, room, as_text, _count, at_least=_least)
     except PromptTooLong as error:
         *earlier, last = turns
-        text = _as_text([*(turn for turn in earlier if turn.role == "system"), last])
-        prompt = Prompt(text, _count(text))
-        if prompt.tokens > HOPELESS * window.prefill_limit:
+        kept = [*(turn for turn in earlier if turn.role == "system"), last]
+        hopeless = HOPELESS * window.prefill_limit
+        prompt = Prompt("", _least(kept))
+        if prompt.tokens <= hopeless:
+            text = _as_text(kept)
+            prompt = Prompt(text, _count(text))
+        if prompt.tokens > hopeless:
             raise PromptTooLong(
                 f"the prompt is far longer than the {window.prefill_limit} tokens that this model "
                 "reads; shorten the last message or the system prompt",
@@ -114,6 +127,18 @@ def _count(text: str) -> int:
     return FRAME + estimated_tokens(text)
 
 
+def _least(turns: Sequence[Message]) -> int:
+    """Return fewer tokens than are estimated for the turns, without looking at each character.
+
+    A piece is at most a blank and four letters; blanks may all be in one piece.
+    """
+    words = (
+        turn.content.rpartition(CLOSE)[2] if turn.role == "assistant" else turn.content
+        for turn in turns
+    )
+    return sum(len("".join(clean(text).replace(REPLACEMENT, "").split())) for text in words) // 4
+
+
 def _split_system(messages: Sequence[Message], limit: int) -> tuple[str, Sequence[Message]]:
     """Return the system prompt at the beginning, and the turns after it.
 
@@ -124,10 +149,17 @@ def _split_system(messages: Sequence[Message], limit: int) -> tuple[str, Sequenc
     """
     leading = list(takewhile(lambda turn: turn.role == "system", messages))
     words = "\n\n".join(turn.content for turn in leading if turn.content)
+    if len(words) > LONGEST_SHORTENING * limit or _longest_run_of_accents(words) > MOST_ACCENTS:
+        return "", messages
     system = unicodedata.normalize("NFC", harmless(words))
     if len(leading) < len(messages) and len(system.encode()) + FRAME <= limit:
         return system, messages[len(leading) :]
     return "", messages
+
+
+def _longest_run_of_accents(text: str) -> int:
+    runs = groupby(text, key=lambda character: unicodedata.combining(character) > 0)
+    return max((sum(1 for _ in run) for accents, run in runs if accents), default=0)
 
 
 def _as_text(turns: Sequence[Message]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axproxy.engine import queue
-from axproxy.engine.queue import RequestQueue, Ticket
+from axproxy.engine.queue import FewAtOnce, RequestQueue, Ticket
 from axproxy.errors import Busy, ClientGone
 from tests.support.waiting import eventually
 
@@ -275,3 +275,16 @@ def test_eight_threads_are_never_inside_together() -> None:
     assert set(together) == {1}
     assert len(together) == served > 0
     assert (gate.busy, gate.waiting) == (False, 0)
+
+
+def test_few_threads_work_at_once_and_who_leaves_need_not_wait() -> None:
+    work = FewAtOnce(2)
+
+    def stay() -> bool:
+        return False
+
+    places = work.place(stay), work.place(stay)
+    with places[0], places[1], pytest.raises(ClientGone), work.place(lambda: True):
+        pytest.fail("a third place")
+    with work.place(stay), work.place(stay):
+        pass

@@ -155,7 +155,7 @@ class _FakeRuntime:
 class TextRuntime(_FakeRuntime):
     """Reads one text, as a program does that the service renders prompts for."""
 
-    def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedText:
+    def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedText:
         text = "\n".join(f"{turn.role}: {turn.content}" for turn in request.messages)
         _refuse_long(text)
         return PreparedText(request, text)
@@ -167,7 +167,7 @@ class TextRuntime(_FakeRuntime):
 class MessagesRuntime(_FakeRuntime):
     """Reads messages, as a program does that has the model's template itself."""
 
-    def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedMessages:
+    def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedMessages:
         _refuse_long(" ".join(turn.content for turn in request.messages))
         return PreparedMessages(request, request.messages)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from axproxy.control_tokens import ESCAPE, Escaper, clean
 from axproxy.tokenizer.tokenizer import TextTokenizer
+from tests.support.growth import assert_linear
 
 QWEN = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]
 FRAGMENTS = [
@@ -125,3 +126,13 @@ def test_no_client_text_is_tokenized_to_a_control_token_by_word_pieces(
 ) -> None:
     escaped = Escaper(token.text for token in pieces.control_tokens)(text + "</s><s>")
     assert not {token.id for token in pieces.control_tokens} & set(pieces.encode(escaped))
+
+
+@pytest.mark.parametrize("text", ["<|", "<|im_start|", "<", "<|im_end|>", "<think", "a"])
+def test_text_is_escaped_in_time_that_grows_with_its_length(text: str) -> None:
+    escape = Escaper([*QWEN, "<<<<<<<<<<<<<<<>"])
+    assert_linear(lambda size: text * (size // len(text)), escape)
+
+
+def test_thousands_of_tokens_are_prepared_in_time_that_grows_with_their_number() -> None:
+    assert_linear(lambda size: [f"<unused{number}>" for number in range(size)], Escaper, 8000)

@@ -119,10 +119,10 @@ class MainApiRuntime:
             self._sleep(0.05)
             yield from self._supervisor.until_ready(gone, RESTART_HOLD)
 
-    def prepare(self, request: ChatRequest, gone: Gone | None = None) -> PreparedPrompt:
-        if gone:
+    def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedPrompt:
+        if wait:
             _exhaust(self.until_ready(gone))
-        prompt = self._renderer().render(request, self._program.window())
+        prompt = self._renderer().render(request, self._program.window(), gone)
         return PreparedPrompt(request, prompt, self._clock())
 
     def run(self, prepared: PreparedPrompt, gone: Gone) -> Generator[str, None, RunResult]:

@@ -165,7 +165,9 @@ class Talk:
 
     def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:
         messages = tuple(Message(*turn) for turn in turns)
-        prepared = self.runtime.prepare(ChatRequest(messages, limits=limits or Limits()))
+        prepared = self.runtime.prepare(
+            ChatRequest(messages, limits=limits or Limits()), lambda: False, wait=False
+        )
         self.wanted = prepared.prompt.text
         texts, self.result = completed(self.runtime.run(prepared, gone))
         return "".join(texts)

@@ -122,7 +122,9 @@ class Talk:
         roles = cycle(["user", "assistant"])
         said = [Message(role, text) for role, text in zip(roles, turns, strict=False)]
         messages = (*([Message("system", system)] if system else []), *said)
-        prepared = self.runtime.prepare(ChatRequest(messages, limits=limits or Limits()))
+        prepared = self.runtime.prepare(
+            ChatRequest(messages, limits=limits or Limits()), lambda: False, wait=False
+        )
         texts, self.result = completed(self.runtime.run(prepared, lambda: False))
         return "".join(texts)
 
