@@ -9,20 +9,23 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from axproxy.card.environment import ROOT
 from axproxy.preflight.checks import Check, checks_for, require_known_checks
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.pcie import cards_on_the_bus
 from axproxy.preflight.running_service import RunningService, find_service
+from axproxy.preflight.unit_settings import read_unit_settings
 from axproxy.settings import Settings, SettingsError
 
 _COLOURS: dict[Severity, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
-_DEPEND_ON_THE_USER = ("device-node", "log-folder")
+_DEPEND_ON_THE_USER = ("device-node", "log-folder")  # in the service's private /tmp
+_FILES = ("binary", "model-folder", "models-dir")  # may be closed to the service's user only
 _SIMULATOR = (
     "No model is configured and no card was found, so a simulator answers. "
     "Set AX650_MODEL_PATH to use a card."
@@ -36,8 +39,23 @@ def examine(
     context = context_for(settings, service, root)
     findings = Inspection(_checks(context)).run(context)
     theirs = service.findings_of_another_user() if service else {}
-    # Only the service's user can check which files that user can open, and its private /tmp.
-    return [theirs.get(f.name, f) if f.name in _DEPEND_ON_THE_USER else f for f in findings]
+    return [_of_the_right_user(finding, theirs.get(finding.name)) for finding in findings]
+
+
+def _of_the_right_user(ours: Finding, theirs: Finding | None) -> Finding:
+    """Return the finding that counts: only the service's user can check what that user can open."""
+    closed_to_it = theirs is not None and theirs.verdict == "fail" and ours.name in _FILES
+    return theirs if theirs and (ours.name in _DEPEND_ON_THE_USER or closed_to_it) else ours
+
+
+def _relative_to(program: Path, settings: Settings) -> Settings:
+    """Return the settings with relative paths below `program`, the unit's working folder."""
+    paths: dict[str, Any] = {
+        each.name: program / value
+        for each in fields(settings)
+        if isinstance(value := getattr(settings, each.name), Path)
+    }
+    return replace(settings, **paths)
 
 
 def context_for(settings: Settings, service: RunningService | None, root: Path) -> CheckContext:
@@ -116,10 +134,12 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print all findings.
+def main(arguments: Sequence[str], program: Path = ROOT, root: Path = Path("/")) -> int:
+    """Print all findings about the service whose program is in the folder `program`.
 
-    Returns the exit status: 0 if no check fails, 1 if one does, 2 for bad settings.
+    An installed service has its settings from systemd; they are read from the same files.  `root`
+    is the folder with /etc.  Returns the exit status: 0 if no check fails, 1 if one does, 2 for
+    bad settings.
     """
     parser = argparse.ArgumentParser(
         prog="backend.py doctor",
@@ -127,14 +147,22 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
+    unit = read_unit_settings(program, root)
     try:
-        settings = Settings.from_env(os.environ)
+        settings = Settings.from_env(unit.environment(os.environ) if unit else os.environ)
         require_known_checks(settings)
     except SettingsError as error:
-        print(f"backend: {error}", file=sys.stderr)
+        place = unit.place_of(str(error)) if unit else ""
+        for sentence in (*(unit.bad if unit else ()), f"{place}{error}"):
+            print(f"backend: {sentence}", file=sys.stderr)
         return 2
+    if unit:
+        settings = _relative_to(program, settings)
     service = find_service(settings)
     findings = examine(settings, service)
+    if unit:
+        running = bool(service and service.health)
+        findings.insert(0, unit.finding(os.environ, program, running))
     failed = any(finding.verdict == "fail" for finding in findings)
     if options.json:
         body = {
@@ -147,7 +175,8 @@ def main(arguments: Sequence[str]) -> int:
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(wrap(service.describe() if service else "the service is not running", columns))
     print(render(findings, wants_colour(sys.stdout, os.environ), columns))
-    if len(findings) == 1 and service is None and settings.runtime == "auto":
+    checked = {finding.name for finding in findings} - {"settings"}
+    if checked == {"ports"} and service is None and settings.runtime == "auto":
         print(wrap(_SIMULATOR, columns))
     print(summary(findings))
     return 1 if failed else 0

@@ -89,6 +89,15 @@ def test_what_only_the_services_user_can_check_is_taken_from_the_service(
     assert ours["log-folder"].seen != "its own"
 
 
+def test_a_folder_that_is_closed_to_the_services_user_only_is_a_failure(
+    pi: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"model-folder": Finding("model-folder", "fail", "may not enter /home/pi", "chmod")}
+    monkeypatch.setattr(RunningService, "findings_of_another_user", lambda _self: theirs)
+    findings = {f.name: f for f in examine(Settings(), service(), pi.root)}
+    assert findings["model-folder"] == theirs["model-folder"]
+
+
 def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
     settings = Settings.from_env({"AX650_MODEL_PATH": "/mine"})
     assert context_for(settings, service(), pi.root).settings == settings
