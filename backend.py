@@ -27,7 +27,7 @@ if __name__ == "__main__":
 from flask import Flask
 
 from axproxy.api import errors
-from axproxy.api.access import KeyCheck, OriginCheck, hosts_of_this_machine
+from axproxy.api.access import Access, OriginCheck, hosts_of_this_machine
 from axproxy.api.dialects import DIALECTS
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
@@ -104,12 +104,11 @@ def create_app(
     origins = allowed_origins(settings)
     hosts = hosts_of_this_machine() if is_loopback(settings.host) else None
     OriginCheck(origins, hosts).install(app)
-    key = required_key(settings)
-    if key:
-        app.before_request(KeyCheck(key))
+    access = Access(required_key(settings))
+    app.before_request(access.before_request)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))
-    app.register_blueprint(OpsRoutes(engine, key).blueprint())
+    app.register_blueprint(OpsRoutes(engine, access).blueprint())
     return app
 
 

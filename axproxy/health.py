@@ -7,7 +7,7 @@ known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -23,6 +23,9 @@ class ChildHealth:
     restarts: int | None = None
     last_exit: str | None = None
     note: str | None = None
+
+    def without_details(self) -> ChildHealth:
+        return replace(self, pid=None, last_exit=None, note=None)
 
     def as_json(self) -> dict[str, Any]:
         return {**vars(self), "since": round(self.since, 3)}
@@ -124,6 +127,17 @@ class Health:
     runtime: RuntimeHealth
     queue: QueueHealth = QueueHealth()
     kv_cache: CacheHealth = CacheHealth()
+
+    def without_details(self) -> Health:
+        """Return what anybody may know: no path, no pid, and no sentence that could name them."""
+        runtime = self.runtime
+        public = replace(
+            runtime,
+            runtime=runtime.runtime.without_details(),
+            tokenizer=runtime.tokenizer and runtime.tokenizer.without_details(),
+            preflight=[replace(check, seen="", remedy="") for check in runtime.preflight],
+        )
+        return replace(self, model_path=None, runtime=public)
 
     def as_json(self) -> dict[str, Any]:
         """Return the body of `GET /health`."""

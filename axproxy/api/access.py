@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hmac
+import re
 import socket
 
 import psutil
 from flask import Flask, Response, request
 
 from axproxy.api.errors import error_response
-from axproxy.api.http.origins import PASS, LocalHosts, OriginDecision, Origins, is_loopback
+from axproxy.api.http.origins import (
+    PASS,
+    LocalHosts,
+    OriginDecision,
+    Origins,
+    is_loopback,
+    is_page_of_this_machine,
+    names_this_machine,
+)
 from axproxy.errors import ProxyError
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
@@ -17,38 +26,58 @@ _WRONG_KEY = (
     "the key is missing or wrong; send it as Authorization: Bearer and the key, or as X-Api-Key"
 )
 
+# What proxies, load balancers and content networks add to the requests that they pass on.
+_ADDED_BY_PROXY = re.compile(
+    r"forwarded(-.*)?|x-forwarded(-.*)?|via|x-via|cdn-loop|proxy-connection"
+    r"|(.*-)?real-?ip|(.*-)?client-?ip|(.*-)?connecting-ip|(.*-)?user-ip"
+    r"|x-remote-(ip|addr)|remote-addr|x-originating-ip|x-original-.*|x-rewrite-url"
+    r"|x-proxy-.*|x-proxyuser-.*|x-envoy-.*|x-amzn-trace-id|cf-.*|fly-.*|tailscale-.*",
+    re.IGNORECASE,
+)
 
-def check_operator(key: str | None) -> None:
-    """Refuse the present request unless it may change what all clients use.
 
-    With a key, `KeyCheck` has let the request pass; without one it must come from this machine.
-    Raises `ProxyError`.
+class Access:
+    """Which requests have the key, and which may change what all clients use.
+
+    `key` is what requests must send, None where no key is needed.
     """
-    if key:
-        return
-    address = (request.remote_addr or "").removeprefix("::ffff:")  # IPv4 on an IPv6 socket
-    # A reverse proxy on this machine forwards requests from anywhere.
-    forwarded = {"Forwarded", "X-Forwarded-For"} & set(request.headers.keys())
-    if forwarded or not is_loopback(address):
-        raise ProxyError(
-            "only this machine may do that; ask there, or set AX650_API_KEY and send it", status=403
-        )
 
+    def __init__(self, key: str | None) -> None:
+        self._key = key.encode() if key else None
 
-class KeyCheck:
-    """A `before_request` function for Flask that refuses requests without the key."""
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no key."""
+        return self._key is None
 
-    def __init__(self, key: str) -> None:
-        self._expected = {"Authorization": f"Bearer {key}".encode(), "X-Api-Key": key.encode()}
+    def has_key(self) -> bool:
+        """Return whether the present request sends the key."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        sent = [token.strip() if scheme.lower() == "bearer" else ""]
+        sent.append(request.headers.get("X-Api-Key", ""))
+        # WSGI gives bytes as Latin-1.  The comparison takes the same time however much is right.
+        keys = [text.encode("latin-1", "replace") for text in sent]
+        right = [hmac.compare_digest(key, self._key or b"") for key in keys]
+        return self._key is not None and any(right)
 
-    def __call__(self) -> Response | None:
-        """Return the refusal; None lets the request pass."""
-        # The comparison takes the same time however much of the key is right.
-        right = [
-            hmac.compare_digest(request.headers.get(name, "").encode(), expected)
-            for name, expected in self._expected.items()
-        ]
-        if any(right) or request.path in _OPEN:
+    def is_operator(self) -> bool:
+        """Return whether the present request may change what all clients use, and see details.
+
+        With a key it must send it; without one it must come from this machine.
+        """
+        return is_from_this_machine() if self.is_open else self.has_key()
+
+    def check_operator(self) -> None:
+        """Refuse the present request unless it is an operator's; raises `ProxyError`."""
+        if not self.is_operator():
+            raise ProxyError(
+                "only this machine may do that; ask there, or set AX650_API_KEY and send it",
+                status=403,
+            )
+
+    def before_request(self) -> Response | None:
+        """Return the refusal of a request without the key; None lets the request pass."""
+        if self.is_open or request.path in _OPEN or self.has_key():
             return None
         if request.path.startswith("/api/"):
             # 401 would send Ollama's own clients to the sign-in of ollama.com.
@@ -56,6 +85,25 @@ class KeyCheck:
         refusal = error_response(ProxyError(_WRONG_KEY, status=401))
         refusal.headers["WWW-Authenticate"] = "Bearer"
         return refusal
+
+
+def is_from_this_machine() -> bool:
+    """Return whether the present request was made on this machine, for this machine.
+
+    A proxy or a browser on this machine has a loopback address, too, but passes on what strangers
+    want.  So the peer, the `Host` and the `Origin` must be this machine, and no header of a proxy
+    may be there.
+    """
+    address = (request.remote_addr or "").removeprefix("::ffff:")  # IPv4 on an IPv6 socket
+    name = socket.gethostname()
+    if not (is_loopback(address) and names_this_machine(_host(), name)):
+        return False
+    if any(map(_ADDED_BY_PROXY.fullmatch, request.headers.keys())):
+        return False
+    origin = request.headers.get("Origin")
+    if origin is None:  # browsers may leave it out, and then say this
+        return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return is_page_of_this_machine(origin, name)
 
 
 class OriginCheck:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from axproxy.api.access import check_operator
+from axproxy.api.access import Access
 from axproxy.api.http.requests import get_only
 from axproxy.api.http.responses import json_response
 from axproxy.engine.protocol import Engine
 from axproxy.ops.metrics import CONTENT_TYPE, Metrics
 
+_REASON_FOR_OPERATORS = "a request would fail now; ask with the key, or on this machine, for why"
+
 
 class OpsRoutes:
-    """The routes; `key` is what requests must send, None where no key is needed."""
+    """The routes; `access` decides who may restart the runtime, and who sees details."""
 
-    def __init__(self, engine: Engine, key: str | None = None) -> None:
+    def __init__(self, engine: Engine, access: Access) -> None:
         self._engine = engine
-        self._key = key
+        self._access = access
         self._metrics = Metrics(engine.health)
 
     def blueprint(self) -> Blueprint:
@@ -31,20 +33,26 @@ class OpsRoutes:
         return routes
 
     def health(self) -> Response:
-        """Return the state of the service; the status is 200 as long as the process lives."""
-        return json_response(self._engine.health().as_json())
+        """Return the state of the service; the status is 200 as long as the process lives.
+
+        Watchdogs need no key for it.  Paths, pids and our sentences about them are for operators.
+        """
+        health = self._engine.health()
+        seen = health if self._access.is_operator() else health.without_details()
+        return json_response(seen.as_json())
 
     def ready(self) -> Response:
         """Answer 200 only if a request would run now."""
         problem = self._engine.not_ready()
         if problem is None:
             return json_response({"ready": True})
-        body = {"ready": False, "error": problem.message}
+        reason = problem.message if self._access.is_operator() else _REASON_FOR_OPERATORS
+        body = {"ready": False, "error": reason}
         return json_response(body, 503, problem.retry_after)
 
     def restart(self) -> Response:
         """Begin a restart of the runtime; `/ready` answers 200 once it is over."""
-        check_operator(self._key)
+        self._access.check_operator()
         self._engine.restart()
         return json_response({"status": "restarting"}, 202)
 

@@ -66,11 +66,12 @@ def context_for(settings: Settings, service: RunningService | None, root: Path) 
     if service is None:
         return CheckContext(settings, root, owner=None)
     health: Mapping[str, Any] = service.health or {}
-    if settings.model_path is None and health.get("backend_type") == "vendor":
+    folder = health.get("model_path")  # not told to those without the key
+    if settings.model_path is None and folder and health["backend_type"] == "vendor":
         settings = replace(
             settings,
             runtime="vendor",
-            model_path=Path(health["model_path"]),
+            model_path=Path(folder),
             runtime_bin=service.program() or settings.runtime_bin,
         )
     return CheckContext(

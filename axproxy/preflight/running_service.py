@@ -15,6 +15,8 @@ from axproxy.process import ports
 from axproxy.process.instance_lock import is_held
 from axproxy.settings import Settings
 
+_WITH_PROCESS = ("starting", "ready", "stopping")
+
 
 @dataclass(frozen=True)
 class RunningService:
@@ -64,9 +66,22 @@ class RunningService:
 
         Those of another user count as its own: their pids are not visible.
         """
-        if self.health is None:
+        if self.health is None or self._hides_pids:
             return []
         return [holder for holder in ports.strangers(port, pid) if holder.pid is not None]
+
+    @property
+    def _hides_pids(self) -> bool:
+        """Whether it has a program whose pid it does not tell: we have sent no key, or a wrong one.
+
+        A program that is attached has no pid either, but is not one that it has started.
+        """
+        health = self.health or {}
+        if health.get("backend_type") == "attach" or health.get("model_path"):
+            return False
+        children = [health.get(name) or {} for name in ("runtime", "tokenizer")]
+        running = [child for child in children if child.get("state") in _WITH_PROCESS]
+        return any(child.get("pid") is None for child in running)
 
     def describe(self) -> str:
         if self.health is None:
@@ -76,21 +91,25 @@ class RunningService:
             )
         note = self.health["runtime"]["note"] or self.health["tokenizer"]["note"]
         reports = f"; it reports: {note}" if note else ""
+        if self._hides_pids:
+            reports = "; set AX650_API_KEY here to its key to see more"
         kind, status = self.health["backend_type"], self.health["status"]
         return f"the service is running at {self.url}: {status}, {kind}{reports}"
 
 
 def find_service(settings: Settings, root: Path = Path("/")) -> RunningService | None:
     """Return the service if it is running; this does not disturb it."""
-    health = _health(settings.own_url)
+    health = _health(settings.own_url, settings.api_key)
     if health is None and not is_held(settings.runtime_port, root):
         return None
     return RunningService(settings.own_url, health)
 
 
-def _health(url: str) -> dict[str, Any] | None:
+def _health(url: str, key: str | None) -> dict[str, Any] | None:
     with requests.Session() as session:
         session.trust_env = False
+        if key:  # without it, paths and pids are not shown
+            session.headers["X-Api-Key"] = key.encode()
         try:
             body = session.get(f"{url}/health", timeout=5.0).json()
         except (requests.RequestException, ValueError):

@@ -7,6 +7,8 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
+from axproxy.errors import GaveUp
+from axproxy.health import CheckHealth, ChildHealth, Health, RuntimeHealth
 from axproxy.settings import Settings, SettingsError
 from backend import create_app
 from tests.support.fakes import FakeEngine, FakeModels
@@ -77,6 +79,31 @@ def test_the_key_may_come_as_anthropics_clients_send_it(
     assert locked.get("/api/tags", headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (f"bearer {KEY}", 200),
+        (f"BEARER {KEY}", 200),
+        (f"Bearer  {KEY}", 200),
+        (f"bearer {KEY.upper()}", 403),
+        (f"bearer{KEY}", 403),
+        (KEY, 403),
+        ("bearer", 403),
+    ],
+)
+def test_the_word_bearer_may_be_written_in_any_case(
+    locked: FlaskClient, value: str, status: int
+) -> None:
+    assert locked.get("/api/tags", headers={"Authorization": value}).status_code == status
+
+
+def test_a_key_may_have_letters_beyond_ascii() -> None:
+    app = create_app(Settings(api_key="schlüssel"), FakeEngine(), FakeModels())
+    headers = {"X-Api-Key": "schlüssel".encode().decode("latin-1")}  # as a server passes UTF-8 on
+
+    assert app.test_client().get("/api/tags", headers=headers).status_code == 200
+
+
 def test_openais_clients_get_the_refusal_with_their_own_code(locked: FlaskClient) -> None:
     error = locked.post("/v1/chat/completions").get_json()["error"]
 
@@ -129,7 +156,10 @@ def test_no_get_changes_anything(client: FlaskClient, engine: FakeEngine) -> Non
         ("192.168.1.7", {}, 403),
         ("::ffff:192.168.1.7", {}, 403),
         ("127.0.0.1", {"X-Forwarded-For": "192.168.1.7"}, 403),
+        ("127.0.0.1", {"Host": "192.168.1.5:5002"}, 403),
+        ("127.0.0.1", {"Host": "printer.local"}, 403),
         ("127.0.0.1", {"Origin": "http://evil.example"}, 403),
+        ("127.0.0.1", {"Origin": "http://localhost:3000"}, 202),
     ],
 )
 def test_without_a_key_only_this_machine_may_have_the_runtime_restarted(
@@ -149,3 +179,89 @@ def test_with_the_key_the_runtime_may_be_restarted_from_anywhere() -> None:
 
     assert (reply.status_code, reply.get_json()) == (202, {"status": "restarting"})
     assert engine.restarts == 1
+
+
+PROXIES_ADD = [
+    *("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded"),
+    *("Via", "X-Real-IP", "X-Client-IP", "Client-IP", "True-Client-IP", "X-Cluster-Client-IP"),
+    *("CF-Connecting-IP", "CF-Ray", "CDN-Loop", "Fastly-Client-IP", "Fly-Client-IP"),
+    *("X-Original-Forwarded-For", "X-Original-URL", "X-Envoy-External-Address", "X-Azure-ClientIP"),
+    *("X-Appengine-User-IP", "X-ProxyUser-Ip", "X-Amzn-Trace-Id", "Tailscale-User-Login"),
+]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({name: "203.0.113.7"} for name in PROXIES_ADD),
+        {"Host": "evil.example:5002"},
+        {"Host": "evil.example:5002", "Origin": "http://evil.example:5002"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "192.168.1.5:5002"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("origins", [(), ("*",)])
+def test_what_a_page_or_a_proxy_on_this_machine_passes_on_does_not_come_from_this_machine(
+    headers: dict[str, str], origins: tuple[str, ...]
+) -> None:
+    engine = FakeEngine()
+    settings = Settings(host="0.0.0.0", api_key="none", origins=origins)
+    client = create_app(settings, engine, FakeModels()).test_client()
+
+    assert client.post("/restart", headers=headers).status_code == 403
+    assert engine.restarts == 0
+    assert client.post("/restart").status_code == 202
+
+
+HEALTH_OF_ALL = Health(
+    model="qwen3:0.6b",
+    model_path="/opt/models/qwen3",
+    runtime=RuntimeHealth(
+        "failed",
+        "vendor",
+        ChildHealth("failed", 0.0, 4711, 3, "it was killed (pid 4711)", "/opt/models is missing"),
+        ChildHealth("ready", 0.0, 4712, 0, None, "pid 4712 answers"),
+        preflight=[CheckHealth("model-folder", "fail", "/opt/models/qwen3: none", "ls /opt")],
+    ),
+)
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Api-Key": "wrong"}, {"Authorization": "Bearer"}])
+def test_health_and_ready_tell_no_path_and_no_pid_without_the_key(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    engine = FakeEngine(problem=GaveUp("/opt/models is missing; pid 4711"))
+    monkeypatch.setattr(engine, "health", lambda: HEALTH_OF_ALL)
+    client = create_app(Settings(api_key=KEY), engine, FakeModels()).test_client()
+
+    for path, status in (("/health", 200), ("/ready", 503)):
+        refused = client.get(path, headers=headers)
+        assert refused.status_code == status
+        assert "/opt" not in refused.text
+        assert "471" not in refused.text
+    body = client.get("/health", headers=headers).get_json()
+    assert body["status"] == "failed"
+    assert body["runtime"]["restarts"] == 3
+    assert body["preflight"] == [
+        {"name": "model-folder", "verdict": "fail", "seen": "", "remedy": ""}
+    ]
+    assert body.keys() == HEALTH_OF_ALL.as_json().keys()
+
+    seen = client.get("/health", headers={"Authorization": f"bearer {KEY}"})
+    assert seen.get_json() == HEALTH_OF_ALL.as_json()
+    assert "4711" in client.get("/ready", headers={"X-Api-Key": KEY}).get_json()["error"]
+
+
+def test_without_a_key_only_this_machine_is_told_paths_and_pids(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    here = client.get("/health").get_json()
+    there = client.get("/health", environ_base={"REMOTE_ADDR": "192.168.1.7"}).get_json()
+
+    assert here == engine.health().as_json()
+    assert (here["model_path"], there["model_path"]) == ("/models/qwen3-0.6b", None)

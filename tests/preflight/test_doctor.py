@@ -103,6 +103,17 @@ def test_the_settings_of_this_shell_come_first(pi: Machine) -> None:
     assert context_for(settings, service(), pi.root).settings == settings
 
 
+def test_a_service_that_hides_its_pids_is_asked_for_with_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("axproxy.process.ports.holders", lambda _port: [PortHolder(os.getpid())])
+    hiding = service(model_path=None)
+
+    assert hiding.other_holders(8000, None) == []  # its own cannot be told from others
+    assert "set AX650_API_KEY here" in hiding.describe()
+    assert context_for(Settings(), hiding, Path("/")).settings.model_path is None
+
+
 def test_the_ports_of_the_service_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [PortHolder(None), PortHolder(os.getpid())]
     monkeypatch.setattr("axproxy.process.ports.holders", lambda _port: found)

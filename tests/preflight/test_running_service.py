@@ -41,3 +41,11 @@ def test_another_program_on_the_port_is_not_taken_for_the_service(
     settings = Settings(runtime_port=own_port())
     responses.get(f"{settings.own_url}/health", **answer)
     assert find_service(settings, tmp_path) is None
+
+
+@responses.activate
+def test_the_key_is_sent_for_what_the_service_shows_to_operators_only(tmp_path: Path) -> None:
+    settings = Settings(runtime_port=own_port(), api_key="s3cret")
+    key = responses.matchers.header_matcher({"X-Api-Key": b"s3cret"})
+    responses.get(f"{settings.own_url}/health", json=HEALTH, match=[key])
+    assert find_service(settings, tmp_path)

@@ -114,6 +114,30 @@ def is_loopback(address: str) -> bool:
         return address.lower() == "localhost"
 
 
+def names_this_machine(host: str, name: str) -> bool:
+    """Return whether the header `Host` can only mean this machine, whose name is `name`.
+
+    It is stricter than `LocalHosts`: a private address or a name of the local network may be
+    another machine's, or what a page has made to point here.  A request without `Host` (empty) is
+    no browser's.
+    """
+    given = _without_port(host).lower().removesuffix(".")
+    try:
+        address = ipaddress.ip_address(given)
+    except ValueError:
+        name = name.lower()
+        known = ("", "localhost", name, f"{name}.local")
+        return given in known or given.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def is_page_of_this_machine(origin: str, name: str) -> bool:
+    """Return whether the header `Origin` is that of a page which this machine serves."""
+    scheme, separator, host = origin.partition("://")
+    is_page = separator and scheme.lower() in ("http", "https") and host
+    return bool(is_page) and names_this_machine(host, name)
+
+
 class LocalHosts:
     """The hosts that mean this machine.
 
