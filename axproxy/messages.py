@@ -75,8 +75,9 @@ class ChatRequest:
     `wants_context` asks for the tokens of this prompt and answer.
 
     `tools` are the functions on offer, in their JSON form: `{"type": "function",
-    "function": {"name": …}}`.  `think` says whether the model shall think before it answers
-    (`None`: if it can).  `format` is `"json"`, or the JSON schema that the answer must follow.
+    "function": {"name": …}}`; with `must_call` the answer must call one of them.  `think` says
+    whether the model shall think before it answers (`None`: if it can).  `format` is `"json"`, or
+    the JSON schema that the answer must follow.
     """
 
     messages: tuple[Message, ...]
@@ -89,6 +90,7 @@ class ChatRequest:
     wants_context: bool = False
     keep_alive: float | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
+    must_call: bool = False
     think: bool | None = None
     format: Literal["json"] | Mapping[str, Any] | None = None
 

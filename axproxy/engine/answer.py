@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from axproxy.engine.runtime import RunResult
 from axproxy.errors import ProxyError
 from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
+from axproxy.output.instructions import with_call_correction
 from axproxy.output.json_format import AnswerFormat, FormatCheck, check_format, with_correction
 from axproxy.output.reader import AnswerParser
 
@@ -29,8 +30,18 @@ class ParsedRun:
 Run = Callable[[ChatRequest], ParsedRun]
 
 
-def with_format(request: ChatRequest, run: Run) -> Events:
+def checked_answer(request: ChatRequest, run: Run) -> Events:
     """Return the events of the answer; `run` begins one run of the runtime for a request.
+
+    An answer that must call a tool, or have a format, is checked and tried once more.
+    """
+    if request.must_call:
+        return _called(request, run)
+    return with_format(request, run)
+
+
+def with_format(request: ChatRequest, run: Run) -> Events:
+    """Return the events of the answer, held to its format if it must have one.
 
     Text that must have a format waits until the run is over: a client must never get half of a
     first try and then the second.  Thinking and tool calls pass at once, and an empty text stands
@@ -43,11 +54,15 @@ def with_format(request: ChatRequest, run: Run) -> Events:
 
 
 class _Attempt:
-    """One run as events; with `hold_text` the text is kept back until it can be checked."""
+    """One run as events; with `hold_text` the text is kept back until it can be checked.
 
-    def __init__(self, run: ParsedRun, *, hold_text: bool) -> None:
+    With `until_call` a tool call releases it.
+    """
+
+    def __init__(self, run: ParsedRun, *, hold_text: bool, until_call: bool = False) -> None:
         self._run = run
         self._hold_text = hold_text
+        self._until_call = until_call
         self._texts: list[str] = []
         self.calls_tools = False
 
@@ -73,14 +88,52 @@ class _Attempt:
         return self._run.ending(result)
 
     def _passed(self, events: list[Event]) -> list[Event]:
-        return [self._held(event) for event in events] if self._hold_text else events
+        if not self._hold_text:
+            return events
+        return [passed for event in events for passed in self._held(event)]
 
-    def _held(self, event: Event) -> Event:
-        if isinstance(event, Text):
+    def _held(self, event: Event) -> tuple[Event, ...]:
+        released = self._until_call and self.calls_tools
+        if isinstance(event, Text) and not released:
             self._texts.append(event.text)
-            return Text("")
-        self.calls_tools |= isinstance(event, ToolCall)
-        return event
+            return (Text(""),)
+        if isinstance(event, ToolCall) and not self.calls_tools:
+            self.calls_tools = True
+            if self._until_call and self._texts:
+                return (Text(self.text), event)
+        return (event,)
+
+
+def _called(request: ChatRequest, run: Run) -> Events:
+    """Return the events of an answer that must call a tool.
+
+    Text waits until a call comes.  If none comes, the model is told so and tries once more; if that
+    fails, too, the text of the first try is sent.
+    """
+    first = _Attempt(run(request), hold_text=True, until_call=True)
+    finished = yield from first.events()
+    if first.calls_tools:
+        return finished
+    if finished.reason == "stop":  # at its limit an answer would only be cut again
+        log.info("an answer did not call a tool, as was asked for; trying once more")
+        messages = with_call_correction(request.messages, first.text, request.tools)
+        again = replace(request, messages=messages, think=False)
+        second = None
+        try:
+            second = _Attempt(run(again), hold_text=True, until_call=True)
+            second_finished = yield from second.events()
+        except ProxyError as error:
+            log.info("the second try failed: %s", error.message)
+            if second and second.calls_tools:
+                raise
+        else:
+            if second.calls_tools:
+                return second_finished
+            spent = replace(finished.usage, total=second_finished.usage.total)
+            finished = replace(finished, usage=spent)
+    text = first.text if request.format is None else check_format(request.format, first.text).text
+    yield Text(text)
+    return finished
 
 
 def _formatted(request: ChatRequest, form: AnswerFormat, run: Run) -> Events:

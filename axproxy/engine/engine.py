@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from axproxy.engine.answer import ParsedRun, with_format
+from axproxy.engine.answer import ParsedRun, checked_answer
 from axproxy.engine.keep_alive import KeepAlive
 from axproxy.engine.protocol import Answer, Gone, Loaded
 from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, FewAtOnce, RequestQueue
@@ -233,7 +233,7 @@ class SerialEngine(Generic[PreparedT]):
                 def run(request: ChatRequest) -> ParsedRun:
                     return self._run(job, request, admitted)
 
-                finished = yield from with_format(job.request, run)
+                finished = yield from checked_answer(job.request, run)
             finally:
                 ticket.give_back()
             self._warmer.answered(job.request)
@@ -242,7 +242,7 @@ class SerialEngine(Generic[PreparedT]):
         yield finished  # sent while the next request runs already
 
     def _run(self, job: _Job[PreparedT], request: ChatRequest, admitted: float) -> ParsedRun:
-        """Begin a run for `request`: the job's own, or the second try of its format."""
+        """Begin a run for `request`: the job's own, or the second try."""
         prepared = job.prepared if request is job.request else None
         if prepared is None:
             prepared = self._runtime.prepare(request, job.gone, wait=True)

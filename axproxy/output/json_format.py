@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
 from axproxy.messages import Message
 from axproxy.output import model_json
+from axproxy.output.instructions import after_refusal, in_system_prompt
 
 AnswerFormat = Literal["json"] | Mapping[str, Any]
 
 _BRACKET = re.compile(r"[{\[]")
 _ONLY = "and with nothing else: no explanation, no code fence."
-_QUOTED = 1000  # characters of a refused answer that the model sees again
 _BRACKETS_TRIED = 50  # brackets in an answer at which a value is looked for
 
 
@@ -43,25 +43,13 @@ def with_instruction(messages: Sequence[Message], form: AnswerFormat) -> tuple[M
     else:
         schema = json.dumps(form, ensure_ascii=False)
         instruction = f"Answer with one JSON value that follows this JSON schema, {_ONLY}\n{schema}"
-    if messages and messages[0].role == "system":
-        first, *rest = messages
-        return (replace(first, content=f"{first.content}\n\n{instruction}"), *rest)
-    return (Message("system", instruction), *messages)
+    return in_system_prompt(messages, instruction)
 
 
 def with_correction(messages: Sequence[Message], answer: str, problem: str) -> tuple[Message, ...]:
-    """Return the conversation for a second try, with the first answer and what is wrong with it.
-
-    Both are in the last turn, because that turn stays when older ones must go.
-    """
-    instruction = (
-        f"An earlier attempt to answer was:\n{answer[:_QUOTED]}\nIt was refused: {problem}\n"
-        "Answer again, with the corrected JSON only."
-    )
-    *before, last = messages
-    if last.role != "user":
-        return (*messages, Message("user", instruction))
-    return (*before, replace(last, content=f"{last.content}\n\n{instruction}"))
+    """Return the conversation for a second try, with the first answer and what is wrong with it."""
+    words = "Answer again, with the corrected JSON only."
+    return after_refusal(messages, answer, problem, words)
 
 
 def _schema_check(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:

@@ -11,6 +11,7 @@ from axproxy.control_tokens import ESCAPE, Escaper, without_surrogates
 from axproxy.errors import ClientGone, PromptTooLong
 from axproxy.messages import ChatRequest, Message
 from axproxy.output import thinking, tool_calls
+from axproxy.output.instructions import with_call_instruction
 from axproxy.output.json_format import with_instruction
 from axproxy.prompts.fitting import Prompt, Window, fit, trim_target
 from axproxy.prompts.template import ChatTemplate
@@ -53,7 +54,15 @@ class PromptRenderer(Protocol):
 def render_with_format(
     request: ChatRequest, render: Callable[[Sequence[Message]], Prompt]
 ) -> Prompt:
-    """Render the request's messages, with the answer's format stated in the system prompt."""
+    """Render the request's messages, with the answer's format stated in the system prompt.
+
+    An answer that must be a call has no other format.
+    """
+    if request.must_call:
+        try:
+            return render(with_call_instruction(request.messages, request.tools))
+        except PromptTooLong:  # the question matters more
+            return render(request.messages)
     if request.format is None or request.raw:
         return render(request.messages)
     try:
@@ -96,7 +105,7 @@ class TemplateRenderer:
     def beginning(self, request: ChatRequest) -> Prompt | None:
         """Return the beginning that such prompts share: the system prompt and the tools."""
         before = tuple(takewhile(lambda turn: turn.role == "system", request.messages))
-        if request.raw or request.context or request.format is not None:
+        if request.raw or request.context or request.format is not None or request.must_call:
             return None
         if not (before or request.tools):
             return None

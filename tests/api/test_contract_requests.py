@@ -107,6 +107,17 @@ def test_tools_reach_the_engine_in_one_format(
     assert engine.history[0].tools == ({"type": "function", "function": function},)
 
 
+@only("must_call")
+def test_a_demand_for_a_call_reaches_the_engine_if_there_are_tools(
+    client: FlaskClient, engine: FakeEngine, dialect: Dialect
+) -> None:
+    dialect.ask(client, **dialect.tools or {})
+    dialect.ask(client, **dialect.must_call or {})
+    dialect.ask(client, **dialect.tools or {}, **dialect.must_call or {})
+
+    assert [request.must_call for request in engine.history] == [False, False, True]
+
+
 @only("tools")
 def test_a_model_without_tools_refuses_them(
     client: FlaskClient, models: FakeModels, dialect: Dialect

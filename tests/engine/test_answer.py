@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.answer import ParsedRun, with_format
+from axproxy.engine.answer import ParsedRun, checked_answer, with_format
 from axproxy.engine.runtime import RunResult
 from axproxy.errors import PromptTooLong, ProxyError, RuntimeGone
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text, Thinking, ToolCall
@@ -53,7 +53,7 @@ class Runs:
 
 
 def events_of(request: ChatRequest, runs: Runs) -> list[Any]:
-    events, finished = completed(with_format(request, runs))
+    events, finished = completed(checked_answer(request, runs))
     return [*events, finished]
 
 
@@ -167,3 +167,58 @@ def test_text_that_the_parser_holds_back_is_a_sign_of_life() -> None:
         [SILENCE, Thinking("Hm"), Text("Rex")],
         DONE,
     )
+
+
+TOOL = {"type": "function", "function": {"name": "look_up"}}
+FORCED = replace(ASKED, format=None, tools=(TOOL,), must_call=True)
+CALL = ToolCall("look_up", {}, "call_1")
+PROSE = Text("I would rather talk.")
+
+
+def test_an_answer_that_must_call_and_does_passes_in_its_order() -> None:
+    runs = Runs([Thinking("Hm"), Text("One "), Text("moment."), CALL, Text("There."), CALL, DONE])
+    assert visible_events(FORCED, runs) == [
+        Thinking("Hm"),
+        Text("One moment."),
+        CALL,
+        Text("There."),
+        CALL,
+        DONE,
+    ]
+
+
+def test_an_answer_without_the_call_that_must_come_is_tried_once_more_without_thinking() -> None:
+    runs = Runs([Thinking("Hm"), PROSE, DONE], [CALL, LATER])
+    assert visible_events(FORCED, runs) == [Thinking("Hm"), CALL, LATER]
+    again = runs.requests[1]
+    assert (again.think, again.tools, again.must_call) == (False, (TOOL,), True)
+    assert again.messages[-1].content.startswith("Which pet?")
+    assert "I would rather talk." in again.messages[-1].content
+    assert "only with a call of the function look_up" in again.messages[-1].content
+
+
+def test_after_two_tries_without_a_call_the_first_is_sent_with_the_time_of_both() -> None:
+    *events, finished = visible_events(FORCED, Runs([PROSE, DONE], [Text("No."), LATER]))
+    assert events == [PROSE]
+    assert finished == replace(DONE, usage=replace(USAGE, total=9.0))
+
+
+def test_an_answer_without_a_call_that_its_limit_has_cut_is_not_tried_again() -> None:
+    cut = Finished("length", USAGE)
+    assert visible_events(FORCED, Runs([PROSE, cut])) == [PROSE, cut]
+
+
+@pytest.mark.parametrize("error", [PromptTooLong("no room"), RuntimeGone("it died")])
+def test_a_second_try_for_a_call_that_fails_leaves_the_first(error: ProxyError) -> None:
+    assert visible_events(FORCED, Runs([PROSE, DONE], [Text("Hm"), error])) == [PROSE, DONE]
+
+
+def test_a_second_try_that_fails_after_its_call_is_an_error() -> None:
+    with pytest.raises(RuntimeGone):
+        visible_events(FORCED, Runs([PROSE, DONE], [CALL, RuntimeGone("it died")]))
+
+
+def test_prose_in_place_of_a_call_still_has_the_format_that_was_asked_for() -> None:
+    both = replace(FORCED, format=SCHEMA)
+    text = Text(f"```json\n{REX}\n```")
+    assert visible_events(both, Runs([text, DONE], [PROSE, LATER]))[0] == Text(REX)

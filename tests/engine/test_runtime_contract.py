@@ -176,6 +176,19 @@ def test_tool_calls_are_parsed_where_tools_are_on_offer(bench: Bench) -> None:
     assert CALL in bench.text(asking("Which pets?"))
 
 
+def test_an_answer_that_must_call_a_tool_is_tried_twice_before_it_is_sent_as_prose(
+    bench: Bench,
+) -> None:
+    bench.reply("I would rather talk.")
+    forced = asking("Which pets?", tools=(TOOL,), must_call=True)
+    texts = [e.text for e in bench.events(forced) if isinstance(e, Text) and e.text]
+    assert texts == ["I would rather talk."]
+
+    bench.reply(CALL)
+    calls = [event for event in bench.events(forced) if isinstance(event, ToolCall)]
+    assert [call.name for call in calls] == ["pets"]
+
+
 def test_an_answer_in_a_format_is_one_piece_of_json(bench: Bench) -> None:
     bench.reply('Here it is:\n```json\n{"name": "Rex"}\n```')
     texts = [

@@ -63,6 +63,7 @@ class Dialect:
     think: Mapping[str, Any] | None
     struct: str  # the name of the request's type in Ollama's source
     empty_body: str  # the error for a body of no bytes
+    must_call: Mapping[str, Any] | None = None  # asks, beside `tools`, for an answer that calls one
     too_long: str = ""  # what follows Ollama's words about a prompt of 300 tokens where 200 fit
     streams_by_default: bool = False
     thinks_if_it_can: bool = False  # whether `think` is ignored for models without thinking
@@ -476,6 +477,7 @@ OPENAI_CHAT = Dialect(
     think={"reasoning_effort": "high"},
     struct="openai.ChatCompletionRequest",
     empty_body="EOF",
+    must_call={"tool_choice": "required"},
     too_long=_OPENAI_TOO_LONG,
 )
 OPENAI_COMPLETIONS = Dialect(
@@ -516,6 +518,7 @@ OPENAI_RESPONSES = Dialect(
     think={"reasoning": {"effort": "high"}},
     struct="openai.ResponsesRequest",
     empty_body="EOF",
+    must_call={"tool_choice": "required"},
     too_long=_OPENAI_TOO_LONG,
 )
 ANTHROPIC_MESSAGES = Dialect(
@@ -536,6 +539,7 @@ ANTHROPIC_MESSAGES = Dialect(
     think={"thinking": {"type": "enabled", "budget_tokens": 1024}},
     struct="anthropic.MessagesRequest",
     empty_body="EOF",
+    must_call={"tool_choice": {"type": "any"}},
     too_long="; prompt is too long: 300 tokens > 200 maximum",
     thinks_if_it_can=True,
 )

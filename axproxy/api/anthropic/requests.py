@@ -10,7 +10,7 @@ from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed, well_for
 from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.options import parse_options
-from axproxy.api.tools import Tool, functions, only
+from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
 from axproxy.models.catalog import Models
@@ -36,7 +36,7 @@ def parse_messages(body: bytes, models: Models) -> MessagesCall:
     stream, requested_name = fields.boolean("stream"), fields.string("model")
     max_tokens, options = fields.integer("max_tokens"), _options(fields)
     messages = fields.objects("messages", "anthropic.MessageParam")
-    tools = _tools(fields)
+    offer = _offer(fields)
     config = fields.object("output_config", "anthropic.OutputConfig")
     think = _think(fields, config)
     if not requested_name:
@@ -51,7 +51,7 @@ def parse_messages(body: bytes, models: Models) -> MessagesCall:
         conversation.add(message)
 
     model = models.find(requested_name)
-    if tools:
+    if offer.tools:
         require_tools(model)
     sampling, limits = parse_options({**options, "num_predict": max_tokens})
     refuse_media(conversation.media, requested_name)
@@ -63,7 +63,8 @@ def parse_messages(body: bytes, models: Models) -> MessagesCall:
         sampling,
         limits,
         stream=stream,
-        tools=tools,
+        tools=offer.tools,
+        must_call=offer.must_call,
         # Agents ask every model to think; a model without thinking answers without it.
         think=think if "thinking" in model.capabilities else None,
         format=_format(config),
@@ -90,16 +91,18 @@ def _think(fields: Fields, config: Fields) -> bool | None:
     return True if config.string("effort").strip().lower() in _EFFORTS else None
 
 
-def _tools(fields: Fields) -> tuple[Tool, ...]:
+def _offer(fields: Fields) -> Offer:
     """Return the tools on offer: all, none, or the tool that `tool_choice` names."""
     described = fields.objects("tools", "anthropic.Tool")
     tools = functions(described, types=("", "custom"), schema="input_schema")
     match fields.mapping("tool_choice", "anthropic.ToolChoice"):
         case {"type": "none"}:
-            return ()
+            return Offer()
+        case {"type": "any"}:
+            return Offer.of(tools, must_call=True)
         case {"type": "tool", "name": str(name)}:
-            return only(tools, name)
-    return tuple(tools)
+            return Offer.of(only(tools, name), must_call=True)
+    return Offer.of(tools)
 
 
 def _format(config: Fields) -> Mapping[str, Any] | None:

@@ -24,7 +24,7 @@ from axproxy.api.ollama.capabilities import (
 )
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
-from axproxy.api.tools import only
+from axproxy.api.tools import Offer, name_of, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
 from axproxy.models.catalog import Models
@@ -62,7 +62,7 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
         # Ollama ignores this field, but newer clients send no other.
         options["num_predict"] = max_tokens
     messages = fields.objects("messages", "openai.Message")
-    tools = _tools(fields)
+    offer = _offer(fields)
     if not messages:
         raise ClientError("[] is too short - 'messages'")
     conversation = _parse_messages(messages)
@@ -72,7 +72,7 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
     model = models.find(requested_name)
     if think is None:
         think = other_servers_switch(fields, model)
-    require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
+    require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(
         conversation.messages,
@@ -80,7 +80,8 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
         sampling,
         limits,
         stream=stream,
-        tools=tools,
+        tools=offer.tools,
+        must_call=offer.must_call,
         think=think,
         format=_format(fields.mapping("response_format", "openai.ResponseFormat")),
     )
@@ -148,16 +149,20 @@ def _stop(value: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
-    """Return the tools on offer: all, none, or the tool that `tool_choice` names."""
+def _offer(fields: Fields) -> Offer:
+    """Return the tools on offer: all, none, or those that `tool_choice` names."""
     fields.objects("tools", "api.Tool", "api.Tools")
     tools = well_formed_throughout(fields.anything("tools") or [])
     match fields.anything("tool_choice"):
         case "none":
-            return ()
+            return Offer()
+        case "required":
+            return Offer.of(filter(None, tools), must_call=True)
         case {"function": {"name": str(name)}}:
-            return only(tools, name)
-    return tuple(tool for tool in tools if tool)
+            return Offer.of(only(tools, name), must_call=True)
+        case {"allowed_tools": {"tools": list(allowed), "mode": mode}}:
+            return Offer.of(only(tools, *map(name_of, allowed)), must_call=mode == "required")
+    return Offer.of(filter(None, tools))
 
 
 def _effort(fields: Fields) -> str:

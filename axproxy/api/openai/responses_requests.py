@@ -15,7 +15,7 @@ from axproxy.api.ollama.capabilities import require_all
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.openai.responses_input_requests import parse_input
 from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
-from axproxy.api.tools import Tool, functions, only
+from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest
 from axproxy.models.catalog import Models
@@ -44,7 +44,7 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
         "top_p": fields.number("top_p"),
         "num_predict": fields.integer("max_output_tokens") or None,
     }
-    tools = _tools(fields)
+    offer = _offer(fields)
     think = parse_effort(_reasoning(fields)["effort"] or "")
     form = fields.object("text", "openai.ResponsesText").object(
         "format", "openai.ResponsesTextFormat"
@@ -56,7 +56,7 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
     model = models.find(requested_name)
     if think is None:
         think = other_servers_switch(fields, model)
-    require_all(model, requested_name, think=think, tools=tools, media=conversation.media)
+    require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)
     sampling, limits = parse_options(options)
     request = ChatRequest(
         conversation.messages,
@@ -64,7 +64,8 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
         sampling,
         limits,
         stream=stream,
-        tools=tools,
+        tools=offer.tools,
+        must_call=offer.must_call,
         think=think,
         format=_format(form),
     )
@@ -80,16 +81,21 @@ def _refuse_stored(fields: Fields) -> None:
             )
 
 
-def _tools(fields: Fields) -> tuple[Tool, ...]:
-    """Return the functions on offer: all, none, or the function that `tool_choice` names."""
+def _offer(fields: Fields) -> Offer:
+    """Return the functions on offer: all, none, or those that `tool_choice` names."""
     described = fields.objects("tools", "openai.ResponsesTool")
     tools = functions(described, types=("function",), schema="parameters")
     match fields.anything("tool_choice"):
         case "none":
-            return ()
+            return Offer()
+        case "required":
+            return Offer.of(tools, must_call=True)
         case {"type": "function", "name": str(name)}:
-            return only(tools, name)
-    return tuple(tools)
+            return Offer.of(only(tools, name), must_call=True)
+        case {"type": "allowed_tools", "tools": list(allowed), "mode": mode}:
+            names = [tool.get("name") for tool in allowed if isinstance(tool, dict)]
+            return Offer.of(only(tools, *names), must_call=mode == "required")
+    return Offer.of(tools)
 
 
 def _reasoning(fields: Fields) -> dict[str, str | None]:

@@ -276,22 +276,24 @@ def test_content_blocks_become_turns(client: FlaskClient, engine: FakeEngine) ->
 
 
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "offered", "must_call"),
     [
-        ({"type": "auto"}, ["weather", "lamp"]),
-        ({"type": "any", "disable_parallel_tool_use": True}, ["weather", "lamp"]),
-        ({"type": "none"}, []),
-        ({"type": "tool", "name": "lamp"}, ["lamp"]),
+        ({"type": "auto"}, ["weather", "lamp"], False),
+        ({"type": "any", "disable_parallel_tool_use": True}, ["weather", "lamp"], True),
+        ({"type": "none"}, [], False),
+        ({"type": "tool", "name": "lamp"}, ["lamp"], True),
+        ({"type": "tool", "name": "another"}, [], False),
     ],
 )
-def test_tool_choice_selects_tools(
-    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+def test_tool_choice_selects_tools_and_may_demand_a_call(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str], must_call: bool
 ) -> None:
     own = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     lamp = {"type": "custom", "name": "lamp", "input_schema": {"type": "object"}}
     ask(client, tools=[TOOL, own, lamp], tool_choice=choice)
 
     assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
+    assert last_request(engine).must_call is must_call
 
 
 @pytest.mark.parametrize(

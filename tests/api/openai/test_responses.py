@@ -374,6 +374,7 @@ def test_every_field_reaches_the_engine_and_comes_back(
         sampling=Sampling(temperature=0.25, top_p=0.5),
         limits=Limits(9),
         tools=(OFFER,),
+        must_call=True,
         think=True,
         format={"type": "object"},
     )
@@ -548,21 +549,36 @@ def test_output_items_can_be_sent_back_unchanged(client: FlaskClient, engine: Fa
 
 
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "offered", "must_call"),
     [
-        ("auto", ["weather", "lamp"]),
-        ("required", ["weather", "lamp"]),
-        ("none", []),
-        ({"type": "function", "name": "lamp"}, ["lamp"]),
+        ("auto", ["weather", "lamp"], False),
+        ("required", ["weather", "lamp"], True),
+        ("none", [], False),
+        ({"type": "function", "name": "lamp"}, ["lamp"], True),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "lamp"}],
+            },
+            ["lamp"],
+            False,
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"name": "lamp"}, {}, 7]},
+            ["lamp"],
+            True,
+        ),
     ],
 )
-def test_tool_choice_selects_tools(
-    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+def test_tool_choice_selects_tools_and_may_demand_a_call(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str], must_call: bool
 ) -> None:
     tools = [TOOL, {"type": "web_search"}, {"type": "function", "name": "lamp", "parameters": None}]
     ask(client, tools=tools, tool_choice=choice)
 
     assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
+    assert last_request(engine).must_call is must_call
 
 
 @pytest.mark.parametrize(

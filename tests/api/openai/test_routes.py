@@ -230,22 +230,31 @@ def test_fields_that_limit_the_answer(
     assert last_request(engine).limits == limits
 
 
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "offered", "must_call"),
     [
-        ("auto", ["weather", "lamp"]),
-        ("required", ["weather", "lamp"]),
-        ("none", []),
-        ({"type": "function", "function": {"name": "lamp"}}, ["lamp"]),
+        ("auto", ["weather", "lamp"], False),
+        ("required", ["weather", "lamp"], True),
+        ("none", [], False),
+        ({"type": "function", "function": {"name": "lamp"}}, ["lamp"], True),
+        (allowed("auto", "lamp"), ["lamp"], False),
+        (allowed("required", "lamp", "weather"), ["weather", "lamp"], True),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [7]}}, [], False),
     ],
 )
-def test_tool_choice_selects_tools(
-    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str]
+def test_tool_choice_selects_tools_and_may_demand_a_call(
+    client: FlaskClient, engine: FakeEngine, choice: Any, offered: list[str], must_call: bool
 ) -> None:
     lamp = {"type": "function", "function": {"name": "lamp"}}
     chat(client, tools=[TOOL, lamp], tool_choice=choice)
 
     assert [tool["function"]["name"] for tool in last_request(engine).tools] == offered
+    assert last_request(engine).must_call is must_call
 
 
 @pytest.mark.parametrize(
