@@ -71,7 +71,7 @@ def create_engine(
         supervisor,
         program,
         client,
-        connect=functools.partial(RuntimeClient, settings.runtime_url),
+        connect=lambda: RuntimeClient(settings.runtime_url, vocabulary=model().vocabulary),
         make_renderer=lambda: tokenizer.renderer(client),
         timeouts=timeouts or Timeouts(stall=settings.stall_timeout),
     )

@@ -56,6 +56,7 @@ class Program:
                 layer_missing=options.refuse_layer is not None,
             ),
             known_ids=options.tokens_embed_num,
+            sampling=self.sampling,
         )
         file = None if options.reply_file is None else Path(options.reply_file)
         script = ReplyScript(options.reply, file)

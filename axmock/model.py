@@ -12,12 +12,16 @@ from axmock.faults import ModelFaults
 from axmock.kv_cache import Chunks, Fate, KvCache
 from axmock.pace import Metronome, Pace
 from axmock.reply import NONSENSE
+from axmock.sampling import Sampling
 from axmock.tokenizer_link import TokenizerLink
 
 _GROUP = 3  # tokens per /decode
 _DECODE_ALLOWANCE = 0.010  # seconds of a /decode that count as time of the three tokens
 
 Callback = Callable[[str], None]
+
+
+_USUAL_VOCABULARY = 32_000  # what --tokens_embed_num is when it is not given
 
 
 class Model:
@@ -32,6 +36,7 @@ class Model:
         pace: Pace,
         faults: ModelFaults,
         known_ids: int | None,
+        sampling: Sampling,
     ) -> None:
         self.kv = kv
         self._link = link
@@ -39,6 +44,7 @@ class Model:
         self._pace = pace
         self._faults = faults
         self._known_ids = known_ids
+        self._sampling = sampling
         self._stop = threading.Event()
         self._answers = 0
 
@@ -81,6 +87,8 @@ class Model:
             planned = [NONSENSE]  # the head sees a zero or half-finished embedding
         progress = Progress(self._console.out, self.kv.shape.max_tokens, time.monotonic)
         self._fail_at(0)
+        if (self._sampling.top_k or 0) > (self._known_ids or _USUAL_VOCABULARY):
+            segfault()  # the scores are partly sorted up to it, however many there are (observed)
         first = planned[0] if planned else self._link.eos_id  # the first token never ends a run
         self._console.info("Run", 1016, f"ttft: {(time.monotonic() - begun) * 1000:.2f} ms")
         since = time.monotonic()

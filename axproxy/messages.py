@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+SMALLEST_VOCABULARY = 32_000  # tokens; no published model for these cards knows fewer
+
 FinishReason = Literal["stop", "length"]
 
 

@@ -158,3 +158,10 @@ def test_the_last_reply_is_sent_with_the_next_encode_even_after_a_reset(
 
 def test_sampling_settings_do_not_change_the_fixed_reply(start: Start) -> None:
     assert start("--reply", "abcd").answer("x", temperature=2, **{"top-k": 50}) == "abcd"
+
+
+def test_a_top_k_above_the_vocabulary_is_fatal(start: Start) -> None:
+    runtime = start("--reply", "abcd", "--tokens_embed_num", "600")
+    assert runtime.answer("x", **{"top-k": 600}) == "abcd"
+    runtime.generate("x", **{"top-k": 601})
+    assert runtime.exit_status() == -11

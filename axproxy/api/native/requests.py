@@ -10,7 +10,7 @@ from typing import Any
 
 from axproxy.api.gojson.decode import first_value, well_formed
 from axproxy.errors import ClientError
-from axproxy.messages import ChatRequest, Limits, Message, Sampling
+from axproxy.messages import SMALLEST_VOCABULARY, ChatRequest, Limits, Message, Sampling
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
 
@@ -55,7 +55,7 @@ RULES = {
     "max_tokens": Rule("a whole number of at least 1", _whole(1, float("inf")), int),
     "temperature": Rule("a number from 0 to 100", _number(lambda v: 0 <= v <= 100), float),
     "top_p": Rule("a number from 0 to 1", _number(lambda v: 0 <= v <= 1), float),
-    "top_k": Rule("a whole number from 0 to 1000000", _whole(0, 1_000_000), int),
+    "top_k": Rule("a whole number of at least 0", _whole(0, float("inf")), int),
     "repetition_penalty": Rule(
         "a number above 0 and up to 10", _number(lambda v: 0 < v <= 10), float
     ),
@@ -83,6 +83,9 @@ def parse_generate(body: bytes, models: Models) -> GenerateCall:
     if "prompt" not in given:
         raise ClientError(f"prompt is required and must be {RULES['prompt'].allowed}")
     model = _model(given, models)
+    most = model.vocabulary or SMALLEST_VOCABULARY
+    if given.get("top_k", 0) > most:
+        raise ClientError(f"top_k must be a whole number from 0 to {most}, the model's vocabulary")
     system = given.get("system")
     before = [Message("system", system)] if system else []
     request = ChatRequest(

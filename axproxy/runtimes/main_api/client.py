@@ -14,7 +14,7 @@ from typing import Any
 from axproxy.control_tokens import ESCAPE
 from axproxy.errors import ClientGone, RuntimeGone, RuntimeMisbehaved, RuntimeStalled
 from axproxy.local_http import LocalHTTP, LocalHTTPError, LocalReply, TimedOut
-from axproxy.messages import Sampling
+from axproxy.messages import SMALLEST_VOCABULARY, Sampling
 
 # The text that means "context full", with the vendor's own unexpanded %d; the status is 200.
 CONTEXT_FULL = "error: SetKVCache failed"
@@ -37,7 +37,6 @@ MIN_TEMPERATURE, MAX_TOP_P = 0.01, 0.9999
 # Beyond these values nothing changes except that 32 bits overflow.  A `top-p` that rounds to 0
 # would count as none.
 MAX_TEMPERATURE, MAX_PENALTY, MIN_TOP_P = 100.0, 10.0, 1e-6
-MAX_TOP_K = 2**31 - 1
 
 # Ollama's defaults, so that answers vary as much as its clients expect.
 DEFAULTS = Sampling(temperature=0.8, top_k=40, top_p=0.9, repeat_penalty=NO_PENALTY)
@@ -54,8 +53,12 @@ class Poll:
     done: bool
 
 
-def sampling_keys(sampling: Sampling) -> dict[str, float | int]:
+def sampling_keys(sampling: Sampling, vocabulary: int | None = None) -> dict[str, float | int]:
     """Return every sampling key: the program keeps the previous request's value of a missing key.
+
+    A `top-k` above the number of words that the model knows kills the program by SIGSEGV (observed
+    on the binary), so `vocabulary` bounds it; where that is not known, a number that is in every
+    model's.
 
     `top-p` and `top-k` switch each other off, and the program reads `top-k` last.  If a request
     sets both, `top-k` therefore applies.  If it sets only `top-p`, `top-k` must be left out, which
@@ -74,7 +77,7 @@ def sampling_keys(sampling: Sampling) -> dict[str, float | int]:
     keys["temperature"] = min(max(temperature, MIN_TEMPERATURE), MAX_TEMPERATURE)
     keys["top-p"] = min(top_p, MAX_TOP_P)
     if top_k is not None and top_k > 0:
-        keys["top-k"] = min(top_k, MAX_TOP_K)
+        keys["top-k"] = min(top_k, vocabulary or SMALLEST_VOCABULARY)
     return keys
 
 
@@ -86,12 +89,14 @@ def _number(value: float | None, default: float | None) -> float:
 class RuntimeClient:
     """Calls the program at `url`; for one thread at a time.
 
-    Raises `RuntimeGone` if the program cannot be reached, `RuntimeStalled` if it does not reply
+    `vocabulary` is the number of words that its model knows, None if that is not known.  Raises
+    `RuntimeGone` if the program cannot be reached, `RuntimeStalled` if it does not reply
     within `timeout` seconds, and `RuntimeMisbehaved` if its protocol does not know the reply.
     """
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, timeout: float = 10.0, vocabulary: int | None = None) -> None:
         self._url = url
+        self._vocabulary = vocabulary
         self._timeout = timeout
         # The server has eight threads and keeps one busy for each open connection: eight idle
         # connections block every other client (observed on the binary), so none stays open.
@@ -115,7 +120,8 @@ class RuntimeClient:
 
     def generate(self, prompt: str, sampling: Sampling) -> bool:
         """Queue a run on the present cache.  Returns False while the runtime is busy."""
-        return self._accepted("/api/generate", {"prompt": prompt, **sampling_keys(sampling)})
+        keys = sampling_keys(sampling, self._vocabulary)
+        return self._accepted("/api/generate", {"prompt": prompt, **keys})
 
     def poll(self) -> Poll:
         """Take the text since the last poll.  A reply that is lost takes its text with it."""

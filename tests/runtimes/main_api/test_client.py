@@ -130,9 +130,17 @@ def test_every_number_sent_is_one_that_the_program_can_compute_with(sampling: Sa
     assert sent["temperature"] == 0 or sent["temperature"] >= 0.009
     assert 1.00009 < sent["repetition_penalty"] <= 10
     assert 1e-7 < sent.get("top-p", 0.5) < 1
-    assert 1 <= keys.get("top-k", 1) <= 2**31 - 1
+    assert 1 <= keys.get("top-k", 1) <= 32_000
     assert isinstance(keys.get("top-k", 1), int)
     assert {"top-p", "top-k"} & keys.keys()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "sent"), [(512, 512), (30, 30), (None, 32_000), (151_936, 151_936)]
+)
+def test_top_k_never_exceeds_the_models_vocabulary(vocabulary: int | None, sent: int) -> None:
+    assert sampling_keys(Sampling(top_k=2**31 - 1), vocabulary)["top-k"] == sent
+    assert sampling_keys(Sampling(), vocabulary)["top-k"] == min(40, sent)
 
 
 @pytest.mark.parametrize(
