@@ -3,6 +3,7 @@
 gunicorn reads this file by itself when it is started in this folder.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 # gunicorn looks for the application where it was started, which may be anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from axproxy import __version__
 from axproxy.cli.own_python import python_problem
 from axproxy.server.gunicorn_adapter import gunicorn_problem
 
@@ -35,6 +37,13 @@ try:
 except SettingsError as error:
     print(f"backend: {error}", file=sys.stderr)
     sys.exit(2)
+
+logging.getLogger("backend").info(
+    "version %s, %s, on Python %s",
+    __version__,
+    _settings.runtime_kind,
+    sys.version.partition(" ")[0],
+)
 
 # Takes its variables out of the environment, or gunicorn would report to systemd that we are ready
 # as soon as it listens.

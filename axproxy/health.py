@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from axproxy import __version__
+
 
 @dataclass(frozen=True)
 class ChildHealth:
@@ -147,4 +149,5 @@ class Health:
             **self.runtime.as_json(),
             "queue": {**vars(self.queue)},
             "kv_cache": {**vars(self.kv_cache)},
+            "version": __version__,
         }

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from axproxy import __version__
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.settings import Settings, SettingsError
 
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
         return doctor.main(arguments[1:])
     if word in ("-h", "--help"):
         print(manual.strip())
+        return 0
+    if word in ("-v", "--version"):
+        print(f"backend {__version__}")
         return 0
     if word and not word.startswith("-"):
         print(f"backend: there is no {word}; try python3 backend.py --help", file=sys.stderr)

@@ -269,6 +269,7 @@ def test_health_has_the_same_keys_for_every_runtime(bench: Bench) -> None:
         "preflight",
         "queue",
         "kv_cache",
+        "version",
     ]
     assert body["status"] == "ok"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from axproxy import __version__
 from axproxy.health import (
     CacheHealth,
     CardHealth,
@@ -53,7 +54,7 @@ AS_JSON = (
     '"preflight": [{"name": "cma", "verdict": "warn", "seen": "16 MB of CMA are free", '
     '"remedy": "sudo reboot"}], '
     '"queue": {"waiting": 3, "answering": true, "places": 64}, '
-    '"kv_cache": {"hits": 5, "misses": 2}}'
+    '"kv_cache": {"hits": 5, "misses": 2}, "version": "' + __version__ + '"}'
 )
 
 # What the running programs decide about it; the rest is compared to the letter.
@@ -85,7 +86,7 @@ REST = (
     '"host": {"temperature_c": null, "memory_used_mb": _, "cma_total_mb": null, '
     '"cma_free_mb": null}, "preflight": [], '
     '"queue": {"waiting": 0, "answering": false, "places": 64}, '
-    '"kv_cache": {"hits": 0, "misses": 0}}'
+    '"kv_cache": {"hits": 0, "misses": 0}, "version": "' + __version__ + '"}'
 )
 
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import requests
 
+from axproxy import __version__
 from tests.support.ports import own_port
 from tests.support.service import ROOT, Service, Start, run
 from tests.support.waiting import eventually
@@ -285,6 +286,10 @@ def test_clients_that_keep_their_connection_open_delay_no_others(shared: Service
     assert time.monotonic() - began < 15  # gunicorn by itself takes two seconds for each
     for client in clients:
         client.close()
+
+
+def test_the_first_line_of_the_log_tells_the_version(shared: Service) -> None:
+    assert f"version {__version__}, mock, on Python" in shared.log.read_text().splitlines()[0]
 
 
 def test_closing_the_terminal_ends_the_service(start_service: Start) -> None:
