@@ -4,43 +4,81 @@ from __future__ import annotations
 
 import contextlib
 import logging.config
+import os
 import sys
+from collections.abc import Mapping
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
 from axproxy.ops.request_log import current_id
 from axproxy.settings import Settings, SettingsError
 
+_LINE = "%(asctime)s %(levelname)-7s %(name)s: %(request)s%(message)s"
+_JOURNAL_LINE = "%(name)s: %(request)s%(message)s"  # the journal adds the time and the priority
+# Priorities of syslog(3), by the lowest level that has them.
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+
 
 def configure_logging(settings: Settings) -> None:
-    """Log to stderr, where journald adds unit and time, or to the file of AX650_LOG_FILE.
+    """Log to stderr, which may be the journal, or to the file of AX650_LOG_FILE.
 
     Prompts and answers are logged at debug only.  Raises `SettingsError` when the file cannot be
     written.
     """
     handler: dict[str, Any] = {"class": "logging.StreamHandler"}
+    formatter: dict[str, Any] = {"format": _LINE}
     if settings.log_file:
         handler = {"()": LogFile, "filename": str(settings.log_file), "encoding": "utf-8"}
         try:
             settings.log_file.open("a").close()
         except OSError as error:
             raise SettingsError(
-                f"AX650_LOG_FILE cannot be written: {settings.log_file}: {error.strerror}; make "
-                "its folder, or let this user write there"
+                f"AX650_LOG_FILE cannot be written: {settings.log_file}: {error.strerror}; "
+                f"{_where_to_log(os.environ)}"
             ) from error
+    elif journal_is_stderr(os.environ):
+        formatter = {"()": JournalFormatter, "fmt": _JOURNAL_LINE}
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
             "filters": {"request": {"()": RequestFilter}},
-            "formatters": {
-                "line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(request)s%(message)s"}
-            },
+            "formatters": {"line": formatter},
             "handlers": {"default": handler | {"formatter": "line", "filters": ["request"]}},
             "root": {"handlers": ["default"], "level": settings.log_level.upper()},
             "loggers": {"urllib3": {"level": "WARNING"}},  # one debug line per poll hides the rest
         }
     )
+
+
+def journal_is_stderr(environ: Mapping[str, str]) -> bool:
+    """Return whether stderr goes to the journal of systemd, as its JOURNAL_STREAM tells."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def print_error(program: str, what: object) -> None:
+    """Print a sentence to stderr before there is a log; the journal shows it as an error."""
+    priority = "<3>" if journal_is_stderr(os.environ) else ""
+    print(f"{priority}{program}: {what}", file=sys.stderr, flush=True)
+
+
+def _where_to_log(environ: Mapping[str, str]) -> str:
+    if folder := environ.get("LOGS_DIRECTORY"):  # of the unit, which protects everything else
+        return f"under systemd it must be in {folder}"
+    return "make its folder, or let this user write there"
+
+
+class JournalFormatter(logging.Formatter):
+    """Begins each line with its priority, as sd-daemon(3) describes it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        lines = super().format(record).splitlines() or [""]
+        return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
 class RequestFilter(logging.Filter):

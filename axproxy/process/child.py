@@ -16,6 +16,7 @@ from axproxy.process.states import HAS_PROCESS, Event, State, advance
 
 LAST_STEP = (signal.SIGKILL, 5.0)  # of every stop ladder
 _TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
+_FAILURES = frozenset({Event.EXITED, Event.SPAWN_FAILED, Event.TIMED_OUT, Event.WEDGED})
 
 
 class Child:
@@ -82,7 +83,9 @@ class Child:
             self._failures = 0
         if self.state is not old:
             self.since = self._clock()
-            self._log.info(
+            planned = event not in _FAILURES or old is State.STOPPING
+            self._log.log(
+                logging.INFO if planned else logging.WARNING,
                 "%s: %s -> %s (%s)%s",
                 self.spec.name,
                 old.value,

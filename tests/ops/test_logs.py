@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.ops.logs import LogFile, RequestFilter
+from axproxy.ops.logs import (
+    JournalFormatter,
+    LogFile,
+    RequestFilter,
+    configure_logging,
+    journal_is_stderr,
+)
 from axproxy.ops.request_log import request_context
+from axproxy.settings import Settings, SettingsError
 
 
 @pytest.fixture(name="log")
@@ -76,3 +83,37 @@ def test_a_faulty_line_is_still_reported(
     log.addHandler(LogFile(str(tmp_path / "log"), "utf-8"))
     log.warning("%d", "no number")
     assert "TypeError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [(logging.CRITICAL, 3), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (10, 7)],
+)
+def test_every_line_for_the_journal_begins_with_its_priority(level: int, priority: int) -> None:
+    record = logging.LogRecord("supervisor", level, "", 0, "first\nsecond", None, None)
+
+    assert JournalFormatter("%(name)s: %(message)s").format(record) == (
+        f"<{priority}>supervisor: first\n<{priority}>second"
+    )
+
+
+def test_the_journal_is_known_by_the_stream_that_systemd_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "stderr").open("w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        status = (tmp_path / "stderr").stat()
+
+        assert journal_is_stderr({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+        assert not journal_is_stderr({"JOURNAL_STREAM": f"{status.st_dev}:1"})  # inherited
+        assert not journal_is_stderr({})
+
+
+def test_a_log_file_that_the_unit_protects_is_refused_with_the_folder_that_may_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOGS_DIRECTORY", "/var/log/ax650")
+    settings = Settings(log_file=Path("/nowhere/log"))
+
+    with pytest.raises(SettingsError, match="under systemd it must be in /var/log/ax650"):
+        configure_logging(settings)
