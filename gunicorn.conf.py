@@ -5,6 +5,7 @@ gunicorn reads this file by itself when it is started in this folder.
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -23,19 +24,26 @@ if sentence := python_problem() or gunicorn_problem():
     print(f"backend: {sentence}", file=sys.stderr)
     sys.exit(2)
 
-from axproxy.ops.logs import configure_logging
+from axproxy.api.http.policy import required_key
+from axproxy.ops.logs import configure_logging, print_error
 from axproxy.ops.malloc import keep_one_arena
 from axproxy.ops.systemd import Notifier, SystemdReport
 from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
-from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR
-from axproxy.server.listeners import room_for_connections, why_unavailable
+from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR, runs_under_gunicorn
+from axproxy.server.listeners import TooFewDescriptors, room_for_connections, why_unavailable
+from axproxy.server.options import OptionRefused, settings_from_options
 from axproxy.settings import Settings, SettingsError
 
 try:
+    if runs_under_gunicorn():
+        options = shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")) + sys.argv[1:]
+        # The application reads them too, in the worker.
+        os.environ.update(settings_from_options(options))
     _settings = Settings.from_env(os.environ)
+    required_key(_settings)
     configure_logging(_settings)
-except SettingsError as error:
-    print(f"backend: {error}", file=sys.stderr)
+except (SettingsError, OptionRefused, ValueError) as error:
+    print_error("backend", error)
     sys.exit(2)
 
 logging.getLogger("backend").info(
@@ -48,8 +56,9 @@ logging.getLogger("backend").info(
 # Takes its variables out of the environment, or gunicorn would report to systemd that we are ready
 # as soon as it listens.
 _simulated = "a SIMULATOR answers, no card is configured"
+_service_manager = Notifier.taken_from(os.environ)
 _systemd = SystemdReport(
-    Notifier.taken_from(os.environ),
+    _service_manager,
     _simulated if _settings.runtime_kind == "mock" else f"{_settings.model} answers",
 )
 
@@ -57,6 +66,13 @@ _systemd = SystemdReport(
 # ladders can take: a model that is loading is waited for, see axproxy/runtimes/main_api/launch.py.
 ANSWER_GRACE = 5
 LADDERS = 180 if _settings.runtime_kind == "vendor" else 25
+
+# Signals that gunicorn gives a meaning to, and this service does not.
+WITHOUT_MEANING = (
+    *(signal.SIGTTIN, signal.SIGTTOU),  # more and fewer workers
+    *(signal.SIGUSR1, signal.SIGUSR2),  # its log files, a second master
+    signal.SIGWINCH,
+)
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
 _ports = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: "AX650_PORT"}
@@ -71,12 +87,17 @@ worker_class = "axproxy.server.worker.Worker"  # gthread
 # One thread answers, `max_queue` wait in the queue, and the rest keep refusals quick.  Idle
 # connections take no thread, so there may be many more of them.
 threads = _settings.max_queue + 16
-worker_connections = room_for_connections(threads + 2000)
+try:
+    worker_connections = room_for_connections(threads + 2000)
+except TooFewDescriptors as error:
+    print_error("backend", error)
+    sys.exit(2)
 timeout = 300  # of the worker's main loop, not of a request: streams may take as long as they like
 graceful_timeout = ANSWER_GRACE + LADDERS
 keepalive = 5
 control_socket_disable = True
 proc_name = "ax650"
+logger_class = "axproxy.server.gunicorn_log.OneLog"
 # At debug gunicorn would log a hundred settings of its own, and each request once more.
 loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 
@@ -84,11 +105,10 @@ loglevel = "info" if _settings.log_level == "debug" else _settings.log_level
 def on_starting(server):
     if _settings.runtime_kind != "attach":
         refuse_to_be_the_second()
+    leave_only_orders_to_stop(server)
     # gunicorn would log ten times that an address is in use, and not by which program.
-    if server.cfg.bind != bind:
-        return  # -b on the command line chose others
     if why_not := why_unavailable(_settings.host, _ports, timeout=2):
-        print(f"backend: {why_not}", file=sys.stderr)
+        print_error("backend", why_not)
         sys.exit(1)
 
 
@@ -99,16 +119,32 @@ def refuse_to_be_the_second():
     try:
         rehearsal.acquire()
     except AlreadySupervised as error:
-        print(f"backend: {error}", file=sys.stderr)
+        print_error("backend", error)
         sys.exit(APP_LOAD_ERROR)
     rehearsal.release()
 
 
-def when_ready(server):
-    # gunicorn would reload: start a second worker while the first still has the card.  A terminal
-    # that is closed should end the service.
-    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+def leave_only_orders_to_stop(server):
+    # gunicorn would start a second worker (SIGTTIN, SIGHUP) or a second master (SIGUSR2), which
+    # cannot have the card, and end both.  The children get the system's own handlers back.
+    server.SIGNALS = [signal.SIGINT, signal.SIGQUIT, signal.SIGTERM]
+    for number in WITHOUT_MEANING:
+        signal.signal(number, do_nothing)
+    # A terminal that is closed should end the service, unless it was started with nohup.  Under
+    # systemd a hangup is a mistake, and would count as an order to stop.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, do_nothing if _service_manager.listens else leave)
 
+
+def leave(_number, _frame):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def do_nothing(_number, _frame):
+    pass
+
+
+def when_ready(server):
     # A Ctrl-C during an orderly stop would make gunicorn kill the worker two seconds later, and a
     # model that is being loaded with it.
     def leave_once(number, frame):
@@ -131,11 +167,13 @@ def post_worker_init(worker):
     # SIGQUIT: only the first may act, or it would interrupt the orderly stop under way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, quit_once)
+    for number in (signal.SIGHUP, *WITHOUT_MEANING):
+        signal.signal(number, do_nothing)
     service = worker.wsgi.extensions["axproxy"]
     try:
         service.start(_systemd.beat)
     except AlreadySupervised as error:
-        print(f"backend: {error}", file=sys.stderr)
+        print_error("backend", error)
         sys.exit(APP_LOAD_ERROR)  # gunicorn then starts no other worker, which would not help
 
     def leave_in_time():

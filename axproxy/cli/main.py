@@ -10,6 +10,7 @@ from pathlib import Path
 
 from axproxy import __version__
 from axproxy.api.http.policy import allowed_origins, required_key
+from axproxy.ops.logs import print_error
 from axproxy.settings import Settings, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
 
             require_known_checks(settings)
     except SettingsError as error:
-        print(f"backend: {error}", file=sys.stderr)
+        print_error("backend", error)
         return 2
     # No --chdir: relative paths in AX650_... settings begin in the user's folder.
     options = ["-c", str(ROOT / "gunicorn.conf.py"), *arguments]

@@ -7,6 +7,7 @@ may change without notice.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -19,7 +20,9 @@ from typing import Any
 # What is missing here is named by `gunicorn_problem`, and then the service does not start.
 with contextlib.suppress(ImportError, AttributeError):
     from gunicorn.arbiter import Arbiter
+    from gunicorn.config import Config
     from gunicorn.errors import AppImportError
+    from gunicorn.glogging import Logger as GunicornLogger
     from gunicorn.http import errors as http_errors
     from gunicorn.http import get_parser
     from gunicorn.workers.gthread import ThreadWorker
@@ -29,11 +32,14 @@ with contextlib.suppress(ImportError, AttributeError):
 __all__ = [
     "APP_LOAD_ERROR",
     "AppImportError",
+    "GunicornLogger",
     "ThreadWorker",
     "give",
     "gunicorn_problem",
     "http_errors",
     "new_parser",
+    "option_parser",
+    "runs_under_gunicorn",
     "runs_without_our_settings",
 ]
 
@@ -42,8 +48,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Owner (`module` or `module:class`) and what we use of it.  Parentheses give the arguments that we
 # pass, or take where we override the method.
 RELIED_ON: Mapping[str, tuple[str, ...]] = {
-    "gunicorn.arbiter:Arbiter": ("APP_LOAD_ERROR", "cfg", "signal(number, frame)"),
+    "gunicorn.arbiter:Arbiter": ("APP_LOAD_ERROR", "SIGNALS", "cfg", "signal(number, frame)"),
+    "gunicorn.config:Config": ("parser()",),
     "gunicorn.errors": ("AppImportError",),
+    "gunicorn.glogging:Logger": ("error_log", "setup(config)"),
     "gunicorn.http": ("get_parser(config, source, address)",),
     "gunicorn.http.errors": (
         "ExpectationFailed",
@@ -68,6 +76,7 @@ RELIED_ON: Mapping[str, tuple[str, ...]] = {
         "handle_quit(number, frame)",
         "handle_request(request, connection)",
         "init_process()",
+        "is_parent_alive()",
         "method_queue",
         "murder_pending()",
         "nr_conns",
@@ -83,6 +92,7 @@ RELIED_ON: Mapping[str, tuple[str, ...]] = {
 # Methods of the worker that we override, and the method of gunicorn's from which each is called.
 CALLED_FROM: Mapping[str, str] = {
     "accept": "set_accept_enabled",
+    "is_parent_alive": "run",
     "murder_pending": "run",
     "run": "init_process",
 }
@@ -167,7 +177,18 @@ def runs_without_our_settings() -> bool:
     gunicorn executes its configuration file as the module `__config__`.
     """
     hooks = hasattr(sys.modules.get("__config__"), "post_worker_init")
-    return PROGRAM in sys.modules and not hooks
+    return runs_under_gunicorn() and not hooks
+
+
+def runs_under_gunicorn() -> bool:
+    """Return whether gunicorn is the program, so that the command line holds its options."""
+    return PROGRAM in sys.modules
+
+
+def option_parser() -> argparse.ArgumentParser:
+    """Return gunicorn's parser of its command line; an option that is not given is `None`."""
+    parser: argparse.ArgumentParser = Config().parser()
+    return parser
 
 
 def new_parser(config: Any, address: Any) -> Any:

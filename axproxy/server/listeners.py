@@ -10,7 +10,12 @@ from collections.abc import Mapping
 
 from axproxy.process.ports import holders
 
+LEAST_DESCRIPTORS = 128  # with 64, a handful of connections leaves none for /health
 _OTHER_DESCRIPTORS = 200  # logs, pipes, our own calls to the children
+
+
+class TooFewDescriptors(Exception):
+    """Says in one sentence how many files this process may open, and how to allow more."""
 
 
 def why_unavailable(host: str, ports: Mapping[int, str], timeout: float = 0.0) -> str | None:
@@ -58,9 +63,14 @@ def room_for_connections(wanted: int) -> int:
     """Return how many of `wanted` connections the system allows, at least 32.
 
     Raises our limit of open descriptors as far as needed and permitted: many systems start
-    programs with a limit of 1024.
+    programs with a limit of 1024.  Raises `TooFewDescriptors` below a limit of `LEAST_DESCRIPTORS`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
+        raise TooFewDescriptors(
+            f"this process may open {hard} files, and needs {LEAST_DESCRIPTORS} at least; raise "
+            "the limit: ulimit -n 1024, or LimitNOFILE=1024 in the systemd unit"
+        )
     needed = wanted + _OTHER_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

@@ -62,6 +62,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type infor
         if self.nr_conns >= self.worker_connections:
             self._waiting_room.make_room()
 
+    def is_parent_alive(self) -> bool:
+        """Called by gunicorn after each poll; a worker without its master stops as if told to.
+
+        gunicorn leaves its loop without clearing `alive`, and then waits up to `graceful_timeout`
+        for clients that go on using their connections.
+        """
+        if not super().is_parent_alive():
+            self.alive = False
+        return bool(self.alive)
+
     def murder_pending(self) -> None:
         """Called by gunicorn after each poll of the sockets."""
         self._waiting_room.sweep(None if self.alive else _LAST_REQUESTS)

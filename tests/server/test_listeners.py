@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from axproxy.server.listeners import room_for_connections, why_unavailable
+from axproxy.server.listeners import TooFewDescriptors, room_for_connections, why_unavailable
 from tests.support.ports import own_port
 from tests.support.service import ROOT, run
 
@@ -25,7 +25,7 @@ NO_LIMIT = resource.RLIM_INFINITY
         (1024, 1024, 1024, 824),
         (20000, 20000, None, 2000),
         (NO_LIMIT, NO_LIMIT, None, 2000),
-        (64, 64, 64, 32),
+        (128, 128, 128, 32),
     ],
 )
 def test_the_limit_is_raised_as_far_as_it_may_be(
@@ -37,6 +37,24 @@ def test_the_limit_is_raised_as_far_as_it_may_be(
 
     assert room_for_connections(2000) == room
     assert limits[1:] == ([] if set_to is None else [(set_to, hard)])
+
+
+def test_too_few_descriptors_are_refused_with_the_way_to_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (48, 48))
+
+    with pytest.raises(TooFewDescriptors, match="may open 48 files, .* ulimit -n 1024"):
+        room_for_connections(2000)
+
+
+def test_a_start_with_too_few_descriptors_ends_with_one_sentence() -> None:
+    command = f"ulimit -n 50; exec {sys.executable} {ROOT / 'backend.py'}"
+    result = run("/bin/sh", "-c", command, AX650_PORT=str(own_port()))
+
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("backend: this process may open 50 files")
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from axproxy.engine.engine import SerialEngine
 from axproxy.messages import ChatRequest, Finished, Message
@@ -74,6 +76,40 @@ def test_a_killed_master_ends_every_process_and_the_next_start_succeeds(
     second.port, second.base = service.port, service.base
     whole_again(second, began)
     second.stop()
+
+
+def test_a_killed_master_is_not_kept_by_a_client_that_goes_on_asking(
+    start_service: Start,
+) -> None:
+    service = start_service()
+    family = service.family()
+    client = requests.Session()
+    client.trust_env = False
+    service.process.kill()
+    service.process.wait()
+
+    def gone() -> bool:  # Prometheus asks like this, and its connection is kept alive
+        with contextlib.suppress(requests.RequestException):
+            client.get(f"{service.base}/health", timeout=5)
+        return not any(process.is_running() for process in family)
+
+    eventually(gone)
+
+
+WITHOUT_MEANING = ["SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGWINCH"]
+
+
+def test_no_other_signal_than_an_order_to_stop_ends_the_service(start: Start) -> None:
+    service = start(NOTIFY_SOCKET="/run/systemd/notify")
+    before = [process.pid for process in service.family()]
+    for pid in (service.process.pid, worker_of(service)):
+        for name in WITHOUT_MEANING:
+            os.kill(pid, getattr(signal, name))
+    os.kill(service.process.pid, signal.SIGCHLD)  # handled after all of them
+
+    assert Asked(service, "Are you there?").answered_whole()
+    assert [process.pid for process in service.family()] == before
+    assert service.process.poll() is None
 
 
 def test_on_sigterm_the_running_answer_is_finished_and_the_others_are_refused(
