@@ -48,6 +48,9 @@ class TokenizerChoice(Protocol):
     def command(self) -> list[str]:
         """Return the command line that starts its process."""
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables that its process needs beside a child's usual ones."""
+
     def client(self, timeout: float = 10.0) -> TokenizerClient:
         """Return a client; `timeout` is in seconds, for connecting and for each answer."""
 
@@ -81,6 +84,9 @@ class BuiltinTokenizer:
         model = ["--model-path", str(path.resolve())] if path else []
         return [sys.executable, "-m", "axproxy.tokenizer", *port, *model]
 
+    def environment(self) -> dict[str, str]:
+        return {}
+
     def client(self, timeout: float = 10.0) -> TokenizerClient:
         return TokenizerClient(self.settings.tokenizer_url, timeout)
 
@@ -107,6 +113,11 @@ class VendorScriptTokenizer:
     def command(self) -> list[str]:
         # start_tokenizer.sh finds the vendor's script.
         return ["env", "AX650_TOKENIZER=vendor", str(_ROOT / "start_tokenizer.sh")]
+
+    def environment(self) -> dict[str, str]:
+        port, path = self.settings.tokenizer_port, self.settings.model_path
+        model = {"AX650_MODEL_PATH": str(path.absolute())} if path else {}
+        return {"AX650_TOKENIZER_PORT": str(port), **model}
 
     def client(self, timeout: float = 10.0) -> VendorScriptClient:
         return VendorScriptClient(self.settings.tokenizer_url, timeout)

@@ -50,6 +50,16 @@ def test_the_vendors_script_is_started_by_start_tokenizer() -> None:
     assert Path(script).is_file()
 
 
+def test_a_tokenizer_is_told_no_setting_that_it_does_not_need(tmp_path: Path) -> None:
+    given = {"api_key": "s3cret", "tokenizer_port": 12399, "model_path": tmp_path}
+    scripted = choose_tokenizer(Settings(tokenizer="vendor", **given))  # type: ignore[arg-type]  # any of them
+    assert scripted.environment() == {
+        "AX650_TOKENIZER_PORT": "12399",
+        "AX650_MODEL_PATH": str(tmp_path),
+    }
+    assert choose_tokenizer(Settings(**given)).environment() == {}  # type: ignore[arg-type]  # any of them
+
+
 def test_the_vendors_script_gets_the_greeting_as_plain_text() -> None:
     tokenizer = choose_tokenizer(Settings(tokenizer="vendor"))
     client = tokenizer.client()

@@ -75,7 +75,8 @@ def tokenizer_spec(settings: Settings, files: FilesGate | None = None) -> ChildS
     tokenizer = choose_tokenizer(settings)
     client = tokenizer.client(tokenizer.probe_timeout)
     port = Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")
-    command, environ = tokenizer.command(), child_environment()
+    command = tokenizer.command()
+    environ = {**child_environment(), **tokenizer.environment()}
 
     def check(_: object = None) -> None:
         if not client.answers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from axproxy.card.environment import child_environment
+from axproxy.card.environment import child_environment, with_axcl
 from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Unusable
 from axproxy.prompts.fitting import Window
@@ -126,6 +127,39 @@ def test_children_find_the_cards_libraries_and_not_the_socket_of_systemd(
     assert environ["LD_LIBRARY_PATH"] == "/opt/lib:/usr/lib/axcl"
     assert environ["PATH"].endswith(":/usr/bin/axcl")
     assert "127.0.0.1" in environ["NO_PROXY"]
+
+
+SECRETS = {
+    "AX650_API_KEY": "s3cret",
+    "AX650_AUTHORIZED_KEYS": "/etc/ax650.keys",
+    "AX650_MODEL_PATH": "/opt/models",
+    "OLLAMA_HOST": "0.0.0.0",
+    "HF_TOKEN": "hf_s3cret",
+    "OPENAI_API_KEY": "s3cret",
+    "AWS_SECRET_ACCESS_KEY": "s3cret",
+    "DB_PASSWORD": "s3cret",
+    "SSH_AUTH_SOCK": "/run/agent",
+    "CREDENTIALS_DIRECTORY": "/run/credentials",
+    "GUNICORN_CMD_ARGS": "--bind=0.0.0.0",
+    "HTTPS_PROXY": "http://me:s3cret@proxy:3128",
+}
+NEEDED = {
+    "AXCL_LOG_LEVEL": "3",
+    "HOME": "/home/me",
+    "TOKENIZERS_PARALLELISM": "false",
+    "KEYBOARD": "de",
+    "XDG_RUNTIME_DIR": "/run/user/1000",
+    "LANG": "de_DE.UTF-8",
+}
+
+
+def test_the_programs_get_neither_settings_nor_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**SECRETS, **NEEDED}.items():
+        monkeypatch.setenv(name, value)
+
+    for environ in (child_environment(), with_axcl(os.environ)):
+        assert not environ.keys() & SECRETS.keys()
+        assert environ.items() >= NEEDED.items()
 
 
 def test_a_held_port_is_named_before_anything_is_started() -> None:
