@@ -7,6 +7,7 @@ card has freed the memory.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ POLL_INTERVAL_RELEASE = 1.0
 MAX_AGE_INTERVALS = 3  # poll intervals after which a value is no longer shown
 RELEASE_TIMEOUT = 60.0  # seconds
 SLACK_MB = 256  # other programs on the card may have grown by this much meanwhile
+
+_DEVICE = re.compile(r"device ([0-9a-fA-F]{1,4})\b")
 
 log = logging.getLogger("card")
 
@@ -146,6 +149,19 @@ class CardMonitor:
             log.info("the card was free %.1f s after the runtime's end", last.ended - release.since)
         self._release = None
         return None
+
+    def number_of(self, sign: str | None) -> int:
+        """Return the number for `axcl-smi -d` of the card that a line of the runtime's names.
+
+        The library names it by its bus.  Of a line that names none it is the card in use.
+        """
+        device = _DEVICE.search(sign or "")
+        table = self.smi.last.table if self.smi.last else None
+        if device and table:
+            for card in table.cards:
+                if card.bus == int(device[1], 16):
+                    return table.tool_number(card)
+        return self.tool_number
 
     @property
     def tool_number(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import psutil
 
@@ -13,6 +13,8 @@ from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.preflight.card_memory import MemoryNeed, check_cmm, need_of
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
+from axproxy.preflight.kernel_log import DEVICE, steps_for
+from axproxy.preflight.pcie import bus_of, cards_on_the_bus
 from axproxy.settings import Settings
 
 CARD_NAMES = ("card", "device-id", "cmm")
@@ -66,8 +68,9 @@ def check_cards(context: CheckContext) -> list[Finding]:
         loading = "axcl-smi is not called while a model is being loaded"
         return [Finding(name, "skip", loading) for name in CARD_NAMES]
     result, device = reading.result, context.settings.device
+    buses = [bus_of(card) for card in cards_on_the_bus(context)]
     memory = _cmm(context.settings, result, _descendants(context.owner))
-    return [check_card(result), check_device_id(device, result), memory]
+    return [check_card(result, buses), check_device_id(device, result), memory]
 
 
 def _cmm(settings: Settings, result: Table | NoTable, ours: Collection[int]) -> Finding:
@@ -82,10 +85,16 @@ def _cmm(settings: Settings, result: Table | NoTable, ours: Collection[int]) -> 
     return check_cmm(need, result, devices, ours)
 
 
-def check_card(result: Table | NoTable) -> Finding:
-    """Check that there is a card, in good state; only rows count: the tool always exits with 0."""
+def check_card(result: Table | NoTable, buses: Sequence[int] = ()) -> Finding:
+    """Check that there is a card, in good state; only rows count: the tool always exits with 0.
+
+    `buses` are the numbers of the cards' buses, in the order of their indices.
+    """
     if isinstance(result, NoTable):
         severity, meaning, remedy = _NO_TABLE[result.reason]
+        if result.reason in ("dead", "hung") and len(buses) > 1:
+            device = DEVICE.search(result.message)
+            remedy = steps_for(device and device[1], buses)
         return Finding(
             "card", severity, f"{meaning}: {result.message}" if result.message else meaning, remedy
         )

@@ -16,6 +16,7 @@ _USEFUL = ("/dev/ax_mmb_dev", "/dev/msg_userdev")
 _PACKAGE = "Package: axclhost\n"
 _SOURCE = re.compile(r"m5stack|axera|axcl", re.IGNORECASE)
 _MAX_LIST = 4 << 20  # bytes; the lists of a whole distribution are bigger and do not have it
+_FROM_A_FILE = "reinstall the driver package you installed from"
 _LOG = "/var/log/axclhost-install.log"
 
 
@@ -103,7 +104,7 @@ def _driver_remedy(context: CheckContext) -> str:
     if context.at("/var/lib/dkms/axcl").is_dir():
         return f"sudo dkms autoinstall -k {running} && sudo modprobe {MODULE}"
     if not _has_package_source(context):
-        return f"reinstall the driver package you installed from  # its log: {_LOG}"
+        return f"{_FROM_A_FILE}  # its log: {_LOG}"
     headers = "sudo apt install linux-headers-$(uname -r) && " if not _headers(context) else ""
     again = "--reinstall " if built or context.at("/usr/src/axcl").is_dir() else ""
     return f"{headers}sudo apt install {again}axclhost  # its log: {_LOG}"
@@ -121,6 +122,16 @@ def _node_remedy(context: CheckContext) -> str:
         nodes = _devices((_NEEDED, *_USEFUL))
         return f"give the container the devices: docker run {nodes} …"
     return f"sudo modprobe -r {MODULE} && sudo modprobe {MODULE}"
+
+
+def reinstall(context: CheckContext, then: str = "") -> str:
+    """Return how this machine gets the driver's package, with its libraries and firmware, again.
+
+    `then` is a command that must follow.
+    """
+    if _has_package_source(context):
+        return "sudo apt install --reinstall axclhost" + (f" && {then}" if then else "")
+    return _FROM_A_FILE + (f", then: {then}" if then else "")
 
 
 def _in_container(context: CheckContext) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from axproxy.card.failure import recovery_steps
 from axproxy.preflight.context import CheckContext
+from axproxy.preflight.driver import reinstall
 from axproxy.preflight.finding import Finding, Severity
 from axproxy.preflight.pcie import bus_of, cards_on_the_bus
 
@@ -25,14 +26,11 @@ _BROKEN_LINK = re.compile(
 # lines mean that it has given up.
 _NO_MEMORY = re.compile(r"ax_sglist_alloc_mem.*(no free entries|dma_map_sg_attrs failed)")
 
-_DEVICE = re.compile(r"device ([0-9a-f]{1,4})\b", re.IGNORECASE)
+DEVICE = re.compile(r"device ([0-9a-f]{1,4})\b", re.IGNORECASE)
 # "Patch file not found axcl/ax650_card.pac.", "Device 1 firmware load failed."
 _FIRMWARE = re.compile(r"patch file|firmware load", re.IGNORECASE)
 _FAILED = re.compile(r"not found|fail", re.IGNORECASE)
-_REINSTALL = (
-    "reinstall the driver package, which has the firmware in it: "
-    "sudo apt install --reinstall axclhost && sudo reboot"
-)
+_REINSTALL = "sudo apt install --reinstall axclhost && sudo reboot"
 _SLEEP = re.compile(r"PM: (suspend|hibernation): ?(hibernation )?entry|PM: suspend entry")
 _NO_SLEEP = (
     "sudo systemctl mask sleep.target suspend.target hibernate.target hybrid-sleep.target; "
@@ -56,11 +54,17 @@ def parse(text: str) -> Iterator[KernelRecord]:
             yield KernelRecord(int(found[1]) / 1e6, found[2])
 
 
-def judge(records: list[KernelRecord], now: float, buses: Sequence[int] = (1,)) -> Finding:
+def judge(
+    records: list[KernelRecord],
+    now: float,
+    buses: Sequence[int] = (1,),
+    reinstalling: str = _REINSTALL,
+) -> Finding:
     """Return the finding about these records.
 
     `now` is in seconds since the machine started.  `buses` are the numbers of the cards' buses, in
     the order of their indices: while another card is alive, a dead card does not prevent a start.
+    `reinstalling` is how the driver's package is installed again.
     """
     life = {said[1]: (said[2], each) for each in records if (said := _LIFE.search(each.text))}
     dead = [(each.at, bus) for bus, (word, each) in life.items() if word == "dead"]
@@ -69,14 +73,15 @@ def judge(records: list[KernelRecord], now: float, buses: Sequence[int] = (1,)) 
     recent = [each.text for each in records if now - each.at <= 10 * RECENT]
     if broken := next((text for text in recent if _BROKEN_LINK.search(text)), None):
         seen = f"the kernel reports: {broken.strip()}"
-        device = _DEVICE.search(broken)
-        return Finding("kernel-log", "warn", seen, _steps(device and device[1], buses))
+        device = DEVICE.search(broken)
+        return Finding("kernel-log", "warn", seen, steps_for(device and device[1], buses))
     loaded = [each.text.strip() for each in records if _FIRMWARE.search(each.text)]
     if loaded and not life and _FAILED.search(loaded[-1]):
         missing = next((text for text in loaded if "not found" in text), None)
         what = "file is missing" if missing else "could not be loaded"
         seen = f"the card's firmware {what}; the kernel reports: {missing or loaded[-1]}"
-        return Finding("kernel-log", "warn", seen, _REINSTALL)
+        remedy = f"reinstall the driver package, which has the firmware in it: {reinstalling}"
+        return Finding("kernel-log", "warn", seen, remedy)
     if short := next((text for text in recent if _NO_MEMORY.search(text)), None):
         return Finding(
             "kernel-log",
@@ -101,14 +106,14 @@ def _dead(
         all_dead = sum(now - when <= RECENT for when, _ in dead) >= len(buses)
         severity: Severity = "fail" if all_dead else "warn"
         seen = f"the kernel reports: device {bus}: dead!{why}"
-        return Finding("kernel-log", severity, seen, _NO_SLEEP if slept else _steps(bus, buses))
+        return Finding("kernel-log", severity, seen, _NO_SLEEP if slept else steps_for(bus, buses))
     seen = (
         f"the kernel reported device {bus} as dead{why} {ago / 60:.0f} minutes ago, nothing since"
     )
     return Finding("kernel-log", "warn", seen, remedy)
 
 
-def _steps(bus: str | None, buses: Sequence[int]) -> str:
+def steps_for(bus: str | None, buses: Sequence[int]) -> str:
     """Return the recovery steps for the card on this bus, a hexadecimal number."""
     number = int(bus, 16) if bus else None
     if number is not None and number in buses:
@@ -127,7 +132,8 @@ def check_kernel_log(context: CheckContext) -> Finding:
             "this user cannot read the kernel's log",
             _SHOW_LOG,
         )
-    return judge(list(parse(text)), now, [bus_of(card) for card in cards_on_the_bus(context)])
+    buses = [bus_of(card) for card in cards_on_the_bus(context)]
+    return judge(list(parse(text)), now, buses, reinstall(context, "sudo reboot"))
 
 
 def _read_kmsg(path: str) -> str:

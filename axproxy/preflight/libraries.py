@@ -13,6 +13,7 @@ from pathlib import Path
 
 from axproxy.card.environment import child_environment
 from axproxy.preflight.context import CheckContext, entries, read
+from axproxy.preflight.driver import reinstall
 from axproxy.preflight.finding import Finding
 
 _PACKAGES = {
@@ -125,36 +126,38 @@ def check_libraries(context: CheckContext) -> Finding:
     search = _Search(context, [*places, *_system_folders(context)], linking.machine)
     search.follow(program, linking)
     if search.broken:
-        return _broken(search.broken[0])
+        return _broken(context, search.broken[0])
     if search.missing:
         return Finding(
             "libraries",
             "fail",
             f"{program.name} needs {' and '.join(search.missing)}, which cannot be found",
-            _remedy(search.missing[0]),
+            _remedy(context, search.missing[0]),
         )
     if outdated := search.outdated():
         asking, library, version = outdated
         seen = f"{asking} needs {version} of {library}, and the one of this system is older"
         system = _SYSTEM_LIBRARIES.match(library)
-        return Finding("libraries", "fail", seen, _NEWER_SYSTEM if system else _remedy(library))
+        return Finding(
+            "libraries", "fail", seen, _NEWER_SYSTEM if system else _remedy(context, library)
+        )
     return Finding("libraries", "ok", f"all {len(search.seen)} shared libraries were found")
 
 
-def _broken(file: Path) -> Finding:
+def _broken(context: CheckContext, file: Path) -> Finding:
     size = file.stat().st_size
     # Where git cannot make symbolic links, those in the vendor's repositories become small texts.
     target = read(file).strip() if size < 256 else ""
     is_link = re.fullmatch(r"[\w./+-]+", target)
-    remedy = f"ln -sf {target} {file}" if is_link else "sudo apt install --reinstall axclhost"
+    remedy = f"ln -sf {target} {file}" if is_link else reinstall(context)
     return Finding("libraries", "fail", f"{file} is not a library ({size} bytes)", remedy)
 
 
-def _remedy(name: str) -> str:
+def _remedy(context: CheckContext, name: str) -> str:
     if package := _PACKAGES.get(name):
         return f"sudo apt install {package}"
     if name.startswith(("libaxcl", "libspdlog", "libax_")):
-        return "sudo apt install --reinstall axclhost && sudo ldconfig"
+        return reinstall(context, "sudo ldconfig")
     return f"apt-file search {name}  # then install the package it names"
 
 

@@ -177,6 +177,14 @@ def test_the_recovery_steps_number_the_card_as_the_tool_does(
     assert watch(scenario).tool_number == number
 
 
+def test_the_recovery_steps_number_the_card_whose_bus_the_runtime_names(watch: Begin) -> None:
+    monitor = watch("two")
+    assert monitor.number_of("device 3 is dead") == 1
+    assert monitor.number_of("device 1 is dead") == 0
+    assert monitor.number_of("device 7 is dead") == monitor.tool_number
+    assert monitor.number_of(None) == monitor.tool_number
+
+
 @pytest.mark.parametrize(
     ("reason", "delay"), [("hung", 60.0), ("dead", 15.0), ("missing", 15.0), ("busy", 15.0)]
 )

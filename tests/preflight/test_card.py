@@ -307,3 +307,10 @@ def test_the_width_of_the_weights_counts(
     finding = check_cmm(need, table, devices=[0])
     assert finding.verdict == verdict
     assert f"the model takes {amount}" in finding.seen
+
+
+def test_of_several_cards_the_dead_one_is_numbered_by_its_bus() -> None:
+    dead = NoTable("dead", "request ports from device 3 fail, errno: 1")
+    assert "reboot -d 1 (up to V2.25: -d 3);" in check_card(dead, [1, 3]).remedy
+    unnamed = NoTable("dead", "send 2807 bytes, but 0 bytes sent")
+    assert "reboot -d N, its number in axcl-smi;" in check_card(unnamed, [1, 3]).remedy

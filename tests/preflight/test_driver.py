@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from axproxy.preflight.driver import check_device_node, check_driver
+from axproxy.preflight.driver import check_device_node, check_driver, reinstall
 from tests.preflight.machine import KERNEL, NODES, Machine
 
 OLD = "6.6.51+rpt-rpi-2712"
@@ -116,5 +116,7 @@ def test_a_board_without_a_package_source_gets_its_driver_as_it_did(pi: Machine)
     pi.remove(f"/lib/modules/{KERNEL}/extra/axcl_host.ko")
     remedy = check_driver(pi.context()).remedy
     assert remedy.startswith("reinstall the driver package you installed from")
+    again = "reinstall the driver package you installed from, then: sudo ldconfig"
+    assert reinstall(pi.context(), "sudo ldconfig") == again
     pi.write("/var/lib/apt/lists/some.where_Packages", "Package: axclhost\nVersion: 3.6.4\n")
     assert "apt install axclhost" in check_driver(pi.context()).remedy

@@ -207,7 +207,7 @@ class MainApiRecipe:
 
     def _hopeless(self, failures: int) -> str | None:
         sign = self.log.dead_card or self.log.run.trouble
-        why = why_hopeless(sign, failures, self.card.tool_number)
+        why = why_hopeless(sign, failures, self.card.number_of(sign))
         return self.log.why_useless() if self.log.lacking else why
 
     def _probe(self, pid: int) -> Probe:
