@@ -611,7 +611,7 @@ def test_a_full_queue_is_refused_before_any_sign_of_life() -> None:
 
 def test_a_load_gives_signs_of_life_and_so_does_a_load_that_fails() -> None:
     bench = Bench()
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
     failure: ProxyError | None = None
 
     def loads(_gone: object, _hold: float) -> Generator[None, None, None]:
@@ -619,12 +619,12 @@ def test_a_load_gives_signs_of_life_and_so_does_a_load_that_fails() -> None:
         yield
         if failure:
             raise failure
-        bench.unit.problem = None
+        bench.supervisor.problem = None
 
-    bench.unit.until_ready = loads
+    bench.supervisor.until_ready = loads
     assert bench.events()[:2] == [Text("")] * 2
 
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
     failure = GaveUp("fix it, then POST /restart")
     answer = bench.engine.answer(bench.model, asking("why?"), lambda: False)
     assert [next(answer), next(answer)] == [Text("")] * 2
@@ -643,10 +643,10 @@ def test_a_tokenizer_that_is_away_gives_signs_of_life() -> None:
             return super().count(text)
 
     bench = Bench(Away([spell("Hello")]))
-    bench.unit.problem = Unloaded("not on the card")
+    bench.supervisor.problem = Unloaded("not on the card")
 
     def loads(_gone: object, _hold: float) -> None:
-        bench.unit.problem = None
+        bench.supervisor.problem = None
 
-    bench.unit.wait_ready = loads
+    bench.supervisor.wait_ready = loads
     assert bench.events()[:3] == [Text("")] * 3

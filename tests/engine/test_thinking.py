@@ -23,9 +23,9 @@ class Remembering(TextRuntime):
 
     think: bool | None = None
 
-    def prepare(self, request: ChatRequest, gone: Any = None) -> PreparedText:
+    def prepare(self, request: ChatRequest, gone: Any, *, wait: bool) -> PreparedText:
         self.think = request.think
-        return super().prepare(request, gone)
+        return super().prepare(request, gone, wait=wait)
 
 
 def thinks(request: ChatRequest, options: EngineOptions, model: Any = ABLE) -> bool | None:
