@@ -122,10 +122,7 @@ class SerialEngine(Generic[PreparedT]):
 
     def answer(self, model: Model, request: ChatRequest, gone: Gone) -> Answer:
         asked = self._clock()
-        check_size(request)
-        if request.think is None:
-            can_think = "thinking" in model.capabilities
-            request = replace(request, think=self._options.think and can_think)
+        request = self._checked(model, request)
         problem = self._supervisor.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
@@ -135,6 +132,14 @@ class SerialEngine(Generic[PreparedT]):
         except TokenizerGone:  # it is back before long; the request waits for that in its turn
             prepared = None
         return self._events(_Job(request, prepared, gone, asked))
+
+    def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
+        request = self._checked(model, request)
+        problem = self._supervisor.not_ready()
+        if problem and self.context_length() is None:  # a prompt would be cut to a guess
+            raise problem
+        with self._prompts.place(gone):
+            return self._runtime.prepare(request, gone, wait=False).prompt_tokens
 
     def context_length(self) -> int | None:
         """Return the model's window in tokens, `None` until the runtime has reported it."""
@@ -188,6 +193,13 @@ class SerialEngine(Generic[PreparedT]):
             queue=queue,
             kv_cache=self._runtime.cache_health(),
         )
+
+    def _checked(self, model: Model, request: ChatRequest) -> ChatRequest:
+        """Return the request with what it leaves to the service.  Raises `ClientError`."""
+        check_size(request)
+        if request.think is not None:
+            return request
+        return replace(request, think=self._options.think and "thinking" in model.capabilities)
 
     def _preload(self) -> None:
         """Prepare for the first request; ends when that is done or when it cannot be."""

@@ -47,6 +47,14 @@ class Engine(Protocol):
     def answer(self, model: Model, request: ChatRequest, gone: Gone) -> Answer:
         """Return the answer to one request; raises `ProxyError` for one that can never run."""
 
+    def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
+        """Return the tokens of the request's prompt, as the usage of its answer would say.
+
+        The card is not touched and the queue not entered.  Raises what `answer` and its first
+        event raise for a request that can never run; `Unavailable` before the model's window is
+        known, and while the tokenizer is away.
+        """
+
     def load(self, model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         """Return once `model` is loaded; an unloaded model is loaded again.
 

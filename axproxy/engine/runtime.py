@@ -60,6 +60,10 @@ class Prepared(Protocol):
     def inside_thinking(self) -> bool:
         """Whether the model goes on inside a thinking block that the prompt has opened."""
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens the prompt has; an estimate where only the program can count them."""
+
 
 PreparedT = TypeVar("PreparedT", bound=Prepared)
 

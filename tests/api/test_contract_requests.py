@@ -12,12 +12,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from axproxy.api.http.requests import LARGEST_BODY
+from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
 from tests.support.dialects import (
+    ANTHROPIC_MESSAGES,
     DIALECTS,
     MODEL,
     NATIVE,
     OLLAMA_GENERATE,
+    OPENAI_RESPONSES,
     PARAMETERS,
     Dialect,
 )
@@ -116,6 +119,37 @@ def test_a_demand_for_a_call_reaches_the_engine_if_there_are_tools(
     dialect.ask(client, **dialect.tools or {}, **dialect.must_call or {})
 
     assert [request.must_call for request in engine.history] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "path", "reply"),
+    [
+        (ANTHROPIC_MESSAGES, "/v1/messages/count_tokens", {"input_tokens": 12}),
+        (
+            OPENAI_RESPONSES,
+            "/v1/responses/input_tokens",
+            {"object": "response.input_tokens", "input_tokens": 12},
+        ),
+    ],
+)
+def test_a_prompt_can_be_counted_without_an_answer(
+    client: FlaskClient,
+    engine: FakeEngine,
+    dialect: Dialect,
+    path: str,
+    reply: dict[str, Any],
+) -> None:
+    fields = {**dialect.body, **(dialect.system or {}), **(dialect.tools or {})}
+    assert client.post(path, json=fields).get_json() == reply
+    assert not engine.history
+
+    client.post(dialect.path, json=fields)
+    assert engine.counted == engine.history
+
+    engine.refusal = PromptTooLong("too long", 300, 200)
+    refused = client.post(path, json=fields)
+    assert refused.status_code == 400
+    assert dialect.error_of(refused).endswith(dialect.too_long)
 
 
 @only("tools")
@@ -351,7 +385,7 @@ def test_only_post_is_answered(client: FlaskClient, dialect: Dialect) -> None:
 
 
 def test_paths_below_a_route_do_not_exist(client: FlaskClient, dialect: Dialect) -> None:
-    for path in ("/nothing", "x", "/count_tokens", "/resp_1"):
+    for path in ("/nothing", "x", "/resp_1"):
         for method in ("GET", "POST"):
             reply = client.open(dialect.path + path, method=method)
             assert reply.status == "404 Not Found"

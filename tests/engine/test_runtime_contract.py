@@ -15,7 +15,7 @@ import pytest
 
 from axproxy.engine.engine import EngineOptions, SerialEngine
 from axproxy.engine.protocol import Gone
-from axproxy.errors import ClientGone, PromptTooLong
+from axproxy.errors import ClientError, ClientGone, PromptTooLong
 from axproxy.messages import (
     ChatRequest,
     Event,
@@ -187,6 +187,51 @@ def test_an_answer_that_must_call_a_tool_is_tried_twice_before_it_is_sent_as_pro
     bench.reply(CALL)
     calls = [event for event in bench.events(forced) if isinstance(event, ToolCall)]
     assert [call.name for call in calls] == ["pets"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"think": True}, {"tools": (TOOL,), "must_call": True}, {"format": "json"}],
+    ids=str,
+)
+def test_a_prompt_has_as_many_tokens_as_its_answer_says(
+    bench: Bench, fields: dict[str, Any]
+) -> None:
+    bench.reply(CALL if "tools" in fields else '{"a": 1}')
+    request = asking(f"What has {len(str(fields))} legs?", **fields)
+    counted = bench.engine.count_tokens(MODEL, request, lambda: False)
+    finished = bench.events(request)[-1]
+
+    assert isinstance(finished, Finished)
+    assert counted == finished.usage.prompt_tokens
+
+
+def test_tokens_are_counted_while_the_card_answers_and_while_the_model_is_away(
+    bench: Bench,
+) -> None:
+    request = asking("Why is the sky blue?")
+    before = bench.engine.count_tokens(MODEL, request, lambda: False)
+    bench.reply("first " * 200)
+    answer = bench.engine.answer(MODEL, asking("one"), lambda: False)
+    next(event for event in answer if event != Text(""))
+    assert bench.engine.count_tokens(MODEL, request, lambda: False) == before
+    assert bench.engine.health().queue.answering
+    answer.close()
+
+    bench.engine.unload(MODEL)
+    eventually(lambda: not bench.engine.loaded())
+    assert bench.engine.count_tokens(MODEL, request, lambda: False) == before
+    assert not bench.engine.loaded()
+    bench.reply("Hello")
+    assert bench.text(request) == "Hello"
+
+
+def test_what_cannot_be_answered_is_not_counted(bench: Bench) -> None:
+    with pytest.raises(PromptTooLong):
+        bench.engine.count_tokens(MODEL, asking("word " * 20_000), lambda: False)
+    many = asking("Hi", limits=Limits(stop=("x",) * 100))
+    with pytest.raises(ClientError, match="stop strings"):
+        bench.engine.count_tokens(MODEL, many, lambda: False)
 
 
 def test_an_answer_in_a_format_is_one_piece_of_json(bench: Bench) -> None:

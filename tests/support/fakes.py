@@ -87,6 +87,7 @@ class FakeEngine:
     on_card: Sequence[Loaded] = (Loaded(QWEN, None),)
     models: list[Model] = field(default_factory=list)  # that were asked to answer
     history: list[ChatRequest] = field(default_factory=list)
+    counted: list[ChatRequest] = field(default_factory=list)  # instead of answered
     gones: list[Gone] = field(default_factory=list)
     answers: list[FakeAnswer] = field(default_factory=list)
     loads: list[float | None] = field(default_factory=list)  # each with its `keep_alive`
@@ -101,6 +102,14 @@ class FakeEngine:
             raise self.refusal
         self.answers.append(FakeAnswer(self.script))
         return self.answers[-1]
+
+    def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
+        self.models.append(model)
+        self.counted.append(request)
+        self.gones.append(gone)
+        if self.refusal:
+            raise self.refusal
+        return USAGE.prompt_tokens
 
     def not_ready(self) -> ProxyError | None:
         return self.problem

@@ -91,12 +91,20 @@ class PreparedText:
     def inside_thinking(self) -> bool:
         return inside_thinking(self.text)
 
+    @property
+    def prompt_tokens(self) -> int:
+        return len(self.text.split())
+
 
 @dataclass(frozen=True)
 class PreparedMessages:
     request: ChatRequest
     messages: Sequence[Message]
     inside_thinking: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        return len(" ".join(turn.content for turn in self.messages).split())
 
 
 @dataclass

@@ -32,7 +32,16 @@ class MessagesCall:
 
 def parse_messages(body: bytes, models: Models) -> MessagesCall:
     """Parse a request to `POST /v1/messages`.  Raises `ClientError`."""
+    return _parse(Fields.read("MessagesRequest", body, "anthropic", EOF), models)
+
+
+def parse_count(body: bytes, models: Models) -> MessagesCall:
+    """Parse a request to `POST /v1/messages/count_tokens`: the same, but without an answer."""
     fields = Fields.read("MessagesRequest", body, "anthropic", EOF)
+    return _parse(fields, models, to_answer=False)
+
+
+def _parse(fields: Fields, models: Models, *, to_answer: bool = True) -> MessagesCall:
     stream, requested_name = fields.boolean("stream"), fields.string("model")
     max_tokens, options = fields.integer("max_tokens"), _options(fields)
     messages = fields.objects("messages", "anthropic.MessageParam")
@@ -41,7 +50,7 @@ def parse_messages(body: bytes, models: Models) -> MessagesCall:
     think = _think(fields, config)
     if not requested_name:
         raise ClientError("model is required")
-    if max_tokens <= 0:
+    if to_answer and max_tokens <= 0:
         raise ClientError("max_tokens is required and must be positive")
     if not messages:
         raise ClientError(_NO_MESSAGES)

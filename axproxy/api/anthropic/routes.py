@@ -10,9 +10,10 @@ from flask import Blueprint, Response, request
 
 from axproxy.api.anthropic.errors import error_body
 from axproxy.api.anthropic.replies import MessageHeader, MessagesReplies, estimate_tokens
-from axproxy.api.anthropic.requests import parse_messages
+from axproxy.api.anthropic.requests import parse_count, parse_messages
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
+from axproxy.api.http.responses import json_response
 from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
@@ -22,7 +23,7 @@ from axproxy.models.catalog import Models
 class AnthropicDialect:
     """Anthropic's API."""
 
-    prefixes = ("/v1/messages",)
+    prefixes = ("/v1/messages", "/v1/messages/count_tokens")
 
     def blueprint(self, engine: Engine, models: Models) -> Blueprint:
         return AnthropicRoutes(engine, models).blueprint()
@@ -47,6 +48,7 @@ class AnthropicRoutes:
     def blueprint(self) -> Blueprint:
         routes = Blueprint("anthropic", __name__)
         routes.post("/v1/messages")(self.messages)
+        routes.post("/v1/messages/count_tokens")(self.count_tokens)
         return routes
 
     def messages(self) -> Response:
@@ -59,3 +61,9 @@ class AnthropicRoutes:
         if call.request.stream:
             response.cache_control.no_cache = True
         return response
+
+    def count_tokens(self) -> Response:
+        call = parse_count(read_body(), self._models)
+        gone = gone_check(request.environ)
+        tokens = self._engine.count_tokens(call.model, call.request, gone)
+        return json_response({"input_tokens": tokens})

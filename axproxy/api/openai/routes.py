@@ -63,6 +63,7 @@ class OpenAIRoutes:
         routes.post("/v1/chat/completions")(self.chat)
         routes.post("/v1/completions")(self.completion)
         routes.post("/v1/responses")(self.responses)
+        routes.post("/v1/responses/input_tokens")(self.input_tokens)
         routes.post("/v1/embeddings")(self.embeddings)
         get_only(routes, "/v1/models", self.models)
         routes.get("/v1/models/<name>")(self.model)
@@ -87,6 +88,12 @@ class OpenAIRoutes:
         if call.request.stream:
             response.cache_control.no_cache = True
         return response
+
+    def input_tokens(self) -> Response:
+        call = parse_responses(read_body(), self._models)
+        gone = gone_check(request.environ)
+        tokens = self._engine.count_tokens(call.model, call.request, gone)
+        return json_response({"object": "response.input_tokens", "input_tokens": tokens})
 
     def embeddings(self) -> Response:
         refuse_embeddings(read_body(), self._models)

@@ -64,6 +64,10 @@ class PreparedPrompt:
     def inside_thinking(self) -> bool:
         return inside_thinking(self.prompt.text)
 
+    @property
+    def prompt_tokens(self) -> int:
+        return self.prompt.tokens
+
 
 class MainApiRuntime:
     """Turns each request into reset, generate and poll, or goes on from the KV cache.

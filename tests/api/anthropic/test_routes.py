@@ -450,3 +450,18 @@ def test_tool_choice_none_is_accepted_without_tool_support(
     models.model = QWEN
 
     assert ask(client, tools=[TOOL], tool_choice={"type": "none"}).status_code == 200
+
+
+def test_to_count_tokens_needs_no_max_tokens(client: FlaskClient, engine: FakeEngine) -> None:
+    reply = client.post(f"{ROUTE}/count_tokens", json={"model": MODEL, "messages": ASKED})
+
+    assert (reply.status_code, reply.get_json()) == (200, {"input_tokens": 12})
+    assert engine.counted[0].messages == (Message("user", "Hi"),)
+
+
+def test_a_wrong_request_to_count_tokens_is_refused_in_anthropics_body(client: FlaskClient) -> None:
+    reply = client.post(f"{ROUTE}/count_tokens", json={"model": MODEL})
+
+    assert reply.status_code == 400
+    error = {"type": "invalid_request_error", "message": "messages is required"}
+    assert reply.get_json()["error"] == error
