@@ -223,11 +223,14 @@ class Child:
         self._retry_at = self._clock() + (self.spec.policy.delay(self._failures) or 0.0)
 
     def _enter_failed(self) -> None:
-        hopeless, again = self.spec.hopeless(self._failures), self.spec.policy.retried_after
+        policy = self.spec.policy
+        hopeless, again = self.spec.hopeless(self._failures), policy.retried_after
+        if hopeless:
+            again = math.inf if self.spec.certain() else policy.doubted_after
         self._note = f"gave up after {self._failures} failures in a row: {hopeless or self._note}"
         self._log.error("%s: %s", self.spec.name, self._note)
         # The failures still count, so one more ends the trial; only an operator resets them.
-        self._retry_at = math.inf if hopeless else self._clock() + again
+        self._retry_at = self._clock() + again
 
     def _enter_stopped(self) -> None:
         self._reset_failed = False

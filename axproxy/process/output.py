@@ -14,14 +14,15 @@ import threading
 from collections import deque
 from typing import Protocol
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # colours and cursor movements
+# Colours and cursor movements, and all other control characters but blanks and line ends.
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LINE_END = re.compile(r"[\r\n]+")
 _KEPT_LINES = 200
 _LONGEST_LINE = 16_384  # characters; streamed text has no line ends of its own
 
 
 def plain(text: str) -> str:
-    """Return `text` without terminal colours; the vendor's program sets one on every line."""
+    """Return `text` without what a terminal obeys: the program sets a colour on every line."""
     return _CONTROL.sub("", text)
 
 

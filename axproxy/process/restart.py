@@ -12,7 +12,7 @@ class RestartPolicy:
     Delays double from `first_delay` to `longest_delay`.  After `attempts` restarts in a row the
     supervisor gives up.  A child that stayed ready for `settled_after` is forgiven its earlier
     failures.  A child that was given up is tried once more every `retried_after`, because the cause
-    may lie outside the child and be over.
+    may lie outside the child and be over; every `doubted_after` if the reason is not certain.
     """
 
     attempts: int = 8
@@ -20,6 +20,7 @@ class RestartPolicy:
     longest_delay: float = 60.0
     settled_after: float = 120.0
     retried_after: float = 3600.0
+    doubted_after: float = 60.0
 
     def delay(self, failures: int) -> float | None:
         """Return the seconds to wait after so many failures in a row; `None` means give up."""

@@ -38,7 +38,7 @@ class ChildSpec:
       the way, and an empty text while that is not known yet.
     * `before_stop` is called once before the first signal.
     * `hopeless` gets the number of failures in a row and returns why another start cannot help,
-      or `None`.
+      or `None`.  It is beyond doubt only if `certain` returns True; else there are trials.
     * `survives_previous` says that the child keeps running while the child before it is away;
       otherwise it is stopped then.
     * `spent` gets the state of the whole row before each tick, and returns True if this process
@@ -55,6 +55,7 @@ class ChildSpec:
     before_stop: Callable[[], None] = lambda: None
     explain_exit: Callable[[int], str] = describe_exit
     hopeless: Callable[[int], str | None] = lambda _failures: None
+    certain: Callable[[], bool] = lambda: True
     survives_previous: bool = False
     spent: Callable[[Sequence[Status]], bool] = lambda _row: False
     repeat_signal: float = 2.0

@@ -66,6 +66,7 @@ class World:
         self.stopped_answers = 0
         self.fails_before_stop = False
         self.hopeless: dict[int, str] = {}
+        self.certain = True
         spec = ChildSpec(
             name="runtime",
             spawn=self._spawn,
@@ -76,6 +77,7 @@ class World:
             progress=lambda: self.progress,
             before_stop=self._before_stop,
             hopeless=self.hopeless.get,
+            certain=lambda: self.certain,
             policy=RestartPolicy(**policy),
         )
         self.child = Child(spec, self.clock, logging.getLogger("test"))
@@ -435,3 +437,14 @@ def test_a_hopeless_child_is_not_started_again(
     assert world.tick(1e9) is State.FAILED  # no hourly trial for a dead card
     world.child.reset_failed()
     assert world.tick() is State.STARTING  # an operator may have fixed it
+
+
+def test_a_reason_that_is_in_doubt_is_tried_again_every_minute() -> None:
+    world = World(attempts=8, first_delay=1)
+    world.hopeless[2], world.certain = "the card may be dead", False
+    while world.tick() is not State.FAILED:
+        if world.processes[-1].status is None:
+            world.processes[-1].status = 255
+
+    assert world.tick(59.0) is State.FAILED
+    assert world.tick(1.0) is State.STARTING

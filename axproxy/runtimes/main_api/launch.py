@@ -16,7 +16,7 @@ from axproxy.card.host import host_health
 from axproxy.card.monitor import CardMonitor
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import NoTable
-from axproxy.errors import ClientGone, ProxyError, TokenizerGone
+from axproxy.errors import ClientGone, TokenizerGone
 from axproxy.health import CheckHealth, ChildHealth, RuntimeHealth
 from axproxy.models.folder import ModelFolder
 from axproxy.preflight.checks import checks_for
@@ -34,6 +34,7 @@ from axproxy.runtimes.main_api.exits import describe_runtime_exit
 from axproxy.runtimes.main_api.load_log import RuntimeLog, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
+from axproxy.runtimes.main_api.stopping import stop_answer
 from axproxy.runtimes.main_api.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
@@ -151,6 +152,7 @@ class MainApiRecipe:
             before_stop=self._stop_answer,
             explain_exit=self._explain_exit,
             hopeless=self._hopeless,
+            certain=lambda: self.log.certain,
         )
 
     def command(self) -> tuple[list[str], Path | None]:
@@ -277,23 +279,6 @@ class MainApiRecipe:
         return VENDOR_LADDER_LOADING
 
     def _stop_answer(self) -> None:
-        # After a SIGINT the program ends only when its answer is complete, which may take minutes,
-        # and it cannot be told to stop because its port is closed.  A stop before the run has begun
-        # is lost, so it is repeated until the program is idle.
-        if not self.log.serving:
-            return
-        if found := ports.strangers(self.settings.runtime_port, self._pid):
-            # The vendor's server shares its port with another copy, whose answer it might be.
-            log.info("the running answer is not stopped: %s is on the same port", found[0])
-            return
-        client = RuntimeClient(self.settings.runtime_url, timeout=1.0)
-        deadline = self._clock() + STOP_ANSWER_TIMEOUT
-        try:
-            client.stop()
-            while not client.poll().done and self._clock() < deadline:
-                time.sleep(0.02)
-                client.stop()
-        except ProxyError as error:
-            log.info("could not stop the running answer: %s", error)
-        finally:
-            client.close()
+        if self.log.serving:
+            deadline = self._clock() + STOP_ANSWER_TIMEOUT
+            stop_answer(self.settings, self._pid, lambda: self._clock() < deadline)

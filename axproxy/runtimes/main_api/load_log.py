@@ -117,6 +117,11 @@ class RuntimeLog:
         known = self.refused is not None or self.lacking is not None
         return self.why_useless() if known and not self.serving else None
 
+    @property
+    def certain(self) -> bool:
+        """Whether what makes a start hopeless is beyond doubt; beside clients' texts it is not."""
+        return bool(self.lacking or self.dead_card or self.run.certain)
+
     def glimpse(self, unfinished: str) -> None:
         """Read a line that is still being written.
 

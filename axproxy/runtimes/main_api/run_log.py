@@ -3,6 +3,10 @@
 Log lines, the prompt and the streamed answer share one output (observed on the vendor's binary),
 and a client can type a log line.  But we know the texts of prompt and answer: a line is the
 program's own if it appears more often than these texts contain it.
+
+Texts and output are compared in one normal form, without blanks and control characters.  Our reader
+cuts long lines, so in that form no piece of a text may show more than the text: nothing is removed
+that depends on what stands next to it.
 """
 
 from __future__ import annotations
@@ -12,14 +16,23 @@ from dataclasses import dataclass
 
 from axproxy.card.failure import DEAD_CARD
 from axproxy.errors import CardFailed
-from axproxy.process.output import plain
 
-_FIRST_TOKEN = re.compile(r"\]: ttft: (\d{1,9}\.\d{1,6}) ms")
+_INVISIBLE = re.compile(r"[^!-~\r\n]+")
+# "[E][inference][ 526]: AX_ENGINE_Execute": the end of what the program and its libraries begin
+# each of their lines with.  One of them then names a channel: "[1-21] recv dma size".
+_PREFIX = "]:"
+_SIGN = re.compile(rf"\]:(?:\[[\d-]{{1,9}}\])?({DEAD_CARD.pattern.replace(' ', '')})")
+_FIRST_TOKEN = re.compile(r"\]:ttft:(\d{1,9}\.\d{1,6})ms")
 # The program then goes on with the prompt of an earlier request (observed on the binary).
-_MISREAD = re.compile(r"\]: encode failed")
-_SPEED = re.compile(r"\]: hit eos,avg (\d{1,9}\.\d{1,6}) token/s")
+_MISREAD = re.compile(r"\]:encodefailed")
+_SPEED = re.compile(r"\]:hiteos,avg(\d{1,9}\.\d{1,6})token/s")
 # The last line of a run: how many tokens the cache now holds.
-_CACHED = re.compile(r"\]: precompute_len:(\d{1,9}), remaining:")
+_CACHED = re.compile(r"\]:precompute_len:(\d{1,9}),remaining:")
+
+
+def normal(text: str) -> str:
+    """Return `text` with its line ends and visible ASCII characters only."""
+    return _INVISIBLE.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class RunLog:
     def __init__(self) -> None:
         self.logged = 0  # signs of a dead card on the output so far, from any source
         self.trouble: str | None = None  # the sign that was proven to be the program's own
+        self.certain = False  # it was, before any client's text was on the output
         self._sign = ""
         self._explained = 0  # of `logged`, by the texts of earlier runs
         self._prompt = ""
@@ -58,9 +72,9 @@ class RunLog:
 
     def feed(self, line: str) -> None:
         """Read one complete line; streamed text has no line ends, so a log line may begin in it."""
-        text = plain(line)
-        for sign in DEAD_CARD.finditer(text):
-            self._sign = sign[0]
+        text = normal(line)
+        for _ in _SIGN.finditer(text):
+            self._sign = sign[0] if (sign := DEAD_CARD.search(line)) else "see the log"
             self.logged += 1
         self._firsts += [float(found) / 1000 for found in _FIRST_TOKEN.findall(text)]
         self._speeds += [float(found) for found in _SPEED.findall(text)]
@@ -71,7 +85,7 @@ class RunLog:
         """Note that a run with this prompt is about to start; the program prints the prompt."""
         if not self._whole:  # some of the output came from text that was not read
             self._explained = max(self._explained, self.logged)
-        self._prompt = plain(prompt)
+        self._prompt = normal(_PREFIX + prompt)  # it is printed behind such a prefix
         self._texts = []
         self._running = True
         self._firsts, self._speeds, self._misreads = [], [], 0
@@ -86,7 +100,7 @@ class RunLog:
         """Note that the run is over; `whole` means that all its text was read."""
         self.logs_cached = self.logs_cached or self.cached() is not None
         if self._running:
-            self._explained += self._count(DEAD_CARD)
+            self._explained += self._count(_SIGN)
             self._running, self._whole = False, whole
 
     def check(self, logged: int) -> None:
@@ -104,7 +118,7 @@ class RunLog:
         """
         if logged <= self._explained:
             return False
-        if self._running and logged <= self._explained + self._count(DEAD_CARD):
+        if self._running and logged <= self._explained + self._count(_SIGN):
             return False
         self.trouble = self._sign
         return True
@@ -117,7 +131,8 @@ class RunLog:
     def proves_alone(self) -> bool:
         """Return the same before any client's request: every sign is then the program's."""
         self.trouble = self._sign if self.logged else None
-        return self.trouble is not None
+        self.certain = self.trouble is not None
+        return self.certain
 
     def misread(self) -> bool:
         """Return whether the program got no tokens for the latest prompt."""
@@ -146,5 +161,5 @@ class RunLog:
         )
 
     def _count(self, pattern: re.Pattern[str]) -> int:
-        texts = (self._prompt, plain("".join(self._texts)))
+        texts = (self._prompt, normal("".join(self._texts)))
         return sum(len(pattern.findall(text)) for text in texts)

@@ -61,8 +61,13 @@ def test_the_error_says_what_happens_next() -> None:
         log.check(log.logged)
 
 
-FAKES = st.sampled_from([FAILURE, DEAD, TTFT, SPEED, "ttft: ", "AX_ENGINE_", "\r", "\n", " ", "é"])
-TEXTS = st.lists(FAKES | st.text(max_size=10), max_size=12).map("".join)
+FAKES = st.sampled_from(
+    [FAILURE, DEAD, "AX_ENGINE_Execute", TTFT, SPEED, "ttft: ", "AX_ENGINE_", "\r", "\n", " ", "é"]
+)
+# Long lines are cut by our reader, anywhere, also within what a terminal would take for a colour.
+CUT = st.integers(16_300, 16_500).map(lambda length: "\x1b[" + " " * length)
+CONTROLS = st.sampled_from(["\x1b[", "\x1b[1;3", "\x1b", "\t", "\x07", "\x85", "\u2028"])
+TEXTS = st.lists(FAKES | CONTROLS | CUT | st.text(max_size=10), max_size=12).map("".join)
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, st.booleans()), max_size=5))
@@ -86,6 +91,43 @@ def test_the_times_are_the_programs_whatever_the_texts_say(prompt: str, answer: 
     run(log, prompt, "\n" + answer)
 
     assert log.times() == REAL
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "\x1b[" + " " * 25_000 + FAILURE,
+        "AX_ENGINE_Execute",
+        "[1-21] device 1 is dead",
+        "x" * 16_384 + FAILURE,
+        "x" * 16_330 + FAILURE * 3,
+        FAILURE.replace("AX_ENGINE", "AX_\x1b[0mENGINE"),
+        FAILURE.replace(" AX_", "\t\x00 \x9b AX_"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_prompt_cannot_have_the_card_declared_dead(prompt: str, whole: bool) -> None:
+    log = RunLog()
+    for _ in range(3):
+        assert not run(log, prompt, "Because.", whole=whole)
+        assert not run(log, "Repeat it.", prompt, whole=whole)
+        assert not log.proves_while_idle()
+
+
+@pytest.mark.parametrize("line", ["[1-21] device 1 is dead", "say AX_ENGINE_Execute", "AX_ENGINE_"])
+def test_a_sign_that_is_no_log_line_proves_nothing(line: str) -> None:
+    log = RunLog()
+    run(log, "why?", "Because.")
+    printed(log, line + "\n")
+    assert not log.proves_while_idle()
+
+
+def test_only_a_sign_without_any_clients_text_is_certain() -> None:
+    log = RunLog()
+    assert run(log, "why?", "Because.", failures=FAILURE)
+    assert not log.certain
+    assert log.proves_alone()
+    assert log.certain
 
 
 def test_times_are_known_as_far_as_they_have_come() -> None:

@@ -122,6 +122,8 @@ def test_a_card_that_is_lost_in_an_answer_is_an_error_and_not_a_long_answer(
     message = given_up(supervisor)
     assert "gave up after 2 failures in a row" in message
     assert recovery_steps(0) in message
+    # A client's text was on the output, too, so it is not given up for good.
+    assert not supervisor.recipe.log.run.certain
 
 
 def test_a_card_that_is_lost_from_the_start_fails_the_self_test_and_is_given_up(
