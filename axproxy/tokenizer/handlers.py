@@ -18,8 +18,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from axproxy.control_tokens import ESCAPE
+from axproxy.tokenizer.pieces import Untokenizable
 from axproxy.tokenizer.run_trace import RunTrace
-from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
+from axproxy.tokenizer.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
 

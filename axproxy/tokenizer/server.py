@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from axproxy.tokenizer.handlers import BadCall, JsonObject, TokenizerHandlers
-from axproxy.tokenizer.tokenizer import TextTokenizer, Untokenizable
+from axproxy.tokenizer.pieces import Untokenizable
+from axproxy.tokenizer.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
@@ -11,24 +12,27 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from axproxy.control_tokens import ESCAPE, ControlToken, Escaper, without_surrogates
+from axproxy.control_tokens import ControlToken, Escaper
 from axproxy.models.tokenizer_files import (
     TokenizerFiles,
     TokenizerFolderError,
     read_tokenizer_files,
 )
-from axproxy.tokenizer.detokenizer import IncrementalDetokenizer, UnknownDecoder, spelling
+from axproxy.tokenizer.detokenizer import (
+    IncrementalDetokenizer,
+    UnknownDecoder,
+    byte_level,
+    spelling,
+)
+from axproxy.tokenizer.pieces import PieceEncoder
 
-# The library needs some 200 bytes of memory per character while it encodes, so a text is encoded
-# in slices.  A border may cost a token or two, in a text longer than any window of these models.
-SLICE_CHARACTERS = 1 << 16
+# Names and forms of tokens that structure a conversation, in models that do not mark them special.
+_STRUCTURE = re.compile(
+    r"<[|\uff5c].*[|\uff5c]>|</?(?:s|bos|eos|pad|unk|think|tool_call|tool_response)>", re.DOTALL
+)
 
 # The end of a turn for folders that do not name it: the first of these in the vocabulary.
 USUAL_EOS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")
-
-
-class Untokenizable(Exception):
-    """The text cannot be encoded with the model's vocabulary."""
 
 
 class TextTokenizer:
@@ -65,12 +69,13 @@ class TextTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._match_control_tokens_literally()
-        added = self._tokenizer.get_added_tokens_decoder().items()
-        self._added = {id_: token.content.encode() for id_, token in added}
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._added = {id_: self._added_bytes(token) for id_, token in added.items()}
+        self._pieces = PieceEncoder(self._tokenizer, self._added.__contains__)
         self.control_tokens = tuple(
             ControlToken(id_, token.content, token.special)
-            for id_, token in sorted(added, key=lambda item: item[0])
-            if _is_control(token)
+            for id_, token in sorted(added.items(), key=lambda item: item[0])
+            if self._is_control(token)
         )
 
     @classmethod
@@ -87,11 +92,11 @@ class TextTokenizer:
         Control tokens in the text are live.  It is split at each `ESCAPE`, which is dropped; a lone
         surrogate becomes U+FFFD.  Raises `Untokenizable`.
         """
-        return [id_ for ids in self._encoded(text) for id_ in ids]
+        return [id_ for ids in self._pieces.encode(text) for id_ in ids]
 
     def count(self, text: str) -> int:
         """Return how many ids `encode` returns.  Raises `Untokenizable`."""
-        return sum(len(ids) for ids in self._encoded(text))
+        return sum(len(ids) for ids in self._pieces.encode(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of the ids.
@@ -166,34 +171,44 @@ class TextTokenizer:
             ],
         }
 
-    def _encoded(self, text: str) -> Iterator[list[int]]:
-        for piece in without_surrogates(text).split(ESCAPE):
-            for start in range(0, len(piece), SLICE_CHARACTERS):
-                part = piece[start : start + SLICE_CHARACTERS]
-                try:
-                    # Unlike encode(), the batch call lets other threads run: a long text must not
-                    # delay the runtime, which crashes after 10 s without a reply.
-                    [encoding] = self._tokenizer.encode_batch_fast([part], add_special_tokens=False)
-                except Exception as error:  # the library raises the bare class
-                    raise Untokenizable(str(error)) from error
-                yield encoding.ids
-
     def _match_control_tokens_literally(self) -> None:
         # The library looks for a token marked `normalized` in the normalised text, in which other
         # characters (NFKC: full-width letters) have become it.  Only a literal match may be one.
         if self._tokenizer.normalizer is None:
             return
-        for token in self._tokenizer.get_added_tokens_decoder().values():
-            if token.normalized and _is_control(token):
-                literal = AddedToken(
-                    token.content,
-                    single_word=token.single_word,
-                    lstrip=token.lstrip,
-                    rstrip=token.rstrip,
-                    normalized=False,
-                    special=token.special,
-                )
-                self._tokenizer.add_tokens([literal])
+        literal = [
+            AddedToken(
+                token.content,
+                single_word=token.single_word,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=False,
+                special=token.special,
+            )
+            for token in self._tokenizer.get_added_tokens_decoder().values()
+            if token.normalized and self._is_control(token)
+        ]
+        if literal:  # in one call, because each builds the search for all tokens anew
+            self._tokenizer.add_tokens(literal)
+
+    def _is_control(self, token: AddedToken) -> bool:
+        """Return whether the token structures a conversation.
+
+        Other added tokens, such as `<b>` or a run of blanks, are words of the vocabulary: text that
+        has them is encoded with them.
+        """
+        text = token.content
+        if token.special or text in (self._bos, self._eos):
+            return True
+        if len(text) < 2 or not text.replace("\u2581", "").strip():
+            return False
+        return bool(_STRUCTURE.fullmatch(text)) or text in (self._chat_template or "")
+
+    def _added_bytes(self, token: AddedToken) -> bytes:
+        # The library's decoder treats words that were added as it treats the others.
+        if self._spelling is byte_level or self._is_control(token):
+            return token.content.encode()
+        return self._spelling(token.content)
 
     def _usual_eos(self) -> str | None:
         known = (token for token in USUAL_EOS if self._tokenizer.token_to_id(token) is not None)
@@ -202,9 +217,3 @@ class TextTokenizer:
     def _id_of(self, token: str | None) -> int:
         found = None if token is None else self._tokenizer.token_to_id(token)
         return -1 if found is None else int(found)
-
-
-def _is_control(token: AddedToken) -> bool:
-    # Some vocabularies add runs of blanks as tokens; those are text.
-    blank = not token.content.replace("\u2581", "").strip()
-    return bool(token.special or (len(token.content) > 1 and not blank))

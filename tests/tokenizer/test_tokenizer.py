@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from axproxy.control_tokens import ESCAPE
+from axproxy.control_tokens import ESCAPE, Escaper
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError
-from axproxy.tokenizer.tokenizer import SLICE_CHARACTERS, TextTokenizer, Untokenizable
+from axproxy.tokenizer.pieces import SLICE_CHARACTERS, Untokenizable
+from axproxy.tokenizer.tokenizer import TextTokenizer
+from tests.support.growth import assert_linear
 
 END_OF_TURN = "<|im_end|>"
 
@@ -243,3 +245,87 @@ def test_text_made_from_ids_contains_no_other_control_token(
     again = small.encode(small.spell([*typed, *live, *typed]))
     assert [id_ for id_ in again if id_ in control] == live
     assert small.decode(again) == small.decode([*typed, *live, *typed])
+
+
+def test_a_run_of_blanks_that_was_added_is_blanks(tmp_path: Path, pieces_folder: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(pieces_folder / "tokenizer.json"))
+    tokenizer.add_tokens([AddedToken("\u2581\u2581\u2581\u2581", normalized=True)])
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer))
+    blanks = tokenizer.token_to_id("\u2581\u2581\u2581\u2581")
+    assert loaded.decode([loaded.encode("a")[-1], blanks]) == "a    "
+
+
+def test_added_words_that_structure_nothing_are_encoded_from_typed_text(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer("<b>", "</b>", "<tool_call>", "<|file_sep|>", "<turn>", "</s>")
+    config = json.dumps({"eos_token": "</s>", "chat_template": "<turn>{{ messages }}"})
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer, config))
+    control = [token.text for token in loaded.control_tokens]
+    assert control == ["<tool_call>", "<|file_sep|>", "<turn>", "</s>"]
+    text = "<b>a</b>"
+    assert loaded.encode(Escaper(control)(text)) == loaded.encode(text) == [5, 0, 6]
+
+
+PREFIXES = {
+    "normalizer": {"normalizer": normalizers.Prepend("\u2581")},
+    "always": {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="always")},
+    "first": {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="first")},
+    "in a sequence": {
+        "pre_tokenizer": pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("how", PREFIXES)
+def test_a_vocabulary_that_begins_texts_with_a_blank_adds_none_at_an_escape(
+    tmp_path: Path, pieces_folder: Path, how: str
+) -> None:
+    tokenizer = Tokenizer.from_file(str(pieces_folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    for name, step in PREFIXES[how].items():
+        setattr(tokenizer, name, step)
+    loaded = TextTokenizer.load(save(tmp_path, tokenizer))
+    control = {token.id: token.text for token in loaded.control_tokens}
+    ids = loaded.encode(Escaper(control.values())("a<s>b"))
+    assert not control.keys() & set(ids)
+    assert loaded.decode(ids) == "a<s>b"
+    # After a token, what the tokenizer does with an unescaped text counts.
+    for text in ("he", "a he"):
+        assert loaded.encode(f"<s>{ESCAPE}{text}") == loaded.encode(f"<s>{text}")
+
+
+def test_a_long_text_gets_no_blank_between_its_slices(pieces: TextTokenizer) -> None:
+    text = "a" * (SLICE_CHARACTERS + 10)
+    assert pieces.decode(pieces.encode(text)) == text
+
+
+def test_thousands_of_added_tokens_are_read_in_time_that_grows_with_their_number(
+    tmp_path: Path,
+) -> None:
+    def make(number: int) -> Path:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tokenizer = word_tokenizer("</s>", *(f"<|unused{count}|>" for count in range(number)))
+        tokenizer.normalizer = normalizers.NFC()
+        return save(folder, tokenizer)
+
+    def work(folder: Path) -> None:
+        loaded = TextTokenizer.load(folder)
+        Escaper(token["text"] for token in loaded.info()["control_tokens"])("a<b")
+
+    assert_linear(make, work, 6000)
+
+
+@pytest.mark.parametrize("text", ["a", " ", "ab ", "<|", "\u0316\u0300", "\n", "{", "1"])
+@pytest.mark.parametrize("kind", ["small", "pieces"])
+def test_a_text_is_counted_in_time_that_grows_with_its_length(
+    kind: str, request: pytest.FixtureRequest, text: str
+) -> None:
+    tokenizer: TextTokenizer = request.getfixturevalue(kind)
+    escape = Escaper(token.text for token in tokenizer.control_tokens)
+    assert_linear(
+        lambda size: escape(text * (size // len(text))),
+        lambda escaped: tokenizer.decode(tokenizer.encode(escaped)),
+        1 << 18,
+    )
