@@ -27,6 +27,7 @@ import psutil
 import requests
 
 from axproxy.preflight.checks import require_known_checks
+from axproxy.printable import printable
 from axproxy.process.ports import free_port, holders
 from axproxy.process.process import die_with_parent
 from axproxy.settings import Settings, SettingsError
@@ -175,7 +176,11 @@ def ask(base: str, model: str, question: str) -> None:
             if "error" in final:
                 raise SmokeTestFailed(final["error"])
             # The service logs the request as soon as this line is out: not on the same line.
-            print(final["message"]["content"], end="\n" if final["done"] else "", flush=True)
+            print(
+                printable(final["message"]["content"]),
+                end="\n" if final["done"] else "",
+                flush=True,
+            )
     if not final.get("done"):
         raise SmokeTestFailed("the answer broke off")
     tokens, seconds = final["eval_count"], final["eval_duration"] / 1e9

@@ -11,6 +11,7 @@ from logging.handlers import WatchedFileHandler
 from typing import Any
 
 from axproxy.ops.request_log import current_id
+from axproxy.printable import printable
 from axproxy.settings import Settings, SettingsError
 
 _LINE = "%(asctime)s %(levelname)-7s %(name)s: %(request)s%(message)s"
@@ -26,7 +27,7 @@ def configure_logging(settings: Settings) -> None:
     written.
     """
     handler: dict[str, Any] = {"class": "logging.StreamHandler"}
-    formatter: dict[str, Any] = {"format": _LINE}
+    formatter: dict[str, Any] = {"()": PrintableFormatter, "fmt": _LINE}
     if settings.log_file:
         handler = {"()": LogFile, "filename": str(settings.log_file), "encoding": "utf-8"}
         try:
@@ -63,7 +64,7 @@ def journal_is_stderr(environ: Mapping[str, str]) -> bool:
 def print_error(program: str, what: object) -> None:
     """Print a sentence to stderr before there is a log; the journal shows it as an error."""
     priority = "<3>" if journal_is_stderr(os.environ) else ""
-    print(f"{priority}{program}: {what}", file=sys.stderr, flush=True)
+    print(f"{priority}{program}: {printable(str(what))}", file=sys.stderr, flush=True)
 
 
 def _where_to_log(environ: Mapping[str, str]) -> str:
@@ -72,7 +73,17 @@ def _where_to_log(environ: Mapping[str, str]) -> str:
     return "make its folder, or let this user write there"
 
 
-class JournalFormatter(logging.Formatter):
+class PrintableFormatter(logging.Formatter):
+    """Escapes control characters, which in a prompt could command the terminal that shows the log.
+
+    It covers messages, their arguments and tracebacks, of every logger.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class JournalFormatter(PrintableFormatter):
     """Begins each line with its priority, as sd-daemon(3) describes it."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, MutableMapping
 
 from axproxy.errors import ProxyError, Starting, Unloaded
+from axproxy.printable import printable
 
 REPORT_INTERVAL = 5.0  # seconds between two reports where nothing has changed
 # How far each beat pushes the start timeout back, in seconds.  The longest beat (a stop that waits
@@ -117,4 +118,4 @@ class SystemdReport:
 
 
 def _one_line(value: str | int) -> str:
-    return " ".join(str(value).split())[:_LONGEST_VALUE]
+    return printable(" ".join(str(value).split()))[:_LONGEST_VALUE]

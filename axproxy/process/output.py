@@ -14,6 +14,8 @@ import threading
 from collections import deque
 from typing import Protocol
 
+from axproxy.printable import printable
+
 # Colours and cursor movements, and all other control characters but blanks and line ends.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LINE_END = re.compile(r"[\r\n]+")
@@ -93,7 +95,7 @@ class LogTail:
     def _pass_on(self, line: str) -> None:
         if not (text := plain(line).rstrip()):
             return
-        self._last.append(text)
+        self._last.append(printable(text))  # shown in notes and on terminals
         self._log.debug("%s", text)  # at debug only: prompts and answers are in it
         if self._listener:
             self._listener.feed(line)

@@ -17,7 +17,7 @@ ENTRY_POINTS = {"backend", "runtime_supervisor", "mock_main_api"}  # the root's 
 
 # The layers, from the bottom to the top.  Each row: a part of `axproxy`, and what it may import of
 # the others.  Root modules compose the parts and may import anything.
-WORDS = {"control_tokens", "durations", "errors", "health", "local_http", "messages"}
+WORDS = {"control_tokens", "durations", "errors", "health", "local_http", "messages", "printable"}
 UP_TO_PREFLIGHT = {
     *WORDS,
     *("settings", "output", "prompts", "process", "ops", "models"),
@@ -30,6 +30,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "health": set(),
     "local_http": set(),
     "messages": set(),
+    "printable": set(),
     "settings": {"durations"},
     "output": WORDS,
     "prompts": WORDS | {"output"},
@@ -76,6 +77,7 @@ PURE: Mapping[str, set[str]] = {
     "axproxy.errors": set(),
     "axproxy.health": set(),
     "axproxy.messages": set(),
+    "axproxy.printable": set(),
     "axproxy.models.model": set(),
     "axproxy.output": CLOCK,
     "axproxy.process.restart": set(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from axproxy.ops.logs import (
     JournalFormatter,
     LogFile,
+    PrintableFormatter,
     RequestFilter,
     configure_logging,
     journal_is_stderr,
@@ -95,6 +97,61 @@ def test_every_line_for_the_journal_begins_with_its_priority(level: int, priorit
     assert JournalFormatter("%(name)s: %(message)s").format(record) == (
         f"<{priority}>supervisor: first\n<{priority}>second"
     )
+
+
+COMMANDS = {
+    "\x1b[31mred\x1b[0m": r"\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07": r"\x1b]0;title\x07",
+    "\x1b]52;c;cm0gLXJm\x1b\\": r"\x1b]52;c;cm0gLXJm\x1b" + "\\",
+    "\x9d8;;http://evil\x9c": r"\x9d8;;http://evil\x9c",
+    "\x9b2J\x90q\x85": r"\x9b2J\x90q\x85",
+    "a\rb\x08\x7f\0": r"a\rb\x08\x7f\x00",
+    "\u202egnp.exe\u2028": r"\u202egnp.exe\u2028",
+    "\ud83d": r"\ud83d",
+    "Gr\u00fc\u00dfe \U0001f600\ttab": "Gr\u00fc\u00dfe \U0001f600\ttab",
+}
+
+
+@pytest.mark.parametrize("formatter", [PrintableFormatter, JournalFormatter])
+@pytest.mark.parametrize("text", COMMANDS, ids=ascii)
+def test_no_text_of_a_client_can_command_the_terminal_that_shows_the_log(
+    formatter: type[logging.Formatter], text: str
+) -> None:
+    shown = formatter("%(message)s").format(
+        logging.LogRecord("runtime", logging.DEBUG, "", 0, "%s", (text,), None)
+    )
+    assert shown.removeprefix("<7>") == COMMANDS[text]
+
+
+def test_a_traceback_cannot_command_the_terminal_either() -> None:
+    try:
+        raise ValueError("\x1b]0;title\x07")
+    except ValueError:
+        record = logging.LogRecord("api", logging.ERROR, "", 0, "failed", None, sys.exc_info())
+    shown = PrintableFormatter("%(message)s").format(record)
+
+    assert r"ValueError: \x1b]0;title\x07" in shown
+    assert "\n" in shown
+    assert not {"\x1b", "\x07"} & set(shown)
+
+
+@pytest.mark.parametrize("to_file", [True, False])
+def test_the_log_is_set_up_so_that_no_text_commands_a_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], to_file: bool
+) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    file = tmp_path / "log"
+    try:
+        configure_logging(Settings(log_level="debug", log_file=file if to_file else None))
+        logging.getLogger("runtime").debug("%s", "\x9d0;t\x9c\x07")
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:], root.level = before, level
+    logged = file.read_text() if to_file else capfd.readouterr().err
+
+    assert r"runtime: \x9d0;t\x9c\x07" in logged
 
 
 def test_the_journal_is_known_by_the_stream_that_systemd_names(

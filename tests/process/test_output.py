@@ -138,3 +138,13 @@ def test_the_descriptor_is_closed_at_the_end() -> None:
     tail.join(PATIENCE)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(read)
+
+
+def test_the_last_lines_of_a_program_are_safe_to_show() -> None:
+    ours, theirs = os.pipe()
+    tail = LogTail(ours, LOG)
+    os.write(theirs, b"\x1b[1mloud\x1b[0m \x1b]0;title\x07\xc2\x9b2J \xe2\x80\xaeend\n")
+    os.close(theirs)
+    tail.join(PATIENCE)
+
+    assert tail.last_lines(1) == [r"loud ]0;title2J \u202eend"]
