@@ -13,6 +13,10 @@ SMALLEST_VOCABULARY = 32_000  # tokens; no published model for these cards knows
 
 FinishReason = Literal["stop", "length"]
 
+# What may go where a conversation is longer than the window: nothing, its oldest turns, or also the
+# middle of the texts that are left.
+Truncation = Literal["nothing", "turns", "text"]
+
 
 @dataclass(frozen=True)
 class ToolCall:
@@ -80,6 +84,9 @@ class ChatRequest:
     "function": {"name": …}}`; with `must_call` the answer must call one of them.  `think` says
     whether the model shall think before it answers (`None`: if it can).  `format` is `"json"`, or
     the JSON schema that the answer must follow.
+
+    `truncate` says what may go where the conversation is longer than the window.  A request that is
+    still too long is refused.
     """
 
     messages: tuple[Message, ...]
@@ -95,6 +102,7 @@ class ChatRequest:
     must_call: bool = False
     think: bool | None = None
     format: Literal["json"] | Mapping[str, Any] | None = None
+    truncate: Truncation = "turns"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
-"""Fits a conversation into the window: the oldest turns go, system prompt and last turn stay."""
+"""Fits a conversation into the window.
+
+The oldest turns go, system prompt and last turn stay.  Where even these are too long, the middle of
+the longest text may go, with a mark in its place.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from axproxy.errors import PromptTooLong
-from axproxy.messages import Message
+from axproxy.messages import Message, Truncation
+
+CUT = "\n[... a part of this text is left out here, because the whole is too long ...]\n"
+_LEAST_KEPT = 64  # characters of each text that is cut
+_NEAR = 0.95  # of the limit: filling it up completely would only take more tries
+
+Render = Callable[[Sequence[Message]], str]
+Count = Callable[[str], int]
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,11 @@ class Window:
     context: int
     prefill_limit: int
     prefill_chunk: int = 128
+
+    @property
+    def longest_cut_prompt(self) -> int:
+        """The length to which a text that is too long is cut: there must be room for an answer."""
+        return min(self.prefill_limit, self.context * 3 // 4)
 
     def room_for_answer(self, prompt_tokens: int) -> int:
         """Return the length of the longest answer after a prompt on an empty KV cache.
@@ -59,10 +75,12 @@ def trim_target(tokens: int, window: Window) -> int:
 def fit(
     messages: Sequence[Message],
     limit: int,
-    render: Callable[[Sequence[Message]], str],
-    count: Callable[[str], int],
-    target: Callable[[int], int] = lambda tokens: tokens,
+    render: Render,
+    count: Count,
     *,
+    target: Callable[[int], int] = lambda tokens: tokens,
+    truncate: Truncation = "turns",
+    cut_limit: int | None = None,
     at_least: Callable[[Sequence[Message]], int] = lambda _messages: 0,
 ) -> Prompt:
     """Return the prompt of the longest ending of the conversation that has at most `limit` tokens.
@@ -70,7 +88,10 @@ def fit(
     A conversation that must be cut is cut to at most `target(its tokens)`, if it has an ending that
     short.  `count` must be exact: one token above the limit kills the vendor's program on an empty
     cache (observed on the binary).  `at_least` is fast and never too high; what it finds too long
-    is not rendered.  Raises `PromptTooLong` when even the last message alone is too long.
+    is not rendered.
+
+    With `truncate` "text", a last turn that is too long is cut in its middle, so that the whole
+    prompt has at most `cut_limit` tokens.  Raises `PromptTooLong` for what is still too long.
     """
 
     def prompt(kept: Sequence[Message], most: int) -> Prompt:
@@ -83,10 +104,15 @@ def fit(
     whole = prompt(messages, limit)
     if whole.tokens <= limit:
         return whole
-    endings = [partial(_ending, messages, start) for start in _starts(messages)]
+    starts = [] if truncate == "nothing" else _starts(messages)
+    endings = [partial(_ending, messages, start) for start in starts]
     # The shortest first: where that is too long, no other needs to be rendered.
     shortest = prompt(endings[-1](), limit) if endings else whole
     if shortest.tokens > limit:
+        ending = endings[-1]() if endings else messages
+        most = min(limit, cut_limit or limit)
+        if truncate == "text" and (cut := _cut(ending, most, render, count)):
+            return cut
         raise PromptTooLong(
             f"the prompt has at least {shortest.tokens} tokens and this model reads at most "
             f"{limit}; shorten the last message or the system prompt",
@@ -123,3 +149,52 @@ def _starts(messages: Sequence[Message]) -> list[int]:
 def _ending(messages: Sequence[Message], start: int) -> list[Message]:
     """Return the turns from `start` on, and all system messages."""
     return [turn for at, turn in enumerate(messages) if turn.role == "system" or at >= start]
+
+
+def _cut(messages: Sequence[Message], limit: int, render: Render, count: Count) -> Prompt | None:
+    """Return the prompt with the longest texts cut to an equal length, `None` if that cannot help.
+
+    Instructions are cut only where cutting the other texts is not enough.
+    """
+    others = [at for at, turn in enumerate(messages) if turn.role != "system"]
+    for to_cut in (others, range(len(messages))):
+
+        def prompt(most: int, to_cut: Sequence[int] = to_cut) -> Prompt:
+            text = render(
+                [
+                    _shortened(turn, most) if at in to_cut else turn
+                    for at, turn in enumerate(messages)
+                ]
+            )
+            return Prompt(text, count(text))
+
+        longest = max((len(messages[at].content) for at in to_cut), default=0)
+        if longest > _LEAST_KEPT and (best := prompt(_LEAST_KEPT)).tokens <= limit:
+            return _longest_cut(best, longest, limit, prompt)
+    return None
+
+
+def _longest_cut(best: Prompt, longest: int, limit: int, prompt: Callable[[int], Prompt]) -> Prompt:
+    """Return the prompt whose texts keep about as many characters as fit.
+
+    `best` keeps `_LEAST_KEPT` of them, and `longest` are too many.  The steps are even in the
+    logarithm: a text of megabytes takes only a few more than one of kilobytes.
+    """
+    low, high = _LEAST_KEPT, longest
+    while best.tokens < _NEAR * limit and high - low > 1 + low // 64:
+        middle = max(low + 1, min(high - 1, math.isqrt(low * high)))
+        tried = prompt(middle)
+        if tried.tokens <= limit:
+            best, low = tried, middle
+        else:
+            high = middle
+    return best
+
+
+def _shortened(turn: Message, most: int) -> Message:
+    """Return the turn with at most `most` characters of its text, and a mark in their middle."""
+    text = turn.content
+    if len(text) <= most:
+        return turn
+    end = most // 2
+    return replace(turn, content=text[: most - end] + CUT + text[len(text) - end :])

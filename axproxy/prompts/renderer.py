@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any, Protocol
 
 from axproxy.control_tokens import ESCAPE, Escaper, without_surrogates
 from axproxy.errors import ClientGone, PromptTooLong
-from axproxy.messages import ChatRequest, Message
+from axproxy.messages import ChatRequest, Message, Truncation
 from axproxy.output import thinking, tool_calls
 from axproxy.output.instructions import with_call_instruction
 from axproxy.output.json_format import with_instruction
@@ -52,23 +54,37 @@ class PromptRenderer(Protocol):
 
 
 def render_with_format(
-    request: ChatRequest, render: Callable[[Sequence[Message]], Prompt]
+    request: ChatRequest, render: Callable[[Sequence[Message], Truncation], Prompt]
 ) -> Prompt:
     """Render the request's messages, with the answer's format stated in the system prompt.
 
+    The question matters more than instructions: its text is cut only where it would be too long
+    with the shortest of them, too.
+    """
+    forms = [*_instructed(request)]
+    tries = [(form, request.truncate) for form in forms]
+    if request.truncate == "text" and len(forms) > 1:
+        tries = [*((form, "turns") for form in forms), *tries]
+    *tries, (last_form, last_truncate) = tries
+    for form, truncate in tries:
+        with suppress(PromptTooLong, RecursionError):
+            return render(form(), truncate)
+    return render(last_form(), last_truncate)
+
+
+def _instructed(request: ChatRequest) -> Iterator[Callable[[], Sequence[Message]]]:
+    """Yield what makes the messages with their instructions; a later one makes fewer.
+
     An answer that must be a call has no other format.
     """
+    messages = request.messages
     if request.must_call:
-        try:
-            return render(with_call_instruction(request.messages, request.tools))
-        except PromptTooLong:  # the question matters more
-            return render(request.messages)
-    if request.format is None or request.raw:
-        return render(request.messages)
-    try:
-        return render(with_instruction(request.messages, request.format))
-    except (PromptTooLong, RecursionError):  # the question matters more than the schema
-        return render(with_instruction(request.messages, "json"))
+        yield lambda: with_call_instruction(messages, request.tools)
+    if request.must_call or request.format is None or request.raw:
+        yield lambda: messages
+    else:
+        for form in (request.format, "json"):
+            yield partial(with_instruction, messages, form)
 
 
 class TemplateRenderer:
@@ -127,8 +143,9 @@ class _Work:
     gone: Gone
     longest_token: int
 
-    def fitted(self, messages: Sequence[Message]) -> Prompt:
+    def fitted(self, messages: Sequence[Message], truncate: Truncation) -> Prompt:
         """Return the prompt of as much of the conversation as fits."""
+        limit = self.window.prefill_limit
         sizes = {id(turn): _least_bytes(turn) for turn in messages}
 
         def at_least(kept: Sequence[Message]) -> int:
@@ -137,14 +154,23 @@ class _Work:
 
         if self.request.context:
             prompt = self._after_context(messages, at_least(messages))
-            if prompt:
+            if prompt.tokens <= limit:
                 return prompt
+            if truncate == "nothing":
+                raise PromptTooLong(
+                    f"the context and the prompt have at least {prompt.tokens} tokens and this "
+                    f"model reads at most {limit}; leave the context out",
+                    prompt.tokens,
+                    limit,
+                )
         return fit(
             messages,
-            self.window.prefill_limit,
+            limit,
             self._rendered,
             self._count,
-            lambda tokens: trim_target(tokens, self.window),
+            target=lambda tokens: trim_target(tokens, self.window),
+            truncate=truncate,
+            cut_limit=self.window.longest_cut_prompt,
             at_least=at_least,
         )
 
@@ -161,18 +187,17 @@ class _Work:
         least = max(len(text.encode()) // self.longest_token, text.count(ESCAPE))
         return least if least > self.window.prefill_limit else self.tokenizer.count(text)
 
-    def _after_context(self, messages: Sequence[Message], at_least: int) -> Prompt | None:
-        """Return the earlier tokens and the messages as one prompt, `None` where it is too long.
+    def _after_context(self, messages: Sequence[Message], at_least: int) -> Prompt:
+        """Return the earlier tokens and the messages as one prompt.
 
-        Then the context goes, as the oldest turns of a conversation do.
+        Where it is too long, the context goes, as the oldest turns of a conversation do.
         """
-        context, limit = self.request.context, self.window.prefill_limit
-        if len(context) + at_least >= limit:
-            return None
+        context = self.request.context
+        if (least := len(context) + at_least + 1) > self.window.prefill_limit:
+            return Prompt("", least)
         follow_up = self.template.follow_up(messages, _variables(self.request))
         text = self.tokenizer.detokenize(context) + follow_up
-        prompt = Prompt(text, self._count(text))
-        return prompt if prompt.tokens <= limit else None
+        return Prompt(text, self._count(text))
 
 
 def _variables(request: ChatRequest) -> dict[str, Any]:

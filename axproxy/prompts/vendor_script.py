@@ -14,7 +14,7 @@ from itertools import groupby, takewhile
 
 from axproxy.control_tokens import REPLACEMENT, clean
 from axproxy.errors import ClientError, ClientGone, PromptTooLong
-from axproxy.messages import ChatRequest, Message
+from axproxy.messages import ChatRequest, Message, Truncation
 from axproxy.output.thinking import CLOSE, split_thinking
 from axproxy.prompts.fitting import Prompt, Window, fit
 from axproxy.prompts.renderer import Gone, render_with_format, still_there
@@ -85,13 +85,17 @@ class VendorScriptRenderer:
                 "the vendor's tokenizer script knows no context; use /api/chat, or set "
                 "AX650_TOKENIZER=builtin"
             )
-        return render_with_format(request, lambda messages: _render(messages, window, gone))
+        return render_with_format(
+            request, lambda messages, truncate: _render(messages, window, truncate, gone)
+        )
 
     def beginning(self, _request: ChatRequest) -> None:
         """Return nothing: the script keeps nothing in the cache between requests."""
 
 
-def _render(messages: Sequence[Message], window: Window, gone: Gone) -> Prompt:
+def _render(
+    messages: Sequence[Message], window: Window, truncate: Truncation, gone: Gone
+) -> Prompt:
     system, turns = _split_system(messages, window.prefill_limit)
     before = FRAME + estimated_tokens(system) if system else BUILT_IN
     # On top of a filled cache the program reads whole chunks only (observed on the binary).
@@ -104,10 +108,20 @@ def _render(messages: Sequence[Message], window: Window, gone: Gone) -> Prompt:
         return _as_text(turns)
 
     try:
-        prompt = fit(turns, room, as_text, _count, at_least=_least)
+        prompt = fit(
+            turns,
+            room,
+            as_text,
+            _count,
+            truncate=truncate,
+            cut_limit=min(room, window.longest_cut_prompt - before),
+            at_least=_least,
+        )
     except PromptTooLong as error:
         *earlier, last = turns
-        kept = [*(turn for turn in earlier if turn.role == "system"), last]
+        if truncate != "nothing":
+            earlier = [turn for turn in earlier if turn.role == "system"]
+        kept = [*earlier, last]
         hopeless = HOPELESS * window.prefill_limit
         prompt = Prompt("", _least(kept))
         if prompt.tokens <= hopeless:

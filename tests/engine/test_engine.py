@@ -190,6 +190,29 @@ def test_the_oldest_turns_go_when_the_window_is_full() -> None:
     assert "third" in bench.card.prompts[0]
 
 
+def test_a_last_message_that_is_too_long_is_cut_where_the_request_allows_it() -> None:
+    bench = Bench()
+    request = asking("old", "answer", "x" * 10_000)
+    *_, finished = bench.events(replace(request, truncate="text"))
+
+    (prompt,) = bench.card.prompts
+    assert "old" not in prompt
+    assert "x\n[... a part of this text is left out here" in prompt
+    assert 180 < finished.usage.prompt_tokens == len(prompt) <= 200
+
+
+def test_a_conversation_that_is_too_long_is_refused_where_the_request_forbids_to_cut_it() -> None:
+    bench = Bench()
+    request = asking("first" * 10, "second" * 10, "third")
+
+    with pytest.raises(PromptTooLong):
+        bench.events(replace(request, truncate="nothing"))
+    context = replace(asking("why?"), context=(ord("x"),) * 190)
+    assert bench.events(context)[-1].reason == "stop"
+    with pytest.raises(PromptTooLong, match="leave the context out"):
+        bench.events(replace(context, truncate="nothing"))
+
+
 @pytest.mark.parametrize("length", [200, 10_000_000])
 def test_a_prompt_that_cannot_fit_never_reaches_the_runtime(length: int) -> None:
     bench = Bench()

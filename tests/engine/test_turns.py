@@ -140,6 +140,14 @@ def test_a_schema_that_does_not_fit_does_not_fail_the_request(what: str) -> None
     assert "JSON object" in card.prompts[0]
 
 
+def test_a_schema_is_kept_beside_a_message_that_must_be_cut() -> None:
+    card = Qwen([spell('{"name": 1}')])
+    request = ChatRequest((Message("user", "x" * 9000),), format=SCHEMA, truncate="text")
+    assert parts_of(engine_with(card).answer(MODEL, request, lambda: False))[1] == '{"name": 1}'
+    assert '"required": ["name"]' in card.prompts[0]
+    assert "[... a part of this text" in card.prompts[0]
+
+
 def test_a_client_that_leaves_while_its_json_is_awaited_frees_the_card() -> None:
     card = Qwen([spell('{"name": "' + "x" * 2000)], times=Times(token=0.1))
     engine = engine_with(card)

@@ -1,6 +1,7 @@
 """A conversation that is too long loses its oldest turns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.prompts.fitting import Prompt, Window, fit, trim_target
+from axproxy.prompts.fitting import CUT, Prompt, Window, fit, trim_target
 
 
 def talk(*turns: str) -> list[Message]:
@@ -118,6 +119,10 @@ def test_a_long_conversation_is_counted_only_a_few_times() -> None:
 WINDOW = Window(context=511, prefill_limit=300, prefill_chunk=20)
 
 
+def fit_in_window(messages: list[Message], limit: int) -> Prompt:
+    return fit(messages, limit, render, count, target=lambda tokens: trim_target(tokens, WINDOW))
+
+
 @given(st.integers(281, 5000))
 def test_a_conversation_is_cut_by_whole_thirds_of_the_window(tokens: int) -> None:
     cut = trim_target(tokens, WINDOW)
@@ -132,7 +137,9 @@ def test_a_growing_conversation_changes_its_beginning_only_now_and_then() -> Non
     for number in range(200):
         messages += talk(f"u:question{number} " + "word " * 4, "a:" + "word " * 5)
         asked = [*messages, Message("user", "next")]
-        text = fit(asked, 300, render, count, lambda tokens: trim_target(tokens, WINDOW)).text
+        text = fit(
+            asked, 300, render, count, target=lambda tokens: trim_target(tokens, WINDOW)
+        ).text
         beginnings.append(text.split()[1])
 
     assert len(set(beginnings)) < len(beginnings) / 9
@@ -141,6 +148,77 @@ def test_a_growing_conversation_changes_its_beginning_only_now_and_then() -> Non
 
 def test_a_turn_as_long_as_the_window_is_accepted() -> None:
     messages = talk("u:one", "a:two", "u:" + "word " * 290)
-    fitted = fit(messages, 290, render, count, lambda tokens: trim_target(tokens, WINDOW))
+    assert fit_in_window(messages, 290).tokens == 290
 
-    assert fitted.tokens == 290
+
+NUMBERS = " ".join(map(str, range(1000)))
+
+
+def cut(messages: list[Message], limit: int, **how: Any) -> Prompt:
+    return fit(messages, limit, render, count, truncate="text", **how)
+
+
+def test_a_last_message_that_is_too_long_is_cut_in_its_middle_with_a_mark() -> None:
+    prompt = cut(talk("s:rules", "u:old", "a:old", f"u:{NUMBERS}"), 300)
+
+    assert prompt.text.startswith("s:rules u:0 1 2 ")
+    assert CUT in prompt.text
+    assert prompt.text.endswith(" 998 999")
+    assert 285 <= prompt.tokens == count(prompt.text) <= 300
+
+
+def test_a_message_that_is_cut_leaves_room_for_an_answer() -> None:
+    assert Window(context=400, prefill_limit=400).longest_cut_prompt == 300
+    assert 285 <= cut(talk(f"u:{NUMBERS}"), 400, cut_limit=300).tokens <= 300
+
+
+def test_the_longest_texts_are_cut_first_and_the_system_prompt_last() -> None:
+    tool = talk("u:question", "a:call", f"t:{NUMBERS}", "t:short")
+    text = cut(tool, 300).text
+    assert text.startswith("u:question a:call t:0 1 ")
+    assert text.endswith("t:short")
+
+    system = cut(talk(f"s:{NUMBERS}", "u:question"), 300)
+    assert system.text.startswith("s:0 1 ")
+    assert system.text.endswith("u:question")
+
+    both = cut(talk("s:" + "rule " * 200, f"u:{NUMBERS}"), 300)
+    assert both.text.count("rule ") == 200
+    assert both.text.count(CUT) == 1
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    with pytest.raises(PromptTooLong):
+        cut(talk("u:one two three"), 2)
+
+
+def test_with_nothing_to_go_a_conversation_that_is_too_long_is_refused() -> None:
+    assert fit(LONG, 6, render, count, truncate="nothing").tokens == 6
+    with pytest.raises(PromptTooLong, match="6 tokens"):
+        fit(LONG, 5, render, count, truncate="nothing")
+
+
+def test_a_longer_text_takes_hardly_more_tries_to_cut() -> None:
+    def tries(words: int) -> int:
+        counted = []
+
+        def count_and_note(text: str) -> int:
+            counted.append(text)
+            return count(text)
+
+        messages = talk("u:" + "word " * words)
+        fit(messages, 300, render, count_and_note, truncate="text")
+        return len(counted)
+
+    assert tries(400_000) <= tries(1000) + 8
+
+
+@given(conversations, st.integers(130, 300))
+def test_a_conversation_that_is_cut_always_fits_and_keeps_its_last_turn(
+    messages: list[Message], limit: int
+) -> None:
+    *earlier, last = messages
+    long = [*earlier, Message(last.role, NUMBERS)]
+    prompt = cut(long, limit)
+    assert prompt.tokens == count(prompt.text) <= limit
+    assert "999" in prompt.text

@@ -156,6 +156,18 @@ def test_a_prompt_that_may_be_too_long_is_left_to_the_runtime() -> None:
     assert "system\nt<" in prompt.text
 
 
+@pytest.mark.parametrize("length", [400, 4000, 1_000_000])
+def test_a_prompt_that_may_be_cut_is_cut_by_the_estimate(length: int) -> None:
+    request = ChatRequest(
+        (Message("system", "Be brief."), Message("user", "why " * length)), truncate="text"
+    )
+    prompt = PROMPTS.render(request, WINDOW)
+
+    assert prompt.system == "Be brief."
+    assert ("[... a part of this text" in prompt.text) is (length > 400)
+    assert prompt.tokens <= WINDOW.longest_cut_prompt
+
+
 @pytest.mark.parametrize("length", [4000, 1_000_000])
 def test_a_prompt_that_is_too_long_beyond_doubt_is_refused(length: int) -> None:
     with pytest.raises(PromptTooLong, match="896 tokens"):

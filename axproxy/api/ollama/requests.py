@@ -26,7 +26,7 @@ from axproxy.api.ollama.options import (
     parse_think,
 )
 from axproxy.errors import ClientError, UnknownModel
-from axproxy.messages import ChatRequest, Message, ToolCall
+from axproxy.messages import ChatRequest, Message, ToolCall, Truncation
 from axproxy.models.catalog import Models
 from axproxy.models.model import Model
 from axproxy.models.names import NoName
@@ -112,6 +112,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
         keep_alive=common.keep_alive,
         think=common.think,
         format=answer_format,
+        truncate=common.truncate,
     )
     return AnswerCall(model, request)
 
@@ -146,6 +147,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
         tools=tools,
         think=common.think,
         format=answer_format,
+        truncate=common.truncate,
     )
     return AnswerCall(model, request)
 
@@ -177,8 +179,10 @@ class _CommonFields:
         self.keep_alive = parse_keep_alive(fields.anything("keep_alive"))
         self.think = parse_think(fields.anything("think"))
         self._format: Any = fields.anything("format")
-        for ignored in ("truncate", "shift", "_debug_render_only"):
-            fields.boolean(ignored)
+        fields.boolean("_debug_render_only")
+        self.truncate = _truncation(
+            fields.boolean("truncate", default=True), fields.boolean("shift", default=True)
+        )
 
     @property
     def unloads(self) -> bool:
@@ -191,6 +195,13 @@ class _CommonFields:
     def format_of_text(self, images: list[str]) -> AnswerFormat | None:
         refuse_media(["images"] if images else [], self.requested_name)
         return parse_format(self._format)
+
+
+def _truncation(truncate: bool, shift: bool) -> Truncation:
+    """Return what may go, as in Ollama: without `shift` the last message must fit as it is."""
+    if not truncate:
+        return "nothing"
+    return "text" if shift else "turns"
 
 
 def _message(turn: Fields) -> Message:

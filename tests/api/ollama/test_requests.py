@@ -61,6 +61,11 @@ def call_of(
     return call.request if isinstance(call, AnswerCall) else call
 
 
+def asked_for(*parts: Any, **fields: Any) -> ChatRequest:
+    """A request that may be cut, as Ollama's are unless they say otherwise."""
+    return ChatRequest(*parts, truncate="text", **fields)
+
+
 def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
     request = chat(
         messages=[
@@ -72,7 +77,7 @@ def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
         ]
     )
 
-    assert request == ChatRequest(
+    assert request == asked_for(
         messages=(
             Message("system", "Be brief."),
             Message("user", "Hi"),
@@ -86,7 +91,7 @@ def test_a_chat_keeps_its_turns_in_order_with_roles_in_lower_case() -> None:
 
 
 def test_a_prompt_is_a_conversation_of_one_user_message() -> None:
-    asked = ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
+    asked = asked_for((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
     assert generate(prompt="Hi") == asked
     assert generate(prompt="Hi", context=[1, 2]) == replace(asked, context=(1, 2))
     assert generate(prompt="Hi", system="Be brief.", stream=False) == replace(
@@ -95,7 +100,7 @@ def test_a_prompt_is_a_conversation_of_one_user_message() -> None:
 
 
 def test_a_raw_prompt_is_sent_without_a_template() -> None:
-    assert generate(prompt="<|im_start|>", raw=True) == ChatRequest(
+    assert generate(prompt="<|im_start|>", raw=True) == asked_for(
         (Message("user", "<|im_start|>"),), MODEL, stream=True, raw=True
     )
 
@@ -122,12 +127,32 @@ def test_no_prompt_and_a_keep_alive_of_zero_unload_the_model(nothing: object) ->
 def test_keep_alive_is_read_with_a_prompt_and_with_a_load() -> None:
     assert generate(keep_alive="5m") == LoadCall(QWEN, MODEL, 300)
     assert chat(keep_alive=-1) == LoadCall(QWEN, MODEL, FOREVER)
-    assert chat(keep_alive=0, messages=[{"role": "user"}]) == ChatRequest(
+    assert chat(keep_alive=0, messages=[{"role": "user"}]) == asked_for(
         (Message("user", ""),), MODEL, stream=True, keep_alive=0
     )
-    assert generate(keep_alive=0.5, prompt="Hi") == ChatRequest(
+    assert generate(keep_alive=0.5, prompt="Hi") == asked_for(
         (Message("user", "Hi"),), MODEL, stream=True, keep_alive=0.5, wants_context=True
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "meant"),
+    [
+        ({}, "text"),
+        ({"truncate": True, "shift": None}, "text"),
+        ({"shift": False}, "turns"),
+        ({"truncate": False}, "nothing"),
+    ],
+)
+def test_truncate_and_shift_say_what_may_go_when_a_prompt_is_too_long(
+    fields: dict[str, Any], meant: str
+) -> None:
+    for request in (
+        chat(messages=[{"content": "Hi"}], **fields),
+        generate(prompt="x", **fields),
+    ):
+        assert isinstance(request, ChatRequest)
+        assert request.truncate == meant
 
 
 def test_what_the_card_cannot_use_is_ignored() -> None:
@@ -136,15 +161,13 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
         template="{{ .Prompt }}",
         images=[],
         suffix="",
-        truncate=False,
-        shift=False,
         logprobs=True,
         top_logprobs=20,
         _debug_render_only=True,
         whatever={"a": 1},
     )
 
-    assert request == ChatRequest((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
+    assert request == asked_for((Message("user", "Hi"),), MODEL, stream=True, wants_context=True)
 
 
 @pytest.mark.parametrize(
