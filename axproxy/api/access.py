@@ -133,7 +133,10 @@ class OriginCheck:
 
     def _judge_origin(self) -> OriginDecision:
         origin = request.headers.get("Origin", "")
-        return self._origins.judge(request.method, origin, _host()) if origin else PASS
+        if not origin:
+            return PASS
+        wanted = request.headers.get("Access-Control-Request-Headers", "")
+        return self._origins.judge(request.method, origin, _host(), wanted)
 
 
 def hosts_of_this_machine() -> LocalHosts:

@@ -7,6 +7,7 @@ point at 127.0.0.1 (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,12 +22,13 @@ _STAINLESS = (
     "Arch Async Custom-Poll-Interval Helper-Method Lang Os Package-Version Poll-Helper Retry-Count "
     "Runtime Runtime-Version Timeout"
 )
+_HEADERS = (
+    *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"),
+    *(f"X-Stainless-{name}" for name in _STAINLESS.split()),
+)
+_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS",
-    "Access-Control-Allow-Headers": ",".join(
-        ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "Openai-Beta"]
-        + [f"X-Stainless-{name}" for name in _STAINLESS.split()]
-    ),
     "Access-Control-Max-Age": "43200",  # seconds
 }
 _VARY_PREFLIGHT = "Access-Control-Request-Method, Access-Control-Request-Headers"
@@ -77,8 +79,14 @@ class Origins:
             (start, end) for start, star, end in (p.partition("*") for p in patterns) if star
         ]
 
-    def judge(self, method: str, origin: str, host: str) -> OriginDecision:
-        """Decide by the headers `Origin` and `Host`, which are empty where there is none."""
+    def judge(
+        self, method: str, origin: str, host: str, wanted_headers: str = ""
+    ) -> OriginDecision:
+        """Decide by the headers `Origin` and `Host`, which are empty where there is none.
+
+        `wanted_headers` is `Access-Control-Request-Headers`: the headers that the page wants to
+        send.  A page that may call at all may send them.
+        """
         if not origin or origin in (f"http://{host}", f"https://{host}"):
             return PASS  # not a page, or a page of this service
         if not self._allows(origin.lower()):
@@ -91,7 +99,7 @@ class Origins:
             return OriginDecision(None, allowed)
         if not self._allows_all:
             allowed["Vary"] += f", {_VARY_PREFLIGHT}"
-        return OriginDecision(204, allowed | _PREFLIGHT)
+        return OriginDecision(204, allowed | _PREFLIGHT | _allowed_headers(wanted_headers))
 
     def _allows(self, origin: str) -> bool:
         return (
@@ -104,6 +112,14 @@ class Origins:
                 for start, end in self._ends
             )
         )
+
+
+def _allowed_headers(wanted: str) -> dict[str, str]:
+    """Return the headers that a page may send: Ollama's, and all that it asks for."""
+    known = {name.lower() for name in _HEADERS}
+    asked = (name.strip() for name in wanted.split(","))
+    more = [name for name in asked if _HEADER_NAME.fullmatch(name) and name.lower() not in known]
+    return {"Access-Control-Allow-Headers": ",".join((*_HEADERS, *dict.fromkeys(more)))}
 
 
 def is_loopback(address: str) -> bool:

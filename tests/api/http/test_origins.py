@@ -127,6 +127,20 @@ def test_a_preflight_is_answered_on_every_path(client: FlaskClient, path: str) -
     }
 
 
+def test_a_page_that_may_call_may_send_the_headers_that_it_asks_for(client: FlaskClient) -> None:
+    asked = "anthropic-version,content-type, x-api-key,, x-api-key,no header,bad:name"
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Headers": asked}
+    reply = client.options("/v1/messages", headers=headers)
+
+    assert reply.status_code == 204
+    allowed = reply.headers["Access-Control-Allow-Headers"]
+    assert allowed == f"{HEADERS},anthropic-version,x-api-key"
+
+    stranger = client.options("/v1/messages", headers={**headers, "Origin": "http://evil.example"})
+    assert stranger.status_code == 403
+    assert "Access-Control-Allow-Headers" not in stranger.headers
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])
 def test_a_page_of_another_origin_gets_an_empty_refusal(client: FlaskClient, method: str) -> None:
     for path in ("/api/tags", "/health", "/nothing"):
