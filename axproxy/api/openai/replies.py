@@ -145,12 +145,17 @@ class CompletionReplies:
 
 
 def model_object(model: Model, requested_name: str | None = None) -> dict[str, Any]:
-    """Return an entry of `/v1/models`; `requested_name` is the name in the request, if any."""
+    """Return an entry of `/v1/models`; `requested_name` is the name in the request, if any.
+
+    The window has the names of other servers, OpenAI has none; it is left out until it is known.
+    """
+    window = dict.fromkeys(("context_length", "max_model_len"), model.context_length)
     return {
         "id": requested_name or model.name,
         "object": "model",
         "created": int(model.modified_at.timestamp()),
         "owned_by": "library",
+        **(window if model.context_length else {}),
     }
 
 

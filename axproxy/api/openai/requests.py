@@ -97,7 +97,7 @@ def parse_completion(body: bytes, models: Models) -> ChatCall:
     fields = Fields.read("CompletionRequest", body, "openai", EOF)
     stream, include_usage = _streaming(fields)
     options = _options(fields)
-    prompt, suffix = fields.string("prompt"), fields.string("suffix")
+    prompt, suffix = _prompt(fields), fields.string("suffix")
     fields.integer("logprobs")
 
     requested_name = fields.string("model")
@@ -110,6 +110,23 @@ def parse_completion(body: bytes, models: Models) -> ChatCall:
     turns = (Message("user", prompt),)
     request = ChatRequest(turns, requested_name, sampling, limits, stream=stream, think=False)
     return ChatCall(model, request, include_usage)
+
+
+def _prompt(fields: Fields) -> str:
+    """Return the one prompt of a completion, which may be in a list.  Raises `ClientError`."""
+    match fields.anything("prompt"):
+        case []:
+            return ""
+        case [str(prompt)]:
+            return well_formed(prompt)
+        case list(prompts) if all(isinstance(prompt, str) for prompt in prompts):
+            raise ClientError(
+                f"there are {len(prompts)} prompts, and a request can have one; send each in a "
+                "request of its own"
+            )
+        case [int() | list(), *_]:
+            raise ClientError("prompt must be text, not tokens")
+    return fields.string("prompt")
 
 
 def refuse_embeddings(body: bytes, models: Models) -> NoReturn:

@@ -429,6 +429,13 @@ def test_a_whole_completion_reply(client: FlaskClient, engine: FakeEngine) -> No
     assert last_request(engine).think is False
 
 
+def test_one_prompt_in_a_list_is_completed(client: FlaskClient, engine: FakeEngine) -> None:
+    reply = client.post(COMPLETION, json={"model": MODEL, "prompt": ["The sky is"]})
+
+    assert reply.get_json()["choices"][0]["text"] == "Hello"
+    assert last_request(engine).messages == (Message("user", "The sky is"),)
+
+
 def test_a_streamed_completion_reply(client: FlaskClient) -> None:
     asked = {"model": MODEL, "prompt": "Hi", "stream": True}
     *chunks, _done = openai_chunks(client.post(COMPLETION, json=asked).data)
@@ -448,7 +455,22 @@ def test_a_streamed_completion_reply(client: FlaskClient) -> None:
     [
         (
             COMPLETION,
-            {"prompt": ["Hi"]},
+            {"prompt": {"text": "Hi"}},
+            "json: cannot unmarshal object into Go struct field CompletionRequest.prompt of type "
+            "string",
+        ),
+        (
+            COMPLETION,
+            {"prompt": ["Hi", "Ho"]},
+            "there are 2 prompts, and a request can have one; send each in a request of its own",
+        ),
+        (COMPLETION, {"prompt": [1, 2]}, "prompt must be text, not tokens"),
+        (COMPLETION, {"prompt": [[1, 2]]}, "prompt must be text, not tokens"),
+        (COMPLETION, {"prompt": []}, "prompt must not be empty"),
+        (COMPLETION, {"prompt": [""]}, "prompt must not be empty"),
+        (
+            COMPLETION,
+            {"prompt": [None]},
             "json: cannot unmarshal array into Go struct field CompletionRequest.prompt of type "
             "string",
         ),
@@ -473,7 +495,8 @@ def test_unsupported_requests_are_refused(
 
 def test_models_are_listed_and_found_by_name(client: FlaskClient) -> None:
     created = int(QWEN.modified_at.timestamp())
-    entry = {"id": MODEL, "object": "model", "created": created, "owned_by": "library"}
+    window = {"context_length": 2559, "max_model_len": 2559}
+    entry = {"id": MODEL, "object": "model", "created": created, "owned_by": "library", **window}
 
     assert client.get("/v1/models").get_json() == {"object": "list", "data": [entry]}
     assert client.get("/v1/models/QWEN3:0.6b").get_json() == {**entry, "id": "QWEN3:0.6b"}
@@ -482,6 +505,19 @@ def test_models_are_listed_and_found_by_name(client: FlaskClient) -> None:
     assert missing.get_json()["error"]["message"] == "model 'nope:latest' not found"
     assert client.get("/v1/models/a/b").data == b"404 page not found"
     assert client.head("/v1/models").status_code == 405
+
+
+def test_a_window_that_is_not_known_yet_is_left_out(
+    client: FlaskClient, models: FakeModels
+) -> None:
+    models.model = replace(QWEN, context_length=None)
+
+    assert set(client.get(f"/v1/models/{MODEL}").get_json()) == {
+        "id",
+        "object",
+        "created",
+        "owned_by",
+    }
 
 
 def test_each_reply_has_a_number_and_a_time() -> None:
