@@ -6,7 +6,7 @@ the client decides how the message is wrapped.  Every message ends with what to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class ProxyError(Exception):
@@ -33,9 +33,17 @@ class ClientError(ProxyError):
 
 
 class UnknownModel(ClientError):
-    """The request names a model that does not exist here."""
+    """The request names a model that does not exist here.
+
+    `here` are the names of those that do; the message ends with them.
+    """
 
     status_hint = 404
+
+    def __init__(self, message: str, here: Sequence[str] = ()) -> None:
+        names = ", ".join(f"'{name}'" for name in here)
+        super().__init__(f"{message}; this service has {names}" if names else message)
+        self.here = here
 
 
 class PromptTooLong(ClientError):

@@ -46,7 +46,7 @@ class SingleModelCatalog:
         base = local_name(name)
         if not any(same_model(base, known) for known in (self._model().name, self._first_name)):
             ModelName.parse(base)
-            raise UnknownModel(f"model '{name}' not found")
+            raise UnknownModel(f"model '{name}' not found", [self._model().name])
         return self.default()
 
     def all(self) -> Sequence[Model]:

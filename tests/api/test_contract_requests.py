@@ -28,6 +28,7 @@ from tests.support.fakes import QWEN, FakeEngine, FakeModels
 
 both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 HI = Message("user", "Hi")
+HERE = f"; this service has '{MODEL}'"
 
 
 def only(wanted: str) -> pytest.MarkDecorator:
@@ -217,9 +218,9 @@ def refused(client: FlaskClient, dialect: Dialect, body: bytes | Mapping[str, An
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [
-        ("nope", 404, "model 'nope' not found"),
-        ("qwen3", 404, "model 'qwen3' not found"),
-        (" Nope", 404, "model ' Nope' not found"),
+        ("nope", 404, "model 'nope' not found" + HERE),
+        ("qwen3", 404, "model 'qwen3' not found" + HERE),
+        (" Nope", 404, "model ' Nope' not found" + HERE),
         ("a b", 400, "invalid model name"),
         ("a:", 400, "invalid model name"),
         ("gpt-oss:20b-cloud", 403, "ollama cloud is disabled: remote model is unavailable"),
@@ -248,7 +249,7 @@ def test_a_model_name_is_required_except_in_our_own_api(
     if dialect is NATIVE:
         assert reply.status_code == 200
         return
-    nameless = (404, "model '' not found")
+    nameless = (404, "model '' not found" + HERE)
     required = (400, "model is required")
     expected = nameless if dialect is OLLAMA_GENERATE else required
     assert (reply.status_code, dialect.error_of(reply)) == expected

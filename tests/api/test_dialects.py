@@ -20,7 +20,7 @@ ANTHROPIC = {"type": "error", "error": {"type": "api_error", "message": "no"}}
         ("/api/chat", NATIVE),
         ("/api/nothing", NATIVE),
         ("/v1/chat/completions", OPENAI),
-        ("/v1/messages/count_tokens", OPENAI),
+        ("/v1/messages/count_tokens", ANTHROPIC),
         ("/v1/messagesX", OPENAI),
         ("/v1/messages", ANTHROPIC),
         ("/generate", NATIVE),

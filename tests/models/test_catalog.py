@@ -18,7 +18,9 @@ def test_the_model_is_found_listed_and_used_by_default() -> None:
 
     assert models.find("QWEN3:0.6b") == models.default() == CONFIGURED
     assert models.all() == (CONFIGURED,)
-    with pytest.raises(UnknownModel, match=r"^model ' other ' not found$"):
+    with pytest.raises(
+        UnknownModel, match=r"^model ' other ' not found; this service has 'qwen3:0\.6b'$"
+    ):
         models.find(" other ")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from axproxy.api.gojson.decode import first_value, well_formed
+from axproxy.api.gojson.decode import first_value, quoted, well_formed
 from axproxy.errors import ClientError
 from axproxy.messages import SMALLEST_VOCABULARY, ChatRequest, Limits, Message, Sampling
 from axproxy.models.catalog import Models
@@ -46,6 +48,20 @@ def _is_texts(value: Any) -> bool:
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(well_formed, [value] if isinstance(value, str) else value))
 
+
+# What other APIs call our fields.
+_OTHER_NAMES = {
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "max_length": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+    "stop_sequences": "stop",
+}
+_NEAR = 0.75  # how much of two names must be alike: `max_token` and `max-tokens` are
+_LONGEST_NAME = 40  # characters
+_MOST_NAMES = 50  # unknown names that are compared; each takes some 0.1 ms
 
 _LONGEST_PATH = 4096  # characters; the system's own limit
 
@@ -140,7 +156,11 @@ def _object(body: bytes, example: str) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known fields; `null` is the same as nothing."""
+    """Return the known fields; `null` is the same as nothing.
+
+    Raises `ClientError` for a wrong value, and for a name that is nearly that of a known field.
+    """
+    _refuse_misspelt(values)
     known: dict[str, Any] = {}
     for name, rule in RULES.items():
         if (value := values.get(name)) is not None:
@@ -148,6 +168,21 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
                 raise ClientError(f"{name} must be {rule.allowed}")
             known[name] = rule.read(value)
     return known
+
+
+def _refuse_misspelt(values: Mapping[str, Any]) -> None:
+    """Refuse fields that a person or a script has meant as one of ours.  Raises `ClientError`.
+
+    Without it a request would silently be obeyed without them.  Other unknown fields are ignored.
+    """
+    unknown = (name for name in values if name not in RULES and values[name] is not None)
+    for name in islice(unknown, _MOST_NAMES):
+        plain = name[:_LONGEST_NAME].lower()
+        near = get_close_matches(plain, RULES, n=1, cutoff=_NEAR)
+        if meant := _OTHER_NAMES.get(plain) or next(iter(near), None):
+            raise ClientError(
+                f"unknown field {quoted(name[:_LONGEST_NAME])}; did you mean {meant}?"
+            )
 
 
 def _same_folder(given: str, folder: Path | None) -> bool:

@@ -24,7 +24,7 @@ def find_for_details(models: Models, requested_name: str) -> Model:
         raise CloudModel(message) from error
     except UnknownModel as error:
         short = short_name(local_name(requested_name))
-        raise UnknownModel(f"model '{short}' not found") from error
+        raise UnknownModel(f"model '{short}' not found", error.here) from error
 
 
 def find_for_embedding(models: Models, requested_name: str) -> Model:
@@ -32,7 +32,7 @@ def find_for_embedding(models: Models, requested_name: str) -> Model:
         return models.find(requested_name)
     except UnknownModel as error:
         message = f"model {quoted(requested_name)} not found, try pulling it first"
-        raise UnknownModel(message) from error
+        raise UnknownModel(message, error.here) from error
 
 
 def require_all(

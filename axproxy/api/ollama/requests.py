@@ -87,7 +87,8 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
     try:
         model = models.find(common.requested_name)
     except NoName as error:
-        raise UnknownModel(f"model '{common.requested_name}' not found") from error
+        here = [model.name for model in models.all()]
+        raise UnknownModel(f"model '{common.requested_name}' not found", here) from error
     if common.unloads and not prompt:
         return UnloadCall(model, common.requested_name)
     if raw and (template or system or context):

@@ -158,7 +158,8 @@ def refuse_embed(body: bytes, models: Models) -> NoReturn:
     try:
         find_for_embedding(models, model)
     except NoName as error:
-        raise UnknownModel(f"model '{model}' not found") from error
+        here = [known.name for known in models.all()]
+        raise UnknownModel(f"model '{model}' not found", here) from error
     texts = input_ if isinstance(input_, list) else [] if input_ is None else [input_]
     if not all(isinstance(text, str) for text in texts):
         raise ClientError("invalid input type")

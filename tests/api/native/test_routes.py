@@ -125,11 +125,55 @@ def test_a_refusal_names_the_field_and_what_is_allowed(
     assert not engine.history
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("max_token", "max_tokens"),
+        ("max-tokens", "max_tokens"),
+        ("maxTokens", "max_tokens"),
+        ("Max_Tokens", "max_tokens"),
+        ("num_predict", "max_tokens"),
+        ("temprature", "temperature"),
+        ("repeat_penalty", "repetition_penalty"),
+        ("stop_sequences", "stop"),
+        ("systen", "system"),
+        ("topk", "top_k"),
+        ("modelpath", "model_path"),
+    ],
+)
+def test_a_misspelt_field_is_refused_with_the_nearest_name(
+    client: FlaskClient, engine: FakeEngine, name: str, meant: str
+) -> None:
+    for path in ("/generate", "/load"):
+        reply = client.post(path, json={"prompt": "Hi", name: 5})
+        assert reply.status_code == 400
+        assert reply.get_json() == {"error": f'unknown field "{name}"; did you mean {meant}?'}
+    assert not engine.history
+    assert not engine.loads
+
+
+@pytest.mark.parametrize(
+    "fields", [{"seed": 1}, {"user": "me"}, {"max_token": None}, {"x" * 5000: 1}, {"": 1}]
+)
+def test_a_field_that_is_like_none_of_ours_is_ignored(
+    client: FlaskClient, fields: dict[str, object]
+) -> None:
+    assert client.post("/generate", json={"prompt": "Hi", **fields}).status_code == 200
+
+
+def test_a_body_of_many_unknown_fields_costs_no_time(client: FlaskClient) -> None:
+    fields = {f"max_tokenz_{number}_of_many_names_that_nobody_needs": 1 for number in range(9)}
+    many = {f"{number}": 1 for number in range(150_000)} | fields
+    assert client.post("/generate", json={"prompt": "Hi", **many}).status_code == 200
+
+
 def test_another_model_is_not_found(client: FlaskClient) -> None:
     for path, body in (("/generate", {"prompt": "Hi"}), ("/load", {})):
         reply = client.post(path, json={**body, "model": "nope"})
         assert reply.status_code == 404
-        assert reply.get_json() == {"error": "model 'nope' not found"}
+        assert reply.get_json() == {
+            "error": "model 'nope' not found; this service has 'qwen3:0.6b'"
+        }
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ PULL, PUSH, CREATE, COPY, DELETE = (
 
 OURS = '"model":"qwen3:0.6b"'
 HI = '"messages":[{"role":"user","content":"Hi"}]'
+HERE = "; this service has 'qwen3:0.6b'"
 FULL = "registry.ollama.ai/library/qwen3:0.6b"
 THINK = '"high", "medium", "low", "max", true, or false'
 
@@ -109,8 +110,8 @@ NAMES = [
     (PUSH, "{}", 400, "model is required"),
     (EMBEDDINGS, "{}", 400, "model is required"),
     (DELETE, "{}", 400, "model is required"),
-    (GENERATE, "{}", 404, "model '' not found"),
-    (EMBED, "{}", 404, "model '' not found"),
+    (GENERATE, "{}", 404, "model '' not found" + HERE),
+    (EMBED, "{}", 404, "model '' not found" + HERE),
     (PULL, "{}", 400, "invalid model name"),
     (CREATE, "{}", 400, "invalid model name"),
     (COPY, "{}", 400, 'source "" is invalid'),
@@ -121,17 +122,17 @@ NAMES = [
     (PULL, '{"model":"a/b/c/d"}', 400, "invalid model name"),
     (EMBED, '{"model":"a:b:c"}', 400, "invalid model name"),
     (DELETE, '{"model":"a b"}', 400, 'name "a b" is invalid'),
-    (CHAT, '{"model":"nope"}', 404, "model 'nope' not found"),
-    (GENERATE, '{"model":" Nope"}', 404, "model ' Nope' not found"),
-    (GENERATE, '{"model":"qwen3"}', 404, "model 'qwen3' not found"),
-    (GENERATE, '{"model":"nope:local"}', 404, "model 'nope:local' not found"),
-    (SHOW, '{"model":"nope"}', 404, "model 'nope:latest' not found"),
-    (SHOW, '{"model":"library/nope:local"}', 404, "model 'nope:latest' not found"),
-    (SHOW, '{"model":"me/nope:1b"}', 404, "model 'me/nope:1b' not found"),
-    (SHOW, '{"model":"pi/me/nope:1b"}', 404, "model 'pi/me/nope:1b' not found"),
-    (EMBED, '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first'),
-    (EMBEDDINGS, '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first'),
-    (DELETE, '{"model":"nope"}', 404, "model 'nope' not found"),
+    (CHAT, '{"model":"nope"}', 404, "model 'nope' not found" + HERE),
+    (GENERATE, '{"model":" Nope"}', 404, "model ' Nope' not found" + HERE),
+    (GENERATE, '{"model":"qwen3"}', 404, "model 'qwen3' not found" + HERE),
+    (GENERATE, '{"model":"nope:local"}', 404, "model 'nope:local' not found" + HERE),
+    (SHOW, '{"model":"nope"}', 404, "model 'nope:latest' not found" + HERE),
+    (SHOW, '{"model":"library/nope:local"}', 404, "model 'nope:latest' not found" + HERE),
+    (SHOW, '{"model":"me/nope:1b"}', 404, "model 'me/nope:1b' not found" + HERE),
+    (SHOW, '{"model":"pi/me/nope:1b"}', 404, "model 'pi/me/nope:1b' not found" + HERE),
+    (EMBED, '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first' + HERE),
+    (EMBEDDINGS, '{"model":"nope"}', 404, 'model "nope" not found, try pulling it first' + HERE),
+    (DELETE, '{"model":"nope"}', 404, "model 'nope' not found" + HERE),
     (DELETE, '{"model":"","name":"nope:cloud"}', 404, "model 'nope:cloud' not found"),
     (COPY, '{"source":"nope","destination":"a"}', 404, 'model "nope" not found'),
     (CHAT, '{"model":"qwen3:0.6b:cloud"}', 403, CLOUD),

@@ -502,7 +502,8 @@ def test_models_are_listed_and_found_by_name(client: FlaskClient) -> None:
     assert client.get("/v1/models/QWEN3:0.6b").get_json() == {**entry, "id": "QWEN3:0.6b"}
     missing = client.get("/v1/models/nope")
     assert missing.status_code == 404
-    assert missing.get_json()["error"]["message"] == "model 'nope:latest' not found"
+    words = f"model 'nope:latest' not found; this service has '{MODEL}'"
+    assert missing.get_json()["error"]["message"] == words
     assert client.get("/v1/models/a/b").data == b"404 page not found"
     assert client.head("/v1/models").status_code == 405
 

@@ -31,7 +31,7 @@ def test_chat_and_generate_with_and_without_streaming(shared: Service, run_js: R
 
 def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
     assert run_js(shared, "refusals") == {
-        "unknown": "model 'nope' not found",
+        "unknown": "model 'nope' not found; this service has 'mock:latest'",
         "thinking": 'invalid think value: "banana" '
         '(must be "high", "medium", "low", "max", true, or false)',
         "embed": '"mock" does not support embeddings',
