@@ -132,7 +132,13 @@ class TokenizerGone(RuntimeFault):
     """The tokenizer process does not answer; its supervisor brings it back within seconds."""
 
     status_hint = 503
-    retry_after = 2
+    retry_after: int | None = 2
+
+
+class TokenizerRefused(TokenizerGone):
+    """The tokenizer takes this service for another program; only an operator can change that."""
+
+    retry_after = None
 
 
 class ClientGone(Exception):

@@ -114,6 +114,7 @@ class Settings:
     model_name: str | None = setting("MODEL_NAME", text, None)
     device: str = setting("DEVICE", text, "auto")
     tokenizer: str = setting("TOKENIZER", one_of("builtin", "vendor"), "builtin")
+    tokenizer_secret: str | None = setting("TOKENIZER_SECRET", text, None)
     context_length: int | None = setting("CONTEXT_LENGTH", whole(2, 1_000_000), None)
     prefill_limit: int | None = setting("PREFILL_LIMIT", whole(2, 1_000_000), None)
     max_queue: int = setting("MAX_QUEUE", whole(0, 10_000), 64)

@@ -15,6 +15,8 @@ from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError
 from axproxy.ops.malloc import trim_heap
 
 try:
+    from axproxy.tokenizer.access import VARIABLE, TokenizerAccess
+    from axproxy.tokenizer.peers import SameUser, Siblings
     from axproxy.tokenizer.server import TokenizerServer
     from axproxy.tokenizer.tokenizer import TextTokenizer
 except ModuleNotFoundError as missing:
@@ -31,6 +33,7 @@ log = logging.getLogger("axproxy.tokenizer")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, then exits with 0; 2 if it cannot start."""
+    parent, secret = os.getppid(), os.environ.pop(VARIABLE, "")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     arguments = _parser().parse_args(argv)
@@ -45,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TokenizerFolderError as error:
         return _refuse(str(error))
     trim_heap()
+    access = TokenizerAccess(secret, Siblings(parent) if arguments.siblings_only else SameUser())
     try:
-        server = TokenizerServer((arguments.host, arguments.port), tokenizer)
+        server = TokenizerServer((arguments.host, arguments.port), tokenizer, access)
     except (OSError, OverflowError) as error:
         return _refuse(
             f"cannot listen on {arguments.host}:{arguments.port} ({error}); "
@@ -87,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model-path",
         help="a model's folder, to search for its tokenizer if --folder is not given",
+    )
+    parser.add_argument(
+        "--siblings-only",
+        action="store_true",
+        help="take the runtime's calls only from processes that the parent of this one started "
+        "(default: from all programs of this user)",
     )
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]

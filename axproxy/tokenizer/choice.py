@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from axproxy.prompts.renderer import PromptRenderer, TemplateRenderer
 from axproxy.prompts.template_features import CAPABILITIES, COMPLETION
 from axproxy.prompts.vendor_script import VendorScriptRenderer
 from axproxy.settings import Settings
+from axproxy.tokenizer.access import VARIABLE
 from axproxy.tokenizer.client import TokenizerClient
 from axproxy.tokenizer.vendor_script import VendorScriptClient
 
@@ -61,6 +64,12 @@ class TokenizerChoice(Protocol):
         """Return a short prompt for the self-test.  Raises `TokenizerGone`."""
 
 
+@functools.cache
+def _own_secret() -> str:
+    """Return the secret that this process shares with the tokenizer that it starts."""
+    return secrets.token_hex(32)
+
+
 def choose_tokenizer(settings: Settings) -> TokenizerChoice:
     """Return the tokenizer that the settings choose."""
     if settings.tokenizer == "vendor":
@@ -82,13 +91,18 @@ class BuiltinTokenizer:
         port = ["--port", str(self.settings.tokenizer_port)]
         path = self.settings.model_path
         model = ["--model-path", str(path.resolve())] if path else []
-        return [sys.executable, "-m", "axproxy.tokenizer", *port, *model]
+        return [sys.executable, "-m", "axproxy.tokenizer", "--siblings-only", *port, *model]
 
     def environment(self) -> dict[str, str]:
-        return {}
+        return {VARIABLE: self._secret}
 
     def client(self, timeout: float = 10.0) -> TokenizerClient:
-        return TokenizerClient(self.settings.tokenizer_url, timeout)
+        return TokenizerClient(self.settings.tokenizer_url, timeout, self._secret)
+
+    @property
+    def _secret(self) -> str:
+        attached = self.settings.runtime_kind == "attach"
+        return self.settings.tokenizer_secret or ("" if attached else _own_secret())
 
     def renderer(self, client: TokenizerClient) -> TemplateRenderer:
         return TemplateRenderer(client, client.info())

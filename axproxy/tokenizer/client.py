@@ -9,9 +9,10 @@ from itertools import starmap
 from typing import Any
 
 from axproxy.control_tokens import ControlToken
-from axproxy.errors import TokenizerGone
+from axproxy.errors import TokenizerGone, TokenizerRefused
 from axproxy.local_http import ConnectionFailed, LocalHTTP, LocalHTTPError, LocalReply
 from axproxy.prompts.tokenizer import TokenizerInfo
+from axproxy.tokenizer.access import HEADER, VARIABLE, proof
 
 SERVER = "axproxy tokenizer"  # the name in our own server's reply to the probe
 
@@ -59,15 +60,17 @@ class Trace:
 class TokenizerClient:
     """Calls our tokenizer server at `url`; no call changes anything there.
 
-    `timeout` is in seconds, for connecting and for each reply.  Every method except `answers`
+    `timeout` is in seconds, for connecting and for each reply.  `secret` is the one that the server
+    was started with; empty where it has none.  Every method except `answers`
     raises `TokenizerGone` if there is no reply that it understands.  Safe for several threads.
     """
 
     traces = True  # it can report what the runtime is doing
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, timeout: float = 10.0, secret: str = "") -> None:
         self._url = url.rstrip("/")
         self._timeout = timeout
+        self._headers = {HEADER: proof(secret)} if secret else {}
         self._local = threading.local()
 
     def info(self) -> TokenizerInfo:
@@ -138,6 +141,11 @@ class TokenizerClient:
             ) from error
         except ValueError as error:
             raise self._not_ours() from error
+        if reply.status == 403:
+            raise TokenizerRefused(
+                f"the tokenizer at {self._url} takes this service for another program; start both "
+                f"as the same user, or with the same {VARIABLE}"
+            )
         if reply.status != 200 or not isinstance(answer, dict):
             raise self._not_ours()
         return answer
@@ -161,7 +169,7 @@ class TokenizerClient:
         # Each thread has its own and keeps it open.
         connection: LocalHTTP | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = LocalHTTP(self._url)
+            connection = self._local.connection = LocalHTTP(self._url, self._headers)
         return connection
 
     def _not_ours(self) -> TokenizerGone:

@@ -9,6 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from axproxy.tokenizer.access import TokenizerAccess
 from axproxy.tokenizer.handlers import BadCall, JsonObject, TokenizerHandlers
 from axproxy.tokenizer.pieces import Untokenizable
 from axproxy.tokenizer.tokenizer import TextTokenizer
@@ -34,14 +35,18 @@ class TokenizerConnection(BaseHTTPRequestHandler):
     # Requests that are not HTTP get JSON too, without any of their own bytes.
     error_content_type = "application/json"
     error_message_format = '{"error": "HTTP status %(code)d"}'
+    _peer_is_runtime: bool | None = None
 
     def do_GET(self) -> None:
         """Answer a GET of the runtime or of the service."""
-        self._send(*self._handle(None))
+        if not self._refused():
+            self._send(*self._handle(None))
 
     def do_POST(self) -> None:
         """Answer a POST of the runtime or of the service."""
         body = self._body()
+        if self._refused():
+            return
         status, answer = 200, self.server.handlers.fallback(self.path)
         try:
             status, answer = self._handle(body)
@@ -52,6 +57,22 @@ class TokenizerConnection(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Log requests at debug; bodies are never logged."""
         log.debug(format, *args)
+
+    def _refused(self) -> bool:
+        access = self.server.access
+        reason = access.refusal(self.path, self.headers, self._comes_from_runtime)
+        if reason is None:
+            return False
+        access.log_refusal(self.path, reason)
+        self.close_connection = True
+        self._send(403, {"error": reason})
+        return True
+
+    def _comes_from_runtime(self) -> bool:
+        # A connection belongs to the same process to its end.
+        if self._peer_is_runtime is None:
+            self._peer_is_runtime = self.server.access.check_peer(self.connection)
+        return self._peer_is_runtime
 
     def _handle(self, body: bytes | None) -> tuple[int, JsonObject]:
         try:
@@ -91,14 +112,25 @@ class TokenizerServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        tokenizer: TextTokenizer,
+        access: TokenizerAccess | None = None,
+    ) -> None:
         """Raises `OSError` if the server cannot listen there."""
+        self.access = access or TokenizerAccess()
         self.handlers = TokenizerHandlers(tokenizer)
         super().__init__(address, TokenizerConnection)
 
     def server_bind(self) -> None:
         """Bind without looking up the host's name, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
+
+    def server_close(self) -> None:
+        """Close the listening socket and what the checks keep open."""
+        super().server_close()
+        self.access.close()
 
     @property
     def address(self) -> str:

@@ -13,7 +13,7 @@ from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.settings import Settings
-from axproxy.tokenizer.client import TokenizerClient
+from axproxy.tokenizer.choice import choose_tokenizer
 
 
 def engine_on(
@@ -25,7 +25,7 @@ def engine_on(
     clock: Callable[[], float] = time.monotonic,
 ) -> SerialEngine[PreparedPrompt]:
     """Return an engine whose supervisor is given; its clients are real ones by default."""
-    client = tokenizer or TokenizerClient(settings.tokenizer_url)
+    client = tokenizer or choose_tokenizer(settings).client()
     runtime = MainApiRuntime(
         supervisor,
         getattr(supervisor, "recipe", supervisor),

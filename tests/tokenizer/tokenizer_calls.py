@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from typing import Any
 
@@ -12,12 +13,14 @@ class Caller:
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def __call__(self, method: str, path: str, body: Any = None) -> Any:
+    def __call__(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """The answer of one call; `body` is sent as it is if it is bytes, else as JSON."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            connection.request(method, path, sent, {"Connection": "close"})
+            connection.request(method, path, sent, {"Connection": "close", **(headers or {})})
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:

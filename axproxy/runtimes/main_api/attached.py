@@ -17,6 +17,7 @@ from axproxy.errors import (
     ProxyError,
     Restarting,
     TokenizerGone,
+    TokenizerRefused,
     Unavailable,
 )
 from axproxy.health import ChildHealth, RuntimeHealth
@@ -40,6 +41,7 @@ class AttachedSupervisor:
         self._interval = interval
         self._window = window(settings, None)  # its log is not ours to read
         self._runtime_answers = self._tokenizer_answers = False
+        self._refusal: TokenizerRefused | None = None
         self._since = time.time()
         self._stopping = threading.Event()
         self._leaving = False
@@ -86,7 +88,7 @@ class AttachedSupervisor:
         if self._leaving or self._stopping.is_set():
             return self.interruption() or Unavailable("the service is being stopped; try later")
         if not self._tokenizer_answers:
-            return Unavailable(
+            return self._refusal or Unavailable(
                 f"the tokenizer does not answer on {self._settings.tokenizer_url}; "
                 "start it with ./start_tokenizer.sh before the runtime"
             )
@@ -162,20 +164,26 @@ class AttachedSupervisor:
             except Exception:  # without this thread the state would never change again
                 log.exception("checking the two programs failed")
 
-    def _refresh_model(self, client: TokenizerClient) -> None:
+    def _refresh_model(self, client: TokenizerClient) -> bool:
+        """Return whether the tokenizer has reported what it has loaded."""
         try:
             self.refresh_model(client.info() if client.traces else None)
         except TokenizerGone as error:  # it is asked again when it is back
             log.info("the tokenizer does not report what it has loaded: %s", error)
-            self._tokenizer_answers = False
+            self._refusal = error if isinstance(error, TokenizerRefused) else None
+            return False
+        return True
 
     def _check(self) -> None:
         before = (self._runtime_answers, self._tokenizer_answers)
         self._runtime_answers = RuntimeClient(self._settings.runtime_url).answers()
         client = choose_tokenizer(self._settings).client()
-        self._tokenizer_answers = client.answers()
-        if self._tokenizer_answers and not before[1]:
-            self._refresh_model(client)
+        answers = client.answers()
+        if not answers:
+            self._refusal = None
+        elif not before[1]:
+            answers = self._refresh_model(client)
+        self._tokenizer_answers = answers
         if self._runtime_answers:
             self._card.end_load()
         elif before[0]:

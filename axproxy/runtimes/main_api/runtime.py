@@ -21,6 +21,7 @@ from axproxy.errors import (
     RuntimeStalled,
     SessionLost,
     TokenizerGone,
+    TokenizerRefused,
 )
 from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest
@@ -114,8 +115,8 @@ class MainApiRuntime:
             try:
                 self._tokenizer.count("")
                 return
-            except TokenizerGone:
-                if self._clock() > deadline:
+            except TokenizerGone as error:
+                if self._clock() > deadline or isinstance(error, TokenizerRefused):
                     raise
             if gone():
                 raise ClientGone
