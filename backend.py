@@ -39,7 +39,7 @@ from axproxy.engine.runtime import Timeouts
 from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import CurrentModel
 from axproxy.ops.request_log import RequestLog
-from axproxy.preflight.checks import require_known_checks
+from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import MainApiRecipe
@@ -94,6 +94,7 @@ def create_app(
     """
     settings = settings or Settings.from_env(os.environ)
     require_known_checks(settings)
+    require_model(settings)
     if engine is None or models is None:
         engine, models = create_engine(settings)
     app = Flask("axproxy", static_folder=None)

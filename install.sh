@@ -136,7 +136,11 @@ systemd_version() {
 start() {
     run systemctl daemon-reload
     run systemctl --quiet enable "$name"
-    if ! systemctl --quiet is-active "$name" 2>/dev/null; then
+    # An earlier unit's limit of starts may have been reached.
+    run systemctl --quiet reset-failed "$name" 2>/dev/null || true
+    if ! configured; then
+        return  # it would not start; `report` says what to do
+    elif ! systemctl --quiet is-active "$name" 2>/dev/null; then
         run systemctl start --no-block "$name"
     elif [ "$changed" ]; then
         say "restarting the service; the model is loaded again"
@@ -160,12 +164,15 @@ report() {
             say "  $(opening "$path")"
         fi
     done
-    if [ -z "$(setting AX650_MODEL_PATH)" ]; then
-        say "no model is set, so a SIMULATOR answers. Say where your model is:"
+    if ! configured; then
+        say "no model is set, so the service was not started. Say where your model is, or set"
+        say "AX650_RUNTIME=mock to try it with a simulator:"
         say "  sudo nano $settings && sudo systemctl restart $name"
     fi
     say "done. Watch it load with: systemctl status $name"
 }
+
+configured() { [ -n "$(setting AX650_MODEL_PATH)$(setting AX650_RUNTIME)" ]; }
 
 as_user() { setpriv --reuid="$name" --regid="$name" --clear-groups -- "$@"; }
 # Prints the command that lets all users read a path: the folders above it, and all below.

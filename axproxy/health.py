@@ -86,6 +86,10 @@ class RuntimeHealth:
     preflight: Sequence[CheckHealth] = ()
 
     @property
+    def simulated(self) -> bool:
+        return self.kind == "mock"
+
+    @property
     def model_loaded(self) -> bool:
         return self.runtime.state == "ready"
 

@@ -16,6 +16,10 @@ from axproxy.durations import FOREVER, parse_keep_alive
 RuntimeKind = Literal["vendor", "mock", "attach"]
 
 PREFIX = "AX650_"
+# `[host/][namespace/]model[:tag]`; `:cloud` and `:local` mean something else to clients.
+_MODEL_NAME = re.compile(
+    r"(?:(?:\w[\w.:-]*/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
+)
 
 
 class SettingsError(Exception):
@@ -91,6 +95,13 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def model_name(value: str) -> str:
+    name = value.removesuffix(":latest").lower()
+    if not _MODEL_NAME.fullmatch(value) or name.endswith((":cloud", ":local", "-cloud")):
+        raise ValueError("a name as Ollama's, such as qwen3:1.7b, without blanks")
+    return value
+
+
 tcp_port = whole(1, 65535)
 
 
@@ -106,12 +117,13 @@ class Settings:
     port: int = setting("PORT", tcp_port, 5002)
     ollama_port: int = setting("OLLAMA_PORT", whole(0, 65535), 0)
     runtime: str = setting("RUNTIME", one_of("auto", "vendor", "mock", "attach"), "auto")
+    simulate: str = setting("SIMULATE", one_of("on", "off"), "on")
     runtime_bin: Path = setting("RUNTIME_BIN", path, Path("./main_api_axcl_aarch64"))
     runtime_port: int = setting("RUNTIME_PORT", tcp_port, 8000)
     tokenizer_port: int = setting("TOKENIZER_PORT", tcp_port, 12345)
     models_dir: Path | None = setting("MODELS_DIR", path, None)
     model_path: Path | None = setting("MODEL_PATH", path, None)
-    model_name: str | None = setting("MODEL_NAME", text, None)
+    model_name: str | None = setting("MODEL_NAME", model_name, None)
     device: str = setting("DEVICE", text, "auto")
     tokenizer: str = setting("TOKENIZER", one_of("builtin", "vendor"), "builtin")
     tokenizer_secret: str | None = setting("TOKENIZER_SECRET", text, None)
@@ -142,6 +154,17 @@ class Settings:
         return kinds[self.runtime]
 
     @property
+    def lacks_model(self) -> bool:
+        """Whether a model is missing where a simulator must not answer in its place.
+
+        That is so in the installed unit, and where half of a configuration names a card.
+        """
+        if self.runtime != "auto" or self.model_path:
+            return False
+        half = bool(self.models_dir) or self.runtime_bin != type(self).runtime_bin
+        return half or self.simulate == "off"
+
+    @property
     def own_url(self) -> str:
         """The URL under which this machine reaches the service."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
@@ -170,7 +193,7 @@ class Settings:
         """
         by_variable = {f.metadata["variable"]: f for f in fields(cls)}
         for variable in environ:
-            if variable.startswith(PREFIX) and variable not in by_variable:
+            if variable.upper().startswith(PREFIX) and variable not in by_variable:
                 raise SettingsError(_unknown(variable, by_variable))
         given = _from_ollama(environ, {f.name for v, f in by_variable.items() if environ.get(v)})
         for variable, known in by_variable.items():
@@ -215,7 +238,7 @@ def folder_name(path: Path) -> str:
 
 def _unknown(variable: str, known: Mapping[str, Any]) -> str:
     ends = [name.removeprefix(PREFIX) for name in known]
-    near = difflib.get_close_matches(variable.removeprefix(PREFIX), ends, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(variable.upper().removeprefix(PREFIX), ends, n=1, cutoff=0.6)
     hint = f"did you mean {PREFIX}{near[0]}?" if near else "docs/settings.md lists all settings."
     return f"unknown setting {variable}; {hint}"
 

@@ -45,7 +45,8 @@ class OpsRoutes:
         """Answer 200 only if a request would run now."""
         problem = self._engine.not_ready()
         if problem is None:
-            return json_response({"ready": True})
+            simulated = self._engine.health().runtime.simulated
+            return json_response({"ready": True} | ({"simulated": True} if simulated else {}))
         reason = problem.message if self._access.is_operator() else _REASON_FOR_OPERATORS
         body = {"ready": False, "error": reason}
         return json_response(body, 503, problem.retry_after)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from axproxy.errors import GaveUp, ProxyError
 from axproxy.ops.logs import configure_logging
-from axproxy.preflight.checks import require_known_checks
+from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.process.instance_lock import AlreadySupervised
 from axproxy.settings import Settings, SettingsError
 
@@ -39,6 +39,7 @@ def run_in_foreground(make: Callable[[Settings], ForegroundSupervisor]) -> int:
     try:
         settings = Settings.from_env(os.environ)
         require_known_checks(settings)
+        require_model(settings)
         if settings.runtime_kind == "attach":
             raise SettingsError("AX650_RUNTIME=attach leaves nothing to supervise; unset it")
         configure_logging(settings)

@@ -42,12 +42,14 @@ def main(arguments: Sequence[str], manual: str = "") -> int:
         settings = Settings.from_env(os.environ)
         required_key(settings)
         allowed_origins(settings)
-        if settings.preflight_skip:
+        if settings.preflight_skip or settings.lacks_model:
             from axproxy.preflight.checks import (  # noqa: PLC0415 - few starts need all of it
                 require_known_checks,
+                require_model,
             )
 
             require_known_checks(settings)
+            require_model(settings)
     except SettingsError as error:
         print_error("backend", error)
         return 2

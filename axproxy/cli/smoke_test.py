@@ -26,7 +26,7 @@ if __name__ == "__main__":
 import psutil
 import requests
 
-from axproxy.preflight.checks import require_known_checks
+from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.printable import printable
 from axproxy.process.ports import free_port, holders
 from axproxy.process.process import die_with_parent
@@ -57,12 +57,14 @@ def main() -> int:
         environ = with_usable_ports(os.environ)
         settings = Settings.from_env(environ)
         require_known_checks(settings)
+        require_model(settings)
     except SettingsError as error:
         print(f"run_integration: {error}", file=sys.stderr)
         return 2
-    warn_about_simulator(settings)
     if not arguments.serve:  # the lines printed below are enough when all is well
+        warn_about_simulator(settings)
         environ.setdefault("AX650_LOG_LEVEL", "warning")
+        environ["AX650_RUNTIME"] = settings.runtime_kind  # or the log would warn once more
     if settings.api_key:
         HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
     if found := holders(settings.port):

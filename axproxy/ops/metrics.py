@@ -21,6 +21,7 @@ _GAUGES = (
     ("ax650_queue_places", "Requests that may wait", "queue.places", 1),
     ("ax650_answering", "Whether an answer is being made", "queue.answering", 1),
     ("ax650_model_loaded", "Whether the model is on the card", "runtime.model_loaded", 1),
+    ("ax650_simulated", "Whether a simulator answers, not a model", "runtime.simulated", 1),
     ("ax650_card_temperature_celsius", "Of the card", "runtime.card.temperature_c", 1),
     ("ax650_card_memory_total_bytes", "CMM of the card", "runtime.card.cmm_total_mb", _MIB),
     ("ax650_card_memory_used_bytes", "CMM in use", "runtime.card.cmm_used_mb", _MIB),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from axproxy.preflight.binary import check_binary
 from axproxy.preflight.card import CARD_NAMES, check_cards
@@ -63,6 +64,19 @@ def checks_for(kind: str) -> tuple[Check, ...]:
     if kind == "vendor":
         return CHECKS
     return tuple(check for check in CHECKS if _WITHOUT_A_CARD.issuperset(check.names))
+
+
+def require_model(settings: Settings) -> None:
+    """Raise `SettingsError` if a model is missing where no simulator may answer instead.
+
+    The sentence lists the models in `AX650_MODELS_DIR`.
+    """
+    if not settings.lacks_model:
+        return
+    (finding,) = check_model_folder(CheckContext(settings, Path("/"), owner=None))
+    raise SettingsError(
+        f"{finding.seen}; {finding.remedy}, or AX650_RUNTIME to mock to use the simulator"
+    )
 
 
 def require_known_checks(settings: Settings) -> None:

@@ -19,8 +19,8 @@ from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
 from axproxy.preflight.inspection import Inspection
 from axproxy.preflight.pcie import cards_on_the_bus
-from axproxy.preflight.running_service import RunningService, find_service
-from axproxy.preflight.unit_settings import read_unit_settings
+from axproxy.preflight.running_service import RunningService, find_service, why_stopped
+from axproxy.preflight.unit_settings import UNIT, read_unit_settings
 from axproxy.settings import Settings, SettingsError
 
 _COLOURS: dict[Severity, str] = {"ok": "32", "warn": "33", "fail": "31", "skip": "2"}
@@ -86,7 +86,8 @@ def context_for(settings: Settings, service: RunningService | None, root: Path) 
 def _checks(context: CheckContext) -> Sequence[Check]:
     kind = context.settings.runtime_kind
     undecided = context.settings.runtime == "auto" and kind == "mock"
-    return checks_for("vendor" if undecided and _card_found(context) else kind)
+    wanted = context.settings.lacks_model or _card_found(context)
+    return checks_for("vendor" if undecided and wanted else kind)
 
 
 def _card_found(context: CheckContext) -> bool:
@@ -174,7 +175,8 @@ def main(arguments: Sequence[str], program: Path = ROOT, root: Path = Path("/"))
         print(json.dumps(body, indent=2, ensure_ascii=False))
         return 1 if failed else 0
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(wrap(service.describe() if service else "the service is not running", columns))
+    stopped = why_stopped(UNIT) if unit else "the service is not running"
+    print(wrap(service.describe() if service else stopped, columns))
     print(render(findings, wants_colour(sys.stdout, os.environ), columns))
     checked = {finding.name for finding in findings} - {"settings"}
     if checked == {"ports"} and service is None and settings.runtime == "auto":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,25 @@ class RunningService:
             reports = "; set AX650_API_KEY here to its key to see more"
         kind, status = self.health["backend_type"], self.health["status"]
         return f"the service is running at {self.url}: {status}, {kind}{reports}"
+
+
+def why_stopped(unit: str) -> str:
+    """Return that the service is not running, and what to do if systemd refuses to start it."""
+    stopped = "the service is not running"
+    systemctl = shutil.which("systemctl")
+    if not systemctl:
+        return stopped
+    asked = subprocess.run(
+        [systemctl, "show", "--property=Result", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    if "start-limit-hit" not in asked.stdout:
+        return stopped
+    again = f"sudo systemctl reset-failed {unit} && sudo systemctl start {unit}"
+    return f"{stopped}: systemd refuses more starts; run: {again}"
 
 
 def find_service(settings: Settings, root: Path = Path("/")) -> RunningService | None:

@@ -90,6 +90,9 @@ def test_an_empty_value_counts_as_not_set(variable: str) -> None:
         ("AX650_STALL_TIMEOUT", "inf", "AX650_STALL_TIMEOUT must be a number of seconds above 0"),
         ("AX650_KEEP_ALIVE", "long", 'AX650_KEEP_ALIVE must be seconds, a duration like "5m"'),
         ("AX650_CMA_CHECK", "yes", "AX650_CMA_CHECK must be one of warn, fail, off, not 'yes'"),
+        ("AX650_MODEL_NAME", "a b/c d", "AX650_MODEL_NAME must be a name as Ollama's"),
+        ("AX650_MODEL_NAME", "qwen3:cloud", "AX650_MODEL_NAME must be a name as Ollama's"),
+        ("AX650_MODEL_NAME", ":4b", "AX650_MODEL_NAME must be a name as Ollama's"),
         ("AX650_MOCK_ARGS", "'a", "AX650_MOCK_ARGS must be a command line"),
         ("OLLAMA_HOST", "0.0.0.0:x", "OLLAMA_HOST must be a whole number from 1 to 65535"),
     ],
@@ -104,6 +107,8 @@ def test_an_invalid_value_is_refused_with_what_is_valid(
     ("variable", "answer"),
     [
         ("AX650_PROT", "unknown setting AX650_PROT; did you mean AX650_PORT?"),
+        ("ax650_port", "unknown setting ax650_port; did you mean AX650_PORT?"),
+        ("Ax650_Model_Path", "unknown setting Ax650_Model_Path; did you mean AX650_MODEL_PATH?"),
         ("AX650_MODELPATH", "unknown setting AX650_MODELPATH; did you mean AX650_MODEL_PATH?"),
         (
             "AX650_WHATEVER_ELSE_THERE_IS",
@@ -150,6 +155,30 @@ def test_any_value_is_accepted_or_refused_with_its_name(variable: str, value: st
 )
 def test_the_card_is_used_if_a_model_is_configured(environ: dict[str, str], kind: str) -> None:
     assert Settings.from_env(environ).runtime_kind == kind
+
+
+@pytest.mark.parametrize(
+    ("environ", "lacks"),
+    [
+        ({}, False),
+        ({"AX650_SIMULATE": "off"}, True),
+        ({"AX650_SIMULATE": "off", "AX650_RUNTIME": "mock"}, False),
+        ({"AX650_SIMULATE": "off", "AX650_RUNTIME": "auto"}, True),
+        ({"AX650_SIMULATE": "off", "AX650_MODEL_PATH": "/models/qwen"}, False),
+        ({"AX650_RUNTIME_BIN": "/models/main_api_axcl_aarch64"}, True),
+        ({"AX650_MODELS_DIR": "/models"}, True),
+        ({"AX650_MODELS_DIR": "/models", "AX650_RUNTIME": "mock"}, False),
+    ],
+)
+def test_an_installed_unit_and_half_a_configuration_never_simulate(
+    environ: dict[str, str], lacks: bool
+) -> None:
+    assert Settings.from_env(environ).lacks_model is lacks
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3:1.7b", "me/qwen3:x", "hf.co/me/Qwen3-1.7B-GGUF"])
+def test_a_models_name_may_be_any_of_ollamas(name: str) -> None:
+    assert Settings.from_env({"AX650_MODEL_NAME": name}).model_name == name
 
 
 def test_the_vendors_runtime_needs_a_model() -> None:

@@ -48,6 +48,7 @@ def test_metrics_are_in_base_units_and_unknown_values_are_left_out() -> None:
         "ax650_queue_places": 64,
         "ax650_answering": 1,
         "ax650_model_loaded": 1,
+        "ax650_simulated": 0,
         "ax650_card_temperature_celsius": 52,
         "ax650_card_memory_total_bytes": 7040 * 1024 * 1024,
         "ax650_card_npu_ratio": 0.5,

@@ -71,6 +71,7 @@ def test_a_file_is_read_as_systemd_reads_it(
         "AX650_MOCK_ARGS": "one two",
         "AX650_PORT": "5005",
         "AX650_LOG_LEVEL": "debug",
+        "AX650_SIMULATE": "off",
     }
     assert found.finding({}, program, False).verdict == "ok"
     shell = found.finding({"AX650_PORT": "7"}, program, False)

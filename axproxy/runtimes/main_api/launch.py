@@ -99,7 +99,8 @@ class MainApiRecipe:
 
     def start(self) -> None:
         if self._mock:
-            log.warning("no card is configured: a SIMULATOR answers instead of a model")
+            level = logging.INFO if self.settings.runtime == "mock" else logging.WARNING
+            log.log(level, "no card is configured: a SIMULATOR answers instead of a model")
         else:
             self.card.start()
 

@@ -18,6 +18,7 @@ from axproxy.runtimes.main_api.launch import (
     VENDOR_LADDER_LOADING,
 )
 from axproxy.settings import Settings
+from tests.support.model_folders import published_model
 from tests.support.service import run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -109,6 +110,38 @@ def test_exit_statuses_that_a_restart_cannot_fix_prevent_it() -> None:
     misspelt = run(sys.executable, str(ROOT / "backend.py"), AX650_PROT="5002")
 
     assert str(misspelt.returncode) in statuses.split()
+
+
+def test_restarts_by_hand_are_not_limited_and_every_end_is_followed_by_a_start() -> None:
+    assert values("StartLimitIntervalSec") == ["0"]
+    assert values("StartLimitBurst") == []
+    assert values("Restart") == ["always"]
+    assert seconds("RestartSec") >= 10
+    backoff = (ROOT / "deploy" / "backoff.conf").read_text()
+    assert "StartLimit" not in backoff
+
+
+def test_the_installed_unit_simulates_only_if_it_is_asked_to_by_name(tmp_path: Path) -> None:
+    unit = dict(word.split("=", 1) for word in values("Environment"))
+    models = tmp_path / "models"
+    published_model(models / "qwen3", flat=True)
+    for environ in ({}, {"AX650_RUNTIME": "auto"}, {"AX650_MODELS_DIR": str(models)}):
+        refused = run(sys.executable, str(ROOT / "backend.py"), **unit, **environ)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("backend: no model is configured; set AX650_MODEL_PATH")
+        assert refused.stderr.count("\n") == 1
+    assert str(models / "qwen3") in refused.stderr
+    assert not Settings.from_env({**unit, "AX650_RUNTIME": "mock"}).lacks_model
+
+
+def test_the_unit_bounds_its_memory_and_asks_for_no_one_elses() -> None:
+    assert values("MemoryMax")
+    assert values("OOMScoreAdjust") == []
+
+
+def test_the_unit_has_a_folder_for_a_log_file() -> None:
+    assert values("LogsDirectory") == ["ax650"]
+    assert values("SyslogIdentifier") == ["ax650"]
 
 
 def test_every_line_of_the_settings_file_can_be_uncommented() -> None:
