@@ -6,11 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from axproxy.models.manifest import MANIFEST, read_manifest
 from axproxy.preflight.checks import CHECK_NAMES
 from axproxy.process.states import as_mermaid
 from axproxy.settings import _OLLAMA, Settings, SettingsError
+from backend import create_app
 from tests.support.sentences import said
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,22 @@ def test_no_document_names_a_setting_that_does_not_exist() -> None:
     assert {(name, variable) for name, variable in named if variable not in KNOWN} <= {
         ("settings.md", MISSPELT)
     }
+
+
+def routes_without_a_page(app: Flask) -> set[str]:
+    """Return the routes that no page names, whatever the page calls their parameters."""
+    pages = re.sub(r"<\w+>", "<>", "\n".join(page.read_text() for page in PAGES))
+    routes = {re.sub(r"<.*?>", "<>", rule.rule) for rule in app.url_map.iter_rules()}
+    return {
+        rule for rule in routes if not re.search(rf"(?<![\w/]){re.escape(rule)}(?![\w/])", pages)
+    }
+
+
+def test_every_route_is_on_a_page() -> None:
+    app = create_app(Settings())
+    assert routes_without_a_page(app) == set()
+    app.add_url_rule("/api/brand-new/<name>", "new", lambda name: name)
+    assert routes_without_a_page(app) == {"/api/brand-new/<>"}
 
 
 def test_every_check_before_the_start_is_in_the_manual() -> None:
