@@ -207,6 +207,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kill-every", type=float, default=20.0, help="seconds, on average")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     wish = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the `finally` below
     with tempfile.TemporaryDirectory() as folder:
         service = Service({"AX650_MOCK_ARGS": MOCK}, Path(folder) / "log")
         try:
@@ -226,15 +227,20 @@ def _soak(service: Service, wish: argparse.Namespace) -> int:
         threading.Thread(
             target=Client(service, tally, wish.seed + number).run,
             args=(began + 60 * wish.minutes,),
+            daemon=True,
         )
         for number in range(CLIENTS)
     ]
-    killing = threading.Thread(target=killer.run)
+    killing = threading.Thread(target=killer.run, daemon=True)
     for thread in (*clients, killing):
         thread.start()
     uses: list[dict[str, Use]] = []
+    next_line = began + 60
     while any(thread.is_alive() for thread in clients):
         clients[0].join(2.0)
+        if time.monotonic() >= next_line:
+            next_line += 60
+            print(f"{tally.begun} of {wish.requests} requests begun", flush=True)
         if tally.begun >= WARM_UP * wish.requests:
             uses += _look(service)
     killer.stop()
