@@ -40,8 +40,24 @@ wanted_content() {
     .venv/bin/python -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null && cat requirements*.txt
 }
 
+# Prints why making .venv failed, and what helps.  $1 is what the failed program has printed.
+explain_failure() {
+    case $1 in
+        *"No space left"* | *"Errno 28"* | *"Disk quota"*)
+            echo "there is no room on the disk of $PWD; make room (about 200 MB) and run this again"
+            ;;
+        *"Read-only file system"* | *"Errno 30"* | *"Permission denied"* | *"Errno 13"*)
+            echo "$PWD/.venv cannot be written; make the folder your own, or copy it to a place where you may write"
+            ;;
+        *)
+            echo "$1"
+            echo "the installation failed, see above; check the network and run this again"
+            ;;
+    esac >&2
+}
+
 prepare_venv() {
-    local wanted=$1 python stamp
+    local wanted=$1 python stamp output
     stamp=.venv/installed-$(basename "$wanted" .txt)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(wanted_content)" ]; then
         return
@@ -55,11 +71,15 @@ prepare_venv() {
             return 1
         fi
         echo "making .venv with $("$python" --version)"
-        "$python" -m venv --clear .venv || return 1
+        # Its output is kept back: by Ctrl-C it would be twenty lines of Python.
+        if ! output=$("$python" -m venv --clear .venv 2>&1); then
+            explain_failure "$output"
+            return 1
+        fi
     fi
     echo "installing $wanted (once; about a minute on a Pi)"
-    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted"; then
-        echo "the installation failed, see above; check the network and run this again" >&2
+    if ! output=$(.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$wanted" 2>&1); then
+        explain_failure "$output"
         return 1
     fi
     wanted_content >"$stamp"

@@ -294,6 +294,38 @@ def test_a_system_with_an_old_python_gets_its_own_remedy(
     assert remedy in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("printed", "sentence"),
+    [
+        ("OSError: [Errno 28] No space left on device", "there is no room on the disk of"),
+        ("Error: [Errno 13] Permission denied: '/x/.venv'", "/.venv cannot be written; make"),
+        ("Error: [Errno 30] Read-only file system: '/x'", "/.venv cannot be written; make"),
+    ],
+)
+def test_a_fault_while_the_own_python_is_made_is_one_sentence(
+    tmp_path: Path, printed: str, sentence: str
+) -> None:
+    python = tmp_path / "python3"
+    python.write_text(
+        f"""#!/bin/sh
+case "$*" in *--clear*) echo Traceback >&2; echo "{printed}" >&2; exit 1 ;; esac
+"""
+    )
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f". {ROOT}/deploy/venv.sh; prepare_venv requirements.txt"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_tokenizer_on_a_python_without_its_packages_says_what_to_run() -> None:
     script = (
         "import runpy, sys; sys.modules['tokenizers'] = None\n"
