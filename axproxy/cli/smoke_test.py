@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from axproxy.process.process import die_with_parent
 from axproxy.settings import Settings, SettingsError
 
 BACKEND = Path(__file__).resolve().parents[2] / "backend.py"
+PATIENCE = 20.0  # seconds without a change in which something may stand in the way of the start
 QUESTION = "Why is the sky blue?"
 HTTP = requests.Session()
 HTTP.trust_env = False  # no proxy from the environment for requests to the loopback
@@ -85,7 +88,7 @@ def run_service(settings: Settings, environ: Mapping[str, str], question: str, k
     failed, status = "", 0
     try:
         base = settings.own_url
-        wait_until_ready(service, base)
+        wait_until_ready(service, base, math.inf if keep else PATIENCE)
         descendants |= descendants_of(service)
         ask(base, settings.model, question)
         if keep:
@@ -131,8 +134,15 @@ def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
-    printed = ""
+def wait_until_ready(
+    service: subprocess.Popen[bytes], base: str, patience: float = PATIENCE
+) -> None:
+    """Print what the service does until it answers.
+
+    Raises `SmokeTestFailed` when it cannot: when it has ended or given up, or when something has
+    stood in the way of the start for `patience` seconds.
+    """
+    progress = Progress()
     while True:
         if service.poll() is not None:
             raise SmokeTestFailed("the service has ended; its log above shows why")
@@ -145,14 +155,44 @@ def wait_until_ready(service: subprocess.Popen[bytes], base: str) -> None:
             )
             if note := runtime["note"] or tokenizer["note"]:
                 news += f"; {note}"
-            if news != printed:
-                print(f"  {news}")
-                printed = news
+            progress.show(news)
             if health["status"] == "ok":
+                progress.end()
                 return
+            blocked = note and runtime["pid"] is None and progress.unchanged() >= patience
+            if blocked:
+                raise SmokeTestFailed(note)
             if note and (health["status"] == "failed" or health_restarts(health) > 1):
                 raise SmokeTestFailed(note)
         time.sleep(0.1)
+
+
+class Progress:
+    """Shows what goes on: on a terminal in a line that moves, else in a line for each change."""
+
+    def __init__(self) -> None:
+        self._moves = sys.stdout.isatty()
+        self._began = self._changed = time.monotonic()
+        self._shown = ""
+
+    def show(self, news: str) -> None:
+        now = time.monotonic()
+        if news != self._shown:
+            self._shown, self._changed = news, now
+            if not self._moves:
+                print(f"  {news}")
+        if self._moves:
+            line = f"  {now - self._began:3.0f} s  {news}"
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{line[:width]}", end="", flush=True)
+
+    def end(self) -> None:
+        if self._moves:
+            print()
+
+    def unchanged(self) -> float:
+        """Return for how many seconds the same has been shown."""
+        return time.monotonic() - self._changed
 
 
 def health_restarts(health: dict[str, Any]) -> int:

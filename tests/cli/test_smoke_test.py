@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import shutil
+import sys
 
 import pytest
 import requests
 import responses
 
-from axproxy.cli.smoke_test import SmokeTestFailed, ask, get_health
+from axproxy.cli.smoke_test import Progress, SmokeTestFailed, ask, get_health, wait_until_ready
 
 BASE = "http://127.0.0.1:5000"
 PIECE = {"message": {"content": "one "}, "done": False}
@@ -55,3 +59,44 @@ def test_it_fails_with_an_answer_that_does_not_end_well(body: str, problem: str)
 def test_a_service_that_does_not_answer_yet_has_no_health(body: str | Exception) -> None:
     responses.get(f"{BASE}/health", body=body)
     assert get_health(BASE) is None
+
+
+def blocked(note: str | None) -> dict[str, object]:
+    waiting = {"state": "stopped", "pid": None, "restarts": 0, "note": None, "load_percent": None}
+    return {"status": "loading", "runtime": {**waiting, "note": note}, "tokenizer": waiting}
+
+
+class Runs:
+    def poll(self) -> None:
+        return None
+
+
+@responses.activate
+def test_it_fails_with_what_stands_in_the_way_of_the_start() -> None:
+    responses.get(f"{BASE}/health", json=blocked("the driver is missing; run: sudo dkms"))
+    with pytest.raises(SmokeTestFailed, match="the driver is missing; run: sudo dkms"):
+        wait_until_ready(Runs(), BASE, patience=0)
+
+
+@responses.activate
+def test_serving_waits_until_nothing_stands_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    ready = {**blocked(None), "status": "ok"}
+    for body in (blocked("no card"), blocked("no card"), ready):
+        responses.get(f"{BASE}/health", json=body)
+    wait_until_ready(Runs(), BASE, patience=math.inf)
+
+    assert capsys.readouterr().out.count("no card") == 1
+
+
+def test_a_terminal_gets_one_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    progress = Progress()
+    for percent in range(100):
+        progress.show(f"model loaded to {percent} %, {'and more ' * 20}")
+    progress.end()
+
+    assert terminal.getvalue().count("\n") == 1
+    width = shutil.get_terminal_size().columns
+    assert max(map(len, terminal.getvalue().replace("\x1b[K", "").split("\r"))) <= width
