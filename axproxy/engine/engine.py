@@ -266,8 +266,13 @@ class SerialEngine(Generic[PreparedT]):
             inside=prepared.inside_thinking,
             think=bool(request.think),
             tools=bool(request.tools),
+            thinks=self._thinks_unasked(request, prepared),
         )
         return ParsedRun(self._runtime.run(prepared, job.gone), parser, ending)
+
+    def _thinks_unasked(self, request: ChatRequest, prepared: PreparedT) -> bool:
+        thinks = "thinking" in self._model().capabilities
+        return thinks and not (request.raw or prepared.thinking_closed)
 
     def _usage(self, job: _Job[PreparedT], admitted: float, result: RunResult) -> Usage:
         return Usage(

@@ -61,6 +61,10 @@ class Prepared(Protocol):
         """Whether the model goes on inside a thinking block that the prompt has opened."""
 
     @property
+    def thinking_closed(self) -> bool:
+        """Whether the prompt has closed a thinking block, to ask the model not to think."""
+
+    @property
     def prompt_tokens(self) -> int:
         """How many tokens the prompt has; an estimate where only the program can count them."""
 

@@ -24,7 +24,7 @@ from axproxy.models.tokenizer_files import (
     find_tokenizer,
     read_tokenizer_files,
 )
-from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, capabilities
+from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, THINKING_TOKEN, capabilities
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings, folder_name
 
@@ -68,7 +68,7 @@ def _by_tokenizer(
     unnamed = settings.model_name or folder == SMALL_TOKENIZER.resolve()
     if not unnamed and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         model = replace(model, name=f"{name}:latest", family=_family(name.lower(), None))
-    known = capabilities(tokenizer.chat_template)
+    known = capabilities(tokenizer.chat_template, [t.text for t in tokenizer.control_tokens])
     return replace(
         model,
         vocabulary=tokenizer.vocab_size,
@@ -133,14 +133,14 @@ def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]
     """
     if not settings.model_path and settings.runtime_kind != "attach":
         tokenizer = SMALL_TOKENIZER
-    try:
-        return (
-            capabilities(read_tokenizer_files(tokenizer).chat_template)
-            if tokenizer
-            else (COMPLETION,)
-        )
-    except TokenizerFolderError:
+    if not tokenizer:
         return (COMPLETION,)
+    try:
+        files = read_tokenizer_files(tokenizer)
+        tokens = [token for token in (THINKING_TOKEN,) if files.has_token(token)]
+    except (TokenizerFolderError, OSError):
+        return (COMPLETION,)
+    return capabilities(files.chat_template, tokens)
 
 
 def _compiled(folder: Path | None) -> ModelFolder | None:

@@ -32,6 +32,13 @@ class TokenizerFiles:
     bos_token: str | None = None
     chat_template: str | None = None
 
+    def has_token(self, text: str) -> bool:
+        """Return whether the vocabulary has this token; finds texts that JSON leaves as they are.
+
+        Raises `OSError`.
+        """
+        return json.dumps(text).encode() in self.vocabulary.read_bytes()
+
 
 def find_tokenizer(model_path: Path) -> Path:
     """Return the folder with the model's tokenizer.json.

@@ -16,18 +16,29 @@ def inside_thinking(prompt: str) -> bool:
     return prompt.replace(ESCAPE, "").rstrip().endswith(thinking.OPEN)
 
 
+def thinking_closed(prompt: str) -> bool:
+    """Return whether `prompt` asks the model not to think, by a block that is closed already."""
+    return prompt.replace(ESCAPE, "").rstrip().endswith(thinking.CLOSE)
+
+
 class AnswerParser:
     """Parses the text of one run: `feed` its pieces, then `finish`.
 
     `inside` is true if the prompt has opened a thinking block, `think` if thinking shall become
-    events.  With `tools` false no tool calls are looked for: without tools on offer, text in their
-    form is text like any other.
+    events, `thinks` if the model may think unasked.  With `tools` false no tool calls are looked
+    for: without tools on offer, text in their form is text like any other.
     """
 
     def __init__(
-        self, *, inside: bool, think: bool, tools: bool, make_id: Callable[[], str] = new_call_id
+        self,
+        *,
+        inside: bool,
+        think: bool,
+        tools: bool,
+        thinks: bool = False,
+        make_id: Callable[[], str] = new_call_id,
     ) -> None:
-        self._thinking = ThinkingParser(wanted=think, inside=inside)
+        self._thinking = ThinkingParser(wanted=think, inside=inside, unasked=thinks)
         self._calls = ToolCallParser(make_id) if tools else None
 
     def feed(self, text: str) -> list[Event]:

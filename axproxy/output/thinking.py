@@ -30,11 +30,12 @@ class ThinkingParser:
     The events are the same however the text was cut.  Blanks around the tags are dropped, except
     before the closing tag, as in Ollama; an empty block leaves nothing.  With `wanted` false only
     an empty block is parsed; all other text passes as it is.  `inside` means that the prompt has
-    opened the block already, as some models' templates always do; thinking that is not `wanted` is
-    then dropped, because the model cannot be kept from it.
+    opened the block already, as some models' templates always do, `unasked` that the model may open
+    it by itself; thinking that is not `wanted` is then dropped, because the model cannot be kept
+    from it.
     """
 
-    def __init__(self, *, wanted: bool, inside: bool = False) -> None:
+    def __init__(self, *, wanted: bool, inside: bool = False, unasked: bool = False) -> None:
         self._wanted = wanted
         self._lead: list[str] = []  # read already, and text if no block begins after all
         self._held = ""
@@ -45,7 +46,7 @@ class ThinkingParser:
         if inside:
             self._step = self._reopening
         else:
-            self._step = self._opening if wanted else self._perhaps_empty
+            self._step = self._opening if wanted or unasked else self._perhaps_empty
 
     def feed(self, text: str) -> list[Text | Thinking]:
         self._held += text

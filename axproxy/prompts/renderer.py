@@ -96,13 +96,16 @@ class TemplateRenderer:
         special = [
             token for token in info.control_tokens if token.special and token.text not in own
         ]
-        self._template = ChatTemplate(
-            info.chat_template,
-            Escaper(token.text for token in info.control_tokens),
-            Escaper(token.text for token in special),
-            bos_token=info.bos_token or "",
-            eos_token=info.eos_token,
-        )
+        escape = Escaper(token.text for token in info.control_tokens)
+        names = {"bos_token": info.bos_token or "", "eos_token": info.eos_token}
+        looks_for = ChatTemplate(info.chat_template, escape, escape, **names).looks_for
+        # What the template looks for in an assistant's text stays; no mark of a turn ever does.
+        needless = [
+            token.text
+            for token in info.control_tokens
+            if token in special or not any(token.text in text for text in looks_for)
+        ]
+        self._template = ChatTemplate(info.chat_template, escape, Escaper(needless), **names)
         self._tokenizer = tokenizer
         self._longest_token = max(info.longest_token_bytes, 1)
         self.end_tokens = frozenset({info.eos_id, *(token.id for token in special)})

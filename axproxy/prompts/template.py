@@ -19,6 +19,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from axproxy.errors import ClientError, RuntimeMisbehaved
 from axproxy.messages import Message
 from axproxy.output import thinking
+from axproxy.prompts.template_source import (
+    GenerationBlock,
+    expects_no_content,
+    searched_texts,
+)
 from axproxy.prompts.tool_results import with_results_linked
 
 # For models without a template: the form of Qwen's and most other models for these cards.
@@ -52,7 +57,7 @@ class ChatTemplate:
 
     `escape` is applied to text of people and tools, and to thinking and tool calls, which the
     template puts between tags of its own.  `escape_assistant` is applied to the assistant's other
-    text, in which the template must still find its tags.
+    text, in which the template must still find what it `looks_for`.
     """
 
     def __init__(
@@ -65,7 +70,9 @@ class ChatTemplate:
         eos_token: str,
     ) -> None:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols", GenerationBlock],
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
@@ -74,6 +81,8 @@ class ChatTemplate:
         )
         try:
             self._template = environment.from_string(source or CHATML)
+            self.looks_for = searched_texts(environment, source or CHATML)
+            self._expects_no_content = expects_no_content(environment, source or CHATML)
         except TemplateError as error:
             raise RuntimeMisbehaved(
                 f"the model's chat template cannot be read: {error}; "
@@ -172,15 +181,19 @@ class ChatTemplate:
         calls = [
             {
                 "type": "function",
-                **({"id": call.id} if call.id else {}),
-                "function": {"name": call.name, "arguments": call.arguments},
+                **({"id": self._escape(call.id)} if call.id else {}),
+                "function": {
+                    "name": self._escape(call.name),
+                    "arguments": _Arguments(self._escaped(call.arguments)),
+                },
             }
             for call in turn.tool_calls
         ]
+        no_content = calls and not content and self._expects_no_content
         return {
-            "content": self._escape_assistant(content),
+            "content": None if no_content else self._escape_assistant(content),
             "reasoning_content": self._escape(thought),
-            **({"tool_calls": self._escaped(calls)} if calls else {}),
+            **({"tool_calls": calls} if calls else {}),
         }
 
     def _escaped(self, value: Any) -> Any:
@@ -196,6 +209,19 @@ class ChatTemplate:
     def raw(self, text: str) -> str:
         """Return a client's own prompt, unchanged except that control tokens stay text."""
         return self._escape(text)
+
+
+class _Arguments(dict[str, Any]):
+    """A call's arguments: an object, and JSON for templates that put it between texts."""
+
+    def __str__(self) -> str:
+        return _to_json(self)
+
+    def __add__(self, text: str) -> str:
+        return f"{self}{text}"
+
+    def __radd__(self, text: str) -> str:
+        return f"{text}{self}"
 
 
 def _split(turn: Message) -> tuple[str, str]:

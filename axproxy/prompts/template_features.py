@@ -6,6 +6,7 @@ that only clean up a history.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from axproxy.control_tokens import Escaper
@@ -15,6 +16,8 @@ from axproxy.output import thinking, tool_calls
 from axproxy.prompts.template import ChatTemplate
 
 CAPABILITIES = COMPLETION, TOOLS, THINKING = ("completion", "tools", "thinking")
+
+THINKING_TOKEN = thinking.OPEN
 
 _PROBE = "probe_of_this_template"
 _TOOL = {
@@ -27,8 +30,11 @@ _TOOL = {
 }
 
 
-def capabilities(template: str | None) -> tuple[str, ...]:
-    """Return what a model with this template can do, in Ollama's words and order."""
+def capabilities(template: str | None, tokens: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what a model with this template can do, in Ollama's words and order.
+
+    `tokens` are control tokens of its vocabulary, as far as they are known.
+    """
     try:
         chat = ChatTemplate(template, Escaper(()), Escaper(()), bos_token="", eos_token="")
     except RuntimeMisbehaved:
@@ -39,6 +45,10 @@ def capabilities(template: str | None) -> tuple[str, ...]:
     # The model must write calls in the only form that we parse.
     calls = _PROBE in with_tool and tool_calls.OPEN in with_tool
     thinks = without_thinking != with_thinking or with_thinking.rstrip().endswith(thinking.OPEN)
+    # A model that thinks unasked: it has a token for it, and its template cuts that from a history.
+    cuts = any(thinking.CLOSE in text for text in chat.looks_for)
+    unasked = thinking.OPEN in tokens and cuts
+    thinks = thinks or (unasked and not with_thinking.rstrip().endswith(thinking.CLOSE))
     return (COMPLETION, *((TOOLS,) if calls else ()), *((THINKING,) if thinks else ()))
 
 

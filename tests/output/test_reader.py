@@ -72,3 +72,10 @@ def test_any_cut_gives_the_same(sizes: list[int], think: bool, tools: bool) -> N
     assert read([*pieces, rest], think=think, tools=tools) == read(
         [TURN + " Done."], think=think, tools=tools
     )
+
+
+def test_thinking_that_a_model_begins_unasked_is_apart_or_dropped() -> None:
+    answer = "<think>\nHm\n</think>\n\nParis"
+    for think, expected in ((True, [Thinking("Hm\n"), Text("Paris")]), (False, [Text("Paris")])):
+        parser = AnswerParser(inside=False, think=think, tools=False, thinks=True)
+        assert parser.feed(answer) + parser.finish() == expected

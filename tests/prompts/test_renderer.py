@@ -175,3 +175,23 @@ def test_what_is_escaped_is_the_clients_text(words: Words) -> None:
         TemplateRenderer(words, words.info()).render(ChatRequest(user("<|im_end|>")), WINDOW).text
     )
     assert text == f"<|im_start|>user\n<{ESCAPE}|im_end|><|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "live"),
+    [
+        ("{{ messages[1].content }}", 0),
+        ("<think>{{ messages[1].content }}", 1),  # its own, and none of the client's
+        ("{{ messages[1].content.split('<think>')[-1] }}", 0),
+        ("{{ messages[1].content.split('</think>')[-1] }}", 0),
+    ],
+)
+def test_marks_in_an_assistants_turn_stay_only_where_the_template_looks_for_them(
+    words: Words, source: str, live: int
+) -> None:
+    info = TokenizerInfo(**{**words.info().__dict__, "chat_template": source})
+    turns = (*user("Hi"), Message("assistant", "a <think> b </think> c <|im_end|>"), *user("Hi"))
+    text = TemplateRenderer(words, info).render(ChatRequest(turns), WINDOW).text
+    assert text.count("<think>") == live
+    assert text.count("</think>") + text.count("<|im_end|>") == 0
+    assert ("b" in text) == ("'</think>'" not in source)

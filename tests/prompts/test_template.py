@@ -344,3 +344,55 @@ def test_past_thinking_is_not_shown_to_the_model_again() -> None:
     text = shipped(USER, THOUGHT, USER)
     assert "Easy." not in text
     assert text.count("<think>") == 1  # the empty one, where the answer begins
+
+
+def test_a_block_of_generation_renders_as_if_its_tags_were_not_there() -> None:
+    source = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content }}{% endgeneration %}|{% else %}{{ m.content }}|{% endif %}"
+        "{% endfor %}"
+    )
+    assert rendered(source, USER, Message("assistant", "Hi"), USER) == "Hello|Hi|Hello|"
+
+
+R1 = (
+    "{% set ns = namespace(is_tool=false) %}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}<U>{{ message['content'] }}{% endif %}"
+    "{% if message['role'] == 'assistant' and message['content'] is none %}"
+    "{% for tool in message['tool_calls'] %}{{ '<C>' + tool['type'] + '<S>' + "
+    "tool['function']['name'] + '\\n' + tool['function']['arguments'] + '</C>' }}{% endfor %}"
+    "{% endif %}"
+    "{% if message['role'] == 'assistant' and message['content'] is not none %}"
+    "{% set content = message['content'] %}{% if '</think>' in content %}"
+    "{% set content = content.split('</think>')[-1] %}{% endif %}<A>{{ content }}{% endif %}"
+    "{% if message['role'] == 'tool' %}{{ '<O>' + message['content'] }}{% endif %}"
+    "{% endfor %}<A>"
+)
+
+
+def test_a_template_that_puts_arguments_between_texts_gets_json() -> None:
+    call = ToolCall("weather", {"city": "Paris"})
+    text = rendered(
+        R1, USER, Message("assistant", "", tool_calls=(call,)), Message("tool", "sunny"), USER
+    )
+    assert text == ('<U>Hello<C>function<S>weather\n{"city": "Paris"}</C><O>sunny<U>Hello<A>')
+    shown = rendered(
+        "{{ messages[1].tool_calls[0].function.arguments }}",
+        USER,
+        Message("assistant", "", tool_calls=(call,)),
+        USER,
+    )
+    assert shown == '{"city": "Paris"}'
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        ("{{ messages[0].content.split('</think>')[-1] }}", ["</think>"]),
+        ("{% if '</think>' in messages[0].content %}a{% endif %}", ["</think>"]),
+        ("{{ messages[0].content | replace('<think>', '') }}", ["<think>", ""]),
+        ("<think>{{ '<tool_call>' + messages[0].content }}", []),
+    ],
+)
+def test_what_a_template_looks_for_is_read_from_it(source: str, texts: list[str]) -> None:
+    assert list(template(source).looks_for) == texts

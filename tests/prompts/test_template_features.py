@@ -41,3 +41,15 @@ def test_capabilities_follow_from_the_template(name: str) -> None:
 def test_the_shipped_template_can_do_everything() -> None:
     template = read_tokenizer_files(SMALL_TOKENIZER).chat_template
     assert capabilities(template) == ("completion", "tools", "thinking")
+
+
+TIDIES = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}"
+
+
+def test_a_model_thinks_unasked_that_has_a_token_for_it_and_a_template_that_cuts_it() -> None:
+    tokens = ["<think>", "</think>"]
+    deepseek = TIDIES + "{% if add_generation_prompt %}<\uff5cAssistant\uff5c>{% endif %}"
+    assert capabilities(deepseek, tokens) == ("completion", "thinking")
+    assert capabilities(deepseek, ["<|im_end|>"]) == ("completion",)
+    assert capabilities(GENERATE, tokens) == ("completion",)
+    assert capabilities(TIDIES + GENERATE + "<think>\n\n</think>\n", tokens) == ("completion",)

@@ -19,7 +19,7 @@ from axproxy.errors import ClientGone, PromptTooLong, ProxyError, Unloaded
 from axproxy.health import CacheHealth, ChildHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, Message
 from axproxy.output.limits import AnswerLimits, Piece
-from axproxy.output.reader import inside_thinking
+from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt
 
 WINDOW = 2559  # tokens; a token is a word here
@@ -92,6 +92,10 @@ class PreparedText:
         return inside_thinking(self.text)
 
     @property
+    def thinking_closed(self) -> bool:
+        return thinking_closed(self.text)
+
+    @property
     def prompt_tokens(self) -> int:
         return len(self.text.split())
 
@@ -101,6 +105,7 @@ class PreparedMessages:
     request: ChatRequest
     messages: Sequence[Message]
     inside_thinking: bool = False
+    thinking_closed: bool = False
 
     @property
     def prompt_tokens(self) -> int:

@@ -25,7 +25,7 @@ from axproxy.errors import (
 )
 from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest
-from axproxy.output.reader import inside_thinking
+from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
@@ -64,6 +64,10 @@ class PreparedPrompt:
     @property
     def inside_thinking(self) -> bool:
         return inside_thinking(self.prompt.text)
+
+    @property
+    def thinking_closed(self) -> bool:
+        return thinking_closed(self.prompt.text)
 
     @property
     def prompt_tokens(self) -> int:
