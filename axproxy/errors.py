@@ -10,9 +10,13 @@ from collections.abc import Callable, Sequence
 
 
 class ProxyError(Exception):
-    """The base of every error that a client may get."""
+    """The base of every error that a client may get.
+
+    With `transient` the same request may well succeed in a moment.
+    """
 
     status_hint = 500
+    transient = False
     retry_after: int | None = None  # seconds
 
     def __init__(
@@ -81,6 +85,8 @@ class Unavailable(ProxyError):
 class Starting(Unavailable):
     """The model is being loaded; a request waits for it."""
 
+    transient = True
+
 
 class Restarting(Starting):
     """A program behind us failed and is being restarted; a request waits a little for it."""
@@ -93,6 +99,14 @@ class Unloaded(Starting):
 class Busy(Unavailable):
     """The queue of waiting requests is full."""
 
+    transient = True
+
+
+class Stopping(Unavailable):
+    """The service is being stopped, mostly to be started again."""
+
+    transient = True
+
 
 class GaveUp(Unavailable):
     """A program failed too often; only an operator can help, so no time to retry is given."""
@@ -104,6 +118,7 @@ class RuntimeFault(ProxyError):
     """A program behind us is at fault."""
 
     status_hint = 502
+    transient = True
 
 
 class RuntimeGone(RuntimeFault):
@@ -112,6 +127,12 @@ class RuntimeGone(RuntimeFault):
 
 class RuntimeMisbehaved(RuntimeFault):
     """The runtime gave an answer that its protocol does not have."""
+
+
+class BadTemplate(RuntimeMisbehaved):
+    """The model's chat template cannot be used; only another model folder helps."""
+
+    transient = False
 
 
 class SessionLost(RuntimeMisbehaved):

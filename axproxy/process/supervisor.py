@@ -18,7 +18,7 @@ from axproxy.errors import (
     ProxyError,
     Restarting,
     Starting,
-    Unavailable,
+    Stopping,
     Unloaded,
 )
 from axproxy.health import ChildHealth, RuntimeHealth
@@ -288,4 +288,4 @@ class RowSupervisor:
 
 
 def _leaving() -> ProxyError:
-    return Unavailable("the service is being stopped; try again when it is back")
+    return Stopping("the service is being stopped; try again when it is back")

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from axproxy.errors import ClientError, RuntimeMisbehaved
+from axproxy.errors import BadTemplate, ClientError
 from axproxy.messages import Message
 from axproxy.output import thinking
 from axproxy.prompts.template_source import (
@@ -84,7 +84,7 @@ class ChatTemplate:
             self.looks_for = searched_texts(environment, source or CHATML)
             self._expects_no_content = expects_no_content(environment, source or CHATML)
         except TemplateError as error:
-            raise RuntimeMisbehaved(
+            raise BadTemplate(
                 f"the model's chat template cannot be read: {error}; "
                 "compare the model folder with its publisher's"
             ) from error

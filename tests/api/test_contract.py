@@ -265,6 +265,8 @@ def test_an_error_before_the_first_event_has_a_status_and_a_retry_after(
     if dialect.ollama_words:
         status = ollama_status or status
     expected = (words if dialect.ollama_words else None) or error.message
+    if error.transient:
+        expected = dialect.upstream + expected
     nothing: tuple[Step, ...] = ()
     for refusal, script in ((error, nothing), (None, (error,))):
         engine.refusal, engine.script = refusal, script
@@ -301,7 +303,7 @@ def test_an_error_in_mid_stream_is_the_last_thing_sent(
 
     assert status == "200 OK"
     assert (answer.text, answer.reason) == ("Hel", None)
-    words = MID_ANSWER if dialect.ollama_words else "it died"
+    words = dialect.upstream + MID_ANSWER if dialect.ollama_words else "it died"
     assert answer.error == dialect.envelope(words, 500)
     assert closed(engine)
 
@@ -314,7 +316,8 @@ def test_an_error_after_heartbeats_only_is_in_the_stream(
 
     assert (answer.text, answer.reason) == ("", None)
     assert answer.error
-    assert message_in(answer.error) == (MID_ANSWER if dialect.ollama_words else "it died")
+    words = dialect.upstream + MID_ANSWER if dialect.ollama_words else "it died"
+    assert message_in(answer.error) == words
 
 
 @pytest.mark.parametrize(
@@ -327,7 +330,8 @@ def test_half_an_answer_is_never_sent_as_a_whole_one(
     reply = dialect.ask(client, stream=False)
 
     assert reply.status_code == (500 if dialect.ollama_words else 502)
-    assert dialect.error_of(reply) == (MID_ANSWER if dialect.ollama_words else "it died")
+    words = dialect.upstream + MID_ANSWER if dialect.ollama_words else "it died"
+    assert dialect.error_of(reply) == words
     assert closed(engine)
 
 
@@ -337,7 +341,8 @@ def test_heartbeats_do_not_count_as_a_part_of_a_whole_answer(
     engine.script = (Text(""), RuntimeGone("it died"))
     reply = dialect.ask(client, stream=False)
 
-    assert dialect.error_of(reply) == (RUNNER_STOPPED if dialect.ollama_words else "it died")
+    words = dialect.upstream + RUNNER_STOPPED if dialect.ollama_words else "it died"
+    assert dialect.error_of(reply) == words
 
 
 def test_an_internal_error_ends_a_stream_properly(

@@ -52,5 +52,14 @@ def test_only_a_503_has_a_retry_after() -> None:
     assert all(kind.status_hint == 503 for kind in temporary)
 
 
+def test_an_error_is_transient_where_a_retry_helps_without_an_operator() -> None:
+    lasting = {kind for kind in kinds(ProxyError) if not kind.transient}
+    assert {errors.GaveUp, errors.BadTemplate, errors.Unavailable, errors.PromptTooLong} <= lasting
+    assert lasting.isdisjoint(
+        {Busy, Starting, errors.Restarting, errors.Stopping, errors.RuntimeGone}
+        | {errors.RuntimeStalled, errors.TokenizerGone, errors.CardFailed}
+    )
+
+
 def test_a_client_that_hung_up_gets_no_error() -> None:
     assert not issubclass(ClientGone, ProxyError)

@@ -72,6 +72,11 @@ class Dialect:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def upstream(self) -> str:
+        """What the message of a transient error begins with, so that `ollama run` goes on."""
+        return "upstream error: " if self.path.startswith("/api/") else ""
+
     def ask(self, client: FlaskClient, stream: bool = False, **fields: Any) -> TestResponse:
         body = {**self.body, "stream": stream, **fields}
         return client.post(self.path, json=body, buffered=True)

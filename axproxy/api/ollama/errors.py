@@ -16,12 +16,18 @@ RUNNER_STOPPED = (
     "error, check ollama server logs for details"
 )
 MID_STREAM = "an error was encountered while running the model"
+UPSTREAM = "upstream error"  # in an open chat, `ollama run` ends at every error without these words
 
 
 def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
     """Return the body and the status of the reply to a request that failed."""
-    error = in_ollama_words(error)
-    return {"error": error.message}, error.status_hint
+    worded = _marked(error, in_ollama_words(error))
+    return {"error": worded.message}, worded.status_hint
+
+
+def stream_error(error: ProxyError) -> ProxyError:
+    """Return `error` as it is worded for Ollama's own clients in the middle of an answer."""
+    return _marked(error, mid_stream_error(error))
 
 
 def in_ollama_words(error: ProxyError) -> ProxyError:
@@ -43,6 +49,12 @@ def mid_stream_error(error: ProxyError) -> ProxyError:
     if isinstance(error, RuntimeFault):
         return _reworded(error, f"{MID_STREAM}: {error.message}", 500)
     return in_ollama_words(error)
+
+
+def _marked(error: ProxyError, worded: ProxyError) -> ProxyError:
+    if not error.transient:
+        return worded
+    return _reworded(worded, f"{UPSTREAM}: {worded.message}")
 
 
 def _reworded(error: ProxyError, message: str, status: int | None = None) -> ProxyError:

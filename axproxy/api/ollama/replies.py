@@ -9,7 +9,7 @@ from typing import Any
 
 from axproxy.api.encoding import NDJSON, NDJSON_HEARTBEAT
 from axproxy.api.gojson.decode import compact
-from axproxy.api.ollama.errors import mid_stream_error
+from axproxy.api.ollama.errors import stream_error
 from axproxy.errors import ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, Usage, WholeReply
 
@@ -70,10 +70,10 @@ class OllamaReplies:
 
     def failure(self, error: ProxyError) -> bytes:
         """Encode the last line of a stream that an error ended."""
-        return compact({"error": mid_stream_error(error).message}) + b"\n"
+        return compact({"error": stream_error(error).message}) + b"\n"
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
-        return mid_stream_error(error)
+        return stream_error(error)
 
     def _object(
         self, text: str, thinking: str = "", calls: Sequence[ToolCall] = (), **rest: Any

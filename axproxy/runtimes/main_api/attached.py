@@ -16,6 +16,7 @@ from axproxy.errors import (
     OnChange,
     ProxyError,
     Restarting,
+    Stopping,
     TokenizerGone,
     TokenizerRefused,
     Unavailable,
@@ -86,7 +87,7 @@ class AttachedSupervisor:
 
     def not_ready(self) -> ProxyError | None:
         if self._leaving or self._stopping.is_set():
-            return self.interruption() or Unavailable("the service is being stopped; try later")
+            return self.interruption() or Stopping("the service is being stopped; try later")
         if not self._tokenizer_answers:
             return self._refusal or Unavailable(
                 f"the tokenizer does not answer on {self._settings.tokenizer_url}; "
@@ -116,7 +117,7 @@ class AttachedSupervisor:
 
     def interruption(self) -> ProxyError | None:
         if self._stopping.is_set():
-            return Unavailable("the service is being stopped; try again when it is back")
+            return Stopping("the service is being stopped; try again when it is back")
         return None
 
     def run_log(self) -> RunLog:
