@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError
@@ -46,6 +48,7 @@ _TEMPLATE_FAILURES = (
 )
 
 _ANSWER = "an-answer-in-no-conversation"
+_FIRST_SYSTEM, _SECOND_SYSTEM = "a-first-system-message", "a-second-system-message"
 
 
 class _TemplateRefused(Exception):
@@ -135,6 +138,25 @@ class ChatTemplate:
         variables: Mapping[str, Any],
         *,
         add_generation_prompt: bool = True,
+    ) -> str:
+        leading = list(takewhile(lambda turn: turn.role == "system", messages))
+        if len(leading) > 1 and not self._takes_two_systems:
+            words = "\n\n".join(turn.content for turn in leading if turn.content)
+            messages = (replace(leading[0], content=words), *messages[len(leading) :])
+        return self._render_as_they_are(messages, variables, add_generation_prompt)
+
+    @cached_property
+    def _takes_two_systems(self) -> bool:
+        """Whether the template renders two system messages; some refuse or drop the second."""
+        system = (Message("system", _FIRST_SYSTEM), Message("system", _SECOND_SYSTEM))
+        try:
+            text = self._render_as_they_are((*system, Message("user", "Hello")), {}, True)
+        except ClientError:
+            return False
+        return _FIRST_SYSTEM in text and _SECOND_SYSTEM in text
+
+    def _render_as_they_are(
+        self, messages: Sequence[Message], variables: Mapping[str, Any], add_generation_prompt: bool
     ) -> str:
         try:
             turns = [self._turn(turn) for turn in [*with_results_linked(messages)]]

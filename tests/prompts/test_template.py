@@ -95,6 +95,39 @@ def test_a_request_can_turn_thinking_on() -> None:
     assert rendered("{{ enable_thinking }}", enable_thinking=True) == "True"
 
 
+ONE_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+    "{{ raise_exception('System message must be at the beginning.') }}{% endif %}"
+    "[{{ m.role }}: {{ m.content }}]{% endfor %}"
+)
+FIRST_ONLY = (
+    "{% if messages[0].role == 'system' %}[system: {{ messages[0].content }}]{% endif %}"
+    "{% for m in messages if m.role != 'system' %}[{{ m.role }}: {{ m.content }}]{% endfor %}"
+)
+EACH_SYSTEM = "{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}"
+A, B = Message("system", "Be brief."), Message("system", "Be kind.")
+
+
+@pytest.mark.parametrize("source", [ONE_SYSTEM, FIRST_ONLY], ids=["refuses", "drops"])
+def test_leading_system_messages_become_one_where_the_template_takes_only_one(source: str) -> None:
+    joined = "[system: Be brief.\n\nBe kind.][user: Hello]"
+
+    assert rendered(source, A, B, USER) == joined
+    assert rendered(source, A, Message("system", ""), B, USER) == joined
+    assert rendered(source, A, USER) == "[system: Be brief.][user: Hello]"
+    assert template(source).for_one_request().render((A, B, USER), {}) == joined
+
+
+def test_leading_system_messages_stay_apart_where_the_template_takes_several() -> None:
+    text = rendered(EACH_SYSTEM, A, B, USER)
+    assert text == "[system: Be brief.][system: Be kind.][user: Hello]"
+
+
+def test_a_system_message_in_mid_conversation_is_still_the_templates_to_refuse() -> None:
+    with pytest.raises(ClientError, match="must be at the beginning"):
+        rendered(ONE_SYSTEM, A, USER, B)
+
+
 def test_a_conversation_that_the_template_refuses_is_the_clients_error() -> None:
     source = (
         "{% if messages[0].role != 'user' %}{{ raise_exception('begin with a user') }}{% endif %}"
