@@ -194,6 +194,21 @@ def test_a_refused_model_file_is_named_and_never_called_a_dead_card(
     assert "no longer works" not in status.note
 
 
+def test_a_model_on_a_disk_that_comes_late_is_waited_for(begin: Begin, tmp_path: Path) -> None:
+    settings = vendor(tmp_path, mock_args=QUICK)
+    away = (tmp_path / "repo").rename(tmp_path / "away")
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(fake.install(tmp_path)))
+
+    tokenizer = eventually(lambda: (row := supervisor.snapshot())[0].blocked_by and row[0])
+    assert f"{settings['AX650_MODEL_PATH']} does not exist; mount its disk" in tokenizer.blocked_by
+    assert (tokenizer.restarts, tokenizer.last_exit) == (0, None)
+    assert supervisor.health().status == "blocked"
+    assert [check.name for check in supervisor.health().preflight] == ["model-folder"]
+    away.rename(tmp_path / "repo")
+    eventually(lambda: supervisor.not_ready() is None)
+    assert [status.restarts for status in supervisor.snapshot()] == [0, 0]
+
+
 def test_a_layer_that_is_missing_without_a_log_line_fails_the_self_test(
     begin: Begin, tmp_path: Path
 ) -> None:
