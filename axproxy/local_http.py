@@ -8,10 +8,12 @@ where the kernel's part is large.
 from __future__ import annotations
 
 import contextlib
+import io
 import json as json_text
 import re
 import select
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -20,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 
 MAX_LINE = 65536  # bytes, of a header line
 MAX_HEADER_LINES = 100
+MAX_BODY = 64 << 20  # bytes
 READ_SIZE = 65536  # bytes of a body at a time: a false Content-Length must not reserve memory
 
 _STATUS = re.compile("[1-9][0-9][0-9]")
@@ -34,11 +37,15 @@ class ConnectionFailed(LocalHTTPError):
 
 
 class TimedOut(LocalHTTPError):
-    """The server did not accept the connection, or did not send a reply header, in time."""
+    """The server did not accept the connection, or did not send a whole reply, in time."""
 
 
 class BrokenReply(LocalHTTPError):
     """The reply is not HTTP, or its body is not complete."""
+
+
+class EndlessReply(TimedOut, BrokenReply):
+    """A reply has begun, and did not end in time or at any length that one could have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +97,20 @@ class LocalHTTP:
     ) -> LocalReply:
         """Send a request and return the complete reply.
 
-        `timeout` limits the connecting and each wait for bytes, in seconds; `read_timeout`, if
-        given, replaces it for the latter.  Raises `LocalHTTPError`, and `ValueError` for a `json`
-        with a number that JSON cannot express.
+        `timeout` limits the connecting, and then the time from the request to the last byte of the
+        reply, in seconds; `read_timeout`, if given, replaces it for the latter.  Raises
+        `LocalHTTPError`, and `ValueError` for a `json` with a number that JSON cannot express.
         """
         request = self._request(method, path, json, params)
         keep = False
         try:
             connection = self._connect(timeout)
-            connection.settimeout(timeout if read_timeout is None else read_timeout)
+            limit = timeout if read_timeout is None else read_timeout
+            deadline = time.monotonic() + limit
+            connection.settimeout(limit)
             with contextlib.suppress(BrokenPipeError):  # it may have replied before it closed
                 connection.sendall(request)
-            with _Response(connection) as response:
+            with _Response(_Reading(connection, deadline)) as response:
                 response.begin()
                 reply = LocalReply(response.status, response.fields, response.body())
                 keep = self._keep_alive and not response.will_close
@@ -149,6 +158,30 @@ class LocalHTTP:
         return self._socket
 
 
+class _Reading(io.RawIOBase):
+    """Reads a socket until `deadline`, in place of the one that `http.client` expects.
+
+    A timeout of the socket itself would begin anew with each byte.
+    """
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Response(HTTPResponse):
     """Reads the header itself: the e-mail parser of `http.client` takes half the time of a call.
 
@@ -157,6 +190,9 @@ class _Response(HTTPResponse):
     """
 
     fields: dict[str, str]
+
+    def __init__(self, reading: _Reading) -> None:
+        super().__init__(reading)  # type: ignore[arg-type]  # it only calls `makefile`
 
     def begin(self) -> None:
         """Read the header, after any `100 Continue`."""
@@ -174,10 +210,15 @@ class _Response(HTTPResponse):
 
     def body(self) -> bytes:
         """Read to the end of the body; without a length, that is the end of the connection."""
-        pieces = []
+        pieces, size = [], 0
         try:
             while piece := self.read(READ_SIZE):
                 pieces.append(piece)
+                size += len(piece)
+                if size > MAX_BODY:
+                    raise EndlessReply("the reply is too long")
+        except TimeoutError as error:
+            raise EndlessReply("the reply stopped in the middle") from error
         except (HTTPException, OSError, ValueError) as error:
             raise BrokenReply("the reply stopped in the middle") from error
         if self.length:
@@ -192,13 +233,13 @@ class _Response(HTTPResponse):
         while (line := self._read_line()) not in (b"\r\n", b"\n", b""):
             header.append(line)
             if len(header) > MAX_HEADER_LINES:
-                raise BrokenReply("the reply's header has too many lines")
+                raise EndlessReply("the reply's header has too many lines")
         return b"".join(header).decode("latin-1").split("\n")
 
     def _read_line(self) -> bytes:
         line = self.fp.readline(MAX_LINE + 1)
         if len(line) > MAX_LINE:
-            raise BrokenReply("the reply's header has a line that is too long")
+            raise EndlessReply("the reply's header has a line that is too long")
         return line
 
     def _content_length(self) -> int | None:

@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -244,12 +245,61 @@ def test_a_header_block_that_never_ends_is_broken(server: LoopbackServer, http: 
 
 
 @pytest.mark.parametrize("half", [b"Content-Length: 9\r\n\r\nhalf", b"\r\nhalf"], ids=len)
-def test_a_reply_that_stops_in_the_middle_is_broken(
+def test_a_reply_that_stops_in_the_middle_is_timed_out(
     server: LoopbackServer, http: LocalHTTP, half: bytes
 ) -> None:
     server.on("GET", "/", Reply((OK + half,), then="hang"))
-    with pytest.raises(BrokenReply, match="stopped in the middle"):
+    with pytest.raises(TimedOut, match="stopped in the middle"):
         http.call("GET", "/", timeout=0.5)  # enough for the header on a busy machine
+
+
+def dripping(first: bytes, drop: bytes) -> Iterator[bytes]:
+    """Yield a reply of which some bytes come every few milliseconds, without an end."""
+    yield first
+    while True:
+        time.sleep(0.01)
+        yield drop
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"", b"H"),
+        (OK, b"x"),
+        (OK + b"X: ", b"y"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (OK + b"Content-Length: 100000\r\n\r\n", b"x"),
+        (OK + b"\r\n", b"x"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+    ],
+    ids=["status", "field", "value", "continue", "length", "no length", "chunks", "trailers"],
+)
+def test_a_reply_that_only_drips_is_timed_out(
+    server: LoopbackServer, http: LocalHTTP, first: bytes, drop: bytes
+) -> None:
+    server.on("GET", "/", Reply(dripping(first, drop)))
+    with pytest.raises(TimedOut):
+        http.call("GET", "/", timeout=10, read_timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", OK, OK + b"X: ", OK + b"\r\n", OK + b"Content-Length: 999999999999\r\n\r\n"],
+    ids=["status", "head", "value", "no length", "huge length"],
+)
+def test_a_reply_that_never_ends_is_timed_out_in_bounded_memory(
+    server: LoopbackServer, http: LocalHTTP, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axproxy.local_http.MAX_BODY", 1 << 20)
+    server.on("GET", "/", Reply(itertools.chain([first], itertools.repeat(b"y" * 65536))))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TimedOut):
+            http.call("GET", "/", timeout=30)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["closed", "reset"])

@@ -314,8 +314,10 @@ def test_the_probe_disturbs_nothing(
         (Reply((b"SSH-2.0\r\n",)), RuntimeGone, "does not answer on .*; GET /health says"),
         (reply(headers={"Content-Length": "9"}, then="close"), RuntimeGone, "GET /health says"),
         (HANG, RuntimeStalled, "if that lasts it is restarted"),
+        (reply(headers={"Content-Length": "9"}, then="hang"), RuntimeStalled, "if that lasts"),
+        (Reply([b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 200]), RuntimeStalled, "if that lasts"),
     ],
-    ids=["closed", "reset", "not HTTP", "half a reply", "silent"],
+    ids=["closed", "reset", "not HTTP", "half a reply", "silent", "silent body", "endless head"],
 )
 def test_a_runtime_out_of_reach_is_gone_and_a_silent_one_is_stalled(
     vendor: LoopbackServer,
