@@ -29,6 +29,7 @@ from flask import Flask
 from axproxy.api import errors
 from axproxy.api.access import Access, OriginCheck, hosts_of_this_machine
 from axproxy.api.dialects import DIALECTS
+from axproxy.api.http.memory import RequestMemory
 from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.api.http.requests import tidy_paths
@@ -100,7 +101,7 @@ def create_app(
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
-    app.wsgi_app = RequestLog(tidy_paths(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way
+    app.wsgi_app = RequestLog(RequestMemory(tidy_paths(app.wsgi_app)))  # type: ignore[method-assign]  # Flask's way
     errors.install(app)
     origins = allowed_origins(settings)
     hosts = hosts_of_this_machine() if is_loopback(settings.host) else None

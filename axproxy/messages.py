@@ -5,7 +5,8 @@ Each API parses into these types and encodes from them; none of them knows anoth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,6 +68,45 @@ class Limits:
     stop: tuple[str, ...] = ()
 
 
+_LARGE_SCHEMA = 16 * 1024  # characters as JSON; as Python objects up to thirty times as much
+
+
+class PackedSchema(Mapping[str, Any]):
+    """A large JSON schema, kept as text while its request waits and read each time it is used."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def unpacked(self) -> dict[str, Any]:
+        schema: dict[str, Any] = json.loads(self.text)
+        return schema
+
+    def __getitem__(self, key: str) -> Any:
+        return self.unpacked()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.unpacked())
+
+    def __len__(self) -> int:
+        return len(self.unpacked())
+
+    def __eq__(self, other: object) -> bool:
+        return self.unpacked() == (other.unpacked() if isinstance(other, PackedSchema) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a dictionary
+
+
+def packed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema as text if it is large, else as it is."""
+    if isinstance(schema, PackedSchema):
+        return schema
+    try:
+        text = json.dumps(schema, ensure_ascii=False)
+    except RecursionError:
+        return schema
+    return PackedSchema(text) if len(text) > _LARGE_SCHEMA else schema
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """One stateless request.
@@ -103,6 +143,10 @@ class ChatRequest:
     think: bool | None = None
     format: Literal["json"] | Mapping[str, Any] | None = None
     truncate: Truncation = "turns"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.format, Mapping):
+            object.__setattr__(self, "format", packed(self.format))  # the class is frozen
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from axproxy.messages import Message
+from axproxy.messages import Message, PackedSchema
 from axproxy.output import model_json
 from axproxy.output.instructions import after_refusal, in_system_prompt
 
@@ -41,7 +41,8 @@ def with_instruction(messages: Sequence[Message], form: AnswerFormat) -> tuple[M
     if form == "json":
         instruction = f"Answer with one JSON object {_ONLY}"
     else:
-        schema = json.dumps(form, ensure_ascii=False)
+        packed = form.text if isinstance(form, PackedSchema) else None
+        schema = packed or json.dumps(form, ensure_ascii=False)
         instruction = f"Answer with one JSON value that follows this JSON schema, {_ONLY}\n{schema}"
     return in_system_prompt(messages, instruction)
 
@@ -56,7 +57,7 @@ def _schema_check(schema: Mapping[str, Any]) -> Callable[[Any], str | None]:
     # The import takes a tenth of a second and some megabytes; most services never need it.
     from axproxy.output.json_schema import SchemaCheck  # noqa: PLC0415 - see above
 
-    return SchemaCheck(schema).complaint
+    return SchemaCheck(schema.unpacked() if isinstance(schema, PackedSchema) else schema).complaint
 
 
 def check_format(form: AnswerFormat, text: str) -> FormatCheck:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
+from axproxy.api.http.memory import take_memory_for
 from axproxy.errors import BodyTooLarge, ClientError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def read_body() -> bytes:
     """Return the body of the present request, whatever its content type.
 
     `curl -d` labels JSON as a form.  Raises `BodyTooLarge` after reading hardly more than
-    `LARGEST_BODY`, and `ClientError` if the body ends early.
+    `LARGEST_BODY`, `ClientError` if the body ends early, and `Busy` if there is no memory for it.
     """
     if (request.content_length or 0) > LARGEST_BODY:
         raise _too_large()
@@ -35,6 +36,7 @@ def read_body() -> bytes:
         body += piece
         if len(body) > LARGEST_BODY:
             raise _too_large()
+    take_memory_for(body, request.environ)
     return bytes(body)
 
 

@@ -1,0 +1,117 @@
+"""All requests that wait together have a bound in bytes as parsed."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from axproxy.api.gojson.decode import first_value
+from axproxy.api.http.memory import LARGE, MOST_TOGETHER, RequestMemory, parsed_size
+from axproxy.errors import Busy
+from axproxy.messages import ChatRequest, Message, PackedSchema
+from axproxy.output.json_format import check_format, with_instruction
+from axproxy.settings import Settings
+from backend import create_app
+from tests.support.fakes import FakeEngine, FakeModels
+
+NESTED = {"type": "object", "properties": {f"p{n}": {"a": [n]} for n in range(60_000)}}
+
+BODIES: dict[str, Any] = {
+    "objects": [{"a": 1.5}] * 60_000,
+    "empty objects": [{}] * 90_000,
+    "lists": [[1000]] * 80_000,
+    "numbers": [1000.5] * 150_000,
+    "strings": ["ab"] * 150_000,
+    "keys": {f"key {n}": None for n in range(150_000)},
+    "text": "x" * 1_000_000,
+    "wide text": "x" * 500_000 + "\U0001f600",
+    "schema": NESTED,
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_what_a_body_takes_as_parsed_is_known_before_it_is_parsed(name: str) -> None:
+    for ascii_only in (True, False):
+        body = json.dumps(BODIES[name], ensure_ascii=ascii_only).encode()
+        tracemalloc.start()
+        try:
+            value = first_value(body)
+            taken = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert value
+        assert taken <= parsed_size(body) * 1.1 < 12 * taken
+
+
+def test_large_requests_together_have_a_bound_and_small_ones_are_let_in() -> None:
+    client_app = create_app(Settings(), engine := FakeEngine(), FakeModels())
+    client = client_app.test_client()
+    large = {"model": "qwen3:0.6b", "prompt": "Hi", "format": NESTED}
+    small = {"model": "qwen3:0.6b", "prompt": "Hi"}
+    size = parsed_size(json.dumps(large).encode())
+    assert size > LARGE
+
+    open_streams = []
+    statuses = []
+    for _ in range(MOST_TOGETHER // size + 2):
+        reply = client.post("/api/generate", json=large, buffered=False)
+        statuses.append(reply.status_code)
+        open_streams.append(reply)
+    assert statuses[:-2] == [200] * (MOST_TOGETHER // size)
+    assert statuses[-1] == 503
+    assert "server busy" in open_streams[-1].get_json()["error"]
+    assert open_streams[-1].headers["Retry-After"]
+    assert client.post("/api/generate", json=small).status_code == 200
+
+    for reply in open_streams:
+        reply.close()
+    assert client.post("/api/generate", json=large).status_code == 200
+    assert engine.history[-1].format == NESTED
+
+
+def test_memory_is_given_back_however_a_request_ends() -> None:
+    def fails(environ: Any, _start: Any) -> Any:
+        environ["axproxy.take_memory"](LARGE)
+        raise LookupError
+
+    def ends(environ: Any, _start: Any) -> Any:
+        environ["axproxy.take_memory"](2 * LARGE)
+        return [b"x"]
+
+    failing = RequestMemory(fails)
+    with pytest.raises(LookupError):
+        failing({}, lambda *_: lambda _: None)
+    assert failing.taken == 0
+
+    ending = RequestMemory(ends, most=3 * LARGE)
+    first: Any = ending({}, lambda *_: lambda _: None)
+    with pytest.raises(Busy):
+        ending({}, lambda *_: lambda _: None)
+    assert ending.taken == 2 * LARGE
+    first.close()
+    first.close()
+    assert ending.taken == 0
+
+
+def test_a_large_schema_waits_as_text() -> None:
+    small = ChatRequest((Message("user", "Hi"),), format={"type": "object"})
+    large = ChatRequest((Message("user", "Hi"),), format=NESTED)
+
+    assert small.format == {"type": "object"}
+    assert not isinstance(small.format, PackedSchema)
+    assert isinstance(large.format, PackedSchema)
+    assert large.format == NESTED == large.format.unpacked()
+    assert (large.format["type"], len(large.format)) == ("object", 2)
+    assert json.dumps(NESTED) in with_instruction(large.messages, large.format)[0].content
+
+
+def test_a_schema_that_waited_as_text_is_checked_as_any_other() -> None:
+    names = {f"property {number}": {"type": "integer"} for number in range(1_000)}
+    schema = ChatRequest((), format={"type": "object", "properties": names}).format
+
+    assert isinstance(schema, PackedSchema)
+    assert check_format(schema, '{"property 1": 1}').problem is None
+    assert check_format(schema, '{"property 1": "one"}').problem
