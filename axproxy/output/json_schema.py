@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend, validator_for
 from referencing import Registry
 
@@ -78,6 +78,8 @@ def _validator_class(draft: Any, clock: Callable[[], float]) -> Any:
         return checked
 
     checks = {name: bounded(check) for name, check in draft.VALIDATORS.items()}
+    if "uniqueItems" in checks:
+        checks["uniqueItems"] = bounded(_unique)  # the library's compares each item with each
     # The patterns are not tried, so it is unknown which properties are left over.
     unknown: dict[str, Check] = dict.fromkeys(_UNKNOWN, _passes)
     if "additionalProperties" in checks:
@@ -87,6 +89,29 @@ def _validator_class(draft: Any, clock: Callable[[], float]) -> Any:
 
 def _passes(*_what: Any) -> None:
     return None
+
+
+def _unique(validator: Any, wanted: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    if wanted and validator.is_type(instance, "array"):
+        seen = set()
+        for item in instance:
+            key = _key(item)
+            if key in seen:
+                yield ValidationError("it has the same element twice")
+                return
+            seen.add(key)
+
+
+def _key(value: Any) -> Hashable:
+    """Return what is equal for values that JSON schemas count as equal: 1 and 1.0, not true."""
+    match value:
+        case dict():
+            return "object", frozenset((name, _key(item)) for name, item in value.items())
+        case list():
+            return "array", tuple(map(_key, value))
+        case bool():
+            return "boolean", value
+    return "scalar", value
 
 
 def _unless_patterns(check: Check) -> Check:

@@ -49,7 +49,10 @@ class LineSplitter:
         self.rest = ""
 
     def feed(self, data: bytes) -> list[str]:
-        *lines, self.rest = _LINE_END.split(self.rest + self._decoder.decode(data))
+        # Only what is new is searched: text may come byte by byte.
+        first, *more = _LINE_END.split(self._decoder.decode(data))
+        lines = [self.rest + first, *more]
+        self.rest = lines.pop()
         if len(self.rest) > _LONGEST_LINE:
             lines.append(self.rest)
             self.rest = ""

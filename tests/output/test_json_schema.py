@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from axproxy.output.json_schema import SchemaCheck
+from tests.support.growth import assert_linear
 
 
 def complaint(schema: Any, value: Any, **how: Any) -> str | None:
@@ -157,3 +158,39 @@ def test_a_property_may_be_called_like_a_draft() -> None:
 
     assert complaint(schema, {"$schema": "mine"}) is None
     assert complaint(schema, {"other": 1}) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "unique"),
+    [
+        ([1, True, "1", None, [1], {"a": 1}, False, 0, [], {}], True),
+        ([1, 1.0], False),
+        ([{"a": [1, {"b": 2}]}, {"a": [1.0, {"b": 2}]}], False),
+        ([{"a": 1}, {"a": True}], True),
+        ([[], {}], True),
+        ("aa", True),
+    ],
+)
+def test_unique_items_are_told_apart_as_json_does(value: Any, unique: bool) -> None:
+    complaint = SchemaCheck({"uniqueItems": True}).complaint(value)
+    assert complaint == (None if unique else "$: it has the same element twice")
+
+
+KEYWORDS: dict[str, Any] = {
+    "uniqueItems": {"uniqueItems": True},
+    "contains": {"contains": {"const": 0}},
+    "enum": {"items": {"enum": [{"a": number} for number in range(20)]}},
+    "anyOf": {"items": {"anyOf": [{"required": ["b"]}, {"type": "object"}]}},
+    "not": {"items": {"not": {"type": "string"}}},
+    "propertyNames": {"items": {"propertyNames": {"maxLength": 5}}},
+}
+
+
+@pytest.mark.parametrize("keyword", KEYWORDS)
+@pytest.mark.parametrize("draft", [4, 7, 2020])
+def test_a_check_costs_time_that_grows_with_the_value(keyword: str, draft: int) -> None:
+    name = "https://json-schema.org/draft/2020-12/schema"
+    if draft != 2020:
+        name = f"http://json-schema.org/draft-0{draft}/schema#"
+    check = SchemaCheck({"$schema": name, **KEYWORDS[keyword]}, clock=lambda: 0.0)
+    assert_linear(lambda size: [{"a": number} for number in range(size)], check.complaint, 6000)
