@@ -42,14 +42,18 @@ class OpsRoutes:
         return json_response(seen.as_json())
 
     def ready(self) -> Response:
-        """Answer 200 only if a request would run now."""
+        """Answer 200 only if a request would run now, or would load the model and then run."""
         problem = self._engine.not_ready()
         if problem is None:
-            simulated = self._engine.health().runtime.simulated
-            return json_response({"ready": True} | ({"simulated": True} if simulated else {}))
+            body: dict[str, object] = {"ready": True}
+            if self._engine.health().runtime.simulated:
+                body["simulated"] = True
+            if not self._engine.loaded():
+                body["loaded"] = False
+                body["note"] = "the model is not on the card now; a request loads it and waits"
+            return json_response(body)
         reason = problem.message if self._access.is_operator() else _REASON_FOR_OPERATORS
-        body = {"ready": False, "error": reason}
-        return json_response(body, 503, problem.retry_after)
+        return json_response({"ready": False, "error": reason}, 503, problem.retry_after)
 
     def restart(self) -> Response:
         """Begin a restart of the runtime; `/ready` answers 200 once it is over."""

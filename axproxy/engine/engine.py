@@ -159,7 +159,7 @@ class SerialEngine(Generic[PreparedT]):
     def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         self._keep_alive.begin()
         try:
-            for _ in self._until_loaded(gone, math.inf):
+            for _ in self._until_loaded(gone, 0.0):  # the first failure ends it
                 pass
         finally:
             self._keep_alive.end(keep_alive)
@@ -174,14 +174,10 @@ class SerialEngine(Generic[PreparedT]):
                 status=409,
             )
         problem = self._supervisor.not_ready()
-        if problem is None:
-            log.warning("an operator has the runtime restarted")
-            self._supervisor.restart("an operator asked for a restart", self._supervisor.pid())
-        elif isinstance(problem, GaveUp | Unloaded):
-            log.warning("an operator has the runtime started")
-            self._supervisor.load()
-        elif not isinstance(problem, Starting):
+        if problem and not isinstance(problem, Starting | GaveUp):
             raise problem
+        log.warning("an operator has the runtime %s", "started" if problem else "restarted")
+        self._supervisor.order_restart()
 
     def health(self) -> Health:
         queue = QueueHealth(self._queue.waiting, self._queue.busy, self._options.max_queue)

@@ -18,7 +18,7 @@ from axproxy.health import CacheHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, FinishReason
 from axproxy.prompts.fitting import Prompt
 
-RESTART_HOLD = 30.0  # seconds that a request waits for a program that has failed
+RESTART_HOLD = 30.0  # seconds in which a program that has failed must be tried again
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,20 @@ class Supervisor(Protocol):
         Return True if the process will be restarted; the caller need not stop its run.
         """
 
+    def order_restart(self) -> None:
+        """Obey an operator: restart the runtime, or begin at once what is paused or given up.
+
+        This counts as no failure; a load that is on goes on.  Returns at once.
+        """
+
     def not_ready(self) -> ProxyError | None:
         """Return why a request would not run now, `None` when it would."""
 
     def until_ready(self, gone: Gone, hold: float = math.inf) -> Generator[None, None, None]:
         """Yield at least once a second until a request would run.
 
-        Raises `ProxyError` when the processes will not become ready, or are being restarted for
-        longer than `hold` seconds; `ClientGone` once `gone()`.
+        Raises `ProxyError` when the processes will not become ready, or when one has failed and is
+        tried again only later than in `hold` seconds; `ClientGone` once `gone()`.
         """
 
     def wait_ready(self, gone: Gone, hold: float = math.inf) -> None:

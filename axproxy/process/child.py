@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from axproxy.process.process import Process, telling_line
+from axproxy.process.process import Process, describe_exit
 from axproxy.process.spec import ChildSpec, ProbeResult, Status, StopLadder
 from axproxy.process.states import HAS_PROCESS, Event, State, advance
 
 LAST_STEP = (signal.SIGKILL, 5.0)  # of every stop ladder
+LINES_LOGGED = 20  # of a child that ended while it started
 _TROUBLE = frozenset({State.STOPPING, State.BACKOFF})
 _FAILURES = frozenset({Event.EXITED, Event.SPAWN_FAILED, Event.TIMED_OUT, Event.WEDGED})
 
@@ -33,12 +34,16 @@ class Child:
         self._probe: ProbeResult | None = None
         self._wedged: tuple[int, str] | None = None  # pid, reason
         self._replace = False  # it is being stopped because it is of no use
+        self._ordered = False  # it is being restarted because an operator wants that
         self._reset_failed = False
         self._failures = 0  # in a row
+        self._chance = False  # the latest of them may have been chance
         self._restarts = 0
         self._last_exit: str | None = None
         self._note: str | None = None
         self._blocked_by: str | None = None
+        self._blocked_since = 0.0
+        self._waiting_for: str | None = None
         self._progress: tuple[object, float] = (None, 0.0)  # value, when it was first seen
         self._ladder: StopLadder = (LAST_STEP,)
         self._step = 0
@@ -58,6 +63,10 @@ class Child:
             note=self._note,
             retry_in=max(self._retry_at - self._clock(), 0.0) if waiting else None,
             blocked_by=self._blocked_by,
+            blocked_seconds=self._clock() - self._blocked_since,
+            waiting_for=self._waiting_for,
+            failures=self._failures,
+            chance=self._chance,
         )
 
     def restart(self, pid: int, reason: str) -> None:
@@ -65,8 +74,17 @@ class Child:
         self._wedged = (pid, reason)
 
     def reset_failed(self) -> None:
-        """Start again although the supervisor gave up: an operator's order."""
-        self._reset_failed = True
+        """Start again although the supervisor gave up."""
+        self._reset_failed = self.state is State.FAILED
+
+    def obey(self, restart: bool) -> None:
+        """Obey an operator: end a pause, forget failures, and with `restart` start anew.
+
+        An ordered restart is no failure, so no pause follows it.
+        """
+        if self.state in (State.BACKOFF, State.FAILED):
+            self._reset_failed, self._failures = True, 0
+        self._ordered = restart and self.state is State.READY
 
     def tick(self, may_start: bool, may_stay: bool) -> None:
         """Look once and do what is due.
@@ -77,7 +95,7 @@ class Child:
         if event is None:
             return
         old, self.state = self.state, advance(self.state, event)
-        if self.state is State.STARTING and old is not State.STOPPED:
+        if self.state is State.STARTING and (old is not State.STOPPED or self._ordered):
             self._restarts += 1
         if old is State.FAILED and (self._reset_failed or event is Event.STOP):
             self._failures = 0
@@ -100,7 +118,7 @@ class Child:
             return self._event_of_process(may_stay)
         if not may_stay:
             self._replace = False
-            self._blocked_by = None
+            self._blocked_by = self._waiting_for = None
             return None if self.state is State.STOPPED else Event.STOP
         if self.state is State.BACKOFF:
             return self._event_in_backoff(may_start)
@@ -111,13 +129,21 @@ class Child:
         return Event.START if called_for and self._nothing_in_the_way() else None
 
     def _event_in_backoff(self, may_start: bool) -> Event | None:
-        if self.spec.policy.delay(self._failures) is None or self.spec.hopeless(self._failures):
+        over = self._reset_failed or self._clock() >= self._retry_at
+        failures = self._failures
+        if self.spec.policy.delay(failures) is None or self.spec.hopeless(failures):
             return Event.GAVE_UP
-        due = may_start and self._clock() >= self._retry_at
+        due = may_start and over
         return Event.DELAY_OVER if due and self._nothing_in_the_way() else None
 
     def _nothing_in_the_way(self) -> bool:
+        self._waiting_for = self.spec.waits_for()
+        if self._waiting_for:
+            self._blocked_by = None
+            return False
         blocked_by = self.spec.blocked_by()
+        if blocked_by and not self._blocked_by:
+            self._blocked_since = self._clock()
         if blocked_by and blocked_by != self._blocked_by:
             self._log.warning("%s: cannot start: %s", self.spec.name, blocked_by)
         self._blocked_by = blocked_by or None
@@ -134,9 +160,12 @@ class Child:
             return None
         if not may_stay:
             return Event.STOP
+        if self._ordered:
+            self._note = "an operator asked for a restart"
+            return Event.STOP
         if reason := self._why_unusable():
             self._note = reason
-            self._replace = True
+            self._replace, self._chance = True, False
             return Event.WEDGED
         if self.state is State.STARTING:
             return self._event_while_starting()
@@ -159,17 +188,26 @@ class Child:
         if now - self._progress[1] < self.spec.start_timeout:
             return None
         self._note = f"no progress for {self.spec.start_timeout:g} s while starting"
-        self._replace = True
+        self._replace, self._chance = True, False
         return Event.TIMED_OUT
 
     def _note_exit(self, status: int) -> None:
-        self._last_exit = self.spec.explain_exit(status)
-        if self.state is not State.STOPPING:
+        explained = self.spec.explain_exit(status)
+        stopping = self.state is State.STOPPING  # what an exit usually means is then wrong
+        self._last_exit = describe_exit(status) if stopping else explained
+        if not stopping:
+            self._chance = status < 0
+            self._note = explained
             # Once it serves, prompts and answers are among its lines; those must not be shown.
-            loading = self._process if self.state is State.STARTING else None
-            line = telling_line(loading.last_words()) if loading else ""
-            self._note = self._last_exit + (f"; it printed: {line}" if line else "")
+            if self.state is State.STARTING and self._process:
+                self._note += self._last_words(self._process.last_words())
         self._drop_process()
+
+    def _last_words(self, lines: Sequence[str]) -> str:
+        for text in lines[-LINES_LOGGED:]:
+            self._log.warning("%s printed before it ended: %s", self.spec.name, text)
+        line = self.spec.telling(lines)
+        return f"; it printed: {line}" if line else ""
 
     def _drop_process(self) -> None:
         if self._probe:
@@ -179,14 +217,13 @@ class Child:
     # What entering a state does.  Every state has such a method, or an arrow would do nothing.
 
     def _enter_starting(self) -> None:
-        self._reset_failed = self._replace = self.interrupted = False
+        self._reset_failed = self._replace = self._ordered = self.interrupted = False
         self._progress = (self.spec.progress(), self._clock())
         try:
             self._process = self.spec.spawn()
         except (OSError, ValueError) as error:
-            self._note = str(error)
+            self._note, self._chance = str(error), False
             return
-        self._note = None
         self._probe = self.spec.probe(self._process.pid)
 
     def _enter_ready(self) -> None:

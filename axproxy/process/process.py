@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from axproxy.process.output import Listener, LogTail
+
+_ERROR = re.compile(r"\[E\]\[|error while loading shared libraries")
 
 
 class Process(Protocol):
@@ -106,10 +109,13 @@ def describe_exit(status: int) -> str:
 def telling_line(lines: Sequence[str]) -> str:
     """Return that of a program's last lines which says why it ended.
 
-    That is the last one, unless the program printed a list of its options: the vendor's program
-    prints its complaint first and the list after it (observed on the binary).
+    That is its first error line; the last line if it logs no errors as such.  Before a list of its
+    options the vendor's program prints its complaint (observed on the binary).
     """
     for complaint, first, second in zip(lines, lines[1:], lines[2:], strict=False):
         if first.startswith("usage: ") and second == "options:":
             return complaint
+    for line in lines:
+        if error := _ERROR.search(line):  # a progress bar may be before it
+            return line[error.start() :]
     return lines[-1] if lines else ""

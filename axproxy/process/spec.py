@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from axproxy.process.process import Process, describe_exit
+from axproxy.process.process import Process, describe_exit, telling_line
 from axproxy.process.restart import RestartPolicy
 from axproxy.process.states import State
 
@@ -32,11 +33,14 @@ class ChildSpec:
     * `stop_ladder` is asked for before the first signal.  Each step is a signal to the process
       group and the seconds before the next step; within a step the signal is repeated every
       `repeat_signal` seconds.
+    * `waits_for` returns what the start must wait for that goes away by itself, or `None`.
     * `progress` is any value that changes while the child starts.  After `start_timeout` seconds
       without a change the child counts as stuck.
     * `blocked_by` returns what must go away before the child may start, `None` if nothing is in
       the way, and an empty text while that is not known yet.
     * `before_stop` is called once before the first signal.
+    * `telling` gets the last lines of a child that ended while it started, oldest first, and
+      returns the one that says why.
     * `hopeless` gets the number of failures in a row and returns why another start cannot help,
       or `None`.  It is beyond doubt only if `certain` returns True; else there are trials.
     * `survives_previous` says that the child keeps running while the child before it is away;
@@ -51,9 +55,11 @@ class ChildSpec:
     stop_ladder: Callable[[], StopLadder]
     start_timeout: float
     blocked_by: Callable[[], str | None] = lambda: None
+    waits_for: Callable[[], str | None] = lambda: None
     progress: Callable[[], object] = lambda: None
     before_stop: Callable[[], None] = lambda: None
     explain_exit: Callable[[int], str] = describe_exit
+    telling: Callable[[Sequence[str]], str] = telling_line
     hopeless: Callable[[int], str | None] = lambda _failures: None
     certain: Callable[[], bool] = lambda: True
     survives_previous: bool = False
@@ -67,7 +73,9 @@ class Status:
     """The state of a child at one moment.
 
     `since` is on the supervisor's clock, `retry_in` in seconds.  `note` is what an operator should
-    know about the present state, `blocked_by` what keeps the child from being started.
+    know about the present state or the failure before it, `blocked_by` what has kept the child from
+    being started for `blocked_seconds`, `waiting_for` what will be over by itself.  `failures` are
+    those in a row; `chance` means that the latest may not come again.
     """
 
     name: str
@@ -79,3 +87,7 @@ class Status:
     note: str | None
     retry_in: float | None
     blocked_by: str | None = None
+    blocked_seconds: float = math.inf
+    waiting_for: str | None = None
+    failures: int = 0
+    chance: bool = False

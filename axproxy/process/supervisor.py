@@ -24,7 +24,7 @@ from axproxy.errors import (
 from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.process.child import Child
 from axproxy.process.instance_lock import InstanceLock
-from axproxy.process.readiness import child_health, overall, why_not_ready
+from axproxy.process.readiness import child_health, long_pause, overall, why_not_ready
 from axproxy.process.spec import ChildSpec, Status
 from axproxy.process.states import HAS_PROCESS, State
 
@@ -83,7 +83,7 @@ class RowSupervisor:
         self._on_demand = False  # it was not, until a request asked for it
         self._leaving = False
         self._restart: tuple[int, str] | None = None
-        self._load = False
+        self._load = self._ordered = False
         self._snapshot = self._look()
 
     # Orders, from any thread.
@@ -130,6 +130,12 @@ class RowSupervisor:
                 self._changed.notify_all()
         return True
 
+    def order_restart(self) -> None:
+        """Restart a runtime that is ready, and begin at once what is paused or was given up."""
+        with self._changed:
+            self._ordered = True
+        self.load()
+
     def load(self) -> None:
         """Start again what was unloaded or given up."""
         with self._changed:
@@ -157,7 +163,7 @@ class RowSupervisor:
         """Return why a request would not run now, `None` when it would."""
         if self._leaving or not self._wanted:
             return _leaving()
-        if self._restart:
+        if self._restart or self._ordered:
             return Restarting("the runtime is being restarted; try again in a moment")
         problem = why_not_ready(self._snapshot, self.recipe.load_percent())
         if self._on_demand or not self._load_wanted:
@@ -183,16 +189,16 @@ class RowSupervisor:
     ) -> Generator[None, None, None]:
         """Yield after each look at the children until a request would run.
 
-        Raises what stands in the way where waiting does not help, or where it is a restart that
-        takes longer than `hold` seconds; `ClientGone` once `gone()`.
+        Raises what stands in the way where waiting does not help, or where after a failure the
+        next attempt begins only later than in `hold` seconds; `ClientGone` once `gone()`.
         """
         deadline = self._clock() + hold
         while (problem := self.not_ready()) is not None:
             if not isinstance(problem, Starting) and not self._load:
                 raise problem
-            soonest = self._clock() + (problem.retry_after or 0)
-            if isinstance(problem, Restarting) and soonest > deadline:
-                raise problem
+            pause = long_pause(self._snapshot, deadline - self._clock())
+            if pause and not self._load:
+                raise pause
             if gone():
                 raise ClientGone
             yield
@@ -244,12 +250,13 @@ class RowSupervisor:
     def _tick(self) -> None:
         with self._changed:
             wanted, restart, load = self._wanted, self._restart, self._load
-            load_wanted = wanted and self._load_wanted
+            ordered, load_wanted = self._ordered, wanted and self._load_wanted
         if restart:
             self._runtime.restart(*restart)
-        if load:
-            for child in self._children:
-                child.reset_failed()
+        for child in self._children if load else ():
+            child.reset_failed()
+        for child in self._children if ordered else ():
+            child.obey(restart=child is self._runtime)
         self._tick_row(wanted, load_wanted)
         if load_wanted and self._runtime.state is State.READY:
             self._on_demand = False
@@ -262,8 +269,8 @@ class RowSupervisor:
         with self._changed:
             if self._restart is restart:
                 self._restart = None
-            if load:
-                self._load = False
+            self._load = self._load and not load
+            self._ordered = self._ordered and not ordered
 
     def _tick_row(self, wanted: bool, load_wanted: bool) -> None:
         row = self._snapshot

@@ -42,3 +42,14 @@ def test_ready_means_that_a_request_would_run(
 
     assert (reply.status_code, reply.get_json()) == (status, body)
     assert reply.headers.get("Retry-After") == retry_after
+
+
+def test_ready_says_when_a_request_would_wait_for_a_load(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    engine.on_card = ()
+    reply = client.get("/ready")
+
+    assert reply.status_code == 200  # or a balancer would never send the request that loads it
+    assert reply.get_json()["loaded"] is False
+    assert "a request loads it and waits" in reply.get_json()["note"]

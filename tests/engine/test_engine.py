@@ -64,6 +64,9 @@ class FakeSupervisor:
     def load(self) -> None:
         self.calls.append("load")
 
+    def order_restart(self) -> None:
+        self.calls.append("order_restart")
+
     def until_ready(self, gone: object, hold: float = math.inf) -> Generator[None, None, None]:
         self.wait_ready(gone, hold)
         yield from ()
@@ -394,25 +397,25 @@ def test_a_restart_recycles_a_runtime_that_is_ready() -> None:
     bench = Bench()
     bench.engine.restart()
 
-    assert bench.supervisor.wedged == ["an operator asked for a restart"]
-    assert bench.supervisor.calls == []
+    assert bench.supervisor.wedged == []  # that would count as a failure
+    assert bench.supervisor.calls == ["order_restart"]
 
 
 @pytest.mark.parametrize(
-    ("problem", "calls"),
+    "problem",
     [
-        (GaveUp("fix it"), ["load"]),
-        (Unloaded("not on the card"), ["load"]),
-        (Starting("it loads"), []),
-        (Restarting("it is started again"), []),
+        GaveUp("fix it"),
+        Unloaded("not on the card"),
+        Starting("it loads"),
+        Restarting("it is started again"),
     ],
 )
-def test_a_restart_starts_what_is_not_being_started(problem: ProxyError, calls: list[str]) -> None:
+def test_a_restart_starts_what_is_not_being_started(problem: ProxyError) -> None:
     bench = Bench()
     bench.supervisor.problem = problem
     bench.engine.restart()
 
-    assert bench.supervisor.calls == calls
+    assert bench.supervisor.calls == ["order_restart"]
     assert bench.supervisor.wedged == []
 
 

@@ -448,3 +448,44 @@ def test_a_reason_that_is_in_doubt_is_tried_again_every_minute() -> None:
 
     assert world.tick(59.0) is State.FAILED
     assert world.tick(1.0) is State.STARTING
+
+
+def test_a_child_that_ends_while_it_starts_has_its_last_lines_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    world.tick()
+    failed = "[E][ Init][ 210]: init axmodel(l7.axmodel) failed"
+    world.processes[-1].words = [
+        *map(str, range(50)),
+        failed,
+        "[E][ main][ 531]: lLaMa.Init failed",
+    ]
+    world.processes[-1].status = 255
+    world.tick()
+
+    logged = [r.getMessage().partition("ended: ")[2] for r in caplog.records]
+    assert [line for line in logged if line] == world.processes[-1].words[-20:]
+    note = world.child.status().note
+    assert note == f"exited with status 255; it printed: {failed}"  # the first error, not the last
+
+
+def test_the_lines_of_a_child_that_serves_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.tick()
+    world.probes[-1].ready = True
+    world.tick()
+    world.processes[-1].words, world.processes[-1].status = ["a prompt"], 255
+    world.tick()
+
+    assert "a prompt" not in caplog.text
+
+
+def test_the_exit_of_a_child_that_was_told_to_stop_is_not_explained_as_a_failure() -> None:
+    world = World()
+    world.tick()
+    world.tick(may_start=False, may_stay=False)
+    world.processes[-1].status = 0
+    world.tick(may_start=False, may_stay=False)
+
+    assert world.child.status().last_exit == "exited with status 0"

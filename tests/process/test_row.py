@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from axproxy.errors import GaveUp, Starting, Unavailable, Unloaded
+from axproxy.errors import GaveUp, Restarting, Starting, Unavailable, Unloaded
 from axproxy.health import ChildHealth, RuntimeHealth
 from axproxy.process.probe import NotReady, Probe
 from axproxy.process.process import RealProcess
@@ -77,8 +77,13 @@ class FakeProcess:
 
 @dataclass
 class FakeProbe:
-    ready: bool = True
+    history: History
+    name: str
     unusable: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.name not in self.history.dying | self.history.loading
 
     def cancel(self) -> None: ...
 
@@ -87,7 +92,7 @@ class History:
     """A row of fake processes; `walk` lets time pass.
 
     Children named in `surviving` go on without the one before them, those in `dying` end at once,
-    those in `stubborn` heed no signal.
+    those in `stubborn` heed no signal, those in `loading` are not ready yet.
     """
 
     def __init__(
@@ -96,13 +101,21 @@ class History:
         surviving: Sequence[str] = (),
         dying: Sequence[str] = (),
         stubborn: Sequence[str] = (),
+        loading: Sequence[str] = (),
+        dies_with: int = 1,
+        policy: RestartPolicy = QUICK,
     ) -> None:
         self.now = 1000.0
         self.lines: list[str] = []
         self.alive: dict[str, FakeProcess] = {}
         self.dying = set(dying)
         self.stubborn = set(stubborn)
+        self.loading = set(loading)
         self.spent: set[str] = set()
+        self.blocked_by: str | None = None
+        self.waiting_for: str | None = None
+        self._dies_with = dies_with
+        self._policy = policy
         self._pids = iter(range(100, 10_000))
         specs = [self._spec(name, name in surviving) for name in NAMES[-size:]]
         self.supervisor = RowSupervisor(MadeUpRecipe(specs), lambda: self.now)
@@ -112,19 +125,21 @@ class History:
             self.lines.append(f"start {name}")
             process = FakeProcess(name, next(self._pids), self.lines, name in self.stubborn)
             if name in self.dying:
-                process.status = 1
+                process.status = self._dies_with
             self.alive[name] = process
             return process
 
         return ChildSpec(
             name=name,
             spawn=spawn,
-            probe=lambda _pid: FakeProbe(ready=name not in self.dying),
+            probe=lambda _pid: FakeProbe(self, name),
             stop_ladder=lambda: ((signal.SIGINT, 60.0),),
             start_timeout=300,
             survives_previous=survives,
             spent=lambda _row: name in self.spent,
-            policy=QUICK,
+            blocked_by=lambda: self.blocked_by,
+            waits_for=lambda: self.waiting_for,
+            policy=self._policy,
         )
 
     def walk(self, ticks: int = 40) -> list[str]:
@@ -221,6 +236,127 @@ def test_a_restart_concerns_the_last_one_and_only_the_process_that_was_meant(siz
     assert history.walk() == ["SIGINT to runtime", "start runtime"]
     history.supervisor.restart("late", pid)
     assert history.walk() == []
+
+
+@SIZES
+def test_an_ordered_restart_is_no_failure_and_nothing_waits_for_it(size: int) -> None:
+    history = History(size)
+    history.walk()
+    for number in range(1, 13):
+        history.supervisor.order_restart()
+        assert isinstance(history.supervisor.not_ready(), Starting)
+        assert history.walk(4) == ["SIGINT to runtime", "start runtime"]  # within a second
+        assert history.supervisor.not_ready() is None
+        status = history.supervisor.snapshot()[-1]
+        assert (status.restarts, status.failures) == (number, 0)
+    assert status.last_exit == "killed by SIGINT"
+
+
+@SIZES
+def test_an_order_ends_a_pause_and_forgets_the_failures(size: int) -> None:
+    history = History(size, dying=["runtime"], policy=RestartPolicy(first_delay=300.0))
+    history.walk()
+    assert history.lines.count("start runtime") == 1
+    assert history.states()[-1] is State.BACKOFF
+    history.dying.clear()
+    history.supervisor.order_restart()
+
+    assert history.walk(4) == ["start runtime"]
+    assert history.supervisor.not_ready() is None
+    assert history.supervisor.snapshot()[-1].failures == 0
+
+
+def test_an_order_during_a_load_lets_the_load_go_on() -> None:
+    history = History(1, loading=["runtime"])
+    history.walk()
+    history.supervisor.order_restart()
+    history.walk()
+    history.loading.clear()
+
+    assert history.walk() == []
+    assert history.supervisor.not_ready() is None
+
+
+def waits(history: History, seconds: float, hold: float) -> bool:
+    """Whether a request that would wait `hold` seconds in a pause still waits after `seconds`."""
+    waiting = history.supervisor.until_ready(lambda: False, hold)
+    end = history.now + seconds
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("axproxy.process.supervisor.TICK", 0.0)  # the time is made up here
+        for _ in waiting:
+            history.walk(1)
+            if history.now > end:
+                return True
+    return False
+
+
+def test_a_request_waits_for_the_load_after_a_crash_as_for_a_first_load() -> None:
+    history = History(1)
+    history.walk()
+    history.loading.add("runtime")
+    history.kill("runtime")
+    history.walk(1)
+
+    assert waits(history, 250, hold=30)  # a slow card on a Pi
+
+
+def test_a_request_does_not_wait_out_a_long_pause() -> None:
+    history = History(1, dying=["runtime"], policy=RestartPolicy(first_delay=40.0))
+    history.walk(8)
+    with pytest.raises(Restarting, match="exited with status 1") as raised:
+        waits(history, 250, hold=30)
+    assert (raised.value.retry_after or 0) > 30
+    assert history.now < 1010
+
+
+@pytest.mark.parametrize(("status", "starts"), [(3, 1), (-signal.SIGSEGV, 2)])
+def test_a_load_ends_with_the_first_failure_or_the_second_where_that_may_be_chance(
+    status: int, starts: int
+) -> None:
+    history = History(2, dying=["runtime"], dies_with=status, policy=RestartPolicy())
+    with pytest.raises(Restarting, match="the runtime failed"):
+        waits(history, 250, hold=0)
+    assert history.lines.count("start runtime") == starts
+
+
+def test_what_goes_away_by_itself_is_waited_for_and_named() -> None:
+    history = History(1)
+    history.walk()
+    history.waiting_for = "waiting for the card to free its memory, at most 60 s"
+    history.kill("runtime")
+    history.walk()
+    problem = history.supervisor.not_ready()
+
+    assert isinstance(problem, Starting)
+    assert "about to start: waiting for the card to free its memory" in problem.message
+    assert history.supervisor.health().runtime.note == history.waiting_for
+    assert waits(history, 59, hold=0)
+    history.waiting_for = None
+    assert not waits(history, 2, hold=0)
+
+
+def test_what_stands_in_the_way_is_waited_for_as_long_as_it_may_be_over_by_itself() -> None:
+    history = History(1)
+    history.blocked_by = "port 8000 is held by main_api (pid 7), left from an earlier run"
+    history.walk(2)
+    assert waits(history, 5, hold=30)
+    with pytest.raises(Unavailable, match="cannot start: port 8000") as raised:
+        waits(history, 250, hold=30)
+    assert not isinstance(raised.value, Starting)
+
+
+def test_the_reason_of_the_last_failure_is_still_known_during_the_next_start() -> None:
+    history = History(1, dying=["runtime"], loading=["runtime"])
+    history.walk(1)
+    history.dying.clear()
+    history.walk(4)
+    assert history.states() == [State.STARTING]
+    problem = history.supervisor.not_ready()
+    assert problem
+    assert "(before: exited with status 1)" in problem.message
+    history.loading.clear()
+    history.walk()
+    assert history.supervisor.health().runtime.note is None
 
 
 @SIZES

@@ -56,6 +56,9 @@ class FakeSupervisor:
         self.calls.append(f"restart {pid}: {reason}")
         return True
 
+    def order_restart(self) -> None:
+        self.calls.append("order_restart")
+
     def not_ready(self) -> ProxyError | None:
         return None if self.loaded else Unloaded("the model is not on the card yet")
 

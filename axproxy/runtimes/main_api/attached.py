@@ -130,6 +130,9 @@ class AttachedSupervisor:
         log.error("%s; it is not ours to restart", reason)
         return False
 
+    def order_restart(self) -> None:
+        """Do nothing: the programs are not ours to restart."""
+
     def why_gone(self, _pid: int | None) -> str:
         return "the runtime went away while answering; start it again"
 

@@ -25,8 +25,9 @@ from axproxy.preflight.gate import LaunchGate
 from axproxy.preflight.inspection import Inspection
 from axproxy.process import ports
 from axproxy.process.probe import NotReady, Probe, Unusable
-from axproxy.process.process import RealProcess
+from axproxy.process.process import RealProcess, telling_line
 from axproxy.process.spec import ChildSpec
+from axproxy.process.states import State
 from axproxy.prompts.fitting import Window
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import RuntimeClient
@@ -112,6 +113,7 @@ class MainApiRecipe:
 
     def health(self, status: str, children: Sequence[ChildHealth]) -> RuntimeHealth:
         tokenizer, runtime = children
+        gone = runtime.state in (State.STOPPED.value, State.BACKOFF.value)
         known = self.known_window()
         return RuntimeHealth(
             status=status,
@@ -119,7 +121,7 @@ class MainApiRecipe:
             runtime=runtime,
             tokenizer=tokenizer,
             context_length=known.context if known else None,
-            load_percent=self.log.load_percent,
+            load_percent=None if gone else self.log.load_percent,
             card=self.card.device_health(),
             host=host_health(),
             preflight=[
@@ -148,7 +150,9 @@ class MainApiRecipe:
             probe=self._probe,
             stop_ladder=self._ladder,
             start_timeout=self.settings.start_timeout,
-            blocked_by=self._blocked_by,
+            blocked_by=self.preflight.blocked_by,
+            waits_for=self.card.blocked_by,  # before the preflight, which would blame that program
+            telling=lambda lines: telling_line([self.log.fault] if self.log.fault else lines),
             progress=lambda: (self.log.load_percent, self.log.serving),
             before_stop=self._stop_answer,
             explain_exit=self._explain_exit,
@@ -198,11 +202,6 @@ class MainApiRecipe:
         return device_indices(
             "auto", reading.result if reading else NoTable("busy", "a load is on")
         )
-
-    def _blocked_by(self) -> str | None:
-        # The card first, or the preflight would name the runtime that has just ended.
-        waiting = self.card.blocked_by()
-        return waiting if waiting else self.preflight.blocked_by()
 
     def _explain_exit(self, status: int) -> str:
         self.card.runtime_ended(self._pid)

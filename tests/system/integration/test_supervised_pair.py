@@ -88,7 +88,8 @@ def test_a_fatal_line_in_the_log_is_reported_as_the_reason(begin: Begin) -> None
     _, supervisor = begin(f"{QUICK} --exit-during-load=255")
 
     status = eventually(lambda: (status := supervisor.snapshot()[1]).last_exit and status)
-    assert "exited with status 255 (the card refused the model file" in status.last_exit
+    assert "exited with status 255" in status.last_exit
+    assert "the card refused the model file tinyllama_post.axmodel" in status.last_exit
 
 
 def test_a_program_that_prints_running_and_exits_is_not_ready(begin: Begin) -> None:
