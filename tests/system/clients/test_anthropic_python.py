@@ -142,6 +142,29 @@ def test_results_of_tools_reach_the_model(client: anthropic.Anthropic, model: Sc
     assert last.usage.input_tokens > answer.usage.input_tokens
 
 
+def test_a_prompt_is_counted_as_its_answer_counts_it(client: anthropic.Anthropic) -> None:
+    body = asked(system="Be brief.", tools=[TOOL])
+    counted = client.messages.count_tokens(
+        **{name: value for name, value in body.items() if name != "max_tokens"}
+    )
+
+    answer = client.messages.create(**body)
+    assert counted.input_tokens == answer.usage.input_tokens
+
+
+def test_thinking_can_be_handed_back(client: anthropic.Anthropic, model: Scripted) -> None:
+    model.says("<think>\nFirst a look.\n</think>\n\nIt is four.")
+    with client.messages.stream(**asked()) as stream:
+        answer = stream.get_final_message()
+    thought = answer.content[0]
+
+    assert thought.type == "thinking"
+    assert thought.signature
+    turns = [*asked()["messages"], {"role": "assistant", "content": answer.content}]
+    again = {**asked(), "messages": [*turns, {"role": "user", "content": "Sure?"}]}
+    assert text_of(client.messages.create(**again)) == "It is four."
+
+
 def test_an_answer_follows_a_schema(client: anthropic.Anthropic, model: Scripted) -> None:
     model.says(f'{THOUGHT}Here you are:\n```json\n{{"name": "Rex", "age": 3}}\n```')
 

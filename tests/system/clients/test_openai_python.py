@@ -93,7 +93,7 @@ def test_a_completion(client: openai.OpenAI) -> None:
 
 
 def test_errors_are_the_clients_own_exceptions(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError, match="model 'nope' not found"):
+    with pytest.raises(openai.NotFoundError, match="model 'nope' not found; this service has"):
         client.chat.completions.create(model="nope", messages=[{"role": "user", "content": "a"}])
     with pytest.raises(openai.BadRequestError, match="too short - 'messages'"):
         client.chat.completions.create(model="mock", messages=[])

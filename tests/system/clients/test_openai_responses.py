@@ -75,6 +75,10 @@ def test_a_limit_is_exact_to_the_token(client: openai.OpenAI, model: Scripted) -
 
     assert answer.usage
     assert answer.usage.output_tokens == 3
+    assert answer.status == "incomplete"
+    assert answer.incomplete_details
+    assert answer.incomplete_details.reason == "max_output_tokens"
+    assert answer.output[0].status == "incomplete"
 
 
 def test_an_answer_streams(client: openai.OpenAI, model: Scripted) -> None:
