@@ -152,7 +152,7 @@ class SerialEngine(Generic[PreparedT]):
     def loaded(self) -> Sequence[Loaded]:
         if self._supervisor.not_ready():
             return ()
-        left = self._keep_alive.seconds_left
+        left = self._keep_alive.announced
         expires = None if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=left)
         return (Loaded(replace(self._model(), context_length=self.context_length()), expires),)
 
@@ -161,8 +161,9 @@ class SerialEngine(Generic[PreparedT]):
         try:
             for _ in self._until_loaded(gone, 0.0):  # the first failure ends it
                 pass
+            self._keep_alive.use(keep_alive)
         finally:
-            self._keep_alive.end(keep_alive)
+            self._keep_alive.end()
 
     def unload(self, _model: Model) -> None:
         self._keep_alive.expire()
@@ -234,6 +235,7 @@ class SerialEngine(Generic[PreparedT]):
             try:
                 # The model may have left the card while the request waited.
                 yield from _signs_of_life(self._until_loaded(job.gone))
+                self._keep_alive.use(job.request.keep_alive)
                 if job.prepared is None:
                     yield from _signs_of_life(self._runtime.until_ready(job.gone))
                 admitted = self._clock()
@@ -246,7 +248,7 @@ class SerialEngine(Generic[PreparedT]):
                 ticket.give_back()
             self._warmer.answered(job.request)
         finally:
-            self._keep_alive.end(job.request.keep_alive)
+            self._keep_alive.end()
         yield finished  # sent while the next request runs already
 
     def _run(self, job: _Job[PreparedT], request: ChatRequest, admitted: float) -> ParsedRun:

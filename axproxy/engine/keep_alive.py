@@ -30,12 +30,16 @@ class KeepAlive:
             self._users += 1
             self._changed.notify_all()
 
-    def end(self, keep_alive: float | None = None) -> None:
-        """Note that a request has ended; `keep_alive` is its own, if it set one."""
+    def use(self, keep_alive: float | None) -> None:
+        """Note that the turn of a request has come; `keep_alive` is its own, if it set one."""
+        if keep_alive is not None:
+            with self._changed:
+                self._span = keep_alive
+
+    def end(self) -> None:
+        """Note that a request has ended."""
         with self._changed:
             self._users -= 1
-            if keep_alive is not None:
-                self._span = keep_alive
             self._since = self._clock()
             self._changed.notify_all()
 
@@ -63,6 +67,18 @@ class KeepAlive:
         """Seconds until it expires; `math.inf` when that is not known, or never."""
         with self._changed:
             return self._seconds_left()
+
+    @property
+    def announced(self) -> float:
+        """Seconds until it expires if the last of the present requests ended now.
+
+        Zero or less once it was ordered to expire; `math.inf` means never.
+        """
+        with self._changed:
+            if not self._users:
+                return self._seconds_left()
+            late = self._clock() - self._since  # infinite for a model that was not used before
+            return self._span or min(0.0, -late if math.isfinite(late) else 0.0)
 
     def wait_expired(self) -> bool:
         """Block until the time is over; return False when stopped instead."""

@@ -19,8 +19,9 @@ Gone = Callable[[], bool]  # True once the client has hung up
 class Loaded:
     """A model that is on a card.
 
-    `expires_at` is when it will be unloaded unless it is asked again; None means never, or that a
-    request is using it now.
+    `expires_at` is when it will be unloaded unless it is asked again; while a request uses it, when
+    that would be if the request ended now, and a time in the past once it shall be unloaded.  None
+    means never.
     """
 
     model: Model

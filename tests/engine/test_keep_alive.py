@@ -19,39 +19,66 @@ HISTORIES: dict[str, tuple[float, list[object], float]] = {
     "a second answer starts it anew": (300, ["begin", "end", 100, "begin", 50, "end"], 300),
     "the last of two counts": (300, ["begin", "begin", "end", 10], math.inf),
     "for ever": (FOREVER, ["begin", "end"], math.inf),
-    "a request's own": (300, ["begin", ("end", 10.0)], 10),
-    "a request's own stays in force": (300, ["begin", ("end", 10.0), "begin", "end"], 10),
-    "for ever by request": (300, ["begin", ("end", FOREVER)], math.inf),
-    "at once by request": (300, ["begin", ("end", 0.0)], 0),
+    "a request's own": (300, ["begin", ("use", 10.0), "end"], 10),
+    "a request's own stays in force": (300, ["begin", ("use", 10.0), "end", "begin", "end"], 10),
+    "for ever by request": (300, ["begin", ("use", FOREVER), "end"], math.inf),
+    "at once by request": (300, ["begin", ("use", 0.0), "end"], 0),
     "overdue": (300, ["begin", "end", 400], -100),
     "asked to unload when idle": (FOREVER, ["begin", "end", 50, "expire"], -50),
     "asked to unload before any use": (FOREVER, ["expire"], 0),
     "asked to unload in mid-answer": (FOREVER, ["begin", "expire"], math.inf),
     "and then the answer ends": (FOREVER, ["begin", "expire", "end"], 0),
-    "unloaded": (300, ["begin", ("end", 0.0), "forget"], math.inf),
+    "asked to unload in mid-answer whose request has its own": (
+        FOREVER,
+        ["begin", ("use", 10.0), "expire", "end"],
+        0,
+    ),
+    "unloaded": (300, ["begin", ("use", 0.0), "end", "forget"], math.inf),
     "the default again after a reload": (
         300,
-        ["begin", ("end", 0.0), "forget", "begin", "end"],
+        ["begin", ("use", 0.0), "end", "forget", "begin", "end"],
         300,
     ),
 }
 
 
-@pytest.mark.parametrize(("default", "history", "left"), HISTORIES.values(), ids=list(HISTORIES))
-def test_the_time_left_follows_the_history(
-    default: float, history: list[object], left: float
-) -> None:
+ANNOUNCED: dict[str, tuple[float, list[object], float]] = {
+    "idle": (300, ["begin", "end", 100], 200),
+    "while a request runs": (300, ["begin", "end", 100, "begin", 50], 300),
+    "while a request runs that has its own": (300, ["begin", ("use", 10.0), 50], 10),
+    "for ever": (FOREVER, ["begin"], math.inf),
+    "asked to unload in mid-answer": (300, ["begin", 50, "expire", 7], -7),
+    "asked to unload in a later answer": (300, ["begin", "end", "begin", 50, "expire", 7], -57),
+    "while a request runs that shall be the last": (300, ["begin", ("use", 0.0)], 0),
+}
+
+
+def after(default: float, history: list[object]) -> KeepAlive:
     now = [1000.0]
     residency = KeepAlive(default, lambda: now[0])
     for step in history:
         match step:
             case int(seconds):
                 now[0] += seconds
-            case ("end", float(keep_alive)):
-                residency.end(keep_alive)
+            case ("use", float(keep_alive)):
+                residency.use(keep_alive)
             case str(name):
                 getattr(residency, name)()
-    assert residency.seconds_left == left
+    return residency
+
+
+@pytest.mark.parametrize(("default", "history", "left"), HISTORIES.values(), ids=list(HISTORIES))
+def test_the_time_left_follows_the_history(
+    default: float, history: list[object], left: float
+) -> None:
+    assert after(default, history).seconds_left == left
+
+
+@pytest.mark.parametrize(("default", "history", "left"), ANNOUNCED.values(), ids=list(ANNOUNCED))
+def test_ps_shows_what_would_be_left_if_the_answers_ended_now(
+    default: float, history: list[object], left: float
+) -> None:
+    assert after(default, history).announced == left
 
 
 def test_a_waiting_thread_wakes_when_the_time_is_over() -> None:
@@ -62,7 +89,7 @@ def test_a_waiting_thread_wakes_when_the_time_is_over() -> None:
     residency.begin()
     residency.expire()
     assert not over.is_set()
-    residency.end(None)
+    residency.end()
 
     assert over.wait(60)
     waiting.join(60)
