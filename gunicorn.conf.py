@@ -32,7 +32,7 @@ from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR, runs_under_gunicorn
 from axproxy.server.listeners import TooFewDescriptors, room_for_connections, why_unavailable
 from axproxy.server.options import OptionRefused, settings_from_options
-from axproxy.settings import Settings, SettingsError
+from axproxy.settings import Settings, SettingsError, port_variable
 
 try:
     if runs_under_gunicorn():
@@ -75,7 +75,7 @@ WITHOUT_MEANING = (
 )
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host  # IPv6
-_ports = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: "AX650_PORT"}
+_ports = {_settings.ollama_port: "AX650_OLLAMA_PORT", _settings.port: port_variable(os.environ)}
 _ports.pop(0, None)
 bind = [f"{_host}:{port}" for port in _ports]
 

@@ -200,12 +200,12 @@ class Settings:
             if value := environ.get(variable, "").strip():
                 given[known.name] = _parse(variable, value, known.metadata["parse"])
         settings = cls(**given)
-        settings._check()
+        settings._check(port_variable(environ))
         return settings
 
-    def _check(self) -> None:
+    def _check(self, own_port: str) -> None:
         ports = {
-            "AX650_PORT": self.port,
+            own_port: self.port,
             "AX650_RUNTIME_PORT": self.runtime_port,
             "AX650_TOKENIZER_PORT": self.tokenizer_port,
         }
@@ -264,6 +264,12 @@ def _from_ollama(environ: Mapping[str, str], ours: set[str]) -> dict[str, Any]:
     if "host" in given:
         given["host"], given["port"] = given["host"]
     return given
+
+
+def port_variable(environ: Mapping[str, str]) -> str:
+    """Return the name of the variable that says on which port the service listens."""
+    ours, ollama = (environ.get(name, "").strip() for name in ("AX650_PORT", "OLLAMA_HOST"))
+    return "OLLAMA_HOST" if ollama and not ours else "AX650_PORT"
 
 
 def _ollama_host(value: str) -> tuple[str, int]:

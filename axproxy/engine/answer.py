@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from axproxy.engine.runtime import RunResult
 from axproxy.errors import ProxyError
@@ -15,6 +16,7 @@ from axproxy.output.reader import AnswerParser
 
 log = logging.getLogger(__name__)
 
+ResultT = TypeVar("ResultT")
 Events = Generator[Event, None, Finished]  # the ending is returned, not yielded
 
 
@@ -174,3 +176,17 @@ def _second_try(
         spent = replace(finished.usage, total=second_finished.usage.total)
         return check, replace(finished, usage=spent)
     return better, second_finished
+
+
+def signs_of_life(steps: Generator[None, None, ResultT]) -> Generator[Event, None, ResultT]:
+    """Yield an empty text for each step of a wait; return its result."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: ResultT = end.value
+                return result
+            yield Text("")
+    finally:
+        steps.close()

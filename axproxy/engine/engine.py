@@ -15,9 +15,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic
 
-from axproxy.engine.answer import ParsedRun, checked_answer
+from axproxy.engine.answer import ParsedRun, checked_answer, signs_of_life
 from axproxy.engine.keep_alive import KeepAlive
 from axproxy.engine.protocol import Answer, Gone, Loaded
 from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, FewAtOnce, RequestQueue
@@ -41,15 +41,13 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.health import Health, QueueHealth
-from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.messages import ChatRequest, Event, Finished, Usage
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
 
 PROMPTS_AT_ONCE = 2
 
 log = logging.getLogger(__name__)
-
-_ResultT = TypeVar("_ResultT")
 
 
 @dataclass(frozen=True)
@@ -231,13 +229,13 @@ class SerialEngine(Generic[PreparedT]):
     def _events(self, job: _Job[PreparedT]) -> Generator[Event, None, None]:
         self._keep_alive.begin()
         try:
-            ticket = yield from _signs_of_life(self._queue.until_admitted(job.gone))
+            ticket = yield from signs_of_life(self._queue.until_admitted(job.gone))
             try:
                 # The model may have left the card while the request waited.
-                yield from _signs_of_life(self._until_loaded(job.gone))
+                yield from signs_of_life(self._until_loaded(job.gone))
                 self._keep_alive.use(job.request.keep_alive)
                 if job.prepared is None:
-                    yield from _signs_of_life(self._runtime.until_ready(job.gone))
+                    yield from signs_of_life(self._runtime.until_ready(job.gone))
                 admitted = self._clock()
 
                 def run(request: ChatRequest) -> ParsedRun:
@@ -281,17 +279,3 @@ class SerialEngine(Generic[PreparedT]):
             prompt_eval=result.prompt_eval,
             eval=result.eval,
         )
-
-
-def _signs_of_life(steps: Generator[None, None, _ResultT]) -> Generator[Event, None, _ResultT]:
-    """Yield an empty text for each step of a wait; return its result."""
-    try:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: _ResultT = end.value
-                return result
-            yield Text("")
-    finally:
-        steps.close()

@@ -52,8 +52,9 @@ def _sentence(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} is reserved for root; choose a port above 1023 with {setting}"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        variable = "OLLAMA_HOST" if setting == "OLLAMA_HOST" else "AX650_HOST"
         return (
-            f"{host} is no address of this machine; set AX650_HOST to 127.0.0.1, or to 0.0.0.0 "
+            f"{host} is no address of this machine; set {variable} to 127.0.0.1, or to 0.0.0.0 "
             "for all its addresses"
         )
     return f"cannot listen on {host}, port {port}: {error.strerror}; see {setting}"

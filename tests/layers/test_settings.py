@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from axproxy.durations import FOREVER
-from axproxy.settings import Settings, SettingsError
+from axproxy.settings import Settings, SettingsError, port_variable
 
 VARIABLES = [field.metadata["variable"] for field in fields(Settings)]
 OLLAMAS = [
@@ -201,6 +201,7 @@ def test_an_ollama_variable_that_ours_overrides_is_not_read() -> None:
     ("environ", "pair"),
     [
         ({"AX650_PORT": "8000"}, "AX650_PORT and AX650_RUNTIME_PORT are both 8000"),
+        ({"OLLAMA_HOST": ":8000"}, "OLLAMA_HOST and AX650_RUNTIME_PORT are both 8000"),
         ({"AX650_TOKENIZER_PORT": "8000"}, "AX650_RUNTIME_PORT and AX650_TOKENIZER_PORT"),
         ({"AX650_OLLAMA_PORT": "8000"}, "AX650_RUNTIME_PORT and AX650_OLLAMA_PORT are both 8000"),
     ],
@@ -288,3 +289,18 @@ def test_our_own_variables_come_first() -> None:
         {"OLLAMA_HOST": "0.0.0.0:11434", "AX650_PORT": "5003", "OLLAMA_MAX_QUEUE": ""}
     )
     assert (settings.host, settings.port, settings.max_queue) == ("0.0.0.0", 5003, 64)
+
+
+@pytest.mark.parametrize(
+    ("environ", "variable"),
+    [
+        ({}, "AX650_PORT"),
+        ({"OLLAMA_HOST": "127.0.0.1:80"}, "OLLAMA_HOST"),
+        ({"OLLAMA_HOST": "127.0.0.1:80", "AX650_PORT": "5002"}, "AX650_PORT"),
+        ({"OLLAMA_HOST": " ", "AX650_PORT": ""}, "AX650_PORT"),
+    ],
+)
+def test_a_port_is_blamed_on_the_variable_that_set_it(
+    environ: dict[str, str], variable: str
+) -> None:
+    assert port_variable(environ) == variable

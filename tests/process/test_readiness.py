@@ -139,6 +139,14 @@ REASONS: dict[str, tuple[Status, Status, int | None, type[ProxyError], str, int 
         "the runtime is loading the model (7 %); try again in a moment",
         5,
     ),
+    "a percentage of the last load does not count before the next": (
+        READY,
+        child(State.STOPPED),
+        100,
+        Starting,
+        "the runtime is loading the model; try again in a moment",
+        5,
+    ),
     "the runtime is being stopped": (
         READY,
         child(State.STOPPING),

@@ -82,6 +82,8 @@ def test_a_host_that_is_not_this_machine_is_reported(host: str) -> None:
 
     assert sentence is not None
     assert sentence.startswith(f"{host} is no address of this machine; set AX650_HOST to")
+    sentence = why_unavailable(host, {own_port(): "OLLAMA_HOST"}) or ""
+    assert sentence.startswith(f"{host} is no address of this machine; set OLLAMA_HOST to")
 
 
 @pytest.mark.parametrize("variable", ["AX650_PORT", "AX650_OLLAMA_PORT"])

@@ -153,15 +153,24 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     return AnswerCall(model, request)
 
 
-def parse_show(body: bytes, models: Models) -> tuple[Model, str]:
-    """Parse `POST /api/show` into the model and its name in the request; raises `ClientError`."""
+@dataclass(frozen=True)
+class ShowCall:
+    """A request for the details of a model, as it would be with these instructions and options."""
+
+    model: Model
+    requested_name: str
+    system: str
+    options: Mapping[str, Any]
+
+
+def parse_show(body: bytes, models: Models) -> ShowCall:
+    """Parse `POST /api/show`; raises `ClientError`."""
     fields = Fields.read("ShowRequest", body)
-    for ignored in ("system", "template"):
-        fields.string(ignored)
+    system, options = fields.string("system"), fields.mapping("options")
+    fields.string("template")
     fields.boolean("verbose")
-    fields.mapping("options")
     requested_name = name_in(fields)
-    return find_for_details(models, requested_name), requested_name
+    return ShowCall(find_for_details(models, requested_name), requested_name, system, options)
 
 
 def name_in(fields: Fields) -> str:

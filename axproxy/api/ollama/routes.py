@@ -32,7 +32,7 @@ from axproxy.errors import ProxyError, RuntimeFault
 from axproxy.models.catalog import Models
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
-VERSION = "0.32.0"
+VERSION = "0.33.0"
 
 
 def utc_now() -> datetime:
@@ -51,7 +51,7 @@ class OllamaDialect:
         routes = Blueprint("ollama", __name__)
         OllamaRoutes(engine, models, self._now).add_to(routes)
         OllamaStoreRoutes(models).add_to(routes)
-        OllamaCloudRoutes().add_to(routes)
+        OllamaCloudRoutes(models).add_to(routes)
         return routes
 
     def error_body(self, error: ProxyError) -> tuple[dict[str, Any], int]:
@@ -91,9 +91,15 @@ class OllamaRoutes:
         return json_response({"models": running})
 
     def show(self) -> Response:
-        model, requested_name = parse_show(read_body(), self._models)
+        call = parse_show(read_body(), self._models)
         copilot = request.headers.get("User-Agent", "").startswith("GitHubCopilotChat/")
-        return json_response(show_body(model, copilot_name=requested_name if copilot else None))
+        body = show_body(
+            call.model,
+            call.system,
+            call.options,
+            copilot_name=call.requested_name if copilot else None,
+        )
+        return json_response(body)
 
     def generate(self) -> Response:
         call = parse_generate(read_body(), self._models)

@@ -57,7 +57,7 @@ class OllamaStoreRoutes:
         pull = parse_pull(read_body(), self._models)
         if pull.stream:
             return Response(pull_lines(pull), content_type=NDJSON)
-        body = {"status": "success"} if pull.model else {"error": NO_SUCH_MANIFEST}
+        body = {"status": "success"} if pull.model else {"error": pull.problem}
         status = 200 if pull.model else 500
         return Response(compact(body), status, content_type="application/json")
 
@@ -78,10 +78,14 @@ class OllamaStoreRoutes:
 
 @dataclass(frozen=True)
 class PullCall:
-    """A download; `model` is the one that is here already, None for any other."""
+    """A download; `model` is the one that is here already, None for any other.
+
+    `problem` says why there is none.
+    """
 
     stream: bool
     model: Model | None
+    problem: str = ""
 
 
 def parse_pull(body: bytes, models: Models) -> PullCall:
@@ -93,7 +97,8 @@ def parse_pull(body: bytes, models: Models) -> PullCall:
     except NoName as error:
         raise InvalidName("invalid model name") from error
     except (UnknownModel, CloudModel):
-        return PullCall(stream, None)
+        here = ", ".join(model.name for model in models.all())
+        return PullCall(stream, None, f"{NO_SUCH_MANIFEST}; this service has {here}")
 
 
 def pull_lines(pull: PullCall) -> Iterator[bytes]:
@@ -106,7 +111,7 @@ def pull_lines(pull: PullCall) -> Iterator[bytes]:
         last = ("verifying sha256 digest", "writing manifest", "success")
         statuses += [{"status": status} for status in last]
     else:
-        statuses.append({"error": NO_SUCH_MANIFEST})
+        statuses.append({"error": pull.problem})
     for status in statuses:
         yield compact(status) + b"\n"
 

@@ -35,7 +35,7 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
             "# To build a new Modelfile based on this, replace FROM with:\n"
             "# FROM qwen3:0.6b\n"
             "\n"
-            "FROM /models/qwen3-0.6b\n"
+            "FROM qwen3:0.6b\n"
             f'TEMPLATE """{template}"""\n'
             "PARAMETER num_ctx 2559\n"
             'PARAMETER stop "<|im_start|>"\n'
@@ -68,6 +68,21 @@ def test_show_describes_the_model(client: FlaskClient) -> None:
         "capabilities": ["completion"],
         "modified_at": "2026-11-20T12:25:47.000000Z",
     }
+
+
+def test_show_adds_what_the_client_has_set(client: FlaskClient) -> None:
+    options = {"num_ctx": 2048, "stop": ["STOP"], "temperature": 0.3}
+    body = {"name": "qwen3:0.6b", "system": "You are a pirate.", "options": options}
+    reply: dict[str, Any] = client.post("/api/show", json=body).get_json()
+
+    assert reply["system"] == "You are a pirate."
+    assert reply["parameters"] == asked(client)["parameters"]
+    assert reply["modelfile"].endswith(
+        'SYSTEM """You are a pirate."""\n'
+        "PARAMETER num_ctx 2048\n"
+        'PARAMETER stop "STOP"\n'
+        "PARAMETER temperature 0.3\n"
+    )
 
 
 @pytest.mark.parametrize("family", ["qwen3", "unknown"])

@@ -48,7 +48,7 @@ def test_the_handshake_answers_get_and_head(
 
 def test_the_root_returns_the_words_that_clients_look_for(client: FlaskClient) -> None:
     assert client.get("/").data == b"Ollama is running"
-    assert client.get("/api/version").data == b'{"version":"0.32.0"}'
+    assert client.get("/api/version").data == b'{"version":"0.33.0"}'
 
 
 def test_tags_lists_the_model(client: FlaskClient) -> None:

@@ -9,7 +9,16 @@ from flask.testing import FlaskClient
 
 from tests.support.fakes import QWEN
 
-NO_MANIFEST = {"error": "pull model manifest: file does not exist"}
+NO_MANIFEST = {"error": f"pull model manifest: file does not exist; this service has {QWEN.name}"}
+RECOMMENDED = {
+    "recommendations": [
+        {"model": QWEN.name, "description": "qwen3 0.6B on this service's AX650 card"}
+    ]
+}
+NO_SIGN_IN = (
+    "signing in to ollama.com is not available here: this service has a model of its own and needs "
+    "no account"
+)
 DIGEST = f"sha256:{QWEN.digest}"
 
 
@@ -71,8 +80,8 @@ def test_no_blob_is_accepted(client: FlaskClient) -> None:
     ("method", "path", "body", "status", "reply"),
     [
         ("GET", "/api/status", "", 200, {"cloud": {"disabled": True, "source": "env"}}),
-        ("GET", "/api/experimental/model-recommendations", "", 200, {"recommendations": []}),
-        ("POST", "/api/me", "", 401, {"error": "unauthorized"}),
+        ("GET", "/api/experimental/model-recommendations", "", 200, RECOMMENDED),
+        ("POST", "/api/me", "", 403, {"error": NO_SIGN_IN}),
         ("POST", "/api/signout", "", 401, {"error": "you are not currently signed in"}),
         ("DELETE", "/api/user/keys/abc", "", 401, {"error": "you are not currently signed in"}),
         ("POST", "/api/experimental/web_search", " ", 400, {"error": "missing request body"}),

@@ -16,7 +16,7 @@ def test_the_handshake(shared: Service, run_js: RunJs) -> None:
 
     assert result["listed"] == result["running"] == ["mock:latest"]
     assert result["capabilities"] == ["completion", "tools", "thinking"]
-    assert result["version"] == "0.32.0"
+    assert result["version"] == "0.33.0"
 
 
 def test_chat_and_generate_with_and_without_streaming(shared: Service, run_js: RunJs) -> None:
@@ -35,7 +35,7 @@ def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
         "thinking": 'invalid think value: "banana" '
         '(must be "high", "medium", "low", "max", true, or false)',
         "embed": '"mock" does not support embeddings',
-        "pull": "pull model manifest: file does not exist",
+        "pull": "pull model manifest: file does not exist; this service has mock:latest",
         "pulled": "success",
     }
 
