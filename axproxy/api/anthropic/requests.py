@@ -10,6 +10,7 @@ from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed, well_for
 from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import refuse_media, require_tools
 from axproxy.api.ollama.options import parse_options
+from axproxy.api.ollama.thinking import other_servers_switch
 from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
@@ -60,6 +61,8 @@ def _parse(fields: Fields, models: Models, *, to_answer: bool = True) -> Message
         conversation.add(message)
 
     model = models.find(requested_name)
+    if think is None:
+        think = other_servers_switch(fields, model)
     if offer.tools:
         require_tools(model)
     sampling, limits = parse_options({**options, "num_predict": max_tokens})

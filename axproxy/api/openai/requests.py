@@ -23,7 +23,7 @@ from axproxy.api.ollama.capabilities import (
     require_all,
 )
 from axproxy.api.ollama.options import parse_options
-from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
+from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
 from axproxy.api.tools import Offer, name_of, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall

@@ -13,8 +13,8 @@ from axproxy.api.gojson.decode import (
 )
 from axproxy.api.ollama.capabilities import require_all
 from axproxy.api.ollama.options import parse_options
+from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
 from axproxy.api.openai.responses_input_requests import parse_input
-from axproxy.api.openai.thinking_requests import other_servers_switch, parse_effort
 from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest

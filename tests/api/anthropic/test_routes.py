@@ -304,6 +304,9 @@ def test_tool_choice_selects_tools_and_may_demand_a_call(
         ({"thinking": {"type": "adaptive"}}, None),
         ({"thinking": {"type": "adaptive"}, "output_config": {"effort": " XHigh "}}, True),
         ({"output_config": {"effort": "low"}}, True),
+        ({"think": False}, False),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"thinking": {"type": "enabled"}, "enable_thinking": False}, True),
         ({"output_config": {"effort": "banana"}}, None),
     ],
 )

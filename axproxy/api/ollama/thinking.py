@@ -1,4 +1,7 @@
-"""Whether to think before the answer, in the words of OpenAI's API and of other servers."""
+"""Whether to think before the answer, as requests under `/v1` say it.
+
+Efforts are OpenAI's, with Ollama's messages; other servers have switches of their own.
+"""
 
 from __future__ import annotations
 
