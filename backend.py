@@ -31,7 +31,7 @@ from axproxy.api.access import Access, OriginCheck, hosts_of_this_machine
 from axproxy.api.dialects import DIALECTS
 from axproxy.api.http.memory import RequestMemory
 from axproxy.api.http.origins import is_loopback
-from axproxy.api.http.policy import allowed_origins, required_key
+from axproxy.api.http.policy import allowed_origins, authorized_keys, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import EngineOptions, SerialEngine
@@ -106,7 +106,7 @@ def create_app(
     origins = allowed_origins(settings)
     hosts = hosts_of_this_machine() if is_loopback(settings.host) else None
     OriginCheck(origins, hosts).install(app)
-    access = Access(required_key(settings))
+    access = Access(required_key(settings), authorized_keys(settings))
     app.before_request(access.before_request)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))

@@ -14,7 +14,7 @@ unit=$root/etc/systemd/system/$name.service
 backoff=$unit.d/10-backoff.conf
 program=(axproxy axmock deploy docs backend.py runtime_supervisor.py mock_main_api.py gunicorn.conf.py
     start_tokenizer.sh backend.service install.sh requirements.txt requirements-dev.txt
-    requirements-hardware.txt README.md CHANGELOG.md LICENSE)
+    requirements-hardware.txt requirements-signatures.txt README.md CHANGELOG.md LICENSE)
 dry='' changed=''
 
 say() { echo "install${dry:+ (dry run)}: $*"; }

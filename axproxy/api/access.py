@@ -19,11 +19,17 @@ from axproxy.api.http.origins import (
     is_page_of_this_machine,
     names_this_machine,
 )
+from axproxy.api.http.signatures import AuthorizedKeys, Judgement
 from axproxy.errors import ProxyError
 
 _OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
 _WRONG_KEY = (
     "the key is missing or wrong; send it as Authorization: Bearer and the key, or as X-Api-Key"
+)
+_OR_SIGN = "; for the ollama command line set OLLAMA_AUTH=1 and list its key here"
+_STALE = (
+    "the request was signed at another time than now; set the clocks of both machines, for example "
+    "with timedatectl, and send it again"
 )
 
 # What proxies, load balancers and content networks add to the requests that they pass on.
@@ -39,19 +45,23 @@ _ADDED_BY_PROXY = re.compile(
 class Access:
     """Which requests have the key, and which may change what all clients use.
 
-    `key` is what requests must send, None where no key is needed.
+    Requests must send `key`, or be signed with one of `signers`; with neither, none is needed.
     """
 
-    def __init__(self, key: str | None) -> None:
+    def __init__(self, key: str | None, signers: AuthorizedKeys | None = None) -> None:
         self._key = key.encode() if key else None
+        self._signers = signers
 
     @property
     def is_open(self) -> bool:
         """Whether requests need no key."""
-        return self._key is None
+        return self._key is None and self._signers is None
 
     def has_key(self) -> bool:
-        """Return whether the present request sends the key."""
+        """Return whether the present request sends the key or is signed with one."""
+        return self._sends_key() or self._signature() == "right"
+
+    def _sends_key(self) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         sent = [token.strip() if scheme.lower() == "bearer" else ""]
         sent.append(request.headers.get("X-Api-Key", ""))
@@ -79,12 +89,28 @@ class Access:
         """Return the refusal of a request without the key; None lets the request pass."""
         if self.is_open or request.path in _OPEN or self.has_key():
             return None
+        why = _WRONG_KEY + (_OR_SIGN if self._signers else "")
+        if self._signature() == "stale":
+            why = _STALE
         if request.path.startswith("/api/"):
             # 401 would send Ollama's own clients to the sign-in of ollama.com.
-            return error_response(ProxyError(_WRONG_KEY, status=403))
-        refusal = error_response(ProxyError(_WRONG_KEY, status=401))
+            return error_response(ProxyError(why, status=403))
+        refusal = error_response(ProxyError(why, status=401))
         refusal.headers["WWW-Authenticate"] = "Bearer"
         return refusal
+
+    def _signature(self) -> Judgement:
+        if self._signers is None:
+            return "wrong"
+        environ = request.environ
+        # Clients sign the path as they write it; ours is decoded, and has no doubled slashes.
+        as_sent = environ.get("RAW_URI", "").partition("?")[0]
+        return self._signers.judge(
+            request.headers.get("Authorization", ""),
+            request.method,
+            {as_sent, environ.get("PATH_INFO", "")},
+            environ.get("QUERY_STRING", ""),
+        )
 
 
 def is_from_this_machine() -> bool:
