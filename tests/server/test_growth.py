@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from gunicorn.config import Config
 
+from axproxy.server.gunicorn_adapter import give, new_parser
 from axproxy.server.request_framing import Arrival
 from tests.support.growth import assert_linear
 
@@ -35,3 +37,16 @@ def test_a_request_is_framed_in_time_that_grows_with_its_length(name: str, piece
         arrival.take()
 
     assert_linear(REQUESTS[name], frame, 1 << 18)
+
+
+@pytest.mark.parametrize("name", ["tiny chunks", "a body"])
+def test_gunicorns_parser_reads_a_body_in_time_that_grows_with_its_length(name: str) -> None:
+    def read(request: bytes) -> None:
+        parser = new_parser(Config(), ("127.0.0.1", 1))
+        for _ in range(2):  # a second request on the same connection
+            give(parser, request)
+            body = next(parser).body
+            while body.read(65_536):
+                pass
+
+    assert_linear(REQUESTS[name], read, 1 << 18)

@@ -29,7 +29,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parents[2]
 
 
-PARSER = SimpleNamespace(unreader=SimpleNamespace(unread=lambda _: None))
+PARSER = SimpleNamespace(pieces=SimpleNamespace(give=lambda _: None))
 
 
 class NoMoreThreads:
