@@ -132,7 +132,7 @@ class Health:
     model_path: str | None
     runtime: RuntimeHealth
     queue: QueueHealth = QueueHealth()
-    kv_cache: CacheHealth = CacheHealth()
+    kv_cache: CacheHealth | None = CacheHealth()
 
     def without_details(self) -> Health:
         """Return what anybody may know: no path, no pid, and no sentence that could name them."""
@@ -143,7 +143,8 @@ class Health:
             tokenizer=runtime.tokenizer and runtime.tokenizer.without_details(),
             preflight=[replace(check, seen="", remedy="") for check in runtime.preflight],
         )
-        return replace(self, model_path=None, runtime=public)
+        # Hits would show whether another client has had a conversation.
+        return replace(self, model_path=None, runtime=public, kv_cache=None)
 
     def as_json(self) -> dict[str, Any]:
         """Return the body of `GET /health`."""
@@ -152,6 +153,6 @@ class Health:
             "model_path": self.model_path,
             **self.runtime.as_json(),
             "queue": {**vars(self.queue)},
-            "kv_cache": {**vars(self.kv_cache)},
+            "kv_cache": self.kv_cache and {**vars(self.kv_cache)},
             "version": __version__,
         }

@@ -117,6 +117,9 @@ class ChatRequest:
     `keep_alive` is the number of seconds that the model stays loaded after the answer; `None`
     leaves the present value.
 
+    `client` tells clients apart, each of which may rely on thinking that only it was sent; empty
+    where that is not known.
+
     `context` are the tokens of an earlier prompt and its answer, which come before the messages;
     `wants_context` asks for the tokens of this prompt and answer.
 
@@ -135,6 +138,7 @@ class ChatRequest:
     limits: Limits = field(default_factory=Limits)
     stream: bool = False
     raw: bool = False
+    client: str = field(default="", compare=False)  # who asks is no part of what is asked
     context: tuple[int, ...] = ()
     wants_context: bool = False
     keep_alive: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import socket
@@ -19,6 +20,7 @@ from axproxy.api.http.origins import (
     is_page_of_this_machine,
     names_this_machine,
 )
+from axproxy.api.http.requests import CLIENT
 from axproxy.api.http.signatures import AuthorizedKeys, Judgement
 from axproxy.errors import ProxyError
 
@@ -31,6 +33,8 @@ _STALE = (
     "the request was signed at another time than now; set the clocks of both machines, for example "
     "with timedatectl, and send it again"
 )
+
+_ADDRESSES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # of clients behind a proxy
 
 # What proxies, load balancers and content networks add to the requests that they pass on.
 _ADDED_BY_PROXY = re.compile(
@@ -87,6 +91,7 @@ class Access:
 
     def before_request(self) -> Response | None:
         """Return the refusal of a request without the key; None lets the request pass."""
+        request.environ[CLIENT] = self._client()
         if self.is_open or request.path in _OPEN or self.has_key():
             return None
         why = _WRONG_KEY + (_OR_SIGN if self._signers else "")
@@ -111,6 +116,22 @@ class Access:
             {as_sent, environ.get("PATH_INFO", "")},
             environ.get("QUERY_STRING", ""),
         )
+
+    def _client(self) -> str:
+        """Return who sends the present request: by the key, or else by the address.
+
+        Behind a proxy the address is the proxy's, and a header has the client's.  A client may
+        invent that header, but not the address beside it.
+        """
+        if self.is_open:
+            sent = [request.headers.get(name, "") for name in _ADDRESSES]
+            sent.append(request.remote_addr or "")
+        else:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            # A signed request has the client's public key before the signature.
+            ours = token if scheme.lower() == "bearer" else scheme.partition(":")[0]
+            sent = [ours, request.headers.get("X-Api-Key", "")]
+        return hashlib.sha256(repr(sent).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_from_this_machine() -> bool:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from axproxy.health import Health
+from axproxy.health import CacheHealth, Health
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,8 +55,9 @@ class HealthCollector(Collector):
             "Prompts that continued from the KV cache (hit), or began with a reset (miss)",
             labels=("result",),
         )
-        prompts.add_metric(("hit",), health.kv_cache.hits)
-        prompts.add_metric(("miss",), health.kv_cache.misses)
+        cache = health.kv_cache or CacheHealth()
+        prompts.add_metric(("hit",), cache.hits)
+        prompts.add_metric(("miss",), cache.misses)
         yield prompts
 
 

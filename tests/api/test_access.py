@@ -246,6 +246,7 @@ def test_health_and_ready_tell_no_path_and_no_pid_without_the_key(
         assert "471" not in refused.text
     body = client.get("/health", headers=headers).get_json()
     assert body["status"] == "failed"
+    assert body["kv_cache"] is None  # it would show whether another client had a conversation
     assert body["runtime"]["restarts"] == 3
     assert body["preflight"] == [
         {"name": "model-folder", "verdict": "fail", "seen": "", "remedy": ""}
@@ -255,6 +256,36 @@ def test_health_and_ready_tell_no_path_and_no_pid_without_the_key(
     seen = client.get("/health", headers={"Authorization": f"bearer {KEY}"})
     assert seen.get_json() == HEALTH_OF_ALL.as_json()
     assert "4711" in client.get("/ready", headers={"X-Api-Key": KEY}).get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "address", "same"),
+    [
+        (None, {}, "10.0.0.1", True),
+        (None, {}, "10.0.0.2", False),
+        (None, {"Authorization": "Bearer of no meaning here"}, "10.0.0.1", True),
+        (None, {"X-Forwarded-For": "10.0.0.9"}, "10.0.0.1", False),
+        (KEY, {"Authorization": f"Bearer {KEY}"}, "10.0.0.1", True),
+        (KEY, {"Authorization": f"Bearer {KEY}"}, "10.0.0.2", True),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/generate", "/generate", "/v1/completions"])
+def test_clients_are_told_apart_by_the_key_or_else_by_their_address(
+    engine: FakeEngine,
+    path: str,
+    key: str | None,
+    headers: dict[str, str],
+    address: str,
+    same: bool,
+) -> None:
+    client = create_app(Settings(api_key=key), engine, FakeModels()).test_client()
+    first = {"Authorization": f"Bearer {KEY}"} if key else {}
+    for sent, peer in ((first, "10.0.0.1"), (headers, address)):
+        body = {"model": "qwen3:0.6b", "prompt": "Hi"}
+        client.post(path, json=body, headers=sent, environ_base={"REMOTE_ADDR": peer})
+    one, other = (request.client for request in engine.history)
+    assert one != ""
+    assert (one == other) == same
 
 
 def test_without_a_key_only_this_machine_is_told_paths_and_pids(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,14 @@ from gunicorn.http.errors import ParseException
 
 from axproxy.api.http.memory import take_memory_for
 from axproxy.errors import BodyTooLarge, ClientError
+from axproxy.messages import ChatRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
+
+CLIENT = "axproxy.client"  # who sends a request, in its WSGI environment
 
 _READ_SIZE = 64 * 1024  # bytes
 _SLASHES = re.compile("/{2,}")
@@ -38,6 +42,11 @@ def read_body() -> bytes:
             raise _too_large()
     take_memory_for(body, request.environ)
     return bytes(body)
+
+
+def with_client(chat: ChatRequest) -> ChatRequest:
+    """Return `chat` as a request of the client that sends the present request."""
+    return replace(chat, client=request.environ.get(CLIENT, ""))
 
 
 def _read(size: int) -> bytes:

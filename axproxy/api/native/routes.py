@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import read_body
+from axproxy.api.http.requests import read_body, with_client
 from axproxy.api.http.responses import json_response
 from axproxy.api.native.errors import error_body
 from axproxy.api.native.replies import NativeReplies
@@ -43,7 +43,8 @@ class NativeRoutes:
 
     def generate(self) -> Response:
         call = parse_generate(read_body(), self._models)
-        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        gone = gone_check(request.environ)
+        answer = self._engine.answer(call.model, with_client(call.request), gone)
         return respond(answer, NativeReplies(), call.request.stream)
 
     def load(self) -> Response:

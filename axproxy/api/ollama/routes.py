@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from axproxy.api.encoding import JSON
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import get_only, read_body
+from axproxy.api.http.requests import get_only, read_body, with_client
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.errors import error_body
@@ -121,7 +121,7 @@ class OllamaRoutes:
                 return Response(encoder.loaded(), content_type=JSON)
             case AnswerCall() if call.request.stream:
                 try:
-                    answer = self._engine.answer(call.model, call.request, gone)
+                    answer = self._engine.answer(call.model, with_client(call.request), gone)
                     return respond(answer, encoder, stream=True)
                 except RuntimeFault as error:
                     # Ollama sends its runner's errors at the start of a stream without a charset.
@@ -130,5 +130,5 @@ class OllamaRoutes:
                     response.content_type = "application/json"
                     return response
             case AnswerCall():
-                answer = self._engine.answer(call.model, call.request, gone)
+                answer = self._engine.answer(call.model, with_client(call.request), gone)
                 return respond(answer, encoder, stream=False)

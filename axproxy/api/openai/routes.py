@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import get_only, read_body
+from axproxy.api.http.requests import get_only, read_body, with_client
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.replies import Clock
@@ -83,7 +83,8 @@ class OpenAIRoutes:
             call.request.requested_name,
             call.repeated,
         )
-        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        gone = gone_check(request.environ)
+        answer = self._engine.answer(call.model, with_client(call.request), gone)
         response = respond(answer, ResponsesReplies(header, self._now), call.request.stream)
         if call.request.stream:
             response.cache_control.no_cache = True
@@ -113,7 +114,8 @@ class OpenAIRoutes:
         header = ChatReplyHeader(
             id_, self._seconds(), call.request.requested_name, call.include_usage
         )
-        answer = self._engine.answer(call.model, call.request, gone_check(request.environ))
+        gone = gone_check(request.environ)
+        answer = self._engine.answer(call.model, with_client(call.request), gone)
         return respond(answer, replies(header), call.request.stream)
 
     def _seconds(self) -> int:

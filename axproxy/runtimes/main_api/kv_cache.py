@@ -50,29 +50,36 @@ class Segment:
     text: str
     thought: bool = False
 
+    @property
+    def secret(self) -> bool:
+        """Whether it says more than that there is no thinking."""
+        return self.text.replace("<think>", "").replace("</think>", "").strip() != ""
+
 
 @dataclass(frozen=True)
 class CachedPrompt:
     """The cache after an answer that ended by itself: all of its text, in `tokens` tokens.
 
-    The token that ended the answer is not in it.
+    The token that ended the answer is not in it.  `client` is who was answered.
     """
 
     segments: tuple[Segment, ...]
     tokens: int
     version: CacheVersion
+    client: str = ""
 
-    def rest_of(self, prompt: str, turn_ends: Collection[str]) -> str | None:
+    def rest_of(self, prompt: str, turn_ends: Collection[str], client: str = "") -> str | None:
         """Return the part of `prompt` that the cache lacks, `None` where the prompt is another one.
 
         The part begins with one of `turn_ends`, the model's control tokens, so that no token
-        reaches over the boundary.
+        reaches over the boundary.  Only the same client may leave thinking out: another one, who
+        sends no more than the visible conversation, would get answers that know it.
         """
         at = 0
         for segment in self.segments:
             if prompt.startswith(segment.text, at):
                 at += len(segment.text)
-            elif not segment.thought:
+            elif not segment.thought or (segment.secret and client != self.client):
                 return None
         rest = prompt[at:]
         return rest if rest.startswith(tuple(turn_ends)) else None

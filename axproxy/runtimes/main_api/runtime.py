@@ -253,19 +253,20 @@ class MainApiRuntime:
         for what comes after it.
         """
         cached = self._cached
-        rest = cached.rest_of(prepared.prompt.text, self._renderer().turn_ends) if cached else None
+        ends, request = self._renderer().turn_ends, prepared.request
+        rest = cached.rest_of(prepared.prompt.text, ends, request.client) if cached else None
         if cached is None or rest is None:
             return None
         window = self._program.window()
         found = Continuation(cached, Prompt(rest, self._tokenizer.count(rest)))
-        roomy = found.leaves_room(window, prepared.prompt, prepared.request.limits.max_tokens)
+        roomy = found.leaves_room(window, prepared.prompt, request.limits.max_tokens)
         return found if roomy and found.fits(window) else None
 
     def _completed(
         self, prepared: PreparedPrompt, generation: Generation, result: RunResult
     ) -> RunResult:
-        self._cached = generation.cached
-        counts, hit = self._counts, generation.continued
+        client, counts, hit = prepared.request.client, self._counts, generation.continued
+        self._cached = generation.cached and replace(generation.cached, client=client)
         self._counts = CacheHealth(counts.hits + hit, counts.misses + (not hit))
         result = with_logged_times(result, generation.log.times())
         if prepared.request.wants_context:

@@ -163,11 +163,16 @@ class Talk:
             sleep=card.sleep,
         )
 
-    def ask(self, *turns: tuple[str, str], gone: Any = lambda: False, limits: Any = None) -> str:
+    def ask(
+        self,
+        *turns: tuple[str, str],
+        gone: Any = lambda: False,
+        limits: Any = None,
+        client: str = "",
+    ) -> str:
         messages = tuple(Message(*turn) for turn in turns)
-        prepared = self.runtime.prepare(
-            ChatRequest(messages, limits=limits or Limits()), lambda: False, wait=False
-        )
+        request = ChatRequest(messages, limits=limits or Limits(), client=client)
+        prepared = self.runtime.prepare(request, lambda: False, wait=False)
         self.wanted = prepared.prompt.text
         texts, self.result = completed(self.runtime.run(prepared, gone))
         return "".join(texts)
@@ -200,6 +205,27 @@ def test_the_next_turn_of_a_conversation_sends_the_new_turn_only() -> None:
     assert talk.card.prompts[1] == NEXT
     assert talk.card.seen[1] == talk.wanted
     assert (talk.hits, talk.misses) == (1, 1)
+
+
+@pytest.mark.parametrize("thought", ["a secret", "", "\n\n"])
+@pytest.mark.parametrize("client", ["alice", "mallory"])
+def test_only_the_same_client_goes_on_from_thinking_that_it_leaves_out(
+    client: str, thought: str
+) -> None:
+    talk = Talk(Card([spell(f"<think>{thought}</think>Hello"), spell("Well")]))
+    talk.ask(user("Hi"), client="alice")
+    talk.ask(user("Hi"), said("Hello"), user("And?"), client=client)
+
+    knows = "a secret" in talk.card.seen[1]
+    assert knows == (client == "alice" and thought == "a secret")
+    assert talk.hits == (client == "alice" or thought != "a secret")
+
+
+def test_another_client_that_sends_all_of_a_conversation_goes_on_from_the_cache() -> None:
+    talk = Talk(Card([spell("Hello"), spell("Well")]))
+    talk.ask(user("Hi"), client="alice")
+    talk.ask(user("Hi"), said("Hello"), user("And?"), client="mallory")
+    assert talk.hits == 1
 
 
 def test_the_tenth_turn_is_as_short_as_the_second() -> None:
