@@ -75,7 +75,7 @@ def test_usage_has_a_line_for_each_flag_and_a_sentence_for_each_fault() -> None:
 
     assert "      --axmodel_num                  num of axmodel(for template) (int [=22])\n" in text
     faults = [line for line in text.splitlines() if " fault: " in line]
-    assert len(faults) == 13
+    assert len(faults) == 14
     assert all(len(line.partition(" fault: ")[2].split()) >= 4 for line in faults)
 
 

@@ -112,7 +112,7 @@ def test_a_runtime_that_crashes_in_every_answer_is_started_again_each_time(
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("--exit-during-load=129", "status 129 (the card refused the model file"),
+        ("--exit-during-load=129", "status 129 (no card is connected)"),
         ("--refuse-port", "exited with status 0 (it was interrupted, or its port was taken)"),
     ],
 )
