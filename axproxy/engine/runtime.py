@@ -193,8 +193,8 @@ class Supervisor(Protocol):
     def pid(self) -> int | None:
         """Return the process id of the runtime, `None` when it does not run or is not ours."""
 
-    def why_gone(self, pid: int | None) -> str:
-        """Return what became of the process `pid`; waits a moment until that is known."""
+    def why_gone(self, pid: int | None) -> str | None:
+        """Return what became of the process `pid`; waits a moment.  `None` while it runs."""
 
     def health(self) -> RuntimeHealth:
         """Return the part of `GET /health` about the processes, from memory."""

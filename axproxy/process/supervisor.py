@@ -205,10 +205,10 @@ class RowSupervisor:
             with self._changed:
                 self._changed.wait(TICK)
 
-    def why_gone(self, pid: int | None) -> str:
-        """Return what became of the runtime process `pid`.
+    def why_gone(self, pid: int | None) -> str | None:
+        """Return what became of the runtime process `pid`; waits up to a second for its end.
 
-        Waits up to a second until that is known.
+        `None` when it still runs.
         """
         deadline = self._clock() + 1.0
         while self._clock() < deadline:
@@ -218,7 +218,7 @@ class RowSupervisor:
                 return f"the runtime died while answering: {end}; it is started again, try later"
             with self._changed:
                 self._changed.wait(BUSY_TICK)
-        return "the runtime closed the connection while answering; try again"
+        return None
 
     def health(self) -> RuntimeHealth:
         """Return the state of the whole row, from memory."""

@@ -7,6 +7,7 @@ reset.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Collection, Generator
@@ -17,6 +18,7 @@ from axproxy.errors import (
     ClientGone,
     ProxyError,
     RuntimeFault,
+    RuntimeGone,
     RuntimeMisbehaved,
     RuntimeStalled,
     TokenizerGone,
@@ -26,6 +28,7 @@ from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.client import Poll, RuntimeClient, TolerantPolls, Waiting
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, cache_after
+from axproxy.runtimes.main_api.leaving import ReadClosedPort, give_up
 from axproxy.runtimes.main_api.other_programs import EndCheck
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.run_reader import PollPace, RunReader
@@ -56,21 +59,19 @@ class Generation:
         gone: Callable[[], bool],
         log: RunLog | None = None,
         interrupted: Callable[[], ProxyError | None] = lambda: None,
+        closed_port: ReadClosedPort = give_up,
         timeouts: Timeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._runtime = runtime
-        self._tokenizer = tokenizer
-        self._window = window
-        self._control_tokens = control_tokens
-        self._gone = gone
+        self._tokenizer, self._window = tokenizer, window
+        self._control_tokens, self._gone = control_tokens, gone
         self.log = log or RunLog()
-        self._interrupted = interrupted
+        self._interrupted, self._closed_port = interrupted, closed_port
         self._timeouts = timeouts or Timeouts()
         self._waiting = Waiting(gone, self._timeouts.stall, clock, sleep)
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
         self._pace = PollPace()
         self._polls = TolerantPolls(runtime.poll)
@@ -93,7 +94,6 @@ class Generation:
         """Yield the answer's text as it comes; return the result.
 
         `""` is yielded while the runtime accepts the prompt, then after each silent `heartbeat`.
-
         Goes on from the cache by `continuation`, made for the same prompt, if the cache is as it
         says.
         """
@@ -228,7 +228,11 @@ class Generation:
         if reader.traced and reader.version != version and not reader.nearly_ended:
             return pieces  # the trace has moved on, so a poll would show nothing more
         now = self._clock()
-        polled = reader.feed_poll(self._poll(), now)
+        try:
+            polled = reader.feed_poll(self._poll(), now)
+        except RuntimeGone as gone:
+            look = functools.partial(self._follow_trace, reader, wait=0)
+            return pieces + self._closed_port(reader, look, gone)
         if reader.ended and reader.traced:
             # Tokens may have come between the two looks; now there will be no more.
             pieces += self._follow_trace(reader, wait=0)

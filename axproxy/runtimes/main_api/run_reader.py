@@ -143,6 +143,11 @@ class RunReader:
         self.ended = lasted
         return self.unread()
 
+    def end_without_polls(self) -> bool:
+        """End the run, whose program answers no more polls, if the trace has all of it."""
+        self.ended = self.traced and self.trace is not None and self.trace.complete
+        return self.ended
+
     def unread(self) -> list[Piece]:
         """Return text that was polled and not yet returned."""
         text, self._given = (

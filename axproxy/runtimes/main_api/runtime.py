@@ -31,6 +31,7 @@ from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
 from axproxy.runtimes.main_api.generation import MIN_PREFILL_SPEED, Generation
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
+from axproxy.runtimes.main_api.leaving import ClosedPort
 from axproxy.runtimes.main_api.other_programs import disturbed
 from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
 from axproxy.tokenizer.client import TokenizerClient
@@ -100,8 +101,7 @@ class MainApiRuntime:
         self._make_renderer = make_renderer
         self._known_renderer: PromptRenderer | None = None
         self._timeouts = timeouts or Timeouts()
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = clock, sleep
         self._cached: CachedPrompt | None = None  # what the cache holds, where that is known
         self._counts = CacheHealth()
 
@@ -207,7 +207,7 @@ class MainApiRuntime:
     def _generation(self, gone: Gone) -> Iterator[Generation]:
         """Give a generation, turn its failures into ours, and leave the runtime idle after it."""
         pid, end_tokens = self._supervisor.pid(), self._renderer().end_tokens
-        runtime = self._connect()
+        runtime, closed = self._connect(), ClosedPort(self._supervisor, pid)
         generation = Generation(
             runtime,
             self._tokenizer,
@@ -216,6 +216,7 @@ class MainApiRuntime:
             gone=gone,
             log=self._program.run_log(),
             interrupted=self._supervisor.interruption,
+            closed_port=closed.read,
             timeouts=self._timeouts,
             clock=self._clock,
             sleep=self._sleep,
@@ -223,8 +224,7 @@ class MainApiRuntime:
         try:
             yield generation
         except RuntimeGone as error:
-            why = self._supervisor.interruption() or RuntimeGone(self._supervisor.why_gone(pid))
-            raise why from error
+            raise closed.error() from error
         except CardFailed as error:
             self._supervisor.restart(error.message, pid)
             raise

@@ -266,3 +266,25 @@ def test_a_runtime_that_ignores_sigint_and_sigterm_is_killed(
 
     assert "SIGKILL" in str(runtime_of(service)["last_exit"])
     os.kill(service.pids()[1], signal.SIGKILL)  # or the end of the service would wait as long
+
+
+# --- it is told to end by another program
+
+
+@pytest.mark.parametrize("moment", ["prefill", "decode"])
+def test_an_answer_that_the_program_ends_before_it_obeys_a_sigint_is_whole(
+    start: Start, whole_again: Whole, moment: str
+) -> None:
+    service = start("--prefill-tokens-per-second 100" if moment == "prefill" else "")
+    pid = service.pids()[1]
+    asked = Asked(service, "Say it once more. " * 20)
+    eventually(lambda: queue(service)[0])
+    if moment == "decode":
+        eventually(lambda: asked.text)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+
+    assert asked.answered_whole()
+    assert Asked(service, "And then?").answered_whole()
+    whole_again(service, began)
+    assert service.pids()[1] != pid
