@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -47,6 +48,17 @@ def test_a_request_that_gets_no_thread_gives_its_place_back() -> None:
     for _ in range(2):  # refused as busy, the second time, if the first one kept its place
         with pytest.raises(RuntimeError, match="new thread"):
             worker._admit(connection)
+
+
+def test_a_worker_without_its_master_stops_as_if_it_were_told_to() -> None:
+    worker = Worker.__new__(Worker)
+    worker.alive, worker.log, worker.ppid = True, logging.getLogger("test"), os.getppid()
+    assert worker.is_parent_alive()
+    assert worker.alive
+
+    worker.ppid = -1
+    assert not worker.is_parent_alive()
+    assert not worker.alive  # replies now say "Connection: close", and idle clients are let go
 
 
 class PatientEngine(FakeEngine):
