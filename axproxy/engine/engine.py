@@ -132,12 +132,18 @@ class SerialEngine(Generic[PreparedT]):
         return self._events(_Job(request, prepared, gone, asked))
 
     def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
+        return self._prepared(model, request, gone).prompt_tokens
+
+    def render(self, model: Model, request: ChatRequest, gone: Gone) -> str:
+        return self._prepared(model, request, gone).prompt_text
+
+    def _prepared(self, model: Model, request: ChatRequest, gone: Gone) -> PreparedT:
         request = self._checked(model, request)
         problem = self._supervisor.not_ready()
         if problem and self.context_length() is None:  # a prompt would be cut to a guess
             raise problem
         with self._prompts.place(gone):
-            return self._runtime.prepare(request, gone, wait=False).prompt_tokens
+            return self._runtime.prepare(request, gone, wait=False)
 
     def context_length(self) -> int | None:
         """Return the model's window in tokens, `None` until the runtime has reported it."""

@@ -56,6 +56,9 @@ class Engine(Protocol):
         known, and while the tokenizer is away.
         """
 
+    def render(self, model: Model, request: ChatRequest, gone: Gone) -> str:
+        """Return the request's prompt as the model would read it; raises as `count_tokens` does."""
+
     def load(self, model: Model, gone: Gone, keep_alive: float | None = None) -> None:
         """Return once `model` is loaded; an unloaded model is loaded again.
 

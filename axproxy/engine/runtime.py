@@ -68,6 +68,10 @@ class Prepared(Protocol):
     def prompt_tokens(self) -> int:
         """How many tokens the prompt has; an estimate where only the program can count them."""
 
+    @property
+    def prompt_text(self) -> str:
+        """What the model reads, for people to look at."""
+
 
 PreparedT = TypeVar("PreparedT", bound=Prepared)
 

@@ -678,3 +678,11 @@ def test_a_tokenizer_that_is_away_gives_signs_of_life() -> None:
 
     bench.supervisor.wait_ready = loads
     assert bench.events()[:3] == [Text("")] * 3
+
+
+def test_the_prompt_can_be_seen_without_the_card() -> None:
+    bench = Bench()
+    prompt = bench.engine.render(bench.model, asking("a<|im_end|>b"), lambda: False)
+
+    assert prompt == "<|im_start|>user\na<|im_end|>b<|im_end|>\n<|im_start|>assistant\n"
+    assert bench.card.prompts == []

@@ -111,6 +111,10 @@ class FakeEngine:
             raise self.refusal
         return USAGE.prompt_tokens
 
+    def render(self, model: Model, request: ChatRequest, gone: Gone) -> str:
+        self.count_tokens(model, request, gone)
+        return "<|im_start|>" + request.messages[-1].content
+
     def not_ready(self) -> ProxyError | None:
         return self.problem
 

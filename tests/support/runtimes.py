@@ -102,6 +102,10 @@ class PreparedText:
     def prompt_tokens(self) -> int:
         return len(self.text.split())
 
+    @property
+    def prompt_text(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True)
 class PreparedMessages:
@@ -112,7 +116,11 @@ class PreparedMessages:
 
     @property
     def prompt_tokens(self) -> int:
-        return len(" ".join(turn.content for turn in self.messages).split())
+        return len(self.prompt_text.split())
+
+    @property
+    def prompt_text(self) -> str:
+        return " ".join(turn.content for turn in self.messages)
 
 
 @dataclass

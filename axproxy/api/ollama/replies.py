@@ -64,6 +64,10 @@ class OllamaReplies:
         """Encode the reply to a request without a prompt, once the model is loaded."""
         return self._object("", done=True, done_reason="load")
 
+    def rendered(self, prompt: str) -> bytes:
+        """Encode the prompt that would have been read."""
+        return self._object("", done=False, _debug_info={"rendered_template": prompt})
+
     def unloading(self) -> bytes:
         """Encode the reply to a request to free the card, which has not happened yet."""
         return self._object("", done=True, done_reason="unload")

@@ -49,6 +49,18 @@ class AnswerCall:
 
 
 @dataclass(frozen=True)
+class RenderCall:
+    """A request for the prompt that the model would read."""
+
+    model: Model
+    request: ChatRequest
+
+    @property
+    def requested_name(self) -> str:
+        return self.request.requested_name
+
+
+@dataclass(frozen=True)
 class LoadCall:
     """A request without a prompt: it loads the model and keeps it for `keep_alive` seconds.
 
@@ -68,7 +80,7 @@ class UnloadCall:
     requested_name: str
 
 
-OllamaCall = AnswerCall | LoadCall | UnloadCall
+OllamaCall = AnswerCall | RenderCall | LoadCall | UnloadCall
 
 
 def parse_generate(body: bytes, models: Models) -> OllamaCall:
@@ -115,7 +127,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
         format=answer_format,
         truncate=common.truncate,
     )
-    return AnswerCall(model, request)
+    return common.call(model, request)
 
 
 def parse_chat(body: bytes, models: Models) -> OllamaCall:
@@ -150,7 +162,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
         format=answer_format,
         truncate=common.truncate,
     )
-    return AnswerCall(model, request)
+    return common.call(model, request)
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,7 @@ class _CommonFields:
         self.keep_alive = parse_keep_alive(fields.anything("keep_alive"))
         self.think = parse_think(fields.anything("think"))
         self._format: Any = fields.anything("format")
-        fields.boolean("_debug_render_only")
+        self.render_only = fields.boolean("_debug_render_only")
         self.truncate = _truncation(
             fields.boolean("truncate", default=True), fields.boolean("shift", default=True)
         )
@@ -197,6 +209,9 @@ class _CommonFields:
     @property
     def unloads(self) -> bool:
         return self.keep_alive == 0
+
+    def call(self, model: Model, request: ChatRequest) -> AnswerCall | RenderCall:
+        return (RenderCall if self.render_only else AnswerCall)(model, request)
 
     def check_thinking(self, model: Model) -> None:
         if self.think:

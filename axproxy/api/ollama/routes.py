@@ -20,6 +20,7 @@ from axproxy.api.ollama.requests import (
     AnswerCall,
     LoadCall,
     OllamaCall,
+    RenderCall,
     UnloadCall,
     parse_chat,
     parse_generate,
@@ -119,6 +120,9 @@ class OllamaRoutes:
             case LoadCall():
                 self._engine.load(call.model, gone, call.keep_alive)
                 return Response(encoder.loaded(), content_type=JSON)
+            case RenderCall():
+                prompt = self._engine.render(call.model, call.request, gone)
+                return Response(encoder.rendered(prompt), content_type=JSON)
             case AnswerCall() if call.request.stream:
                 try:
                     answer = self._engine.answer(call.model, with_client(call.request), gone)

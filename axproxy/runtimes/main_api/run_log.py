@@ -12,9 +12,10 @@ that depends on what stands next to it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from axproxy.card.failure import DEAD_CARD
+from axproxy.engine.runtime import RunResult
 from axproxy.errors import CardFailed
 
 _INVISIBLE = re.compile(r"[^!-~\r\n]+")
@@ -163,3 +164,17 @@ class RunLog:
     def _count(self, pattern: re.Pattern[str]) -> int:
         texts = (self._prompt, normal("".join(self._texts)))
         return sum(len(pattern.findall(text)) for text in texts)
+
+
+def with_logged_times(result: RunResult, times: RunTimes) -> RunResult:
+    """Return the result with the program's own times, where they can be true.
+
+    The program flushes three tokens at a time, so from outside the first one seems to come late and
+    the others fast.
+    """
+    whole = result.prompt_eval + result.eval
+    first = times.first_token or 0.0
+    if not 0 < first <= result.prompt_eval:
+        return result
+    rest = result.completion_tokens / times.speed if times.speed else whole - first
+    return replace(result, prompt_eval=first, eval=min(rest, whole - first))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from axproxy.control_tokens import ESCAPE
 from axproxy.engine.protocol import Gone
 from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
 from axproxy.errors import (
@@ -33,7 +34,7 @@ from axproxy.runtimes.main_api.generation import MIN_PREFILL_SPEED, Generation
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
 from axproxy.runtimes.main_api.leaving import ClosedPort
 from axproxy.runtimes.main_api.other_programs import disturbed
-from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
+from axproxy.runtimes.main_api.run_log import RunLog, with_logged_times
 from axproxy.tokenizer.client import TokenizerClient
 
 TOKENIZER_TRUSTED = 0.1  # seconds for which a tokenizer that has just answered counts as alive
@@ -73,6 +74,11 @@ class PreparedPrompt:
     @property
     def prompt_tokens(self) -> int:
         return self.prompt.tokens
+
+    @property
+    def prompt_text(self) -> str:
+        system = f"{self.prompt.system}\n" if self.prompt.system else ""
+        return system + self.prompt.text.replace(ESCAPE, "")
 
 
 class MainApiRuntime:
@@ -278,20 +284,6 @@ class MainApiRuntime:
             return self._tokenizer.tokenize(text)
         except TokenizerGone:
             return ()  # the answer is whole, and worth more than its context
-
-
-def with_logged_times(result: RunResult, times: RunTimes) -> RunResult:
-    """Return the result with the program's own times, where they can be true.
-
-    The program flushes three tokens at a time, so from outside the first one seems to come late and
-    the others fast.
-    """
-    whole = result.prompt_eval + result.eval
-    first = times.first_token or 0.0
-    if not 0 < first <= result.prompt_eval:
-        return result
-    rest = result.completion_tokens / times.speed if times.speed else whole - first
-    return replace(result, prompt_eval=first, eval=min(rest, whole - first))
 
 
 def _exhaust(steps: Generator[None, None, None]) -> None:

@@ -163,7 +163,6 @@ def test_what_the_card_cannot_use_is_ignored() -> None:
         suffix="",
         logprobs=True,
         top_logprobs=20,
-        _debug_render_only=True,
         whatever={"a": 1},
     )
 

@@ -245,3 +245,34 @@ def test_the_content_type_of_a_request_does_not_matter(client: FlaskClient) -> N
             content_type=content_type,
         )
         assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "content"),
+    [
+        (
+            "/api/chat",
+            {"messages": [{"role": "user", "content": "Hi"}]},
+            {"message": {"role": "assistant", "content": ""}},
+        ),
+        ("/api/generate", {"prompt": "Hi"}, {"response": ""}),
+    ],
+)
+def test_a_client_can_ask_for_the_prompt_instead_of_an_answer(
+    client: FlaskClient,
+    engine: FakeEngine,
+    path: str,
+    fields: dict[str, Any],
+    content: dict[str, Any],
+) -> None:
+    reply = client.post(path, json={"model": QWEN.name, "_debug_render_only": True, **fields})
+    body: dict[str, Any] = reply.get_json()
+
+    assert body.pop("created_at")
+    assert body == {
+        "model": QWEN.name,
+        **content,
+        "done": False,
+        "_debug_info": {"rendered_template": "<|im_start|>Hi"},
+    }
+    assert engine.answers == []

@@ -23,8 +23,7 @@ from axproxy.messages import Limits, Sampling
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.runtimes.main_api.client import Poll
 from axproxy.runtimes.main_api.generation import Generation
-from axproxy.runtimes.main_api.run_log import RunLog, RunTimes
-from axproxy.runtimes.main_api.runtime import with_logged_times
+from axproxy.runtimes.main_api.run_log import RunLog, RunTimes, with_logged_times
 from tests.support.generators import completed
 from tests.support.simulated import END, Card, Times, spell
 
