@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,3 +54,13 @@ def test_ready_says_when_a_request_would_wait_for_a_load(
     assert reply.status_code == 200  # or a balancer would never send the request that loads it
     assert reply.get_json()["loaded"] is False
     assert "a request loads it and waits" in reply.get_json()["note"]
+
+
+def test_ready_tells_that_a_simulator_answers(
+    client: FlaskClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    health = engine.health()
+    simulated = replace(health, runtime=replace(health.runtime, kind="mock"))
+    monkeypatch.setattr(engine, "health", lambda: simulated)
+
+    assert client.get("/ready").get_json() == {"ready": True, "simulated": True}

@@ -14,7 +14,7 @@ import pytest
 
 from axproxy.preflight.doctor import context_for, examine, main, render, summary, wants_colour
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.running_service import RunningService, find_service
+from axproxy.preflight.running_service import RunningService, find_service, why_stopped
 from axproxy.process.instance_lock import InstanceLock, is_held
 from axproxy.process.ports import PortHolder
 from axproxy.settings import Settings
@@ -231,3 +231,19 @@ def test_bad_settings_are_refused_in_one_sentence(
     monkeypatch.setenv("AX650_PREFLIGHT_SKIP", "binry")
     assert main([]) == 2
     assert "did you mean binary?" in capsys.readouterr().err
+
+
+def test_a_limit_of_starts_is_named_with_the_command_that_lifts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho Result=start-limit-hit\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert why_stopped("ax650.service").endswith(
+        "systemd refuses more starts; run: sudo systemctl reset-failed ax650.service && "
+        "sudo systemctl start ax650.service"
+    )
+
+    systemctl.unlink()
+    assert why_stopped("ax650.service") == "the service is not running"
