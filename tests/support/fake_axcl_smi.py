@@ -2,6 +2,9 @@
 
 fake_axcl_smi.py FOLDER [ARGUMENTS]    plays the scenario that FOLDER/scenario names; a number after
 the name is the pid that uses the card.  Every call appends a line to FOLDER/calls.
+
+`lingering DELAY SECONDS` goes with a simulated runtime: a call takes DELAY seconds, and each pid in
+FOLDER/users has its memory until SECONDS after its end.
 """
 
 # ruff: noqa: E501 - lines copied from the tool must not be wrapped
@@ -127,6 +130,20 @@ def reboot(arguments: list[str], version: str) -> str:
     return f"reboot device {number} success\n" if sys.stdin.readline().strip() == "y" else ""
 
 
+def lingering(folder: Path, seconds: float) -> str:
+    """Return the summary while the pids in FOLDER/users run, and for `seconds` after their end."""
+    known = folder / "users"
+    pids = [int(line) for line in known.read_text().split()] if known.exists() else []
+    listed = []
+    for pid in pids:
+        ended = folder / f"ended.{pid}"
+        if not Path(f"/proc/{pid}").exists() and not ended.exists():
+            ended.touch()
+        if not ended.exists() or time.time() - ended.stat().st_mtime < seconds:
+            listed.append((0, pid, PROGRAM, 4894032))
+    return head() + card(used=6348 if listed else 18) + users(*listed)
+
+
 def main() -> int:
     folder, arguments = Path(sys.argv[1]), sys.argv[2:]
     name, _, pid = (folder / "scenario").read_text().strip().partition(" ")
@@ -142,6 +159,11 @@ def main() -> int:
         if name == "slow":
             time.sleep(0.3)
             name = "idle"
+        if name == "lingering":
+            delay, seconds = map(float, pid.split())
+            time.sleep(delay)
+            sys.stdout.write(lingering(folder, seconds))
+            return 0
         if name in ("hang", "deaf"):
             if name == "deaf":
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -167,6 +189,11 @@ def _has_tty() -> bool:
     except OSError:
         return False
     return True
+
+
+def note_user(folder: Path) -> str:
+    """Return a shell command by which the program that it becomes uses the card of `folder`."""
+    return f"echo $$ >> {folder}/users"
 
 
 def install(folder: Path, name: str = "idle") -> Path:

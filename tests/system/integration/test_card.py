@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from tests.support import fake_axcl_smi as fake
 from tests.support.engines import engine_on
 from tests.support.model_folders import published_model
 from tests.support.ports import own_port
+from tests.support.runtimes import Clients
 from tests.support.service import ROOT
 from tests.support.waiting import eventually
 
@@ -259,6 +262,42 @@ def test_the_next_runtime_waits_until_the_card_is_free(
     assert supervisor.pid() is None
     (tmp_path / "scenario").write_text("idle")
     eventually(lambda: supervisor.pid() not in (pid, None))
+
+
+def lingering(begin: Begin, folder: Path, delay: float, seconds: float) -> RuntimeSupervisor:
+    """A simulated runtime whose card frees memory `seconds` late; each `axcl-smi` takes `delay`."""
+    settings = vendor(folder, fake.note_user(folder))
+    smi = fake.install(folder, f"lingering {delay} {seconds}")
+    supervisor = begin(**settings, AX650_AXCL_SMI=str(smi))
+    supervisor.wait_ready(lambda: False)
+    return supervisor
+
+
+def test_a_request_right_after_an_unload_waits_for_the_cards_memory(
+    begin: Begin, tmp_path: Path
+) -> None:
+    supervisor = lingering(begin, tmp_path, delay=0.6, seconds=0.5)
+    for _ in range(3):
+        supervisor.unload()
+        eventually(lambda: supervisor.pid() is None)
+        assert "Why?" in answer(supervisor)[0]
+
+
+def test_all_that_wait_after_a_crash_wait_until_the_card_has_let_the_old_pid_go(
+    begin: Begin, tmp_path: Path
+) -> None:
+    supervisor = lingering(begin, tmp_path, delay=0.1, seconds=4.0)
+    os.kill(supervisor.pid() or 0, signal.SIGKILL)
+    eventually(lambda: supervisor.pid() is None)
+    served, one = [], engine(supervisor)
+    clients = Clients()
+    for _ in range(3):
+        clients.start(lambda: served.append(list(one.answer(MODEL, WHY, lambda: False))))
+    eventually(lambda: "still lists" in str(supervisor.health().runtime.note))
+    clients.join()
+
+    assert len(served) == 3
+    assert all(isinstance(events[-1], Finished) for events in served)
 
 
 def test_health_is_instant_while_the_tool_hangs(begin: Begin, tmp_path: Path) -> None:
