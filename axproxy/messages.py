@@ -118,7 +118,8 @@ class ChatRequest:
     leaves the present value.
 
     `client` tells clients apart, each of which may rely on thinking that only it was sent; empty
-    where that is not known.
+    where that is not known.  `address` is where the request came from, which no client can invent;
+    the places in the queue are shared out by it.
 
     `context` are the tokens of an earlier prompt and its answer, which come before the messages;
     `wants_context` asks for the tokens of this prompt and answer.
@@ -139,6 +140,7 @@ class ChatRequest:
     stream: bool = False
     raw: bool = False
     client: str = field(default="", compare=False)  # who asks is no part of what is asked
+    address: str = field(default="", compare=False)
     context: tuple[int, ...] = ()
     wants_context: bool = False
     keep_alive: float | None = None

@@ -235,7 +235,8 @@ class SerialEngine(Generic[PreparedT]):
     def _events(self, job: _Job[PreparedT]) -> Generator[Event, None, None]:
         self._keep_alive.begin()
         try:
-            ticket = yield from signs_of_life(self._queue.until_admitted(job.gone))
+            turn = self._queue.until_admitted(job.gone, job.request.address)
+            ticket = yield from signs_of_life(turn)
             try:
                 # The model may have left the card while the request waited.
                 yield from signs_of_life(self._until_loaded(job.gone))

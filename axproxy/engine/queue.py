@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from axproxy.errors import Busy, ClientGone
 
 DISCONNECT_CHECK_INTERVAL = 0.25  # seconds between two looks at whether a waiting client is there
+_FULL = "server busy, please try again.  maximum pending requests exceeded"
 
 
 class Ticket:
@@ -24,15 +25,25 @@ class Ticket:
             queue.release()
 
 
+class _Place:
+    """The place of one waiting request; its event wakes only this one."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.called = threading.Event()
+        self.lost = False  # to a client that holds fewer
+
+
 class RequestQueue:
     """A bounded first-in first-out queue of threads.
 
-    Each waiting request has an event of its own, so that only the first one wakes up.
+    One client may hold all places, but keeps only half of them once others come and find the queue
+    full: then the newest of its requests are refused instead of theirs.
     """
 
     def __init__(self, places: int) -> None:
         self._places = places  # for waiting requests, beside the running one
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[_Place] = deque()
         self._busy = False
         self._lock = threading.Lock()  # guards _waiting and _busy
 
@@ -44,9 +55,9 @@ class RequestQueue:
     def busy(self) -> bool:
         return self._busy
 
-    def admit(self, gone: Callable[[], bool]) -> Ticket:
+    def admit(self, gone: Callable[[], bool], client: str = "") -> Ticket:
         """Block until it is the caller's turn; raises as `until_admitted` does."""
-        steps = self.until_admitted(gone)
+        steps = self.until_admitted(gone, client)
         while True:
             try:
                 next(steps)
@@ -54,25 +65,29 @@ class RequestQueue:
                 ticket: Ticket = end.value
                 return ticket
 
-    def until_admitted(self, gone: Callable[[], bool]) -> Generator[None, None, Ticket]:
+    def until_admitted(
+        self, gone: Callable[[], bool], client: str = ""
+    ) -> Generator[None, None, Ticket]:
         """Yield every quarter of a second until it is the caller's turn; return the ticket.
 
         The first step takes the place in the queue, and closing the generator gives it up.  Raises
-        `Busy` at the first step when the queue is full, and `ClientGone` once `gone()`.
+        `Busy` at the first step when the queue is full, or later when `client` has lost the place
+        to another; and `ClientGone` once `gone()`.
         """
         if ticket := self.admit_at_once():
             return ticket
-        place = threading.Event()
+        place = _Place(client)
         with self._lock:
-            if len(self._waiting) >= self._places:
-                raise Busy("server busy, please try again.  maximum pending requests exceeded")
+            if len(self._waiting) >= self._places and not self._make_room_for(client):
+                raise Busy(_FULL)
             self._waiting.append(place)
             self._call_first()  # the running request may have ended since
         try:
             yield from self._wait(place, gone)
         except BaseException:  # whatever ends the wait, the place must not stay taken
             with self._lock:
-                self._waiting.remove(place)
+                if not place.lost:
+                    self._waiting.remove(place)
                 self._call_first()  # it may have been called already
             raise
         return Ticket(self)
@@ -91,14 +106,14 @@ class RequestQueue:
             self._busy = False
             self._call_first()
 
-    def _wait(
-        self, place: threading.Event, gone: Callable[[], bool]
-    ) -> Generator[None, None, None]:
+    def _wait(self, place: _Place, gone: Callable[[], bool]) -> Generator[None, None, None]:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
-            if place.wait(DISCONNECT_CHECK_INTERVAL):
+            if place.called.wait(DISCONNECT_CHECK_INTERVAL):
                 with self._lock:
+                    if place.lost:
+                        raise Busy(_FULL)
                     self._waiting.popleft()  # ours: only the first is called, while none runs
                     self._busy = True
                     return
@@ -106,7 +121,22 @@ class RequestQueue:
 
     def _call_first(self) -> None:
         if self._waiting and not self._busy:
-            self._waiting[0].set()
+            self._waiting[0].called.set()
+
+    def _make_room_for(self, client: str) -> bool:
+        """Take the newest place of the client with the most, if it holds more than its half."""
+        held = Counter(place.client for place in self._waiting)
+        if not held:
+            return False
+        greediest, most = held.most_common(1)[0]
+        # Two clients must not take places from each other for ever.
+        if most <= self._places // 2 or held[client] + 1 >= most:
+            return False
+        newest = next(place for place in reversed(self._waiting) if place.client == greediest)
+        self._waiting.remove(newest)
+        newest.lost = True
+        newest.called.set()
+        return True
 
 
 class FewAtOnce:

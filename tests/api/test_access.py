@@ -296,3 +296,25 @@ def test_without_a_key_only_this_machine_is_told_paths_and_pids(
 
     assert here == engine.health().as_json()
     assert (here["model_path"], there["model_path"]) == ("/models/qwen3-0.6b", None)
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("192.168.1.7", "192.168.1.7"),
+        ("::ffff:192.168.1.7", "192.168.1.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_request_has_the_address_that_its_client_cannot_invent(
+    client: FlaskClient, engine: FakeEngine, address: str, site: str
+) -> None:
+    client.post(
+        "/api/generate",
+        json={"model": "qwen3:0.6b", "prompt": "Hi"},
+        headers={"X-Forwarded-For": "10.0.0.1"},
+        environ_base={"REMOTE_ADDR": address},
+    )
+    assert engine.history[0].address == site

@@ -273,6 +273,26 @@ def test_a_request_that_waited_looks_again_before_it_runs() -> None:
     assert bench.card.prompts == []
 
 
+def test_one_address_cannot_keep_others_out_of_the_queue() -> None:
+    bench = Bench(Card([spell("first" * 100)]), AX650_MAX_QUEUE="2")
+    greedy, other = (replace(asking("one"), address=name) for name in ("10.0.0.1", "10.0.0.2"))
+    answers = [
+        bench.engine.answer(bench.model, request, lambda: False)
+        for request in (greedy, greedy, greedy, other)
+    ]
+    running, first, second, late = answers
+    next(running)
+    for answer in (first, second, late):
+        assert next(answer) == Text("")
+
+    with pytest.raises(Busy):
+        next(second)
+    assert bench.engine.health().queue.waiting == 2
+    assert next(first) == next(late) == Text("")
+    for answer in answers:
+        answer.close()
+
+
 def test_closing_an_answer_that_was_never_begun_holds_nothing_up() -> None:
     bench = Bench()
     bench.engine.answer(bench.model, asking("one"), lambda: False).close()

@@ -28,8 +28,9 @@ def alert_waiters() -> Iterator[None]:
 class Client(threading.Thread):
     """Stands in line in a thread of its own."""
 
-    def __init__(self, gate: RequestQueue) -> None:
+    def __init__(self, gate: RequestQueue, who: str = "") -> None:
         super().__init__(daemon=True)
+        self.who = who
         self.gate = gate
         self.gone = False
         self.ticket: Ticket | None = None
@@ -37,7 +38,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.ticket = self.gate.admit(lambda: self.gone)
+            self.ticket = self.gate.admit(lambda: self.gone, self.who)
         except (Busy, ClientGone) as refusal:
             self.refusal = refusal
 
@@ -92,6 +93,74 @@ def test_a_full_queue_is_refused_at_once() -> None:
     ):
         gate.admit(lambda: False)
     assert gate.waiting == 0
+
+
+@contextmanager
+def queued(gate: RequestQueue, names: str) -> Iterator[list[Client]]:
+    """Requests behind a running one, each of the client of its letter."""
+    ticket = gate.admit(lambda: False)
+    requests = []
+    for place, name in enumerate(names, 1):
+        requests.append(Client(gate, name))
+        requests[-1].start()
+        eventually(lambda place=place: gate.waiting == place)  # type: ignore[misc]  # a loop variable
+    try:
+        yield requests
+    finally:
+        ticket.give_back()
+        for request in requests:
+            request.gone = True
+        for request in requests:
+            request.join()
+            if request.ticket:
+                request.ticket.give_back()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "newcomer", "refused"),
+    [
+        ("aaaa", "b", 3),  # the newest of the one who holds all
+        ("aaab", "b", 2),
+        ("aaab", "c", 2),
+        ("baaa", "c", 3),
+        ("aabb", "c", None),  # nobody holds more than half
+        ("aaaa", "a", None),
+        ("aabc", "d", None),
+        ("abbb", "b", None),
+    ],
+)
+def test_one_client_keeps_half_of_the_places_when_others_want_them(
+    waiting: str, newcomer: str, refused: int | None
+) -> None:
+    gate = RequestQueue(places=4)
+    with queued(gate, waiting) as requests:
+        late = Client(gate, newcomer)
+        late.start()
+        if refused is None:
+            late.join()
+            assert isinstance(late.refusal, Busy)
+        else:
+            requests[refused].join()
+            assert isinstance(requests[refused].refusal, Busy)
+            assert late.refusal is None
+        assert gate.waiting == 4
+        assert [request.refusal for at, request in enumerate(requests) if at != refused] == [
+            None
+        ] * (4 - (refused is not None))
+        late.gone = True
+        late.join()
+
+
+def test_a_client_that_is_alone_may_have_all_places_however_many_there_are() -> None:
+    for places in (1, 2, 3):
+        gate = RequestQueue(places)
+        with queued(gate, "a" * places) as requests:
+            assert gate.waiting == places
+            assert not any(request.refusal for request in requests)
+    with queued(RequestQueue(places=1), "a") as requests:  # a single place is nobody's half
+        with pytest.raises(Busy):
+            requests[0].gate.admit(lambda: False, "b")
+        assert requests[0].refusal is None
 
 
 def test_without_places_to_wait_only_one_is_let_in() -> None:

@@ -130,6 +130,20 @@ def is_loopback(address: str) -> bool:
         return address.lower() == "localhost"
 
 
+def site_of(address: str) -> str:
+    """Return what one client cannot change: its IPv4 address, or the network of its IPv6 address.
+
+    A machine may take any of the 2**64 addresses of its IPv6 network.
+    """
+    try:
+        number = ipaddress.ip_address(address.removeprefix("::ffff:").partition("%")[0])
+    except ValueError:
+        return address
+    if number.version == 4:
+        return str(number)
+    return str(ipaddress.ip_network((int(number) >> 64 << 64, 64)))
+
+
 def names_this_machine(host: str, name: str) -> bool:
     """Return whether the header `Host` can only mean this machine, whose name is `name`.
 

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
 from axproxy.api.http.memory import take_memory_for
+from axproxy.api.http.origins import site_of
 from axproxy.errors import BodyTooLarge, ClientError
 from axproxy.messages import ChatRequest
 
@@ -46,7 +47,8 @@ def read_body() -> bytes:
 
 def with_client(chat: ChatRequest) -> ChatRequest:
     """Return `chat` as a request of the client that sends the present request."""
-    return replace(chat, client=request.environ.get(CLIENT, ""))
+    address = site_of(request.remote_addr or "")
+    return replace(chat, client=request.environ.get(CLIENT, ""), address=address)
 
 
 def _read(size: int) -> bytes:
