@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from werkzeug.wsgi import ClosingIterator
 
 from axproxy.errors import Busy
+from axproxy.messages import ChatRequest, PackedSchema
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -20,6 +21,7 @@ MOST_TOGETHER = 128 * 1024 * 1024  # bytes, of all large requests
 LARGE = 1024 * 1024  # bytes; smaller requests are always let in: the queue bounds their number
 
 _TAKE = "axproxy.take_memory"
+_LET_GO = "axproxy.let_memory_go"
 
 # Bytes of what begins with such a character, at most, in CPython 3.11 to 3.13: an object with its
 # first key, a list with its first element, a further element with its value, and half a string.
@@ -50,11 +52,17 @@ class RequestMemory:
                 self._take(size)
                 held.append(size)
 
+        def let_go(size: int) -> None:
+            if held:
+                size = min(size, held[0])
+                held[0] -= size
+                self._give_back(size)
+
         def give_back() -> None:
             while held:  # also called twice
                 self._give_back(held.pop())
 
-        environ[_TAKE] = take
+        environ[_TAKE], environ[_LET_GO] = take, let_go
         try:
             parts = self._app(environ, start_response)
             closes = [give_back, getattr(parts, "close", None)]
@@ -93,3 +101,11 @@ def take_memory_for(body: bytes | bytearray, environ: WSGIEnvironment) -> None:
     take: Callable[[int], None] | None = environ.get(_TAKE)
     if take:
         take(parsed_size(body))
+
+
+def let_memory_go(chat: ChatRequest, environ: WSGIEnvironment) -> None:
+    """Give back what the request took while it was parsed and needs no more while it waits."""
+    release: Callable[[int], None] | None = environ.get(_LET_GO)
+    if release and isinstance(chat.format, PackedSchema):
+        text = chat.format.text.encode(errors="replace")
+        release(max(parsed_size(text) - 4 * len(text), 0))

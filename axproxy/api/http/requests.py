@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, abort, request
 from gunicorn.http.errors import ParseException
 
-from axproxy.api.http.memory import take_memory_for
+from axproxy.api.http.memory import let_memory_go, take_memory_for
 from axproxy.api.http.origins import site_of
 from axproxy.errors import BodyTooLarge, ClientError
 from axproxy.messages import ChatRequest
@@ -46,7 +46,11 @@ def read_body() -> bytes:
 
 
 def with_client(chat: ChatRequest) -> ChatRequest:
-    """Return `chat` as a request of the client that sends the present request."""
+    """Return `chat` as a request of the client that sends the present request.
+
+    Called once it is parsed, this also gives back the memory that only the parsing needed.
+    """
+    let_memory_go(chat, request.environ)
     address = site_of(request.remote_addr or "")
     return replace(chat, client=request.environ.get(CLIENT, ""), address=address)
 

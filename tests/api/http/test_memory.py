@@ -49,7 +49,8 @@ def test_what_a_body_takes_as_parsed_is_known_before_it_is_parsed(name: str) -> 
 def test_large_requests_together_have_a_bound_and_small_ones_are_let_in() -> None:
     client_app = create_app(Settings(), engine := FakeEngine(), FakeModels())
     client = client_app.test_client()
-    large = {"model": "qwen3:0.6b", "prompt": "Hi", "format": NESTED}
+    options = {"stop": [], "ignored": NESTED}
+    large = {"model": "qwen3:0.6b", "prompt": "Hi", "options": options}
     small = {"model": "qwen3:0.6b", "prompt": "Hi"}
     size = parsed_size(json.dumps(large).encode())
     assert size > LARGE
@@ -69,7 +70,16 @@ def test_large_requests_together_have_a_bound_and_small_ones_are_let_in() -> Non
     for reply in open_streams:
         reply.close()
     assert client.post("/api/generate", json=large).status_code == 200
-    assert engine.history[-1].format == NESTED
+    assert len(engine.history) == MOST_TOGETHER // size + 2
+
+
+def test_sixteen_requests_with_a_large_schema_wait_together() -> None:
+    client = create_app(Settings(), FakeEngine(), FakeModels()).test_client()
+    body = json.dumps({"model": "qwen3:0.6b", "prompt": "Hi", "format": NESTED}).encode()
+    assert 16 * parsed_size(body) > 3 * MOST_TOGETHER
+    replies = [client.post("/api/generate", data=body, buffered=False) for _ in range(16)]
+
+    assert {reply.status_code for reply in replies} == {200}
 
 
 def test_memory_is_given_back_however_a_request_ends() -> None:
