@@ -92,7 +92,7 @@ def test_a_completion(client: ollama.Client) -> None:
 @pytest.mark.parametrize(
     ("model", "extra", "status", "says"),
     [
-        ("nope", {}, 404, "model 'nope' not found"),
+        ("nope", {}, 404, "model 'nope' not found; this service has 'mock:latest'"),
         ("mock", {"options": {"top_k": "many"}}, 500, 'option "top_k" must be of type integer'),
     ],
 )

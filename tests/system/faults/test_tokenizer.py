@@ -108,6 +108,8 @@ def test_another_program_on_a_dead_tokenizers_port_is_named_and_never_used(
         stranger.take(service.tokenizer_port)
         eventually(lambda: "is held by" in str(tokenizer_of(service)["note"]))
         assert str(os.getpid()) in str(tokenizer_of(service)["note"])
+        waited = Asked(service, "Hello?").ended()  # at first it may go away by itself
+        assert "is held by" in str(waited.error)
         refused = Asked(service, "Hello?").ended()
         assert refused.status == 503
         assert "is held by" in str(refused.error)

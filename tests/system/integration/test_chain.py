@@ -116,7 +116,7 @@ def test_the_small_routes_answer_in_ollamas_shape(shared: Service) -> None:
     (model,) = shared.get("/api/tags").json()["models"]
     assert model["name"] == "mock:latest"
     assert len(model["digest"]) == 64
-    assert shared.get("/ready").json() == {"ready": True}
+    assert shared.get("/ready").json() == {"ready": True, "simulated": True}
 
 
 def test_health_shows_both_processes(shared: Service) -> None:
@@ -404,20 +404,20 @@ def test_gunicorn_without_our_settings_says_how_to_give_it_them(tmp_path: Path) 
     assert "Traceback" not in result.stderr
 
 
-def test_attach_uses_a_running_pair_and_leaves_it_running(
-    shared: Service, start_service: Start
-) -> None:
+def test_attach_uses_a_running_pair_and_leaves_it_running(start_service: Start) -> None:
+    owner = start_service(AX650_TOKENIZER_SECRET="the same for both")
     attached = start_service(
         AX650_RUNTIME="attach",
-        AX650_RUNTIME_PORT=str(shared.runtime_port),
-        AX650_TOKENIZER_PORT=str(shared.tokenizer_port),
+        AX650_RUNTIME_PORT=str(owner.runtime_port),
+        AX650_TOKENIZER_PORT=str(owner.tokenizer_port),
+        AX650_TOKENIZER_SECRET="the same for both",
     )
     answer = attached.post("/api/generate", {"model": "mock", "prompt": "hello", "stream": False})
 
     assert "hello" in answer.json()["response"]
     assert attached.health()["backend_type"] == "attach"
     assert attached.stop() == 0
-    assert shared.ready()
+    assert owner.ready()
 
 
 def test_a_service_listens_long_before_its_model_is_loaded(start_service: Start) -> None:
