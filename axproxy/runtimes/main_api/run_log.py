@@ -69,7 +69,7 @@ class RunLog:
         self._speeds: list[float] = []
         self._misreads = 0
         self._cached: list[int] = []
-        self.logs_cached = False  # some run has logged how many tokens the cache holds
+        self.logs_cached = False  # as far as is known, runs log how many tokens the cache holds
 
     def feed(self, line: str) -> None:
         """Read one complete line; streamed text has no line ends, so a log line may begin in it."""
@@ -81,6 +81,7 @@ class RunLog:
         self._speeds += [float(found) for found in _SPEED.findall(text)]
         self._misreads += len(_MISREAD.findall(text))
         self._cached += [int(found) for found in _CACHED.findall(text)]
+        self.logs_cached = self.logs_cached or bool(self._cached)
 
     def begin(self, prompt: str) -> None:
         """Note that a run with this prompt is about to start; the program prints the prompt."""
@@ -99,7 +100,6 @@ class RunLog:
 
     def end(self, whole: bool) -> None:
         """Note that the run is over; `whole` means that all its text was read."""
-        self.logs_cached = self.logs_cached or self.cached() is not None
         if self._running:
             self._explained += self._count(_SIGN)
             self._running, self._whole = False, whole

@@ -201,3 +201,17 @@ def test_a_prompt_that_the_tokenizer_did_not_read_shows(prompt: str) -> None:
     log.begin("and now?")
     printed(log, echo("and now?"), TTFT)
     assert not log.misread()
+
+
+def test_the_end_of_a_run_is_waited_for_once_a_run_has_logged_one_however_late() -> None:
+    log = RunLog()
+    log.begin("Hi")
+    log.end(whole=True)
+    assert not log.logs_cached
+    log.feed("[I][                      GetKVCache][ 583]: precompute_len:23, remaining:873")
+    assert log.logs_cached
+    log.begin("Say ]: precompute_len:9, remaining:1")
+    log.feed("Say ]: precompute_len:9, remaining:1")
+    assert log.cached() is None
+    log.feed("[I][                      GetKVCache][ 583]: precompute_len:31, remaining:865")
+    assert log.cached() == 31
