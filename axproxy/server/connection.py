@@ -9,7 +9,7 @@ import termios
 from array import array
 from typing import Any
 
-from axproxy.api.http.requests import LARGEST_BODY
+from axproxy.api.http.policy import LARGEST_BODY
 from axproxy.server.request_framing import Arrival, Label
 
 SEND_BUFFER = 64 * 1024  # bytes; so a client that does not read is noticed after some 100 KB

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from axproxy.api.dialects import dialect_of
 from axproxy.api.encoding import JSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import QUEUE_FULL
@@ -54,6 +53,9 @@ def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
 
     The connection must be closed afterwards.
     """
+    # The dialects import Flask, which gunicorn's master never needs: some 10 MB of its memory.
+    from axproxy.api.dialects import dialect_of  # noqa: PLC0415 - see above
+
     reply, status = dialect_of(f"/{label.path.lstrip('/')}").error_body(refusal)
     request_id = id_for(label.request_id)
     body = compact(reply)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
-from axproxy.api.http.requests import LARGEST_BODY
+from axproxy.api.http.policy import LARGEST_BODY
 from axproxy.engine.protocol import Gone
 from axproxy.errors import ClientGone
 from axproxy.messages import ChatRequest, Event, Text

@@ -9,6 +9,8 @@ from axproxy.api.http.origins import BadOrigin, Origins, is_loopback
 from axproxy.api.http.signatures import AuthorizedKeys, BadKey
 from axproxy.settings import Settings, SettingsError
 
+LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
+
 _REQUIREMENTS = Path(__file__).resolve().parents[3] / "requirements-signatures.txt"
 NO_KEY = "none"  # the setting that opens the service on purpose
 

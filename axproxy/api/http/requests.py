@@ -13,13 +13,13 @@ from gunicorn.http.errors import ParseException
 
 from axproxy.api.http.memory import let_memory_go, take_memory_for
 from axproxy.api.http.origins import site_of
+from axproxy.api.http.policy import LARGEST_BODY
 from axproxy.errors import BodyTooLarge, ClientError
 from axproxy.messages import ChatRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-LARGEST_BODY = 4 * 1024 * 1024  # bytes; many times what fits the window of any model for the card
 
 CLIENT = "axproxy.client"  # who sends a request, in its WSGI environment
 
