@@ -23,13 +23,15 @@ from tests.tokenizer.tokenizer_calls import Caller
 pytestmark = pytest.mark.integration
 
 TIMES = 10
-LONG = "all of this again " * 4
+# Long enough that its answer is not over before it is disturbed, on a busy machine either.
+LONG = "all of this again " * 150
+SHORTER = "all of this again " * 20  # where the answer goes on to its end
 SECRET = "a secret of this test"  # noqa: S105 - it protects nothing
 
 
-def running(service: Service, number: int = 0) -> Asked:
+def running(service: Service, number: int = 0, words: str = LONG) -> Asked:
     """Return an answer that has begun and is far from its end; each prompt is another one."""
-    asked = Asked(service, f"{number}: {LONG}")
+    asked = Asked(service, f"{number}: {words}")
     eventually(lambda: asked.text or asked.error)
     return asked
 
@@ -51,11 +53,11 @@ def test_no_page_and_no_other_program_gets_through_to_the_tokenizer(start: Start
     service = start()
     eventually(service.ready)
     call = Caller(service.tokenizer_port)
-    for number, refused in enumerate(REFUSED):
-        asked = running(service, number)
+    asked = running(service)
+    for refused in REFUSED:
         assert [call(*refused)[0] for _ in range(TIMES)] == [403] * TIMES
-        assert not asked.complete  # all of them came while it was being written
-        assert asked.answered_whole()
+    assert not asked.complete  # all of them came while it was being written
+    assert asked.answered_whole()
 
 
 def test_the_tokenizers_secret_is_on_no_command_line_in_no_log_and_not_in_health(
@@ -144,7 +146,7 @@ def test_what_a_program_of_the_same_user_does_to_a_run_is_an_error_and_never_a_w
 ) -> None:
     service = attached()
     for number in range(TIMES):
-        asked = running(service, number)
+        asked = running(service, number, SHORTER)
         eventually(lambda: len(so_far(service.tokenizer_port)) > 4)
         Caller(service.tokenizer_port).post(path, body(service.tokenizer_port))
         asked.ended()
