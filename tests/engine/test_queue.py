@@ -123,7 +123,7 @@ def queued(gate: RequestQueue, names: str) -> Iterator[list[Client]]:
         ("aaab", "b", 2),
         ("aaab", "c", 2),
         ("baaa", "c", 3),
-        ("aabb", "c", None),  # nobody holds more than half
+        ("aabb", "c", None),  # no client holds more than half
         ("aaaa", "a", None),
         ("aabc", "d", None),
         ("abbb", "b", None),
@@ -157,7 +157,7 @@ def test_a_client_that_is_alone_may_have_all_places_however_many_there_are() -> 
         with queued(gate, "a" * places) as requests:
             assert gate.waiting == places
             assert not any(request.refusal for request in requests)
-    with queued(RequestQueue(places=1), "a") as requests:  # a single place is nobody's half
+    with queued(RequestQueue(places=1), "a") as requests:  # a single place is no half
         with pytest.raises(Busy):
             requests[0].gate.admit(lambda: False, "b")
         assert requests[0].refusal is None

@@ -67,7 +67,7 @@ class RequestMemory:
             parts = self._app(environ, start_response)
             closes = [give_back, getattr(parts, "close", None)]
             return ClosingIterator(_until_end(parts, give_back), filter(None, closes))
-        except BaseException:
+        except BaseException:  # whatever it is, the memory must be free for others again
             give_back()
             raise
 
