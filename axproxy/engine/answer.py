@@ -83,7 +83,8 @@ class _Attempt:
                 except StopIteration as end:
                     result: RunResult = end.value
                     break
-                yield from self._passed(parser.feed(text)) or (Text(""),)
+                events = self._passed(parser.feed(text)) if text else []
+                yield from events or (Text(""),)
             yield from self._passed(parser.finish())
         finally:
             texts.close()

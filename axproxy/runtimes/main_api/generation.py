@@ -64,21 +64,18 @@ class Generation:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._runtime = runtime
-        self._tokenizer, self._window = tokenizer, window
+        self._runtime, self._tokenizer, self._window = runtime, tokenizer, window
         self._control_tokens, self._gone = control_tokens, gone
         self.log = log or RunLog()
         self._interrupted, self._closed_port = interrupted, closed_port
         self._timeouts = timeouts or Timeouts()
-        self._waiting = Waiting(gone, self._timeouts.stall, clock, sleep)
         self._clock, self._sleep = clock, sleep
         self._reader: RunReader | None = None  # set once the runtime may be running for us
-        self._pace = PollPace()
-        self._polls = TolerantPolls(runtime.poll)
+        self._waiting = Waiting(gone, self._timeouts.stall, clock, sleep)
+        self._polls, self._pace = TolerantPolls(runtime.poll), PollPace()
         self._script_faults = (
             None if tokenizer.traces else ScriptFaultDetector(self.log, self._timeouts.words)
         )
-        self._end_check = EndCheck(self.log, clock, sleep)
         self._continued: Continuation | None = None
         self.disturbed = False  # by another program, as was seen at its stop
         self.text = ""  # all that was yielded
@@ -91,20 +88,22 @@ class Generation:
         limits: Limits,
         continuation: Continuation | None = None,
     ) -> Generator[str, None, RunResult]:
-        """Yield the answer's text as it comes; return the result.
+        """Yield the answer's text as it comes, `""` after a silent `heartbeat`; return the result.
 
-        `""` is yielded while the runtime accepts the prompt, then after each silent `heartbeat`.
         Goes on from the cache by `continuation`, made for the same prompt, if the cache is as it
         says.
         """
-        started = first = self._clock()
-        yield from ("" for _ in self._begin(prompt, sampling, continuation))
+        started = first = yielded = self._clock()
+        for _ in self._begin(prompt, sampling, continuation):
+            if (now := self._clock()) - yielded >= self._timeouts.heartbeat:
+                yielded = now
+                yield ""
         tokens = self._continued.tokens if self._continued else prompt.tokens
         room = self._window.room_for_answer(tokens)
         most = room if limits.max_tokens is None else min(limits.max_tokens, room)
         answer = AnswerLimits(replace(limits, max_tokens=most), self._control_tokens)
         budget = self._timeouts.stall + prompt.tokens / MIN_PREFILL_SPEED
-        news_at = last = yielded = self._clock()
+        news_at = last = self._clock()
         while answer.reason is None:
             logged = self.log.logged
             pieces = self._listen()
@@ -122,7 +121,8 @@ class Generation:
                 yield text
             if self._reader and self._reader.ended and answer.reason is None:
                 cached = self._continued.cached.tokens if self._continued else 0
-                self._end_check.check(self._reader.trace, self._reader.have, cached)
+                end_check = EndCheck(self.log, self._clock, self._sleep)
+                end_check.check(self._reader.trace, self._reader.have, cached)
                 if text := answer.run_ended():
                     self.text += text
                     yield text
