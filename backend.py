@@ -72,7 +72,7 @@ def create_engine(
         supervisor,
         program,
         client,
-        connect=lambda: RuntimeClient(settings.runtime_url, vocabulary=model().vocabulary),
+        connect=functools.partial(RuntimeClient, settings.runtime_url, vocabulary=model.vocabulary),
         make_renderer=lambda: tokenizer.renderer(client),
         timeouts=timeouts or Timeouts(stall=settings.stall_timeout),
     )

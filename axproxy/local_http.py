@@ -63,6 +63,14 @@ class LocalReply:
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
+    def json_object(self) -> dict[str, Any]:
+        """Return the object in the body; empty where it holds none."""
+        try:
+            body = self.json()
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
 
 class LocalHTTP:
     """Calls the server at `url` over one connection; for one thread at a time.

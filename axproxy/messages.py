@@ -150,10 +150,6 @@ class ChatRequest:
     format: Literal["json"] | Mapping[str, Any] | None = None
     truncate: Truncation = "turns"
 
-    def __post_init__(self) -> None:
-        if isinstance(self.format, Mapping):
-            object.__setattr__(self, "format", packed(self.format))  # the class is frozen
-
 
 @dataclass(frozen=True)
 class Text:

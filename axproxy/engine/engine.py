@@ -64,6 +64,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class _Job(Generic[PreparedT]):
+    model: Model
     request: ChatRequest
     prepared: PreparedT | None  # made later where the model, and so its window, is not there yet
     gone: Gone
@@ -129,7 +130,7 @@ class SerialEngine(Generic[PreparedT]):
                 prepared = None if problem else self._runtime.prepare(request, gone, wait=False)
         except TokenizerGone:  # it is back before long; the request waits for that in its turn
             prepared = None
-        return self._events(_Job(request, prepared, gone, asked))
+        return self._events(_Job(model, request, prepared, gone, asked))
 
     def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
         return self._prepared(model, request, gone).prompt_tokens
@@ -269,13 +270,10 @@ class SerialEngine(Generic[PreparedT]):
             inside=prepared.inside_thinking,
             think=bool(request.think),
             tools=bool(request.tools),
-            thinks=self._thinks_unasked(request, prepared),
+            thinks="thinking" in job.model.capabilities
+            and not (request.raw or prepared.thinking_closed),
         )
         return ParsedRun(self._runtime.run(prepared, job.gone), parser, ending)
-
-    def _thinks_unasked(self, request: ChatRequest, prepared: PreparedT) -> bool:
-        thinks = "thinking" in self._model().capabilities
-        return thinks and not (request.raw or prepared.thinking_closed)
 
     def _usage(self, job: _Job[PreparedT], admitted: float, result: RunResult) -> Usage:
         return Usage(

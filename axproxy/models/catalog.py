@@ -43,6 +43,8 @@ class SingleModelCatalog:
         self._context_length = context_length
 
     def find(self, name: str) -> Model:
+        if name == self._first_name:  # as nearly every client writes it
+            return self.default()
         base = local_name(name)
         if not any(same_model(base, known) for known in (self._model().name, self._first_name)):
             ModelName.parse(base)

@@ -44,6 +44,10 @@ class CurrentModel:
         """Return the description, from memory.  Any thread."""
         return self._model
 
+    def vocabulary(self) -> int | None:
+        """Return how many tokens the model knows, None if that is not known.  Any thread."""
+        return self._model.vocabulary
+
     def refresh(self, tokenizer: TokenizerInfo | None = None) -> None:
         """Describe the model anew; reads the disk, so no request should wait for it.
 

@@ -159,7 +159,9 @@ class ChatTemplate:
         self, messages: Sequence[Message], variables: Mapping[str, Any], add_generation_prompt: bool
     ) -> str:
         try:
-            turns = [self._turn(turn) for turn in [*with_results_linked(messages)]]
+            if any(turn.role == "tool" for turn in messages):
+                messages = [*with_results_linked(messages)]
+            turns = [self._turn(turn) for turn in messages]
             names = {**self._names, "enable_thinking": False, **self._escaped(variables)}
             return self._template.render(
                 messages=turns, add_generation_prompt=add_generation_prompt, **names

@@ -185,6 +185,7 @@ bodies = st.one_of(
 
 def send(path: str, body: bytes) -> None:
     reply = APP.test_client().post(path, data=body)
+    reply.close()  # as a server does
 
     assert reply.content_type.removesuffix("; charset=utf-8") in JSON_TYPES
     lines = [line for line in reply.data.splitlines() if line and not line.startswith(b"event: ")]

@@ -13,7 +13,7 @@ from typing import Any
 
 from axproxy.api.gojson.syntax import corrupt_at, syntax_error
 from axproxy.errors import ClientError
-from axproxy.output.model_json import too_deep
+from axproxy.output.model_json import DEEPEST, too_deep
 
 MISSING_BODY = "missing request body"
 EOF = "EOF"  # the same for the routes under /v1, where Ollama returns Go's own message
@@ -51,7 +51,8 @@ def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     text = body.decode(errors="replace").lstrip(_BLANKS)
     if not text:
         raise ClientError(when_empty)
-    if sum(map(text.count, ",[{")) > _MOST_ELEMENTS:
+    signs = sum(map(text.count, ",[{"))
+    if signs > _MOST_ELEMENTS:
         raise ClientError(
             f"the JSON has more than {_MOST_ELEMENTS} commas and brackets; send less of it"
         )
@@ -62,7 +63,7 @@ def first_value(body: bytes, when_empty: str = MISSING_BODY) -> Any:
     except ValueError as error:
         message = syntax_error(body) if len(body) <= _LONGEST_SCAN else None
         raise ClientError(message or f"invalid JSON: {error}") from error
-    if too_deep(value):
+    if signs > DEEPEST and too_deep(value):
         raise ClientError(_TOO_DEEP)
     return value
 

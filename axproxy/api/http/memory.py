@@ -6,7 +6,7 @@ A body of 2 MB can become 50 MB of Python objects, and dozens of requests wait a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from werkzeug.wsgi import ClosingIterator
@@ -66,7 +66,7 @@ class RequestMemory:
         try:
             parts = self._app(environ, start_response)
             closes = [give_back, getattr(parts, "close", None)]
-            return ClosingIterator(_until_end(parts, give_back), filter(None, closes))
+            return ClosingIterator(parts, filter(None, closes))
         except BaseException:  # whatever it is, the memory must be free for others again
             give_back()
             raise
@@ -89,11 +89,6 @@ class RequestMemory:
     def _give_back(self, size: int) -> None:
         with self._lock:
             self._taken -= size
-
-
-def _until_end(parts: Iterable[bytes], then: Callable[[], None]) -> Iterator[bytes]:
-    yield from parts
-    then()
 
 
 def take_memory_for(body: bytes | bytearray, environ: WSGIEnvironment) -> None:

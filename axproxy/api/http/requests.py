@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from axproxy.api.http.memory import let_memory_go, take_memory_for
 from axproxy.api.http.origins import site_of
 from axproxy.api.http.policy import LARGEST_BODY
 from axproxy.errors import BodyTooLarge, ClientError
-from axproxy.messages import ChatRequest
+from axproxy.messages import ChatRequest, packed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -50,9 +50,12 @@ def with_client(chat: ChatRequest) -> ChatRequest:
 
     Called once it is parsed, this also gives back the memory that only the parsing needed.
     """
-    let_memory_go(chat, request.environ)
     address = site_of(request.remote_addr or "")
-    return replace(chat, client=request.environ.get(CLIENT, ""), address=address)
+    chat = replace(chat, client=request.environ.get(CLIENT, ""), address=address)
+    if isinstance(chat.format, Mapping):
+        chat = replace(chat, format=packed(chat.format))
+    let_memory_go(chat, request.environ)
+    return chat
 
 
 def _read(size: int) -> bytes:

@@ -17,6 +17,10 @@ Clock = Callable[[], datetime]
 ContentFields = Callable[[str, str, Sequence[Any]], Mapping[str, Any]]
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def timestamp(moment: datetime) -> str:
     """Format a time for every client: some need the fraction, others the zone."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -135,7 +135,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     fields = Fields.read("ChatRequest", body)
     common = _CommonFields(fields)
     turns = fields.objects("messages", "api.Message")
-    messages = tuple(_message(turn) for turn in turns)
+    messages = tuple([_message(turn) for turn in turns])
     images = [image for turn in turns for image in turn.images("images")]
     tools = _tools(fields)
 
@@ -198,13 +198,13 @@ class _CommonFields:
         self.requested_name = fields.string("model")
         self.stream = fields.boolean("stream", default=True)
         self.options = fields.mapping("options")
-        self.keep_alive = parse_keep_alive(fields.anything("keep_alive"))
-        self.think = parse_think(fields.anything("think"))
+        keep_alive, think = fields.anything("keep_alive"), fields.anything("think")
         self._format: Any = fields.anything("format")
         self.render_only = fields.boolean("_debug_render_only")
-        self.truncate = _truncation(
-            fields.boolean("truncate", default=True), fields.boolean("shift", default=True)
-        )
+        truncate = fields.boolean("truncate", default=True)
+        shift = fields.boolean("shift", default=True)
+        self.truncate = _truncation(truncate, shift)
+        self.keep_alive, self.think = parse_keep_alive(keep_alive), parse_think(think)
 
     @property
     def unloads(self) -> bool:
@@ -218,7 +218,8 @@ class _CommonFields:
             require_thinking(model, self.requested_name)
 
     def format_of_text(self, images: list[str]) -> AnswerFormat | None:
-        refuse_media(["images"] if images else [], self.requested_name)
+        if images:
+            refuse_media(["images"], self.requested_name)
         return parse_format(self._format)
 
 
@@ -234,9 +235,9 @@ def _message(turn: Fields) -> Message:
         role=turn.string("role").lower(),
         content=turn.string("content"),
         thinking=turn.string("thinking"),
-        tool_calls=_tool_calls(turn),
         tool_name=turn.string("tool_name"),
         tool_call_id=turn.string("tool_call_id"),
+        tool_calls=_tool_calls(turn.objects("tool_calls", "api.ToolCall")),
     )
 
 
@@ -251,9 +252,9 @@ def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
     return tuple(tool or {} for tool in fields.anything("tools") or ())
 
 
-def _tool_calls(turn: Fields) -> tuple[ToolCall, ...]:
+def _tool_calls(calls: list[Fields]) -> tuple[ToolCall, ...]:
     """Return the calls that the assistant made in a turn."""
-    return tuple(_tool_call(call) for call in turn.objects("tool_calls", "api.ToolCall"))
+    return tuple([_tool_call(call) for call in calls])
 
 
 def _tool_call(call: Fields) -> ToolCall:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -15,7 +14,13 @@ from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.errors import error_body
 from axproxy.api.ollama.models import ps_entry, show_body, tags_entry
-from axproxy.api.ollama.replies import Clock, OllamaReplies, chat_replies, generate_replies
+from axproxy.api.ollama.replies import (
+    Clock,
+    OllamaReplies,
+    chat_replies,
+    generate_replies,
+    utc_now,
+)
 from axproxy.api.ollama.requests import (
     AnswerCall,
     LoadCall,
@@ -34,10 +39,6 @@ from axproxy.models.catalog import Models
 
 # Clients compare it as dotted integers; from 0.13 on they may expect tool calls to have ids.
 VERSION = "0.33.0"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class OllamaDialect:

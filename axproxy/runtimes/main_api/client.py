@@ -89,12 +89,17 @@ def _number(value: float | None, default: float | None) -> float:
 class RuntimeClient:
     """Calls the program at `url`; for one thread at a time.
 
-    `vocabulary` is the number of words that its model knows, None if that is not known.  Raises
+    `vocabulary` returns how many words its model knows, None if that is not known.  Raises
     `RuntimeGone` if the program cannot be reached, `RuntimeStalled` if it does not reply
     within `timeout` seconds, and `RuntimeMisbehaved` if its protocol does not know the reply.
     """
 
-    def __init__(self, url: str, timeout: float = 10.0, vocabulary: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 10.0,
+        vocabulary: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._url = url
         self._vocabulary = vocabulary
         self._timeout = timeout
@@ -120,13 +125,13 @@ class RuntimeClient:
 
     def generate(self, prompt: str, sampling: Sampling) -> bool:
         """Queue a run on the present cache.  Returns False while the runtime is busy."""
-        keys = sampling_keys(sampling, self._vocabulary)
+        keys = sampling_keys(sampling, self._vocabulary())
         return self._accepted("/api/generate", {"prompt": prompt, **keys})
 
     def poll(self) -> Poll:
         """Take the text since the last poll.  A reply that is lost takes its text with it."""
         reply = self._call("GET", "/api/generate_provider")
-        body = _json_object(reply)
+        body = reply.json_object()
         response, done = body.get("response"), body.get("done")
         if reply.status != 200 or not isinstance(response, str) or not isinstance(done, bool):
             raise RuntimeMisbehaved(
@@ -153,7 +158,7 @@ class RuntimeClient:
         reply = self._call("POST", path, body)
         if reply.status == 200:
             return True
-        error = _json_object(reply).get("error", "")
+        error = reply.json_object().get("error", "")
         if reply.status == 400 and error == "llm is running":
             return False
         detail = error or reply.headers.get("exception_what", "no reason given")
@@ -175,14 +180,6 @@ class RuntimeClient:
             raise RuntimeGone(
                 f"the runtime does not answer on {self._url}; GET /health says what became of it"
             ) from error
-
-
-def _json_object(reply: LocalReply) -> dict[str, Any]:
-    try:
-        body = reply.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 class TolerantPolls:

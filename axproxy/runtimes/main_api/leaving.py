@@ -7,6 +7,7 @@ exits (observed on the vendor's binary).  The tokenizer's trace then still shows
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from axproxy.engine.runtime import Supervisor
 from axproxy.errors import ProxyError, RuntimeGone
@@ -21,13 +22,13 @@ def give_up(_reader: RunReader, _look: Callable[[], list[Piece]], gone: RuntimeG
     raise gone
 
 
+@dataclass
 class ClosedPort:
     """What is left of the runtime process `pid` once its port is closed."""
 
-    def __init__(self, supervisor: Supervisor, pid: int | None) -> None:
-        self._supervisor = supervisor
-        self._pid = pid
-        self._lives: bool | None = None
+    supervisor: Supervisor
+    pid: int | None
+    _lives: bool | None = field(default=None, init=False)
 
     def read(
         self, reader: RunReader, look: Callable[[], list[Piece]], gone: RuntimeGone
@@ -45,15 +46,15 @@ class ClosedPort:
     def _goes_on(self) -> bool:
         # The first call waits a moment for the end of the process.
         if self._lives is None:
-            self._lives = self._supervisor.why_gone(self._pid) is None
-        return self._lives and self._supervisor.pid() == self._pid
+            self._lives = self.supervisor.why_gone(self.pid) is None
+        return self._lives and self.supervisor.pid() == self.pid
 
     def error(self) -> ProxyError:
         """Return what a client gets, and have a process that still runs replaced."""
-        if problem := self._supervisor.interruption():
+        if problem := self.supervisor.interruption():
             return problem
-        why = self._supervisor.why_gone(self._pid)
+        why = self.supervisor.why_gone(self.pid)
         if why is None:
             why = "the runtime has closed its port while answering; it is restarted, try again"
-            self._supervisor.restart("it has closed its port", self._pid)
+            self.supervisor.restart("it has closed its port", self.pid)
         return RuntimeGone(why)

@@ -11,7 +11,7 @@ import pytest
 from axproxy.api.gojson.decode import first_value
 from axproxy.api.http.memory import LARGE, MOST_TOGETHER, RequestMemory, parsed_size
 from axproxy.errors import Busy
-from axproxy.messages import ChatRequest, Message, PackedSchema
+from axproxy.messages import Message, PackedSchema, packed
 from axproxy.output.json_format import check_format, with_instruction
 from axproxy.settings import Settings
 from backend import create_app
@@ -107,20 +107,38 @@ def test_memory_is_given_back_however_a_request_ends() -> None:
 
 
 def test_a_large_schema_waits_as_text() -> None:
-    small = ChatRequest((Message("user", "Hi"),), format={"type": "object"})
-    large = ChatRequest((Message("user", "Hi"),), format=NESTED)
+    small = packed({"type": "object"})
+    large = packed(NESTED)
 
-    assert small.format == {"type": "object"}
-    assert not isinstance(small.format, PackedSchema)
-    assert isinstance(large.format, PackedSchema)
-    assert large.format == NESTED == large.format.unpacked()
-    assert (large.format["type"], len(large.format)) == ("object", 2)
-    assert json.dumps(NESTED) in with_instruction(large.messages, large.format)[0].content
+    assert small == {"type": "object"}
+    assert not isinstance(small, PackedSchema)
+    assert isinstance(large, PackedSchema)
+    assert large == NESTED == large.unpacked()
+    assert (large["type"], len(large)) == ("object", 2)
+    assert json.dumps(NESTED) in with_instruction([Message("user", "Hi")], large)[0].content
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/v1/chat/completions"])
+def test_every_api_lets_a_large_schema_wait_as_text(path: str) -> None:
+    engine = FakeEngine()
+    client = create_app(Settings(), engine, FakeModels()).test_client()
+    large = {"type": "object", "properties": {f"p{n}": {"type": "null"} for n in range(2000)}}
+    body = {
+        "model": "qwen3:0.6b",
+        "prompt": "Hi",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "format": large,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": large}},
+    }
+
+    assert client.post(path, json=body).status_code == 200
+    (request,) = engine.history
+    assert isinstance(request.format, PackedSchema)
 
 
 def test_a_schema_that_waited_as_text_is_checked_as_any_other() -> None:
     names = {f"property {number}": {"type": "integer"} for number in range(1_000)}
-    schema = ChatRequest((), format={"type": "object", "properties": names}).format
+    schema = packed({"type": "object", "properties": names})
 
     assert isinstance(schema, PackedSchema)
     assert check_format(schema, '{"property 1": 1}').problem is None
