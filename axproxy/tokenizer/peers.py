@@ -137,6 +137,7 @@ class PeerSockets:
         self._lock = threading.Lock()
         self._netlink: socket.socket | None = None
         self._without_netlink = False
+        self._closed = False
 
     def find(self, connection: socket.socket) -> Peer | None:
         """Return the peer's socket, `None` if there is none on this machine any more.
@@ -150,6 +151,8 @@ class PeerSockets:
         if not self._without_netlink:
             try:
                 with self._lock:
+                    if self._closed:
+                        return None
                     return self._ask_kernel(peer, ours)
             except OSError as error:
                 log.info("the kernel's socket diagnostics are not there (%s)", error)
@@ -161,6 +164,7 @@ class PeerSockets:
             if self._netlink:
                 self._netlink.close()
             self._netlink = None
+            self._closed = True  # a late connection must not open it again
 
     def _ask_kernel(self, source: Address, destination: Address) -> Peer | None:
         """Look up one socket by its two addresses (sock_diag(7)).  Raises `OSError`."""
