@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,13 +43,46 @@ SYSTEM = Path(__file__).parent / "system"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that starts real processes, so that only these may have a second try."""
     known: dict[str, bool] = {}
+    slow: list[pytest.Item] = []
+    quick: list[pytest.Item] = []
     for item in items:
         if item.path.is_relative_to(SYSTEM) or starts_processes(item, known):
             item.add_marker("integration")
+        if repeats_itself(item):
+            item.add_marker("no_cover")
+        is_slow = item.path.is_relative_to(SYSTEM) or item.path.parent.name == "benchmarks"
+        (slow if is_slow else quick).append(item)
+    items[:] = dealt(slow, quick, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def repeats_itself(item: pytest.Item) -> bool:
+    """Return whether the test runs the same code again and again, as hypothesis does.
+
+    Coverage learns nothing from that, and makes it take twice as long.
+    """
+    by_hypothesis = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return by_hypothesis or "growth" in item.path.name or "in_time_that_grows" in item.name
+
+
+def dealt(slow: list[pytest.Item], quick: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return all tests, with some of the slow ones first in the share of each worker.
+
+    The workers begin with equal shares of the list, and at the end take tests from each other: then
+    only quick ones should be left.  The tests of a module stay together.
+    """
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    modules = [list(tests) for _, tests in groupby(slow, key=lambda item: item.path)]
+    for tests in sorted(modules, key=len, reverse=True):
+        min(shares, key=len).extend(tests)
+    size = -(-(len(slow) + len(quick)) // workers)
+    rest = iter(quick)
+    for share in shares:
+        share.extend(islice(rest, max(size - len(share), 0)))
+    return [*chain.from_iterable(shares), *rest]
 
 
 @pytest.fixture(scope="session")
-def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start_shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Return a function that starts services; each ends with the session at the latest."""
     started: list[Service] = []
 
@@ -69,7 +105,27 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         list(pool.map(Service.stop, started))
 
 
+@pytest.fixture
+def start_service(start_shared_service: Start) -> Iterator[Start]:
+    """Return a function that starts services; each begins to stop when its test has ended.
+
+    Even idle services probe their programs, and with a hundred of them that takes a whole core.
+    """
+    started: list[Service] = []
+
+    def start(*, wait: bool = True, **how: Any) -> Service:
+        service = start_shared_service(wait=False, **how)
+        started.append(service)
+        if wait:
+            eventually(service.ready)
+        return service
+
+    yield start
+    for service in started:
+        service.begin_to_stop()
+
+
 @pytest.fixture(scope="session")
-def shared(start_service: Start) -> Service:
+def shared(start_shared_service: Start) -> Service:
     """One service for all tests that do not change it."""
-    return start_service()
+    return start_shared_service()

@@ -84,6 +84,11 @@ class Service:
         health = self.health()
         return health["tokenizer"]["pid"], health["runtime"]["pid"]
 
+    def begin_to_stop(self) -> None:
+        """Tell the service to stop; `stop` waits until it has."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         family = self.family() if self.process.poll() is None else []
         if self.process.poll() is None:

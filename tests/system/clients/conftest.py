@@ -45,9 +45,11 @@ def run_js() -> RunJs:
 
 
 @pytest.fixture(scope="session")
-def scripted_service(start_service: Start, tmp_path_factory: pytest.TempPathFactory) -> Scripted:
+def scripted_service(
+    start_shared_service: Start, tmp_path_factory: pytest.TempPathFactory
+) -> Scripted:
     """One service for all tests that set the model's answers."""
     file = tmp_path_factory.mktemp("script") / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
-    return Scripted(start_service(AX650_MOCK_ARGS=mock), file)
+    return Scripted(start_shared_service(AX650_MOCK_ARGS=mock), file)

@@ -28,7 +28,7 @@ CLIENT = {"trust_env": False, "timeout": 1.6}  # seconds of silence that they ac
 
 
 @pytest.fixture(scope="module")
-def slow(start_service: Start) -> Service:
+def slow(start_shared_service: Start) -> Service:
     """A service that reads prompts slowly and sends a heartbeat every fifth of a second."""
     command = [
         "-m",
@@ -38,7 +38,7 @@ def slow(start_service: Start) -> Service:
         "tests.system.clients.impatient:app",
     ]
     pace = f"--tokens-per-second 300 --prefill-tokens-per-second {CHUNK / PREFILL:.0f}"
-    return start_service(
+    return start_shared_service(
         command=[sys.executable, *command],
         folder=ROOT,
         AX650_MOCK_ARGS=f"--load-seconds 0 {pace}",

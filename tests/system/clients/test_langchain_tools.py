@@ -44,9 +44,9 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(start_service: Start, script: Path) -> Iterator[str]:
+def base(start_shared_service: Start, script: Path) -> Iterator[str]:
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(script))}"
-    service = start_service(AX650_MOCK_ARGS=mock)
+    service = start_shared_service(AX650_MOCK_ARGS=mock)
     yield service.base
     service.stop()
 

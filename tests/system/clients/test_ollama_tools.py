@@ -49,12 +49,12 @@ class Script:
 
 @pytest.fixture(scope="module")
 def scripted(
-    start_service: Start, tmp_path_factory: pytest.TempPathFactory
+    start_shared_service: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, Script]]:
     file = tmp_path_factory.mktemp("script") / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
-    service = start_service(AX650_MOCK_ARGS=mock)
+    service = start_shared_service(AX650_MOCK_ARGS=mock)
     yield service, Script(file)
     service.stop()
 

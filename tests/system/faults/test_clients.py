@@ -24,10 +24,10 @@ MARKER = "xylophone"
 
 
 @pytest.fixture(scope="module")
-def service(start_service: Start) -> Service:
+def service(start_shared_service: Start) -> Service:
     """A service slow enough for clients to leave during an answer or while a prompt is read."""
     mock = "--load-seconds 0.2 --tokens-per-second 100 --prefill-tokens-per-second 200"
-    return start_service(AX650_MOCK_ARGS=mock)
+    return start_shared_service(AX650_MOCK_ARGS=mock)
 
 
 @pytest.fixture
