@@ -167,7 +167,7 @@ def test_a_prompt_costs_time_that_grows_with_its_length(renderer: str, text: str
     def work(request: ChatRequest) -> None:
         render(request, Window(context=1 << 24, prefill_limit=1 << 23))
 
-    assert_linear(make, work, 1 << 19)
+    assert_linear(make, work, 1 << 17)
 
 
 def test_what_is_escaped_is_the_clients_text(words: Words) -> None:

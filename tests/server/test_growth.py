@@ -36,7 +36,7 @@ def test_a_request_is_framed_in_time_that_grows_with_its_length(name: str, piece
         assert arrival.label.method in ("", "GET", "POST")
         arrival.take()
 
-    assert_linear(REQUESTS[name], frame, 1 << 18)
+    assert_linear(REQUESTS[name], frame, 1 << 16)
 
 
 @pytest.mark.parametrize("name", ["tiny chunks", "a body"])
@@ -49,4 +49,4 @@ def test_gunicorns_parser_reads_a_body_in_time_that_grows_with_its_length(name: 
             while body.read(65_536):
                 pass
 
-    assert_linear(REQUESTS[name], read, 1 << 18)
+    assert_linear(REQUESTS[name], read, 1 << 16)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 _TOO_MUCH = 9  # times, for an input four times as long; quadratic work takes sixteen times as long
 _NOISE = 0.03  # seconds that a busy machine adds
 

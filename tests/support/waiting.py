@@ -19,5 +19,5 @@ def eventually(condition: Callable[[], T], seconds: float = 60.0) -> T:
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
         time.sleep(pause)
-        pause = min(1.1 * pause, 0.03)  # each check takes time from the checked program
+        pause = min(1.2 * pause, 0.1)  # each check takes time from the checked program
     return value

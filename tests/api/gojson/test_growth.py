@@ -50,7 +50,7 @@ def test_a_body_is_read_in_time_that_grows_with_its_length(name: str) -> None:
         syntax_error(body)
         corrupt_at(text)
 
-    assert_linear(TEXTS[name], read, 1 << 19)
+    assert_linear(TEXTS[name], read, 1 << 17)
 
 
 @pytest.mark.parametrize("name", TEXTS)
