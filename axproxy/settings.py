@@ -3,106 +3,43 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from axproxy.durations import FOREVER, parse_keep_alive
+from axproxy.durations import FOREVER
+from axproxy.setting_values import (
+    load_timeout,
+    model_name,
+    names,
+    one_of,
+    path,
+    positive_seconds,
+    tcp_port,
+    text,
+    time_span,
+    whole,
+    words,
+)
 
 RuntimeKind = Literal["vendor", "mock", "attach"]
+# The values of AX650_RUNTIME that name a program, and what that program is.
+_KINDS: dict[str, RuntimeKind] = {
+    "vendor": "vendor",
+    "axllm": "vendor",
+    "mock": "mock",
+    "mock-axllm": "mock",
+    "attach": "attach",
+}
+RUNTIMES = ("auto", *_KINDS)
 
 PREFIX = "AX650_"
-# `[host/][namespace/]model[:tag]`; `:cloud` and `:local` mean something else to clients.
-_MODEL_NAME = re.compile(
-    r"(?:(?:\w[\w.:-]*/)?\w[\w-]{0,79}/)?\w[\w.-]{0,79}(?::\w[\w.-]{0,79})?", re.ASCII
-)
 
 
 class SettingsError(Exception):
     """A bad value, in one sentence that says which values are good."""
-
-
-# Parsers of values.  Each raises `ValueError` with what completes "AX650_… must be …".
-
-
-def text(value: str) -> str:
-    return value
-
-
-def words(value: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ValueError("a command line whose quotes match") from error
-
-
-def names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def path(value: str) -> Path:
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise ValueError("a path in a home folder that exists") from error
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return number
-
-    return parse
-
-
-def positive_seconds(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError("a number of seconds above 0")
-    return number
-
-
-def time_span(value: str) -> float:
-    try:
-        return parse_keep_alive(value)
-    except ValueError as error:
-        raise ValueError('seconds, a duration like "5m", or -1 for ever') from error
-
-
-def load_timeout(value: str) -> float:
-    seconds = time_span(value)
-    return seconds if seconds > 0 else FOREVER
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value.lower() not in choices:
-            raise ValueError("one of " + ", ".join(choices))
-        return value.lower()
-
-    return parse
-
-
-def model_name(value: str) -> str:
-    name = value.removesuffix(":latest").lower()
-    if not _MODEL_NAME.fullmatch(value) or name.endswith((":cloud", ":local", "-cloud")):
-        raise ValueError("a name as Ollama's, such as qwen3:1.7b, without blanks")
-    return value
-
-
-tcp_port = whole(1, 65535)
 
 
 def setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
@@ -116,9 +53,10 @@ class Settings:
     host: str = setting("HOST", text, "127.0.0.1")
     port: int = setting("PORT", tcp_port, 5002)
     ollama_port: int = setting("OLLAMA_PORT", whole(0, 65535), 0)
-    runtime: str = setting("RUNTIME", one_of("auto", "vendor", "mock", "attach"), "auto")
+    runtime: str = setting("RUNTIME", one_of(*RUNTIMES), "auto")
     simulate: str = setting("SIMULATE", one_of("on", "off"), "on")
     runtime_bin: Path = setting("RUNTIME_BIN", path, Path("./main_api_axcl_aarch64"))
+    axllm_bin: Path = setting("AXLLM_BIN", path, Path("axllm"))
     runtime_port: int = setting("RUNTIME_PORT", tcp_port, 8000)
     tokenizer_port: int = setting("TOKENIZER_PORT", tcp_port, 12345)
     models_dir: Path | None = setting("MODELS_DIR", path, None)
@@ -151,8 +89,12 @@ class Settings:
         """The program that answers prompts; `auto` means the card's if a model is configured."""
         if self.runtime == "auto":
             return "vendor" if self.model_path else "mock"
-        kinds: dict[str, RuntimeKind] = {"vendor": "vendor", "mock": "mock", "attach": "attach"}
-        return kinds[self.runtime]
+        return _KINDS[self.runtime]
+
+    @property
+    def names_runtime_bin(self) -> bool:
+        """Whether `AX650_RUNTIME_BIN` is set."""
+        return self.runtime_bin != type(self).runtime_bin
 
     @property
     def lacks_model(self) -> bool:
@@ -162,8 +104,7 @@ class Settings:
         """
         if self.runtime != "auto" or self.model_path:
             return False
-        half = bool(self.models_dir) or self.runtime_bin != type(self).runtime_bin
-        return half or self.simulate == "off"
+        return bool(self.models_dir) or self.names_runtime_bin or self.simulate == "off"
 
     @property
     def own_url(self) -> str:
@@ -221,7 +162,7 @@ class Settings:
             owner[number] = variable
         if self.runtime_kind == "vendor" and self.model_path is None:
             raise SettingsError(
-                "AX650_RUNTIME=vendor needs a model; set AX650_MODEL_PATH to its folder"
+                f"AX650_RUNTIME={self.runtime} needs a model; set AX650_MODEL_PATH to its folder"
             )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from axproxy.models.axllm_folder import AxllmFolder
 from axproxy.models.folder import (
     FAMILIES,
     QUANTIZATION,
@@ -17,13 +18,15 @@ from axproxy.models.folder import (
     ModelFolderError,
     weight_bits,
 )
-from axproxy.models.model import Model
+from axproxy.models.model import Model, RuntimeName
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.tokenizer_files import (
     SMALL_TOKENIZER,
     TokenizerFolderError,
     find_tokenizer,
     read_tokenizer_files,
 )
+from axproxy.prompts.chat_formats import chat_format
 from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, THINKING_TOKEN, capabilities
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings, folder_name
@@ -93,8 +96,9 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
         identity.update(f"\n{path.name} {path.stat().st_size}".encode())
     newest = max((path.stat().st_mtime for path in files or [Path(__file__)]), default=0.0)
     lower = settings.model.lower()
-    compiled = _compiled(folder)
-    tokenizer = _tokenizer(folder)
+    runtime = runtime_for(settings)
+    compiled = _compiled(folder, runtime)
+    tokenizer = _tokenizer(folder) if runtime == "main_api" else None
     return Model(
         name=settings.model,
         folder=folder,
@@ -109,14 +113,19 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
         vocabulary=compiled.embedding_rows if compiled else None,
         capabilities=tuple(
             capability
-            for capability in _capabilities(settings, tokenizer)
+            for capability in (
+                _axllm_capabilities(compiled)
+                if runtime == "axllm"
+                else _capabilities(settings, tokenizer)
+            )
             if capability in supported
         ),
+        runtime=runtime,
         tokenizer=tokenizer,
     )
 
 
-def _family(name: str, compiled: ModelFolder | None) -> str:
+def _family(name: str, compiled: ModelFolder | AxllmFolder | None) -> str:
     """Return the family in the name that clients use, else the folder's."""
     by_name = next((family for family in FAMILIES if name.startswith(family)), None)
     return by_name or (compiled.family if compiled else "unknown")
@@ -147,9 +156,16 @@ def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]
     return capabilities(files.chat_template, tokens)
 
 
-def _compiled(folder: Path | None) -> ModelFolder | None:
+def _axllm_capabilities(model: ModelFolder | AxllmFolder | None) -> tuple[str, ...]:
+    if not isinstance(model, AxllmFolder):  # the simulator's model is a Qwen3
+        return chat_format("qwen3", "").capabilities
+    return chat_format(model.family, model.model_name).capabilities
+
+
+def _compiled(folder: Path | None, runtime: RuntimeName) -> ModelFolder | AxllmFolder | None:
+    reader = AxllmFolder if runtime == "axllm" else ModelFolder
     try:
-        return ModelFolder.read(folder) if folder else None
+        return reader.read(folder) if folder else None
     except (ModelFolderError, OSError):
         return None
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-RuntimeName = Literal["main_api"]  # a package in `runtimes`
+RuntimeName = Literal["main_api", "axllm"]  # a package in `runtimes`
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import psutil
 from axproxy.card.failure import recovery_steps
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import Card, NoTable, Reason, Table
+from axproxy.models.axllm_folder import AxllmFolder
 from axproxy.models.folder import ModelFolder, ModelFolderError
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.preflight.card_memory import MemoryNeed, check_cmm, need_of
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
@@ -153,6 +155,11 @@ def model_need(settings: Settings) -> MemoryNeed:
     """
     if settings.model_path is None:
         raise ModelFolderError("no model is configured; set AX650_MODEL_PATH")
+    if runtime_for(settings) == "axllm":
+        model = AxllmFolder.read(settings.model_path)
+        # The vendor's own figure: the KV cache and buffers add some 30 % to the files.
+        total = sum(file.stat().st_size for file in model.models)
+        return MemoryNeed(total // 2**20, round(1.3 * total / 2**20))
     folder = ModelFolder.read(settings.model_path)
     return need_of(
         [file.stat().st_size for file in folder.folder.glob("*.axmodel")],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from axproxy.card.environment import child_environment
 from axproxy.card.smi import AxclSmi
+from axproxy.models.model import RuntimeName
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.process import ports
 from axproxy.settings import Settings
 
@@ -48,6 +53,20 @@ class CheckContext:
     smi: AxclSmi | None = None
     can_access: Callable[[Path, int], bool] = os.access
     other_holders: Callable[[int, int | None], list[ports.PortHolder]] = ports.strangers
+
+    @cached_property
+    def runtime(self) -> RuntimeName:
+        """The vendor's program that the model's folder is for."""
+        return runtime_for(self.settings)
+
+    @property
+    def program(self) -> Path:
+        """The path of that program, or the name under which it was not found."""
+        settings = self.settings
+        if self.runtime == "main_api":
+            return settings.runtime_bin
+        found = shutil.which(settings.axllm_bin, path=child_environment()["PATH"])
+        return Path(found) if found else settings.axllm_bin
 
     def at(self, path: str) -> Path:
         """Return the file below `root` for the machine's absolute `path`."""

@@ -109,7 +109,7 @@ class _Search:
 
 def check_libraries(context: CheckContext) -> Finding:
     """Search where the loader will search, given the environment of the runtime."""
-    program = context.settings.runtime_bin.resolve()
+    program = context.program.resolve()
     try:
         linking = read_linking(program)
     except (OSError, NotElf):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from axproxy.models.access import why_closed, why_no_folder
+from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError, find_config
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
 from axproxy.models.tokenizer_files import (
@@ -54,6 +55,8 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
     if path is None:
         remedy = _choice(context) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
+    if context.runtime == "axllm":
+        return [_axllm_folder(context, path)]
     try:
         if damaged := _damaged(locate_model(path.resolve())):
             return [damaged]
@@ -74,6 +77,30 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
         f"{model.embedding_rows} x {model.embedding_columns}, tokenizer {model.tokenizer}",
     )
     return problems or [whole]
+
+
+def _axllm_folder(context: CheckContext, path: Path) -> Finding:
+    try:
+        folder = find_config(path)
+        if folder and (damaged := _damaged(folder)):
+            return damaged
+        model = AxllmFolder.read(path)
+    except (AxllmFolderError, OSError) as error:
+        seen, _, remedy = str(error).rpartition("; ")
+        return Finding("model-folder", "fail", seen, _choice(context) or remedy)
+    with model.vocabulary.open("rb") as vocabulary:
+        begins_right = vocabulary.read(4) == b"430 "
+    if not begins_right:
+        seen = f"{model.vocabulary} is not a vocabulary as axllm reads it"
+        remedy = f"run `git lfs pull` in its folder, or download {model.vocabulary.name} again"
+        return Finding("model-folder", "fail", seen, remedy)
+    if problem := next(_post_config(model.folder), None):
+        return problem
+    return Finding(
+        "model-folder",
+        "ok",
+        f"{model.folder} holds {model.layers} layers of {model.model_name} for axllm",
+    )
 
 
 def _damaged(folder: Path) -> Finding | None:

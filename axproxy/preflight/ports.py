@@ -37,14 +37,15 @@ def check_ports(context: CheckContext) -> list[Finding]:
     settings = context.settings
     if settings.runtime_kind == "attach":
         return _check_attached(context)
-    fixed = settings.runtime_kind == "vendor"
-    wanted = [
-        Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT"),
-        Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"),
-    ]
+    one = context.runtime == "axllm"  # it has its tokenizer inside
+    fixed = settings.runtime_kind == "vendor" and not one
+    wanted = [Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT")]
+    if not one:
+        wanted.append(Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"))
     findings = [finding for port in wanted for finding in check_port(context, port)]
     numbers = " and ".join(str(port.number) for port in wanted)
-    return findings or [Finding("ports", "ok", f"no other program holds ports {numbers}")]
+    ports = "port" if one else "ports"
+    return findings or [Finding("ports", "ok", f"no other program holds {ports} {numbers}")]
 
 
 def check_port(context: CheckContext, port: Port) -> list[Finding]:

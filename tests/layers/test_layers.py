@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ENTRY_POINTS = {"backend", "runtime_supervisor", "mock_main_api"}  # the root's modules
+ENTRY_POINTS = {
+    "backend",
+    "runtime_supervisor",
+    "mock_main_api",
+    "mock_axllm",
+}  # the root's modules
 
 # The layers, from the bottom to the top.  Each row: a part of `axproxy`, and what it may import of
 # the others.  Root modules compose the parts and may import anything.
@@ -31,7 +36,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "local_http": set(),
     "messages": set(),
     "printable": set(),
-    "settings": {"durations"},
+    "setting_values": {"durations"},
+    "settings": {"durations", "setting_values"},
     "output": WORDS,
     "prompts": WORDS | {"output"},
     "process": WORDS | {"settings"},
@@ -67,7 +73,7 @@ PLANNED = {"ui"}  # in the tables, and not written yet
 
 # How many modules there are at least.  A rename that hides modules from this test fails it; raise
 # the number as the package grows.
-FEWEST_MODULES = 150
+FEWEST_MODULES = 180
 
 # What does no input or output, and the modules of `WORLD` that it may reach nevertheless.
 CLOCK = {"time"}

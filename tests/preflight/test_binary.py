@@ -9,6 +9,7 @@ import pytest
 from axproxy.preflight.binary import check_binary
 from axproxy.preflight.finding import Finding
 from tests.preflight.machine import Machine, elf
+from tests.support.model_folders import axllm_model
 
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\n"
@@ -99,12 +100,35 @@ def test_a_folder_is_not_a_program(pi: Machine, tmp_path: Path) -> None:
     assert "is a folder" in look(pi, tmp_path).seen
 
 
-def test_a_model_published_for_the_newer_program_needs_an_older_revision(
-    pi: Machine, tmp_path: Path
+def look_for_axllm(pi: Machine, model: Path, **environ: str) -> Finding:
+    context = pi.context_of_files(AX650_MODEL_PATH=str(model), **environ)
+    return check_binary(type(context)(context.settings, context.root, "aarch64"))
+
+
+def test_a_model_published_for_axllm_needs_no_other_program(pi: Machine, tmp_path: Path) -> None:
+    model = axllm_model(tmp_path / "Qwen3-0.6B")
+    missing = str(tmp_path / "main_api_axcl_aarch64")
+    finding = look_for_axllm(pi, model, AX650_RUNTIME_BIN=missing)
+
+    assert finding.remedy.startswith("this model is for axllm: unset AX650_RUNTIME_BIN, or ")
+
+
+def test_axllm_is_looked_up_on_the_path(
+    pi: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "qwen3_tokenizer.txt").touch()
-    finding = look(pi, tmp_path / "main_api_axcl_aarch64")
-    assert "older revision" in finding.remedy
+    model = axllm_model(tmp_path / "Qwen3-0.6B")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    missing = look_for_axllm(pi, model)
+    assert (missing.verdict, missing.seen) == ("fail", "there is no axllm on the PATH")
+    assert "AX650_AXLLM_BIN" in missing.remedy
+
+    (tmp_path / "bin").mkdir()
+    found = program(tmp_path / "bin", elf(), "axllm")
+    assert look_for_axllm(pi, model).verdict == "ok"
+
+    old = found.rename(tmp_path / "main_api_axcl_aarch64")
+    wrong = look_for_axllm(pi, model, AX650_AXLLM_BIN=str(old))
+    assert "the vendor's older program" in wrong.seen
 
 
 def in_the_hubs_cache(folder: Path, name: str) -> Path:
