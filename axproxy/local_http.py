@@ -208,8 +208,8 @@ class _Response(HTTPResponse):
         self.status = 100
         while self.status == 100:
             status_line, *lines = self._read_header()
-            version, self.status = _parse_status_line(status_line)
-            self.fields = _parse_fields(lines)
+            version, self.status = parse_status_line(status_line)
+            self.fields = parse_fields(lines)
         self.chunked = "chunked" in self.fields.get("transfer-encoding", "").lower()
         self.chunk_left = None
         self.length = None if self.chunked else self._content_length()
@@ -257,14 +257,14 @@ class _Response(HTTPResponse):
         return int(value) if value.isdecimal() and len(value) < 19 else None
 
 
-def _parse_status_line(line: str) -> tuple[str, int]:
+def parse_status_line(line: str) -> tuple[str, int]:
     match line.split(None, 2):
         case [version, status, *_] if version.startswith("HTTP/1.") and _STATUS.fullmatch(status):
             return version, int(status)
     raise BrokenReply("the reply is not HTTP")
 
 
-def _parse_fields(lines: list[str]) -> dict[str, str]:
+def parse_fields(lines: list[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")

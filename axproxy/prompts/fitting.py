@@ -47,6 +47,37 @@ class Window:
         return self.context - prompt_tokens + 1
 
 
+# The smallest window of any published build: nothing that fits it can harm a bigger one.
+SMALLEST_WINDOW = Window(context=1023, prefill_limit=512)
+
+
+def enforced_window(
+    reported: Window | None,
+    context: int | None,
+    prefill_limit: int | None,
+    chunk: int | None = None,
+) -> Window:
+    """Return the window to enforce, in tokens.
+
+    `context` and `prefill_limit` are the operator's.  They can only make a window smaller that the
+    program has `reported`: a prompt above its limit kills the vendor's program.  `chunk` is what
+    the names of the model's files tell.
+    """
+    if reported is None:
+        known = Window(
+            context or SMALLEST_WINDOW.context,
+            prefill_limit or SMALLEST_WINDOW.prefill_limit,
+            chunk or SMALLEST_WINDOW.prefill_chunk,
+        )
+    else:
+        known = Window(
+            min(context or reported.context, reported.context),
+            min(prefill_limit or reported.prefill_limit, reported.prefill_limit),
+            reported.prefill_chunk,
+        )
+    return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """Text for the runtime, and its length in tokens.

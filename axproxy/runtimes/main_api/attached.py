@@ -22,10 +22,9 @@ from axproxy.errors import (
     Unavailable,
 )
 from axproxy.health import ChildHealth, RuntimeHealth
-from axproxy.prompts.fitting import Window
+from axproxy.prompts.fitting import SMALLEST_WINDOW, Window, enforced_window
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.load_log import SMALLEST_WINDOW, window
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
@@ -40,7 +39,8 @@ class AttachedSupervisor:
     def __init__(self, settings: Settings, interval: float = 1.0) -> None:
         self._settings = settings
         self._interval = interval
-        self._window = window(settings, None)  # its log is not ours to read
+        # Its log is not ours to read.
+        self._window = enforced_window(None, settings.context_length, settings.prefill_limit)
         self._runtime_answers = self._tokenizer_answers = False
         self._refusal: TokenizerRefused | None = None
         self._since = time.time()

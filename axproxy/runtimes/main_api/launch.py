@@ -28,11 +28,11 @@ from axproxy.process.probe import NotReady, Probe, Unusable
 from axproxy.process.process import RealProcess, telling_line
 from axproxy.process.spec import ChildSpec
 from axproxy.process.states import State
-from axproxy.prompts.fitting import Window
+from axproxy.prompts.fitting import Window, enforced_window
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.exits import describe_runtime_exit
-from axproxy.runtimes.main_api.load_log import RuntimeLog, window
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.runtimes.main_api.stopping import stop_answer
@@ -136,7 +136,10 @@ class MainApiRecipe:
 
     def window(self) -> Window:
         """Return the window to enforce; a safe guess until the runtime has reported its own."""
-        return window(self.settings, self.log.window or self._logged, self._chunk)
+        settings, reported = self.settings, self.log.window or self._logged
+        return enforced_window(
+            reported, settings.context_length, settings.prefill_limit, self._chunk
+        )
 
     def known_window(self) -> Window | None:
         """Return the window that the runtime has reported, made smaller by the settings."""

@@ -13,7 +13,6 @@ from axproxy.card.failure import DEAD_CARD, REFUSED_FILE, why_refused
 from axproxy.process.output import plain
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
-from axproxy.settings import Settings
 
 # "\r 42% | ████     |   3 /   7 [0.17s<0.40s, 17.34 count/s] init 2 axmodel ok"
 _PROGRESS = re.compile(r"(\d{1,3})% \| .*?\| +\d+ / +\d+ \[.*?count/s\]")
@@ -37,27 +36,6 @@ _FATAL = re.compile(
     r"|max_token_len\(\d+\) > kv_cache_num|error while loading shared libraries|what\(\): "
     rf"|{_OUTDATED.pattern}"
 )
-
-# The smallest window of any published build: nothing that fits it can harm a bigger one.
-SMALLEST_WINDOW = Window(context=1023, prefill_limit=512)
-
-
-def window(settings: Settings, logged: Window | None, chunk: int | None = None) -> Window:
-    """The window to enforce.  Settings can only make a logged one smaller: a prompt above the
-    logged limit kills the program.  `chunk` is what the names of the model's files tell."""
-    if logged is None:
-        known = Window(
-            settings.context_length or SMALLEST_WINDOW.context,
-            settings.prefill_limit or SMALLEST_WINDOW.prefill_limit,
-            chunk or SMALLEST_WINDOW.prefill_chunk,
-        )
-    else:
-        known = Window(
-            min(settings.context_length or logged.context, logged.context),
-            min(settings.prefill_limit or logged.prefill_limit, logged.prefill_limit),
-            logged.prefill_chunk,
-        )
-    return Window(known.context, min(known.prefill_limit, known.context), known.prefill_chunk)
 
 
 class RuntimeLog:
