@@ -39,8 +39,11 @@ from axproxy.engine.protocol import Engine
 from axproxy.engine.runtime import Timeouts
 from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import CurrentModel
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks, require_model
+from axproxy.runtimes.axllm.client import AxllmClient
+from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import MainApiRecipe
@@ -48,15 +51,38 @@ from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
-from runtime_supervisor import RuntimeSupervisor
+from runtime_supervisor import AxllmSupervisor, RuntimeSupervisor
 
 ROOT = Path(__file__).resolve().parent
 
 
 def create_engine(
     settings: Settings, timeouts: Timeouts | None = None
-) -> tuple[SerialEngine[PreparedPrompt], Models]:
+) -> tuple[SerialEngine[Any], Models]:
     """Make the engine and the catalogue of what it can answer with; starts nothing."""
+    timeouts = timeouts or Timeouts(stall=settings.stall_timeout)
+    make = axllm_engine if runtime_for(settings) == "axllm" else main_api_engine
+    engine, model = make(settings, timeouts)
+    return engine, SingleModelCatalog(model, engine.context_length)
+
+
+def axllm_engine(
+    settings: Settings, timeouts: Timeouts
+) -> tuple[SerialEngine[PreparedMessages], CurrentModel]:
+    """Make the engine on the vendor's `axllm`, and what describes its model."""
+    supervisor = AxllmSupervisor(settings)
+    program = supervisor.recipe
+    model = CurrentModel(settings)
+    program.refresh_model = model.refresh
+    connect = functools.partial(AxllmClient, settings.runtime_url)
+    runtime = AxllmRuntime(supervisor, program, connect, timeouts=timeouts)
+    return SerialEngine(runtime, supervisor, model, engine_options(settings)), model
+
+
+def main_api_engine(
+    settings: Settings, timeouts: Timeouts
+) -> tuple[SerialEngine[PreparedPrompt], CurrentModel]:
+    """Make the engine on the vendor's `main_api`, and what describes its model."""
     supervisor: AttachedSupervisor | RuntimeSupervisor
     program: AttachedSupervisor | MainApiRecipe
     if settings.runtime_kind == "attach":
@@ -74,16 +100,18 @@ def create_engine(
         client,
         connect=functools.partial(RuntimeClient, settings.runtime_url, vocabulary=model.vocabulary),
         make_renderer=lambda: tokenizer.renderer(client),
-        timeouts=timeouts or Timeouts(stall=settings.stall_timeout),
+        timeouts=timeouts,
     )
-    options = EngineOptions(
+    return SerialEngine(runtime, supervisor, model, engine_options(settings)), model
+
+
+def engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
         max_queue=settings.max_queue,
         keep_alive=settings.keep_alive,
         warm_prompt=settings.warm_prompt == "on",
         think=settings.think != "off",
     )
-    engine = SerialEngine(runtime, supervisor, model, options)
-    return engine, SingleModelCatalog(model, engine.context_length)
 
 
 def create_app(

@@ -1,4 +1,4 @@
-"""The vendor's runtime and its tokenizer, kept running by one supervisor.
+"""The vendor's runtime, and the tokenizer that one of its programs needs, under one supervisor.
 
 python3 runtime_supervisor.py    keeps them up in the foreground until Ctrl-C
 """
@@ -16,14 +16,16 @@ if __name__ == "__main__":
     use_own_python()
 
 from axproxy.cli.foreground import run_in_foreground
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.process.spec import ChildSpec
 from axproxy.process.supervisor import RowSupervisor
+from axproxy.runtimes.axllm.launch import AxllmRecipe
 from axproxy.runtimes.main_api.launch import MainApiRecipe
 from axproxy.settings import Settings
 
 
 class RuntimeSupervisor(RowSupervisor):
-    """Supervises the tokenizer and the vendor's runtime; `specs` replaces both in tests."""
+    """Supervises the tokenizer and the vendor's `main_api`; `specs` replaces both in tests."""
 
     recipe: MainApiRecipe
 
@@ -36,5 +38,26 @@ class RuntimeSupervisor(RowSupervisor):
         super().__init__(MainApiRecipe(settings, clock, specs), clock)
 
 
+class AxllmSupervisor(RowSupervisor):
+    """Supervises the vendor's `axllm`; `spec` replaces it in tests."""
+
+    recipe: AxllmRecipe
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: ChildSpec | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(AxllmRecipe(settings, clock, spec), clock)
+
+
+def supervisor_for(settings: Settings) -> RuntimeSupervisor | AxllmSupervisor:
+    """Return the supervisor of the program that the model's folder is for."""
+    if runtime_for(settings) == "axllm":
+        return AxllmSupervisor(settings)
+    return RuntimeSupervisor(settings)
+
+
 if __name__ == "__main__":
-    sys.exit(run_in_foreground(RuntimeSupervisor))
+    sys.exit(run_in_foreground(supervisor_for))

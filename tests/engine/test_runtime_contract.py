@@ -1,7 +1,7 @@
 """What every runtime promises the dialects, through the engine above it.
 
 The same tests run on a made-up runtime that reads text, on one that reads messages, and on the
-vendor's `main_api` with its simulator.
+vendor's two programs, `main_api` and `axllm`, with their simulators.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from axproxy.messages import (
 from axproxy.models.description import describe_model
 from axproxy.models.model import Model
 from axproxy.settings import Settings
+from backend import create_engine
 from runtime_supervisor import RuntimeSupervisor
 from tests.support.engines import engine_on
 from tests.support.ports import own_port
@@ -38,6 +39,7 @@ from tests.support.waiting import eventually
 MODEL = describe_model(Settings.from_env({}))
 TOOL = {"type": "function", "function": {"name": "pets", "parameters": {}}}
 CALL = '<tool_call>\n{"name": "pets", "arguments": {"n": 1}}\n</tool_call>'
+FAST = "--load-seconds 0.1 --tokens-per-second 2000 --prefill-tokens-per-second 0"
 QUICK = "--load-seconds 0.1 --tokens-per-second 300 --prefill-tokens-per-second 0"
 
 
@@ -89,11 +91,27 @@ def main_api_bench(folder: Path) -> Bench:
     return bench
 
 
+def axllm_bench(folder: Path) -> Bench:
+    answer = folder / "answer"
+    answer.write_text("Hello")
+    settings = Settings.from_env(
+        {
+            "AX650_RUNTIME": "mock-axllm",
+            "AX650_MOCK_ARGS": f"{FAST} --reply-file {answer}",
+            "AX650_RUNTIME_PORT": str(own_port()),
+        }
+    )
+    engine, _ = create_engine(settings)
+    engine.start()
+    eventually(lambda: engine.not_ready() is None)
+    return Bench(engine, lambda text: _write(answer, text))
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.fixture(scope="module", params=["text", "messages", "main_api"])
+@pytest.fixture(scope="module", params=["text", "messages", "main_api", "axllm"])
 def any_runtime(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
@@ -102,6 +120,8 @@ def any_runtime(
             bench = fake_bench(TextRuntime())
         case "messages":
             bench = fake_bench(MessagesRuntime())
+        case "axllm":
+            bench = axllm_bench(tmp_path_factory.mktemp("axllm"))
         case _:
             bench = main_api_bench(tmp_path_factory.mktemp("main_api"))
     yield bench
