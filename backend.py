@@ -34,14 +34,15 @@ from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, authorized_keys, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.ops import OpsRoutes
-from axproxy.engine.engine import EngineOptions, SerialEngine
-from axproxy.engine.protocol import Engine
+from axproxy.engine.engine import SerialEngine
+from axproxy.engine.protocol import Engine, EngineOptions
 from axproxy.engine.runtime import Timeouts
 from axproxy.models.catalog import Models, SingleModelCatalog
 from axproxy.models.description import CurrentModel
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks, require_model
+from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
@@ -72,7 +73,7 @@ def axllm_engine(
     """Make the engine on the vendor's `axllm`, and what describes its model."""
     supervisor = AxllmSupervisor(settings)
     program = supervisor.recipe
-    model = CurrentModel(settings)
+    model = CurrentModel(settings, (*CAPABILITIES, EMBEDDING))
     program.refresh_model = model.refresh
     connect = functools.partial(AxllmClient, settings.runtime_url)
     runtime = AxllmRuntime(supervisor, program, connect, timeouts=timeouts)

@@ -152,6 +152,33 @@ class ChatRequest:
 
 
 @dataclass(frozen=True)
+class EmbedRequest:
+    """Texts to be turned into vectors.
+
+    Texts that are longer than the model's window are cut where `truncate` is true, and refused
+    where it is not.  `keep_alive` and `address` are as in `ChatRequest`.
+    """
+
+    inputs: tuple[str, ...]
+    truncate: bool = True
+    keep_alive: float | None = None
+    address: str = field(default="", compare=False)
+
+
+Vectors = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One vector for each text, the tokens of all texts, and times in seconds as in `Usage`."""
+
+    vectors: Vectors
+    prompt_tokens: int
+    total: float
+    load: float
+
+
+@dataclass(frozen=True)
 class Text:
     """A piece of the answer: whole characters, never half of one."""
 

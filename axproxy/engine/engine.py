@@ -19,7 +19,7 @@ from typing import Generic
 
 from axproxy.engine.answer import ParsedRun, checked_answer, signs_of_life
 from axproxy.engine.keep_alive import KeepAlive
-from axproxy.engine.protocol import Answer, Gone, Loaded
+from axproxy.engine.protocol import Answer, EngineOptions, Gone, Loaded
 from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, FewAtOnce, RequestQueue
 from axproxy.engine.request_limits import check_size
 from axproxy.engine.runtime import (
@@ -41,25 +41,13 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.health import Health, QueueHealth
-from axproxy.messages import ChatRequest, Event, Finished, Usage
+from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event, Finished, Usage
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
 
 PROMPTS_AT_ONCE = 2
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """`max_queue` is how many requests may wait; `keep_alive` is the default in seconds, `math.inf`
-    for ever; `warm_prompt` says whether to keep the most used beginning of prompts in the cache.
-    `think` says whether a model that can think does so where a request does not say."""
-
-    max_queue: int = 64
-    keep_alive: float = math.inf
-    warm_prompt: bool = True
-    think: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,6 +119,26 @@ class SerialEngine(Generic[PreparedT]):
         except TokenizerGone:  # it is back before long; the request waits for that in its turn
             prepared = None
         return self._events(_Job(model, request, prepared, gone, asked))
+
+    def embed(self, _model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
+        asked = self._clock()
+        problem = self._supervisor.not_ready()
+        if problem and not isinstance(problem, Starting):
+            raise problem
+        self._keep_alive.begin()
+        try:
+            ticket = self._queue.admit(gone, request.address)
+            try:
+                for _ in self._until_loaded(gone):
+                    pass
+                self._keep_alive.use(request.keep_alive)
+                admitted = self._clock()
+                vectors, tokens = self._runtime.embed(request, gone) if request.inputs else ((), 0)
+            finally:
+                ticket.give_back()
+        finally:
+            self._keep_alive.end()
+        return Embeddings(vectors, tokens, self._clock() - asked, admitted - asked)
 
     def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
         return self._prepared(model, request, gone).prompt_tokens

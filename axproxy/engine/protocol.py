@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from axproxy.errors import ProxyError
 from axproxy.health import Health
-from axproxy.messages import ChatRequest, Event
+from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event
 from axproxy.models.model import Model
 
 Gone = Callable[[], bool]  # True once the client has hung up
@@ -42,11 +43,30 @@ class Answer(Iterator[Event], Protocol):
         """
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """`max_queue` is how many requests may wait; `keep_alive` is the default in seconds, `math.inf`
+    for ever; `warm_prompt` says whether to keep the most used beginning of prompts in the cache.
+    `think` says whether a model that can think does so where a request does not say."""
+
+    max_queue: int = 64
+    keep_alive: float = math.inf
+    warm_prompt: bool = True
+    think: bool = True
+
+
 class Engine(Protocol):
     """What the dialects call, each from the thread of its request."""
 
     def answer(self, model: Model, request: ChatRequest, gone: Gone) -> Answer:
         """Return the answer to one request; raises `ProxyError` for one that can never run."""
+
+    def embed(self, model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
+        """Return the vectors of some texts, as the model gives them.
+
+        The request takes its turn in the queue, and loads an unloaded model.  Raises `ProxyError`,
+        `ClientError` for a text that must not be cut, and `ClientGone`.
+        """
 
     def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
         """Return the tokens of the request's prompt, as the usage of its answer would say.

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from axproxy.engine.protocol import Gone
 from axproxy.errors import OnChange, ProxyError
 from axproxy.health import CacheHealth, RuntimeHealth
-from axproxy.messages import ChatRequest, FinishReason
+from axproxy.messages import ChatRequest, EmbedRequest, FinishReason, Vectors
 from axproxy.prompts.fitting import Prompt
 
 RESTART_HOLD = 30.0  # seconds in which a program that has failed must be tried again
@@ -111,6 +111,13 @@ class Runtime(Protocol[PreparedT]):
         What fails before the first text may be tried again inside.  Stop strings and limits are
         kept; thinking and tool calls are still part of the text.  Raises `ProxyError`, and
         `ClientGone` once `gone()`.
+        """
+
+    def embed(self, request: EmbedRequest, gone: Gone) -> tuple[Vectors, int]:
+        """Return one vector for each text, and the number of tokens of all texts.
+
+        Called in the request's turn, and only for a model that has embeddings.  Raises
+        `ProxyError`, `ClientError` for a text that must not be cut, and `ClientGone`.
         """
 
     def beginning(self, request: ChatRequest) -> Prompt | None:

@@ -27,7 +27,13 @@ from axproxy.models.tokenizer_files import (
     read_tokenizer_files,
 )
 from axproxy.prompts.chat_formats import chat_format
-from axproxy.prompts.template_features import CAPABILITIES, COMPLETION, THINKING_TOKEN, capabilities
+from axproxy.prompts.template_features import (
+    CAPABILITIES,
+    COMPLETION,
+    EMBEDDING,
+    THINKING_TOKEN,
+    capabilities,
+)
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.settings import Settings, folder_name
 
@@ -159,6 +165,8 @@ def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]
 def _axllm_capabilities(model: ModelFolder | AxllmFolder | None) -> tuple[str, ...]:
     if not isinstance(model, AxllmFolder):  # the simulator's model is a Qwen3
         return chat_format("qwen3", "").capabilities
+    if model.is_embedding:
+        return (EMBEDDING,)
     return chat_format(model.family, model.model_name).capabilities
 
 

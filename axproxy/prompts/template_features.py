@@ -16,6 +16,7 @@ from axproxy.output import thinking, tool_calls
 from axproxy.prompts.template import ChatTemplate
 
 CAPABILITIES = COMPLETION, TOOLS, THINKING = ("completion", "tools", "thinking")
+EMBEDDING = "embedding"  # of models that do nothing else
 
 THINKING_TOKEN = thinking.OPEN
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.engine import EngineOptions, SerialEngine
-from axproxy.engine.protocol import Gone
+from axproxy.engine.engine import SerialEngine
+from axproxy.engine.protocol import EngineOptions, Gone
 from axproxy.errors import ClientError, ClientGone, PromptTooLong
 from axproxy.messages import (
     ChatRequest,

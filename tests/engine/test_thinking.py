@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from axproxy.engine.engine import EngineOptions, SerialEngine
+from axproxy.engine.engine import SerialEngine
+from axproxy.engine.protocol import EngineOptions
 from axproxy.messages import ChatRequest, Message
 from axproxy.settings import Settings
 from backend import create_engine

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from axproxy.engine.engine import EngineOptions, SerialEngine
+from axproxy.engine.engine import SerialEngine
+from axproxy.engine.protocol import EngineOptions
 from axproxy.engine.runtime import Timeouts
 from axproxy.models.description import describe_model
 from axproxy.prompts.renderer import TemplateRenderer

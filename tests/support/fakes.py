@@ -10,7 +10,15 @@ from pathlib import Path
 from axproxy.engine.protocol import Gone, Loaded
 from axproxy.errors import ProxyError
 from axproxy.health import ChildHealth, Health, RuntimeHealth
-from axproxy.messages import ChatRequest, Event, Finished, Text, Usage
+from axproxy.messages import (
+    ChatRequest,
+    Embeddings,
+    EmbedRequest,
+    Event,
+    Finished,
+    Text,
+    Usage,
+)
 from axproxy.models.catalog import SingleModelCatalog
 from axproxy.models.model import Model
 
@@ -88,6 +96,7 @@ class FakeEngine:
     models: list[Model] = field(default_factory=list)  # that were asked to answer
     history: list[ChatRequest] = field(default_factory=list)
     counted: list[ChatRequest] = field(default_factory=list)  # instead of answered
+    embedded: list[EmbedRequest] = field(default_factory=list)
     gones: list[Gone] = field(default_factory=list)
     answers: list[FakeAnswer] = field(default_factory=list)
     loads: list[float | None] = field(default_factory=list)  # each with its `keep_alive`
@@ -102,6 +111,15 @@ class FakeEngine:
             raise self.refusal
         self.answers.append(FakeAnswer(self.script))
         return self.answers[-1]
+
+    def embed(self, model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
+        self.models.append(model)
+        self.embedded.append(request)
+        self.gones.append(gone)
+        if self.refusal:
+            raise self.refusal
+        vectors = tuple((3.0, 4.0, float(at)) for at in range(len(request.inputs)))
+        return Embeddings(vectors, 7 * len(request.inputs), 1.5, 0.25)
 
     def count_tokens(self, model: Model, request: ChatRequest, gone: Gone) -> int:
         self.models.append(model)

@@ -17,7 +17,7 @@ from axproxy.engine.protocol import Gone
 from axproxy.engine.runtime import OnChange, RunResult
 from axproxy.errors import ClientGone, PromptTooLong, ProxyError, Unloaded
 from axproxy.health import CacheHealth, ChildHealth, RuntimeHealth
-from axproxy.messages import ChatRequest, Message
+from axproxy.messages import ChatRequest, EmbedRequest, Message, Vectors
 from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt
@@ -135,6 +135,10 @@ class _FakeRuntime:
 
     def until_ready(self, _gone: Gone) -> Generator[None, None, None]:
         yield from ()
+
+    def embed(self, request: EmbedRequest, _gone: Gone) -> tuple[Vectors, int]:
+        words = sum(len(text.split()) for text in request.inputs)
+        return tuple((float(len(text)), 1.0) for text in request.inputs), words
 
     def beginning(self, _request: ChatRequest) -> Prompt | None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed, well_formed_throughout
 from axproxy.api.gojson.syntax import corrupt_at
-from axproxy.api.ollama.capabilities import refuse_media, require_tools
+from axproxy.api.ollama.capabilities import refuse_media, require_answers, require_tools
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch
 from axproxy.api.tools import Offer, functions, only
@@ -61,6 +61,7 @@ def _parse(fields: Fields, models: Models, *, to_answer: bool = True) -> Message
         conversation.add(message)
 
     model = models.find(requested_name)
+    require_answers(model, requested_name, "chat")
     if think is None:
         think = other_servers_switch(fields, model)
     if offer.tools:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axproxy.api.gojson.decode import first_value, quoted, well_formed
+from axproxy.api.ollama.capabilities import require_answers
 from axproxy.errors import ClientError
 from axproxy.messages import SMALLEST_VOCABULARY, ChatRequest, Limits, Message, Sampling
 from axproxy.models.catalog import Models
@@ -99,6 +100,7 @@ def parse_generate(body: bytes, models: Models) -> GenerateCall:
     if "prompt" not in given:
         raise ClientError(f"prompt is required and must be {RULES['prompt'].allowed}")
     model = _model(given, models)
+    require_answers(model, model.name, "generate")
     most = model.vocabulary or SMALLEST_VOCABULARY
     if given.get("top_k", 0) > most:
         raise ClientError(f"top_k must be a whole number from 0 to {most}, the model's vocabulary")

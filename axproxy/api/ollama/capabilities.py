@@ -71,8 +71,15 @@ def refuse_media(kinds: Sequence[str], requested_name: str) -> None:
         raise _lacks(requested_name, kinds[0])
 
 
-def refuse_embedding(requested_name: str) -> NoReturn:
-    raise _lacks(requested_name, "embeddings")
+def require_answers(model: Model, requested_name: str, what: str) -> None:
+    """Require that the model answers; `what` is how Ollama calls that: `chat`, `generate`."""
+    if "completion" not in model.capabilities:
+        raise _lacks(requested_name, what)
+
+
+def require_embeddings(model: Model, requested_name: str) -> None:
+    if "embedding" not in model.capabilities:
+        raise _lacks(requested_name, "embeddings")
 
 
 def _lacks(requested_name: str, what: str) -> ClientError:

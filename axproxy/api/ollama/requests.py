@@ -15,6 +15,7 @@ from axproxy.api.ollama.capabilities import (
     find_for_details,
     refuse_insert,
     refuse_media,
+    require_answers,
     require_thinking,
     require_tools,
 )
@@ -103,6 +104,7 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
         raise UnknownModel(f"model '{common.requested_name}' not found", here) from error
     if common.unloads and not prompt:
         return UnloadCall(model, common.requested_name)
+    require_answers(model, common.requested_name, "generate")
     if raw and (template or system or context):
         raise ClientError("raw mode does not support template, system, or context")
     common.check_thinking(model)
@@ -143,6 +145,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     model = models.find(common.requested_name)
     if common.unloads and not messages:
         return UnloadCall(model, common.requested_name)
+    require_answers(model, common.requested_name, "chat")
     common.check_thinking(model)
     if tools:
         require_tools(model)

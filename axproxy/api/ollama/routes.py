@@ -12,6 +12,7 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body, with_client
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
+from axproxy.api.ollama.embeddings import OllamaEmbeddingRoutes
 from axproxy.api.ollama.errors import error_body
 from axproxy.api.ollama.models import ps_entry, show_body, tags_entry
 from axproxy.api.ollama.replies import (
@@ -53,6 +54,7 @@ class OllamaDialect:
         routes = Blueprint("ollama", __name__)
         OllamaRoutes(engine, models, self._now).add_to(routes)
         OllamaStoreRoutes(models).add_to(routes)
+        OllamaEmbeddingRoutes(engine, models).add_to(routes)
         OllamaCloudRoutes(models).add_to(routes)
         return routes
 

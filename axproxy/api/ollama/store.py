@@ -1,7 +1,4 @@
-"""The routes with which Ollama's clients manage models: here there is one, and it stays.
-
-The routes that need an embedding model are here too.
-"""
+"""The routes with which Ollama's clients manage models: here there is one, and it stays."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import Fields, compact, quoted
 from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
-from axproxy.api.ollama.capabilities import find_for_embedding, refuse_embedding
 from axproxy.api.ollama.requests import name_in
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.models.catalog import Models
@@ -49,8 +45,6 @@ class OllamaStoreRoutes:
         routes.delete("/api/delete")(self._refuse(refuse_delete))
         routes.post("/api/copy")(self._refuse(refuse_copy))
         routes.post("/api/create")(self._refuse(refuse_create))
-        routes.post("/api/embed")(self._refuse(refuse_embed))
-        routes.post("/api/embeddings")(self._refuse(refuse_embeddings))
         routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
 
     def pull(self) -> Response:
@@ -153,30 +147,6 @@ def refuse_create(body: bytes, _models: Models) -> NoReturn:
     if not (fields.string("from") or fields.mapping("files", "map[string]string")):
         raise ClientError("neither 'from' or 'files' was specified")
     raise refusal("creating models")
-
-
-def refuse_embed(body: bytes, models: Models) -> NoReturn:
-    fields = _read("EmbedRequest", body, switches=("truncate",))
-    fields.mapping("options")
-    fields.integer("dimensions")
-    model, input_ = fields.string("model"), fields.anything("input")
-    try:
-        find_for_embedding(models, model)
-    except NoName as error:
-        here = [known.name for known in models.all()]
-        raise UnknownModel(f"model '{model}' not found", here) from error
-    texts = input_ if isinstance(input_, list) else [] if input_ is None else [input_]
-    if not all(isinstance(text, str) for text in texts):
-        raise ClientError("invalid input type")
-    refuse_embedding(model)
-
-
-def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
-    fields = _read("EmbeddingRequest", body, texts=("prompt",))
-    fields.mapping("options")
-    model = fields.string("model")
-    find_for_embedding(models, model)
-    refuse_embedding(model)
 
 
 def _read(

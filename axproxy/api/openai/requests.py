@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from axproxy.api.gojson.decode import (
     EOF,
@@ -17,10 +17,9 @@ from axproxy.api.gojson.decode import (
 )
 from axproxy.api.gojson.syntax import corrupt_at
 from axproxy.api.ollama.capabilities import (
-    find_for_embedding,
-    refuse_embedding,
     refuse_insert,
     require_all,
+    require_answers,
 )
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
@@ -70,6 +69,7 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
 
     requested_name = fields.string("model")
     model = models.find(requested_name)
+    require_answers(model, requested_name, "chat")
     if think is None:
         think = other_servers_switch(fields, model)
     require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)
@@ -102,6 +102,7 @@ def parse_completion(body: bytes, models: Models) -> ChatCall:
 
     requested_name = fields.string("model")
     model = models.find(requested_name)
+    require_answers(model, requested_name, "generate")
     if suffix:
         refuse_insert(model)
     sampling, limits = parse_options(options)
@@ -127,16 +128,6 @@ def _prompt(fields: Fields) -> str:
         case [int() | list(), *_]:
             raise ClientError("prompt must be text, not tokens")
     return fields.string("prompt")
-
-
-def refuse_embeddings(body: bytes, models: Models) -> NoReturn:
-    """Raise the `ClientError` that Ollama returns for a model without embeddings."""
-    fields = Fields.read("EmbedRequest", body, "openai", EOF)
-    if fields.anything("input") in (None, "", []):
-        raise ClientError("invalid input")
-    requested_name = fields.string("model")
-    find_for_embedding(models, requested_name)
-    refuse_embedding(requested_name)
 
 
 def _streaming(fields: Fields) -> tuple[bool, bool]:

@@ -11,7 +11,7 @@ from axproxy.api.gojson.decode import (
     Fields,
     well_formed_throughout,
 )
-from axproxy.api.ollama.capabilities import require_all
+from axproxy.api.ollama.capabilities import require_all, require_answers
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
 from axproxy.api.openai.responses_input_requests import parse_input
@@ -54,6 +54,7 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
 
     requested_name = fields.string("model")
     model = models.find(requested_name)
+    require_answers(model, requested_name, "chat")
     if think is None:
         think = other_servers_switch(fields, model)
     require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)

@@ -13,10 +13,12 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body, with_client
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_details
+from axproxy.api.ollama.embeddings import with_address
 from axproxy.api.ollama.replies import Clock
+from axproxy.api.openai.embeddings import embeddings_object, parse_embeddings
 from axproxy.api.openai.errors import error_body
 from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionReplies, model_object
-from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion, refuse_embeddings
+from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion
 from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
 from axproxy.api.openai.responses_requests import parse_responses
 from axproxy.api.streaming import Encoder, respond
@@ -97,7 +99,10 @@ class OpenAIRoutes:
         return json_response({"object": "response.input_tokens", "input_tokens": tokens})
 
     def embeddings(self) -> Response:
-        refuse_embeddings(read_body(), self._models)
+        call = parse_embeddings(read_body(), self._models)
+        gone = gone_check(request.environ)
+        found = self._engine.embed(call.call.model, with_address(call.call.request), gone)
+        return json_response(embeddings_object(call, found))
 
     def models(self) -> Response:
         models = [model_object(model) for model in self._models.all()]

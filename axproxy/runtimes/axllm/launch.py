@@ -19,7 +19,7 @@ from axproxy.engine.runtime import Timeouts
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.health import CheckHealth, ChildHealth, RuntimeHealth
 from axproxy.messages import Limits
-from axproxy.models.axllm_folder import AxllmFolder
+from axproxy.models.axllm_folder import AxllmFolder, is_for_axllm
 from axproxy.preflight.checks import checks_for
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.gate import LaunchGate
@@ -32,6 +32,7 @@ from axproxy.process.states import State
 from axproxy.prompts.fitting import Window, enforced_window
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.axllm.client import AxllmClient, ModelInfo
+from axproxy.runtimes.axllm.embedding import vector_in
 from axproxy.runtimes.axllm.exits import describe_axllm_exit
 from axproxy.runtimes.axllm.load_log import AxllmLog
 from axproxy.runtimes.axllm.run_log import AxllmRunLog
@@ -71,7 +72,7 @@ class AxllmRecipe:
         self._pid = 0
         self._shadow = ShadowFolder()
         self._reported: Window | None = None  # also by an earlier process: of the same model
-        self._name = ""
+        self._name, self._is_embedding = "", False
         self._spawned_at = 0.0
         self._load_seconds: float | None = None
         self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
@@ -142,9 +143,14 @@ class AxllmRecipe:
         return self.log.run
 
     def model_folder(self) -> AxllmFolder:
-        """Return the folder of the model, or the simulator's own.  Raises `AxllmFolderError`."""
+        """Return the model's folder.  Raises `AxllmFolderError`.
+
+        The simulator serves the configured folder too if it is for axllm, else one of its own.
+        """
         path = self.settings.model_path
-        return AxllmFolder.read(SIMULATED_MODEL if path is None or self._mock else path)
+        if path is None or (self._mock and not is_for_axllm(path)):
+            path = SIMULATED_MODEL
+        return AxllmFolder.read(path)
 
     def spec(self) -> ChildSpec:
         """Return how to run the program."""
@@ -182,7 +188,7 @@ class AxllmRecipe:
         self._reported = self.log.window or self._reported
         self.log = AxllmLog()
         model = self.model_folder()
-        self._name = model.model_name
+        self._name, self._is_embedding = model.model_name, model.is_embedding
         folder = self._shadow.make(model, self.settings.runtime_port)
         environ = child_environment()
         if self.settings.device != "auto":
@@ -244,7 +250,10 @@ class AxllmRecipe:
             log.warning("the runtime did not report its window; assuming %s", self.window())
 
     def _self_test(self, cancelled: Callable[[], bool]) -> None:
-        """Have the model compute one token, so that "ready" means that it can answer."""
+        """Have the model compute once, so that "ready" means that it can."""
+        if self._is_embedding:
+            self._embed_once()
+            return
         run = StreamedRun(
             AxllmClient(self.settings.runtime_url),
             gone=cancelled,
@@ -269,6 +278,14 @@ class AxllmRecipe:
         finally:
             if rest := run.rest:
                 rest[0].close()
+
+    def _embed_once(self) -> None:
+        body = {"model": self._name, "input": "Hi", "encoding_format": "float"}
+        client = AxllmClient(self.settings.runtime_url)
+        try:
+            vector_in(client.embeddings(body, self.settings.stall_timeout).get("data"))
+        except ProxyError as error:
+            raise Unusable(f"the self-test failed: {error.message}") from error
 
     def _ladder(self) -> tuple[tuple[Signals, float], ...]:
         if self._mock:

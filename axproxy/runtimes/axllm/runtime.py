@@ -23,7 +23,7 @@ from axproxy.errors import (
     Unavailable,
 )
 from axproxy.health import CacheHealth
-from axproxy.messages import ChatRequest
+from axproxy.messages import ChatRequest, EmbedRequest, Vectors
 from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError
 from axproxy.prompts.chat_formats import ChatFormat, chat_format
 from axproxy.prompts.fitting import Prompt, Window
@@ -32,6 +32,7 @@ from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.count_check import CountCheck
 from axproxy.runtimes.axllm.draining import Drain, is_restart_cheaper
+from axproxy.runtimes.axllm.embedding import Embedder
 from axproxy.runtimes.axllm.request_body import chat_body
 from axproxy.runtimes.axllm.run_log import AxllmRunLog
 from axproxy.runtimes.axllm.streamed_run import LOOK_INTERVAL, StreamedRun
@@ -196,6 +197,15 @@ class AxllmRuntime:
                 self._leave(run)
             yield from ("" for _ in self._supervisor.until_ready(gone, RESTART_HOLD))
         raise AssertionError("the last try returns or raises")
+
+    def embed(self, request: EmbedRequest, gone: Gone) -> tuple[Vectors, int]:
+        self.preload()
+        for _ in self._until_drained(gone):
+            pass
+        window = self._check.narrowed(self._program.window())
+        name, stall = self._program.model_name(), self._timeouts.stall
+        limit = window.prefill_limit
+        return Embedder(self._connect(), name, self._tokenizer, limit, stall).embed(request, gone)
 
     def beginning(self, _request: ChatRequest) -> Prompt | None:
         """Return `None`: the program keeps what it has read by itself."""

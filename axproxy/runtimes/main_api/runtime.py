@@ -14,6 +14,7 @@ from axproxy.engine.protocol import Gone
 from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
 from axproxy.errors import (
     CardFailed,
+    ClientError,
     ClientGone,
     PromptTooLong,
     Restarting,
@@ -25,7 +26,7 @@ from axproxy.errors import (
     TokenizerRefused,
 )
 from axproxy.health import CacheHealth
-from axproxy.messages import ChatRequest
+from axproxy.messages import ChatRequest, EmbedRequest, Vectors
 from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer
@@ -166,6 +167,9 @@ class MainApiRuntime:
                 break
             yield from ("" for _ in self._supervisor.until_ready(gone, RESTART_HOLD))
         return self._completed(prepared, generation, result)
+
+    def embed(self, _request: EmbedRequest, _gone: Gone) -> tuple[Vectors, int]:
+        raise ClientError("the vendor's main_api has no embeddings; use a model for axllm that has")
 
     def beginning(self, request: ChatRequest) -> Prompt | None:
         beginning = self._renderer().beginning(request)
