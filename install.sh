@@ -157,7 +157,7 @@ report() {
         fail "the user $name cannot run $(readlink -f "$app/.venv/bin/python")," \
             "which belongs to another user; run: sudo apt install python3 && sudo rm -r $app/.venv," \
             "then ./install.sh again"
-    for variable in AX650_MODEL_PATH AX650_RUNTIME_BIN; do
+    for variable in AX650_MODEL_PATH AX650_RUNTIME_BIN AX650_AXLLM_BIN; do
         path=$(setting "$variable")
         if [ -e "$path" ] && ! as_user test -r "$path"; then
             say "the user $name cannot read $path ($variable); put it below /opt/models, or run:"

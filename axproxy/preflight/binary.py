@@ -33,7 +33,7 @@ def check_binary(context: CheckContext) -> Finding:
     """Check the file's name, mode and first bytes, without running it."""
     path, elsewhere = context.program.resolve(), _elsewhere(context)
     if context.program == Path("axllm") and shutil.which(context.program) is None:
-        return Finding("binary", "fail", f"there is no {path.name} on the PATH", _GET_AXLLM)
+        return Finding("binary", "fail", "there is no axllm on the PATH", _GET_AXLLM)
 
     def fail(seen: str, remedy: str) -> Finding:
         return Finding("binary", "fail", seen, remedy)
