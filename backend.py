@@ -42,7 +42,7 @@ from axproxy.models.description import CurrentModel
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.checks import require_known_checks, require_model
-from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING
+from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
@@ -73,7 +73,7 @@ def axllm_engine(
     """Make the engine on the vendor's `axllm`, and what describes its model."""
     supervisor = AxllmSupervisor(settings)
     program = supervisor.recipe
-    model = CurrentModel(settings, (*CAPABILITIES, EMBEDDING))
+    model = CurrentModel(settings, (*CAPABILITIES, EMBEDDING, VISION))
     program.refresh_model = model.refresh
     connect = functools.partial(AxllmClient, settings.runtime_url)
     runtime = AxllmRuntime(supervisor, program, connect, timeouts=timeouts)

@@ -31,9 +31,27 @@ class ToolCall:
     id: str = ""
 
 
+PictureKind = Literal["png", "jpeg", "webp", "gif", "bmp"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a client has sent, as its file; `kind` is what its bytes are.
+
+    `width` and `height` are in pixels.
+    """
+
+    kind: PictureKind
+    data: bytes = field(repr=False)
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation.  `role` is lower case; `content` is plain text, maybe empty.
+
+    A user's turn may have `pictures`, which come before its text.
 
     The assistant's turns may have `thinking` and `tool_calls`.  A tool's result may name its tool
     and the id of its call; without them, results belong to calls by order.
@@ -45,6 +63,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     tool_call_id: str = ""
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from axproxy.prompts.template_features import (
     COMPLETION,
     EMBEDDING,
     THINKING_TOKEN,
+    VISION,
     capabilities,
 )
 from axproxy.prompts.tokenizer import TokenizerInfo
@@ -167,7 +168,8 @@ def _axllm_capabilities(model: ModelFolder | AxllmFolder | None) -> tuple[str, .
         return chat_format("qwen3", "").capabilities
     if model.is_embedding:
         return (EMBEDDING,)
-    return chat_format(model.family, model.model_name).capabilities
+    sight = (VISION,) if model.sees else ()
+    return (*chat_format(model.family, model.model_name).capabilities, *sight)
 
 
 def _compiled(folder: Path | None, runtime: RuntimeName) -> ModelFolder | AxllmFolder | None:

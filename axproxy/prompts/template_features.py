@@ -17,6 +17,7 @@ from axproxy.prompts.template import ChatTemplate
 
 CAPABILITIES = COMPLETION, TOOLS, THINKING = ("completion", "tools", "thinking")
 EMBEDDING = "embedding"  # of models that do nothing else
+VISION = "vision"
 
 THINKING_TOKEN = thinking.OPEN
 

@@ -55,7 +55,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
 
 # The same inside `api`.  OpenAI's and Anthropic's APIs are served as Ollama serves them, so they
 # may use Ollama's names and words; never the other way round.
-API_TOOLS = {"gojson", "http", "encoding", "streaming", "tools"}
+API_TOOLS = {"gojson", "http", "encoding", "streaming", "tools", "pictures"}
 DIALECTS = {"ollama", "openai", "anthropic", "native"}
 API_MAY_IMPORT: Mapping[str, set[str]] = {
     **{tool: API_TOOLS for tool in API_TOOLS},

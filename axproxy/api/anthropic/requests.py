@@ -8,9 +8,10 @@ from typing import Any
 
 from axproxy.api.gojson.decode import EOF, Fields, quoted, well_formed, well_formed_throughout
 from axproxy.api.gojson.syntax import corrupt_at
-from axproxy.api.ollama.capabilities import refuse_media, require_answers, require_tools
+from axproxy.api.ollama.capabilities import require_answers, require_media, require_tools
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch
+from axproxy.api.pictures import Media
 from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
@@ -67,11 +68,11 @@ def _parse(fields: Fields, models: Models, *, to_answer: bool = True) -> Message
     if offer.tools:
         require_tools(model)
     sampling, limits = parse_options({**options, "num_predict": max_tokens})
-    refuse_media(conversation.media, requested_name)
+    require_media(model, conversation.media.kinds, requested_name)
     if not conversation.turns:  # all messages are empty
         raise ClientError(_NO_MESSAGES)
     request = ChatRequest(
-        tuple(conversation.turns),
+        conversation.media.with_pictures(conversation.turns),
         requested_name,
         sampling,
         limits,
@@ -128,12 +129,12 @@ def _format(config: Fields) -> Mapping[str, Any] | None:
 class _Conversation:
     """Collects turns from messages, which are text or blocks.
 
-    `media` are the kinds of content that is not text: `images`, `documents`.
+    `media` is the content that is not text.
     """
 
     def __init__(self) -> None:
         self.turns: list[Message] = []
-        self.media: list[str] = []
+        self.media = Media()
 
     def add_system(self, system: Any) -> None:
         """Add the `system` of a request, which is text or blocks of text."""
@@ -158,9 +159,10 @@ class _Conversation:
             case _:
                 raise message.misfit("content", _BLOCKS)
         self.turns += blocks.results  # they belong to calls of an earlier turn
-        if any((*blocks.texts, *blocks.thoughts, *blocks.calls)):
+        if any((*blocks.texts, *blocks.thoughts, *blocks.calls)) or self.media.waits:
             text, thinking = "".join(blocks.texts), "".join(blocks.thoughts)
             self.turns.append(Message(role, text, thinking, tuple(blocks.calls)))
+            self.media.end_message(len(self.turns) - 1)
 
     def _sort(self, block: Fields, blocks: _Blocks) -> None:
         match block.string("type"):
@@ -173,10 +175,10 @@ class _Conversation:
             case "tool_result":
                 blocks.results.append(self._result(block))
             case "image":
-                _check_image(block.mapping("source", "anthropic.ImageSource"))
-                self.media.append("images")
+                source = block.mapping("source", "anthropic.ImageSource")
+                self.media.add_image(_image_in(source))
             case "document":
-                self.media.append("documents")
+                self.media.add("documents")
             case "search_result":
                 blocks.texts.append(_search_result(block))
             case other if not _made_by_anthropic(other):
@@ -202,10 +204,9 @@ class _Conversation:
                 return well_formed(text)
             case {"type": "image"}:
                 source = block.get("source")
-                _check_image(source if isinstance(source, dict) else {})
-                self.media.append("images")
+                self.media.add_image(_image_in(source if isinstance(source, dict) else {}))
             case {"type": "document"}:
-                self.media.append("documents")
+                self.media.add("documents")
             case {"type": "search_result"}:
                 return _search_result(Fields("ContentBlock", block))
             case {"type": "tool_reference", "tool_name": str(name)}:
@@ -260,7 +261,8 @@ def _call(block: Fields) -> ToolCall:
     return ToolCall(name, well_formed_throughout(arguments), id_)
 
 
-def _check_image(source: dict[str, Any]) -> None:
+def _image_in(source: dict[str, Any]) -> str:
+    """Return the base64 of an image; raises `ClientError` for one that is elsewhere."""
     if not source:
         raise ClientError("invalid image source")
     type_, data = source.get("type"), source.get("data")
@@ -271,3 +273,4 @@ def _check_image(source: dict[str, Any]) -> None:
     at = corrupt_at(data) if isinstance(data, str) else 0
     if at is not None:
         raise ClientError(f"invalid base64 image data: illegal base64 data at input byte {at}")
+    return str(data)

@@ -48,7 +48,7 @@ def require_all(
         require_thinking(model, requested_name)
     if tools:
         require_tools(model)
-    refuse_media(media, requested_name)
+    require_media(model, media, requested_name)
 
 
 def require_thinking(model: Model, requested_name: str) -> None:
@@ -65,10 +65,11 @@ def refuse_insert(model: Model) -> NoReturn:
     raise ClientError(f"{full_name(model.name)} does not support insert")
 
 
-def refuse_media(kinds: Sequence[str], requested_name: str) -> None:
-    """Refuse the first of the `kinds`: `images`, `audio`."""
-    if kinds:
-        raise _lacks(requested_name, kinds[0])
+def require_media(model: Model, kinds: Sequence[str], requested_name: str) -> None:
+    """Refuse the first of the `kinds` that the model cannot take: `images`, `audio`."""
+    for kind in kinds:
+        if kind != "images" or "vision" not in model.capabilities:
+            raise _lacks(requested_name, kind)
 
 
 def require_answers(model: Model, requested_name: str, what: str) -> None:

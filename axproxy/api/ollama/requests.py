@@ -14,8 +14,8 @@ from axproxy.api.gojson.decode import Fields
 from axproxy.api.ollama.capabilities import (
     find_for_details,
     refuse_insert,
-    refuse_media,
     require_answers,
+    require_media,
     require_thinking,
     require_tools,
 )
@@ -26,6 +26,7 @@ from axproxy.api.ollama.options import (
     parse_options,
     parse_think,
 )
+from axproxy.api.pictures import Media, picture_from
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.messages import ChatRequest, Message, ToolCall, Truncation
 from axproxy.models.catalog import Models
@@ -113,10 +114,11 @@ def parse_generate(body: bytes, models: Models) -> OllamaCall:
     sampling, limits = parse_options(common.options)
     if not prompt:
         return LoadCall(model, common.requested_name, common.keep_alive)
-    answer_format = common.format_of_text(images)
+    answer_format = common.format_of_text(model, images)
     before = [Message("system", system)] if system else []
+    pictures = tuple(map(picture_from, images))
     request = ChatRequest(
-        (*before, Message("user", prompt)),
+        (*before, Message("user", prompt, pictures=pictures)),
         common.requested_name,
         sampling,
         limits,
@@ -138,7 +140,7 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     common = _CommonFields(fields)
     turns = fields.objects("messages", "api.Message")
     messages = tuple([_message(turn) for turn in turns])
-    images = [image for turn in turns for image in turn.images("images")]
+    media = _media_of(turns)
     tools = _tools(fields)
 
     check_logprobs(fields)
@@ -152,9 +154,9 @@ def parse_chat(body: bytes, models: Models) -> OllamaCall:
     sampling, limits = parse_options(common.options)
     if not messages:
         return LoadCall(model, common.requested_name, common.keep_alive)
-    answer_format = common.format_of_text(images)
+    answer_format = common.format_of_text(model, media.kinds)
     request = ChatRequest(
-        messages,
+        media.with_pictures(messages),
         common.requested_name,
         sampling,
         limits,
@@ -220,9 +222,9 @@ class _CommonFields:
         if self.think:
             require_thinking(model, self.requested_name)
 
-    def format_of_text(self, images: list[str]) -> AnswerFormat | None:
+    def format_of_text(self, model: Model, images: list[str]) -> AnswerFormat | None:
         if images:
-            refuse_media(["images"], self.requested_name)
+            require_media(model, ["images"], self.requested_name)
         return parse_format(self._format)
 
 
@@ -242,6 +244,15 @@ def _message(turn: Fields) -> Message:
         tool_call_id=turn.string("tool_call_id"),
         tool_calls=_tool_calls(turn.objects("tool_calls", "api.ToolCall")),
     )
+
+
+def _media_of(turns: list[Fields]) -> Media:
+    media = Media()
+    for index, turn in enumerate(turns):
+        for image in turn.images("images"):
+            media.add_image(image)
+        media.end_message(index)
+    return media
 
 
 def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:

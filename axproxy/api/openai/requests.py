@@ -23,6 +23,7 @@ from axproxy.api.ollama.capabilities import (
 )
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
+from axproxy.api.pictures import Media
 from axproxy.api.tools import Offer, name_of, only
 from axproxy.errors import ClientError
 from axproxy.messages import ChatRequest, Message, ToolCall
@@ -46,10 +47,10 @@ class ChatCall:
 
 @dataclass(frozen=True)
 class Conversation:
-    """The turns of a request.  `media` are the kinds of what is not text: `images`, `audio`."""
+    """The turns of a request, and what in them is not text."""
 
     messages: tuple[Message, ...]
-    media: tuple[str, ...]
+    media: Media
 
 
 def parse_chat(body: bytes, models: Models) -> ChatCall:
@@ -72,10 +73,12 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
     require_answers(model, requested_name, "chat")
     if think is None:
         think = other_servers_switch(fields, model)
-    require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)
+    require_all(
+        model, requested_name, think=think, tools=offer.tools, media=conversation.media.kinds
+    )
     sampling, limits = parse_options(options)
     request = ChatRequest(
-        conversation.messages,
+        conversation.media.with_pictures(conversation.messages),
         requested_name,
         sampling,
         limits,
@@ -190,9 +193,9 @@ def _format(response_format: Mapping[str, Any]) -> Literal["json"] | Mapping[str
 
 def _parse_messages(messages: Sequence[Fields]) -> Conversation:
     """Parse the messages of a request.  Raises `ClientError` with Ollama's message."""
-    media: list[str] = []
+    media = Media()
     turns = []
-    for message in messages:
+    for index, message in enumerate(messages):
         calls = message.objects("tool_calls", "openai.ToolCall")
         role = message.string("role").lower()
         role = _ROLES.get(role, role)
@@ -206,10 +209,11 @@ def _parse_messages(messages: Sequence[Fields]) -> Conversation:
                 tool_call_id=message.string("tool_call_id"),
             )
         )
-    return Conversation(tuple(turns), tuple(media))
+        media.end_message(index)
+    return Conversation(tuple(turns), media)
 
 
-def _content(value: Any, media: list[str]) -> str:
+def _content(value: Any, media: Media) -> str:
     match value:
         case None:  # in messages with tool calls; some clients send it in others
             return ""
@@ -221,22 +225,21 @@ def _content(value: Any, media: list[str]) -> str:
     raise ClientError(f"invalid message content type: {go_type(value)}")
 
 
-def _part(part: Any, media: list[str]) -> str:
+def _part(part: Any, media: Media) -> str:
     match part:
         case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
             return well_formed(text)
         case {"type": "image_url", "image_url": {"url": str(url)} | str(url)}:
-            check_image(url)
-            media.append("images")
+            media.add_image(image_in(url))
             return ""
         case {"type": "input_audio"}:
-            media.append("audio")
+            media.add("audio")
             return ""
     raise ClientError("invalid message format")
 
 
-def check_image(url: str) -> None:
-    """Raise `ClientError` unless `url` holds an image in base64."""
+def image_in(url: str) -> str:
+    """Return the base64 of the image in a data URI; raises `ClientError` for any other address."""
     if url.startswith(("http://", "https://")):
         raise ClientError(
             "image URLs are not currently supported, please use base64 encoded data instead"
@@ -244,6 +247,7 @@ def check_image(url: str) -> None:
     found = _IMAGE.fullmatch(url)
     if not found or corrupt_at(found[1]) is not None:
         raise ClientError("invalid image input")
+    return found[1]
 
 
 def _tool_call(call: Fields) -> ToolCall:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from axproxy.api.gojson.decode import Fields, quoted, unfit, well_formed, well_formed_throughout
-from axproxy.api.openai.requests import Conversation, check_image
+from axproxy.api.openai.requests import Conversation, image_in
+from axproxy.api.pictures import Media
 from axproxy.errors import ClientError
 from axproxy.messages import Message, ToolCall
 from axproxy.output.tool_calls import arguments_of
@@ -49,7 +50,7 @@ def parse_input(value: Any, instructions: str) -> Conversation:
                     raise ClientError(f"input[{at}]: {error.message}") from error
         case _:
             raise ClientError(f"input must be a string or array: {unfit(value, _ARRAY)}")
-    return Conversation(tuple(turns.messages), tuple(turns.media))
+    return Conversation(tuple(turns.messages), turns.media)
 
 
 class _Turns:
@@ -57,7 +58,7 @@ class _Turns:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.media: list[str] = []
+        self.media = Media()
         self._thinking = ""  # belongs to the assistant's next turn
 
     def add(self, item: Any) -> None:
@@ -99,6 +100,7 @@ class _Turns:
         role = "system" if role == "developer" else role
         thinking = self._take_thinking() if role == "assistant" else ""
         self.messages.append(Message(role, self._text("content", content), thinking))
+        self.media.end_message(len(self.messages) - 1)
 
     def _add_call(self, name: str, arguments: Any, fields: Fields) -> None:
         id_ = fields.string("call_id") or fields.string("id")
@@ -113,6 +115,7 @@ class _Turns:
         id_ = fields.string("call_id") or fields.string("id")
         text = self._text("output", fields.anything("output"))
         self.messages.append(Message("tool", text, tool_call_id=id_))
+        self.media.end_message(len(self.messages) - 1)
 
     def _take_thinking(self) -> str:
         thinking, self._thinking = self._thinking, ""
@@ -140,9 +143,8 @@ class _Turns:
             case "" if "stdout" in part or "stderr" in part:  # what a shell has printed
                 return fields.string("stdout") + fields.string("stderr")
             case "input_image":
-                if url := fields.string("image_url"):
-                    check_image(url)
-                self.media.append("images")
+                url = fields.string("image_url")
+                self.media.add_image(image_in(url) if url else "")
                 return ""
             case "input_file":
                 raise ClientError("file inputs are not currently supported")

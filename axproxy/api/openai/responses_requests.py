@@ -57,10 +57,12 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
     require_answers(model, requested_name, "chat")
     if think is None:
         think = other_servers_switch(fields, model)
-    require_all(model, requested_name, think=think, tools=offer.tools, media=conversation.media)
+    require_all(
+        model, requested_name, think=think, tools=offer.tools, media=conversation.media.kinds
+    )
     sampling, limits = parse_options(options)
     request = ChatRequest(
-        conversation.messages,
+        conversation.media.with_pictures(conversation.messages),
         requested_name,
         sampling,
         limits,

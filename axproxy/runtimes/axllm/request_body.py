@@ -5,17 +5,16 @@ A `null` or a value of another type is answered with an empty 500, so nothing is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from axproxy.messages import ChatRequest, Sampling
-from axproxy.prompts.program_messages import ProgramMessage
 
 DEFAULT_TEMPERATURE, DEFAULT_TOP_P = 0.8, 0.9  # Ollama's
 
 
 def chat_body(
-    request: ChatRequest, messages: Sequence[ProgramMessage], room: int, *, thinks: bool
+    request: ChatRequest, messages: Sequence[Mapping[str, Any]], room: int, *, thinks: bool
 ) -> dict[str, Any]:
     """Return the body without the model's name.
 
@@ -24,7 +23,7 @@ def chat_body(
     """
     most = request.limits.max_tokens
     body: dict[str, Any] = {
-        "messages": [message.as_json() for message in messages],
+        "messages": list(messages),
         "stream": True,
         "max_tokens": room if most is None else max(min(most, room), 1),
         **sampling_fields(request.sampling),

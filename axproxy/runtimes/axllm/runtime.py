@@ -33,6 +33,7 @@ from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.count_check import CountCheck
 from axproxy.runtimes.axllm.draining import Drain, is_restart_cheaper
 from axproxy.runtimes.axllm.embedding import Embedder
+from axproxy.runtimes.axllm.pictures import PICTURE_TOKENS, marked, message_json
 from axproxy.runtimes.axllm.request_body import chat_body
 from axproxy.runtimes.axllm.run_log import AxllmRunLog
 from axproxy.runtimes.axllm.streamed_run import LOOK_INTERVAL, StreamedRun
@@ -73,9 +74,9 @@ class PreparedMessages:
     """A request as the program reads it."""
 
     request: ChatRequest
-    messages: tuple[ProgramMessage, ...]
     prompt: Prompt
     body: dict[str, Any]
+    sees: bool = False  # there are pictures in it
     inside_thinking: bool = False
     thinking_closed: bool = False
 
@@ -145,17 +146,22 @@ class AxllmRuntime:
     def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedMessages:  # noqa: ARG002 - there is nothing to wait for
         refuse_unservable(request)
         self.preload()
+        shown, pictures = marked(request)
+        seen = PICTURE_TOKENS * len(pictures)
         window = self._check.narrowed(self._program.window())
-        prompt = self._renderer.render(request, window, gone)
-        messages = tuple(
-            ProgramMessage(turn.role, sendable(turn.content))
+        window = replace(window, prefill_limit=max(window.prefill_limit - seen, 1))
+        prompt = self._renderer.render(shown, window, gone)
+        prompt = replace(prompt, tokens=prompt.tokens + seen)
+        messages = [
+            message_json(ProgramMessage(turn.role, sendable(turn.content)), pictures)
             for turn in program_messages(prompt.text, self._form)
-        )
+        ]
+        room = max(self._program.window().context - prompt.tokens, 1)
         return PreparedMessages(
             request,
-            messages,
             prompt,
-            chat_body(request, messages, self._room(prompt.tokens), thinks=self._form.thinks),
+            chat_body(request, messages, room, thinks=self._form.thinks),
+            sees=bool(pictures),
             thinking_closed=self._form.thinks and not request.think,
         )
 
@@ -225,9 +231,6 @@ class AxllmRuntime:
         window = self._program.known_window()
         return window.context if window else None
 
-    def _room(self, prompt_tokens: int) -> int:
-        return max(self._program.window().context - prompt_tokens, 1)
-
     def _until_drained(self, gone: Gone) -> Generator[str, None, None]:
         """Yield until the program is idle; restart it where that is sooner."""
         yielded = self._clock()
@@ -276,7 +279,8 @@ class AxllmRuntime:
         return error
 
     def _learn(self, prepared: PreparedMessages, run: StreamedRun, result: RunResult) -> None:
-        self._check.compare(prepared.prompt.tokens, run.reported.prompt_tokens)
+        if not prepared.sees:
+            self._check.compare(prepared.prompt.tokens, run.reported.prompt_tokens)
         if result.eval > 0 and result.completion_tokens > ENOUGH_FOR_A_SPEED:
             self._speed = result.completion_tokens / result.eval
         reused = self._program.run_log().facts().reused

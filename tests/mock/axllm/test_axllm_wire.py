@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.model_folders import axllm_model
 from tests.support.ports import own_port
 from tests.support.service import ROOT
 from tests.support.waiting import eventually
@@ -405,6 +407,25 @@ def test_the_command_line_is_the_vendors(words: list[str], status: int, said: st
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (done.returncode, said in done.stdout) == (status, True)
+
+
+def test_a_picture_of_another_address_is_opened_as_a_local_file(
+    begin: Begin, tmp_path: Path
+) -> None:
+    folder = axllm_model(tmp_path / "model", vlm_type="Qwen3VL", model_name=NAME)
+    shutil.copy(MODEL / "tokenizer.txt", folder / "qwen3_tokenizer.txt")
+    simulator = begin("--reply", "Rex.", folder=folder).until_open()
+    secret = tmp_path / "secret"
+    secret.touch()
+
+    def see(url: str) -> str:
+        part = {"type": "image_url", "image_url": {"url": url}}
+        return text_of(simulator.events({**HI, "messages": [{"role": "user", "content": [part]}]}))
+
+    assert see("data:image/png;base64,aGk=") == "Rex."
+    assert "made the program open" not in simulator.log.read_text()
+    assert see(str(secret)) == "Rex."
+    assert f"made the program open {secret}" in simulator.log.read_text()
 
 
 def test_a_continued_conversation_reuses_what_the_cache_holds(begin: Begin) -> None:
