@@ -67,7 +67,8 @@ def main() -> int:
     if not arguments.serve:  # the lines printed below are enough when all is well
         warn_about_simulator(settings)
         environ.setdefault("AX650_LOG_LEVEL", "warning")
-        environ["AX650_RUNTIME"] = settings.runtime_kind  # or the log would warn once more
+        if settings.runtime_kind == "mock" and settings.runtime == "auto":
+            environ["AX650_RUNTIME"] = "mock"  # or the log would warn once more
     if settings.api_key:
         HTTP.headers["Authorization"] = f"Bearer {settings.api_key}"
     if found := holders(settings.port):
@@ -111,8 +112,8 @@ def run_service(settings: Settings, environ: Mapping[str, str], question: str, k
 
 
 def warn_about_simulator(settings: Settings) -> None:
-    if settings.runtime == "mock":
-        print("** AX650_RUNTIME=mock: the SIMULATOR answers, not a model. **")
+    if settings.runtime_kind == "mock" and settings.runtime != "auto":
+        print(f"** AX650_RUNTIME={settings.runtime}: the SIMULATOR answers, not a model. **")
     elif settings.runtime_kind == "mock":
         print("** No card is configured: the SIMULATOR answers, not a model. **")
         print("** Set AX650_MODEL_PATH to a model's folder to use the card.  **")
@@ -150,10 +151,11 @@ def wait_until_ready(
         if health:
             runtime, tokenizer = health["runtime"], health["tokenizer"]
             percent = runtime["load_percent"]
-            news = f"tokenizer {tokenizer['state']}, runtime {runtime['state']}" + (
+            news = f"tokenizer {tokenizer['state']}, " if tokenizer else ""  # axllm needs none
+            news += f"runtime {runtime['state']}" + (
                 f", model loaded to {percent} %" if percent is not None else ""
             )
-            if note := runtime["note"] or tokenizer["note"]:
+            if note := runtime["note"] or (tokenizer and tokenizer["note"]):
                 news += f"; {note}"
             progress.show(news)
             if health["status"] == "ok":
@@ -196,7 +198,8 @@ class Progress:
 
 
 def health_restarts(health: dict[str, Any]) -> int:
-    return (health["runtime"]["restarts"] or 0) + (health["tokenizer"]["restarts"] or 0)
+    programs = filter(None, (health["runtime"], health["tokenizer"]))
+    return sum(program["restarts"] or 0 for program in programs)
 
 
 def get_health(base: str) -> dict[str, Any] | None:

@@ -91,7 +91,8 @@ class RunningService:
                 f"the service is running, but does not answer at {self.url}; "
                 "set AX650_PORT here to the port of the service"
             )
-        note = self.health["runtime"]["note"] or self.health["tokenizer"]["note"]
+        programs = filter(None, (self.health["runtime"], self.health["tokenizer"]))
+        note = next((program["note"] for program in programs if program["note"]), None)
         reports = f"; it reports: {note}" if note else ""
         if self._hides_pids:
             reports = "; set AX650_API_KEY here to its key to see more"
