@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from axproxy.errors import PromptTooLong
 from axproxy.messages import Message
-from axproxy.prompts.fitting import CUT, Prompt, Window, fit, trim_target
+from axproxy.prompts.fitting import CUT, Prompt, Window, enforced_window, fit, trim_target
 
 
 def talk(*turns: str) -> list[Message]:
@@ -222,3 +222,8 @@ def test_a_conversation_that_is_cut_always_fits_and_keeps_its_last_turn(
     prompt = cut(long, limit)
     assert prompt.tokens == count(prompt.text) <= limit
     assert "999" in prompt.text
+
+
+def test_an_unknown_window_is_the_smallest_of_all_published_builds() -> None:
+    assert enforced_window(None, None, None) == Window(1023, 512, 128)
+    assert enforced_window(None, None, 896).prefill_limit == 896

@@ -15,9 +15,8 @@ import pytest
 from axproxy.card.environment import child_environment, with_axcl
 from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Unusable
-from axproxy.prompts.fitting import Window
+from axproxy.prompts.fitting import Window, enforced_window
 from axproxy.runtimes.main_api.launch import MainApiRecipe
-from axproxy.runtimes.main_api.load_log import window
 from axproxy.runtimes.main_api.tokenizer_launch import tokenizer_spec
 from axproxy.settings import Settings
 
@@ -97,7 +96,9 @@ def test_a_configured_card_never_becomes_the_simulator(tmp_path: Path) -> None:
 def test_settings_only_ever_make_a_logged_window_smaller(
     environ: dict[str, str], logged: Window | None, expected: Window
 ) -> None:
-    assert window(settings(**environ), logged) == expected
+    given = settings(**environ)
+    found = enforced_window(logged, given.context_length, given.prefill_limit)
+    assert found == expected
 
 
 def test_a_stop_during_a_load_waits_longer_and_logs_it(

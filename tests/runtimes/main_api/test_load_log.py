@@ -11,9 +11,8 @@ from axproxy.card.failure import why_hopeless
 from axproxy.process.output import LineSplitter
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.exits import describe_runtime_exit
-from axproxy.runtimes.main_api.load_log import RuntimeLog, window
+from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunTimes
-from axproxy.settings import Settings
 
 RECORDED = Path(__file__).parents[2] / "data" / "vendor-wire" / "stdout.pty.raw"
 OUTPUT = RECORDED.read_bytes()
@@ -103,11 +102,6 @@ def test_without_a_total_the_largest_group_is_the_limit_of_a_prompt() -> None:
     ]
     assert fed(*lines, SERVING).window == Window(1023, 512, 128)
     assert fed(*lines[:2], SERVING).window is None
-
-
-def test_an_unknown_window_is_the_smallest_of_all_published_builds() -> None:
-    assert window(Settings(), None) == Window(1023, 512, 128)
-    assert window(Settings(prefill_limit=896), None).prefill_limit == 896
 
 
 def test_a_program_for_a_newer_system_says_so_and_is_not_started_again() -> None:
