@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.axllm import axllm_rows
 from benchmarks.conversation import conversation
 from benchmarks.drive import Broken
 from benchmarks.growths import growth_figures
@@ -77,6 +78,7 @@ def _figures(plan: Plan, scratch: Path, *, growth: bool) -> Iterator[Row | Curve
     starts: list[Started] = []
     yield from overhead_rows(plan, scratch, starts)
     yield from conversation(plan, scratch, starts)
+    yield from axllm_rows(plan, scratch)
     if growth:
         yield from growth_figures(plan, scratch, starts)
     yield from start_rows(starts)

@@ -20,7 +20,7 @@ class Broken(Exception):
 
 def call(port: int, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
     """Send one request on its own connection and return the status and the body."""
-    with _asked(port, method, path, body) as connection:
+    with asked(port, method, path, body) as connection:
         parts = []
         while part := connection.recv(1 << 16):
             parts.append(part)
@@ -50,7 +50,7 @@ def directly(port: int, prompt: str) -> Run:
 
 def ask(port: int, request: Any) -> socket.socket:
     """Send a chat without waiting for the answer."""
-    return _asked(port, "POST", "/api/chat", request)
+    return asked(port, "POST", "/api/chat", request)
 
 
 def lines(connection: socket.socket) -> Iterator[tuple[float, dict[str, Any]]]:
@@ -95,7 +95,7 @@ def chat(*texts: str, **options: Any) -> dict[str, Any]:
     return {"model": "mock", "messages": messages, "options": options}
 
 
-def _asked(port: int, method: str, path: str, body: Any) -> socket.socket:
+def asked(port: int, method: str, path: str, body: Any) -> socket.socket:
     content = b"" if body is None else json.dumps(body).encode()
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"

@@ -72,7 +72,9 @@ def _alone(stack: Stack, pace: Pace, *, count_cpu: bool) -> Iterator[Row]:
         tokens += last["eval_count"]
         service.append(run)
         stack.idle()
-    yield from _rows(_compared(service, direct), f"{pace.tokens_per_second} tokens/s, 1 client")
+    yield from added_rows(
+        _compared(service, direct), f"{pace.tokens_per_second} tokens/s, 1 client"
+    )
     if count_cpu:
         speed, per_token = f"at {pace.tokens_per_second} tokens/s", 1000 * used / tokens
         what = f"processor time of the service per token {speed}"
@@ -103,7 +105,7 @@ def _crowd(stack: Stack, plan: Plan, pace: Pace) -> Iterator[Row]:
         raise broken[0]
     label = f"{pace.tokens_per_second} tokens/s, {plan.crowd} clients"
     added = _compared(chained(runs), chained(direct))
-    yield from _rows(added, label)
+    yield from added_rows(added, label)
     yield fact(
         f"the same from answer to answer, {label}",
         100 * added.kept_in_all,
@@ -119,7 +121,7 @@ def _compared(service: list[Run], direct: list[Run]) -> Overhead:
         raise drive.Broken(str(error)) from error
 
 
-def _rows(added: Overhead, label: str) -> Iterator[Row]:
+def added_rows(added: Overhead, label: str) -> Iterator[Row]:
     def milliseconds(seconds: float) -> float:
         return round(1000 * seconds, 2)
 
