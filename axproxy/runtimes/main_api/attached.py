@@ -41,7 +41,7 @@ class AttachedSupervisor:
         self._interval = interval
         # Its log is not ours to read.
         self._window = enforced_window(None, settings.context_length, settings.prefill_limit)
-        self._runtime_answers = self._tokenizer_answers = False
+        self._runtime_answers = self._tokenizer_answers = self._tokenizer_came = False
         self._refusal: TokenizerRefused | None = None
         self._since = time.time()
         self._stopping = threading.Event()
@@ -89,7 +89,9 @@ class AttachedSupervisor:
         if self._leaving or self._stopping.is_set():
             return self.interruption() or Stopping("the service is being stopped; try later")
         if not self._tokenizer_answers:
-            return self._refusal or Unavailable(
+            # One that has been there comes back, most likely; without one there is nothing to use.
+            kind = Restarting if self._tokenizer_came else Unavailable
+            return self._refusal or kind(
                 f"the tokenizer does not answer on {self._settings.tokenizer_url}; "
                 "start it with ./start_tokenizer.sh before the runtime"
             )
@@ -188,6 +190,7 @@ class AttachedSupervisor:
         elif not before[1]:
             answers = self._refresh_model(client)
         self._tokenizer_answers = answers
+        self._tokenizer_came = self._tokenizer_came or answers
         if self._runtime_answers:
             self._card.end_load()
         elif before[0]:
