@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import regex
 
-from axproxy.tokenizer.mnn_vocabulary import Kind, MnnVocabulary
+from axproxy.tokenizer.mnn_vocabulary import NO_RANK, Kind, MnnVocabulary
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -33,7 +33,6 @@ _PATTERNS = {
     "llama": _LLAMA,
     "smollm": _GPT2,
 }
-_NO_RANK = 0xFFFFFFFF
 _LONGEST_REMEMBERED = 48  # bytes of a word whose count is kept
 _WORDS_REMEMBERED = 8192
 
@@ -98,7 +97,7 @@ class BytePairs:
         if token is None:
             return None
         rank = token if self._ranks is None else self._ranks[token]
-        return None if rank == _NO_RANK else (rank, at, end)
+        return None if rank == NO_RANK else (rank, at, end)
 
     def _longest_match(self, word: bytes) -> int:
         """Return how many tokens cover the word, the longest first; a byte is always one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 
@@ -13,7 +14,12 @@ from axproxy.models.axllm_folder import AxllmFolder
 from axproxy.prompts.chat_formats import ChatFormat
 from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.tokenizer.byte_pairs import BytePairs
-from axproxy.tokenizer.mnn_vocabulary import MnnVocabulary, read_mnn_vocabulary
+from axproxy.tokenizer.json_vocabulary import read_json_vocabulary
+from axproxy.tokenizer.mnn_vocabulary import (
+    MnnVocabulary,
+    VocabularyError,
+    read_mnn_vocabulary,
+)
 
 _TEXTS_REMEMBERED = 64  # mostly turns of conversations
 _LONGEST_REMEMBERED = 1 << 16  # characters
@@ -26,7 +32,7 @@ class InProcessTokenizer:
     """
 
     def __init__(self, folder: AxllmFolder, chat_format: ChatFormat) -> None:
-        vocabulary = read_mnn_vocabulary(folder.vocabulary)
+        vocabulary = _vocabulary_of(folder)
         self._pairs = BytePairs(vocabulary, folder.family)
         self.exact = self._pairs.exact
         self._info = _info(vocabulary, chat_format)
@@ -63,6 +69,14 @@ class InProcessTokenizer:
     def _count_plain(self, text: str) -> int:
         short = len(text) <= _LONGEST_REMEMBERED
         return self._remembered(text) if short else self._pairs.count(text)
+
+
+def _vocabulary_of(folder: AxllmFolder) -> MnnVocabulary:
+    """Return the vocabulary of `tokenizer.json` where the folder has one with byte pairs."""
+    if folder.tokenizer_json:
+        with suppress(VocabularyError):
+            return read_json_vocabulary(folder.tokenizer_json)
+    return read_mnn_vocabulary(folder.vocabulary)
 
 
 def sendable(text: str) -> str:

@@ -17,9 +17,9 @@ from enum import IntEnum
 from pathlib import Path
 
 _MAGIC = 430
-_LARGEST = 64 << 20  # bytes; the largest published file has 7 MB
-_MOST_TOKENS = 1 << 20
-_EMPTY = 0xFFFFFFFF
+LARGEST = 64 << 20  # bytes; the largest published file has 7 MB
+MOST_TOKENS = 1 << 20
+NO_RANK = 0xFFFFFFFF  # also of an empty slot
 
 
 class VocabularyError(ValueError):
@@ -43,7 +43,7 @@ class TokenTable:
         self._ends = array("I")
         size = 1 << (2 * expected + 1).bit_length()
         self._mask = size - 1
-        self._slots = array("I", [_EMPTY]) * size
+        self._slots = array("I", [NO_RANK]) * size
         self.longest = 1  # bytes
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class TokenTable:
     def add(self, token: bytes) -> None:
         """Add the token with the next id; of equal tokens the first counts."""
         slot = self._slot(token)
-        if self._slots[slot] == _EMPTY:
+        if self._slots[slot] == NO_RANK:
             self._slots[slot] = len(self._ends)
         self._bytes += token
         self._ends.append(len(self._bytes))
@@ -65,11 +65,11 @@ class TokenTable:
     def find(self, token: bytes) -> int | None:
         """Return the token's id, `None` if there is no such token."""
         found = self._slots[self._slot(token)]
-        return None if found == _EMPTY else found
+        return None if found == NO_RANK else found
 
     def _slot(self, token: bytes) -> int:
         slot, ends = hash(token) & self._mask, self._ends
-        while (known := self._slots[slot]) != _EMPTY:
+        while (known := self._slots[slot]) != NO_RANK:
             start = ends[known - 1] if known else 0
             if self._bytes[start : ends[known]] == token:
                 break
@@ -90,7 +90,7 @@ class MnnVocabulary:
 
 def read_mnn_vocabulary(path: Path) -> MnnVocabulary:
     """Read the file.  Raises `VocabularyError` and `OSError`."""
-    if path.stat().st_size > _LARGEST:
+    if path.stat().st_size > LARGEST:
         raise VocabularyError(f"{path} is too large for a vocabulary; download it again")
     with path.open("rb") as file:
         try:
@@ -109,7 +109,7 @@ def _read(lines: Iterator[bytes]) -> MnnVocabulary:
     special, stop, prefix = _numbers(next(lines), 3)
     ids = _numbers(next(lines), special + stop + prefix)
     sizes = _numbers(next(lines))
-    if not 0 < len(sizes) <= 2 or not 0 <= sizes[0] <= _MOST_TOKENS:
+    if not 0 < len(sizes) <= 2 or not 0 <= sizes[0] <= MOST_TOKENS:
         raise ValueError("its number of tokens is wrong")
     tokens = TokenTable(sizes[0])
     decode = _DECODERS[Kind(kind)]
@@ -122,11 +122,11 @@ def _read(lines: Iterator[bytes]) -> MnnVocabulary:
 
 
 def _ranks(tokens: TokenTable, lines: Iterator[bytes], merges: int) -> array[int]:
-    ranks = array("I", [_EMPTY]) * len(tokens)
-    for rank in range(min(merges, _MOST_TOKENS)):
+    ranks = array("I", [NO_RANK]) * len(tokens)
+    for rank in range(min(merges, MOST_TOKENS)):
         first, _, second = next(lines).rstrip(b"\r\n").partition(b" ")
-        merged = tokens.find(_byte_level(first) + _byte_level(second))
-        if merged is not None and ranks[merged] == _EMPTY:
+        merged = tokens.find(byte_level(first) + byte_level(second))
+        if merged is not None and ranks[merged] == NO_RANK:
             ranks[merged] = rank
     return ranks
 
@@ -147,7 +147,7 @@ def _sentencepiece(line: bytes) -> bytes:
     return _base64(line.split(b" ", 1)[0]).replace("\u2581".encode(), b" ")
 
 
-def _byte_level(token: bytes) -> bytes:
+def byte_level(token: bytes) -> bytes:
     """Return the bytes of a token that is spelled as GPT-2 spells bytes, one character each."""
     try:
         return bytes(_BYTES[character] for character in token.decode())
@@ -168,5 +168,5 @@ _DECODERS: dict[Kind, Callable[[bytes], bytes]] = {
     Kind.SENTENCEPIECE: _sentencepiece,
     Kind.TIKTOKEN: _base64,
     Kind.BERT: bytes,
-    Kind.HUGGINGFACE: _byte_level,
+    Kind.HUGGINGFACE: byte_level,
 }

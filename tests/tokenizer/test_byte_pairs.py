@@ -16,6 +16,7 @@ from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.prompts.chat_formats import chat_format
 from axproxy.tokenizer.byte_pairs import BytePairs
 from axproxy.tokenizer.in_process import InProcessTokenizer, sendable
+from axproxy.tokenizer.json_vocabulary import read_json_vocabulary
 from axproxy.tokenizer.mnn_vocabulary import (
     Kind,
     TokenTable,
@@ -71,11 +72,13 @@ def write_mnn(path: Path, kind: int = 1) -> Path:
 
 @pytest.fixture(scope="module")
 def library() -> Tokenizer:
-    return Tokenizer.from_file(str(SMALL_TOKENIZER / "tokenizer.json"))
+    return library_of()
 
 
-@pytest.fixture(scope="module", params=[1, 3])
+@pytest.fixture(scope="module", params=[1, 3, "json"])
 def pairs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BytePairs:
+    if request.param == "json":
+        return BytePairs(read_json_vocabulary(SMALL_TOKENIZER / "tokenizer.json"), "qwen3")
     path = write_mnn(tmp_path_factory.mktemp("mnn") / "tokenizer.txt", request.param)
     return BytePairs(read_mnn_vocabulary(path), "qwen3")
 
@@ -140,6 +143,35 @@ def test_a_damaged_vocabulary_is_a_sentence_with_the_next_step(
 
     with pytest.raises(VocabularyError, match="download it again"):
         read_mnn_vocabulary(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"model": {"type": "Unigram", "vocab": []}}',
+        '{"model": {"type": "BPE", "vocab": {}, "merges": []}}',
+        '{"model": {"type": "BPE", "vocab": {"a": "b"}, "merges": []}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}}',
+        '{"model": {"type": "BPE", "vocab": {"a": 99999999}, "merges": []}}',
+    ],
+)
+def test_a_tokenizer_json_without_byte_pairs_is_not_used(tmp_path: Path, content: str) -> None:
+    folder = axllm_model(tmp_path / "Qwen3-0.6B")
+    write_mnn(folder / "qwen3_tokenizer.txt")
+    file = folder / "tokenizer.json"
+    file.write_text(content)
+
+    with pytest.raises(VocabularyError, match="download it again"):
+        read_json_vocabulary(file)
+    counted = InProcessTokenizer(AxllmFolder.read(folder), chat_format("qwen3", ""))
+    assert counted.count("<|im_start|>user") == 1 + len(library_of().encode("user").ids)
+
+
+def library_of() -> Tokenizer:
+    return Tokenizer.from_file(str(SMALL_TOKENIZER / "tokenizer.json"))
 
 
 @given(st.lists(st.binary(max_size=6), max_size=60), st.binary(max_size=6))
