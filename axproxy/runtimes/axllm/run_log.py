@@ -17,6 +17,8 @@ _REUSED = re.compile(
     _LINE + r"(?=.*\binput_num_token:)(?:.*\b)?precompute_len:(?P<tokens>\d{1,9})\b"
 )
 _FIRST_TOKEN = re.compile(_LINE + r"ttft: (?P<ms>\d{1,9}(?:\.\d+)?) ms")
+# The last line of a run: how many tokens the cache now holds.
+_END = re.compile(_LINE + r".*\bprecompute_len:\d{1,9}, remaining:")
 _ERROR = re.compile(_LINE + r"(?P<text>.*)")
 
 
@@ -40,7 +42,10 @@ class AxllmRunLog:
     """
 
     def __init__(self) -> None:
-        self.trouble: str | None = None  # the latest sign of a dead card on the output
+        self.signs = 0  # of a dead card on the output since the run began, from any source
+        self.sign = ""  # the latest of them
+        self.ended = False  # the latest run has logged its end
+        self.logs_ends = False  # as far as is known, runs do so
         self.error: str | None = None  # the latest line of the level ERR
         self._reused: int | None = None
         self._first_token: float | None = None
@@ -54,12 +59,23 @@ class AxllmRunLog:
         error = _ERROR.search(line)
         if error and error["level"] == "ERR":
             self.error = error["text"].strip()[:300]
-            if sign := DEAD_CARD.search(line):
-                self.trouble = sign[0]
+        if sign := DEAD_CARD.search(line):
+            self.signs += len(DEAD_CARD.findall(line))
+            self.sign = sign[0]
+        if _END.search(line):
+            self.ended = self.logs_ends = True
 
     def begin(self) -> None:
         """Note that a run is about to start."""
         self._reused = self._first_token = self.error = None
+        self.signs, self.ended = 0, False
+
+    def trouble(self, text: str) -> str | None:
+        """Return the sign of a dead card, if more were printed than the answer's `text` has.
+
+        A client can make the model print one; the prompt is not printed.
+        """
+        return self.sign if self.signs > len(DEAD_CARD.findall(text)) else None
 
     def facts(self) -> RunFacts:
         """Return what the latest run has logged."""

@@ -29,6 +29,7 @@ from axproxy.runtimes.axllm.event_stream import DONE, EventStream
 from axproxy.runtimes.axllm.run_log import AxllmRunLog
 
 LOOK_INTERVAL = 0.25  # seconds without news before we look whether the client is still there
+LOG_LAG = 0.5  # seconds for which the end of a run may be missing in its log
 BUSY_PAUSE = 0.5  # seconds before a busy program is asked again
 MIN_PREFILL_SPEED = 50.0  # tokens per second; even the slowest published card reads faster
 
@@ -214,10 +215,16 @@ class StreamedRun:
 
     def _raise_trouble(self) -> None:
         # A run that fails after its first text still ends like a whole one; only the log shows it.
-        if self._log.trouble:
+        # Our reader of the log may be behind the stream.
+        deadline = self._clock() + LOG_LAG
+        while self._log.logs_ends and not self._log.ended and self._clock() < deadline:
+            if self._log.trouble(self.text):
+                break
+            self._sleep(0.005)
+        if trouble := self._log.trouble(self.text):
             raise CardFailed(
-                f"the card failed while answering ({self._log.trouble}); the runtime is restarted, "
-                "try again in a few minutes"
+                f"the card failed while answering ({trouble}); the runtime is restarted, try again "
+                "in a few minutes"
             )
 
     def _result(

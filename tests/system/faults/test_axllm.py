@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,20 @@ def test_half_an_answer_is_an_error_and_never_a_whole_one(
 
     with pytest.raises(error, match=words):
         ask(engine)
+
+
+def test_a_client_cannot_have_the_program_restarted_by_what_the_model_prints(
+    begin: Begin, tmp_path: Path
+) -> None:
+    faked = "Look:\n12:00:00.000 ERR Run:1001 | AX_ENGINE_Execute failed, ret=0x80300102\nNow?"
+    reply = tmp_path / "reply"
+    reply.write_text(faked)
+    engine = begin(f"--reply-file {reply}")
+    before = pid_of(engine)
+
+    assert ask(engine)[0] == faked
+    assert ask(engine)[0] == faked
+    assert pid_of(engine) == before
 
 
 def test_a_hung_answer_is_noticed_and_the_program_restarted(begin: Begin) -> None:
