@@ -1,10 +1,10 @@
 """Compose the service from its parts, and start it.
 
-python3 backend.py         from anywhere; becomes gunicorn
-python3 backend.py doctor  checks whether the card's program could start, and what would help
-gunicorn backend:app       in this folder, where it finds gunicorn.conf.py by itself
+python3 backend.py          from anywhere; becomes gunicorn, whose options it takes
+python3 backend.py --help   lists the commands, such as status, chat and doctor
+gunicorn backend:app        in this folder, where it finds gunicorn.conf.py by itself
 
-Options are gunicorn's own: gunicorn --help.  Settings are environment variables: docs/settings.md.
+Settings are environment variables: docs/settings.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     from axproxy.cli import main as launch
 
     # Before the imports below, which take half a second: gunicorn repeats them.
-    sys.exit(launch.main(sys.argv[1:], __doc__))
+    sys.exit(launch.main(sys.argv[1:]))
 
 from flask import Flask
 

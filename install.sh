@@ -12,6 +12,8 @@ app=$root/opt/$name
 settings=$root/etc/$name.env
 unit=$root/etc/systemd/system/$name.service
 backoff=$unit.d/10-backoff.conf
+command=$root/usr/local/bin/$name
+completion=$root/usr/local/share/bash-completion/completions/$name
 program=(axproxy axmock deploy docs backend.py runtime_supervisor.py mock_main_api.py gunicorn.conf.py
     start_tokenizer.sh backend.service install.sh requirements.txt requirements-dev.txt
     requirements-hardware.txt requirements-signatures.txt README.md CHANGELOG.md LICENSE)
@@ -59,6 +61,7 @@ main() {
         make_user
         write_settings
         write_unit
+        write_command
         [ "$root" ] || start
         report
     fi
@@ -126,6 +129,20 @@ write_unit() {
     fi
 }
 
+# The command `ax650`, and its completion in bash.
+write_command() {
+    if ! cmp -s "$here/deploy/$name" "$command"; then
+        say "writing $command"
+        run install -D -m 755 "$here/deploy/$name" "$command"
+    fi
+    if [ "$dry" ]; then
+        run "write the completion of its commands to $completion"
+        return
+    fi
+    mkdir -p "$(dirname "$completion")"
+    "$app/.venv/bin/python" "$app/backend.py" completion bash >"$completion"
+}
+
 systemd_version() {
     local word version=0
     read -r word version _ < <(systemctl --version 2>/dev/null) || true
@@ -169,7 +186,7 @@ report() {
         say "AX650_RUNTIME=mock to try it with a simulator:"
         say "  sudo nano $settings && sudo systemctl restart $name"
     fi
-    say "done. Watch it load with: systemctl status $name"
+    say "done. Watch it load with: $name status --watch"
 }
 
 configured() { [ -n "$(setting AX650_MODEL_PATH)$(setting AX650_RUNTIME)" ]; }
@@ -198,7 +215,7 @@ uninstall() {
             run systemctl --quiet disable --now "$name"
         fi
     fi
-    run rm -f "$unit" "$backoff"
+    run rm -f "$unit" "$backoff" "$command" "$completion"
     [ ! -d "$unit.d" ] || run rmdir --ignore-fail-on-non-empty "$unit.d"
     if [ -e "$app/.git" ]; then
         say "$app is a git checkout, so it stays"

@@ -36,6 +36,7 @@ _KINDS: dict[str, RuntimeKind] = {
 RUNTIMES = ("auto", *_KINDS)
 
 PREFIX = "AX650_"
+SECRETS = ("AX650_API_KEY", "AX650_TOKENIZER_SECRET")  # never shown
 
 
 class SettingsError(Exception):
@@ -198,7 +199,7 @@ def _from_ollama(environ: Mapping[str, str], ours: set[str]) -> dict[str, Any]:
     A variable whose field is among `ours` is not even parsed.
     """
     given: dict[str, Any] = {}
-    for name, (field_name, parse) in _OLLAMA.items():
+    for name, (field_name, parse) in OLLAMA_VARIABLES.items():
         value = environ.get(name, "").strip(" \"'")
         overridden = {"host", "port"} if field_name == "host" else {field_name}
         if value and not overridden <= ours:
@@ -224,7 +225,8 @@ def _ollama_host(value: str) -> tuple[str, int]:
     return address.strip("[]") or "127.0.0.1", default
 
 
-_OLLAMA: dict[str, tuple[str, Callable[[str], Any]]] = {
+# Ollama's variables: the field that each sets (OLLAMA_HOST sets the port, too), and its parser.
+OLLAMA_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "OLLAMA_HOST": ("host", _ollama_host),
     "OLLAMA_ORIGINS": ("origins", names),
     "OLLAMA_KEEP_ALIVE": ("keep_alive", time_span),

@@ -1,43 +1,40 @@
-"""The command line of backend.py: check the settings, then become gunicorn."""
+"""The command line of backend.py: run a command, or check the settings and become gunicorn."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from axproxy import __version__
 from axproxy.api.http.policy import allowed_origins, required_key
+from axproxy.cli.commands import COMMANDS, SERVE, run, show_help, unknown, without_pipe_errors
 from axproxy.ops.logs import print_error
 from axproxy.settings import Settings, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(arguments: Sequence[str], manual: str = "") -> int:
-    """Run a subcommand and return its exit status, or become gunicorn and not return.
+def main(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status, or become gunicorn and not return.
 
-    `manual` is what `--help` prints.  gunicorn replaces this process, so the pid that was started
+    gunicorn replaces this process, so the pid that was started
     is the server's, and so are its signals.
     """
     word = arguments[0] if arguments else ""
-    if word in ("doctor", "-h", "--help"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `doctor | head` is no error
-    if word == "doctor":
-        from axproxy.preflight import doctor  # noqa: PLC0415 - the service does not need it
-
-        return doctor.main(arguments[1:])
+    if word == SERVE[0]:
+        arguments = arguments[1:]
+    elif word and not word.startswith("-"):
+        if word in COMMANDS:
+            return without_pipe_errors(lambda: run(word, arguments[1:]))
+        print(f"backend: {unknown(word)}", file=sys.stderr)
+        return 2
     if word in ("-h", "--help"):
-        print(manual.strip())
-        return 0
+        return without_pipe_errors(show_help)
     if word in ("-v", "--version"):
         print(f"backend {__version__}")
         return 0
-    if word and not word.startswith("-"):
-        print(f"backend: there is no {word}; try python3 backend.py --help", file=sys.stderr)
-        return 2
     try:
         settings = Settings.from_env(os.environ)
         required_key(settings)

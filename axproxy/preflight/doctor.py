@@ -136,19 +136,18 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def main(arguments: Sequence[str], program: Path = ROOT, root: Path = Path("/")) -> int:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace, program: Path = ROOT, root: Path = Path("/")) -> int:
     """Print all findings about the service whose program is in the folder `program`.
 
     An installed service has its settings from systemd; they are read from the same files.  `root`
     is the folder with /etc.  Returns the exit status: 0 if no check fails, 1 if one does, 2 for
     bad settings.
     """
-    parser = argparse.ArgumentParser(
-        prog="backend.py doctor",
-        description="Check whether the card's program can be started, and say what to do if not.",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
     unit = read_unit_settings(program, root)
     try:
         settings = Settings.from_env(unit.environment(os.environ) if unit else os.environ)

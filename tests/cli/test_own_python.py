@@ -209,7 +209,7 @@ def test_options_of_python_and_arguments_are_passed_on(checkout: Checkout) -> No
 
     assert done.returncode == 2
     assert "import time:" in done.stderr
-    assert "backend: there is no nonsense" in done.stderr
+    assert "backend: there is no command nonsense" in done.stderr
 
 
 def test_every_line_of_the_requirements_is_understood() -> None:

@@ -11,7 +11,7 @@ from flask import Flask
 from axproxy.models.manifest import MANIFEST, read_manifest
 from axproxy.preflight.checks import CHECK_NAMES
 from axproxy.process.states import as_mermaid
-from axproxy.settings import _OLLAMA, Settings, SettingsError
+from axproxy.settings import OLLAMA_VARIABLES, Settings, SettingsError
 from backend import create_app
 from tests.support.sentences import said
 
@@ -74,7 +74,7 @@ def test_the_manual_lists_the_settings_without_effect() -> None:
 def test_ollamas_variables_are_listed_with_the_settings_that_they_set() -> None:
     listed = {row[0].strip("`"): set(re.findall(r"AX650_\w+", row[1])) for row in rows("OLLAMA_")}
     variable_of = {field.name: variable for variable, field in KNOWN.items()}
-    expected = {name: {variable_of[field]} for name, (field, _) in _OLLAMA.items()}
+    expected = {name: {variable_of[field]} for name, (field, _) in OLLAMA_VARIABLES.items()}
     expected["OLLAMA_HOST"].add("AX650_PORT")
     assert listed == expected
 

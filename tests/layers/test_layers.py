@@ -73,7 +73,7 @@ PLANNED = {"ui"}  # in the tables, and not written yet
 
 # How many modules there are at least.  A rename that hides modules from this test fails it; raise
 # the number as the package grows.
-FEWEST_MODULES = 180
+FEWEST_MODULES = 190
 
 # What does no input or output, and the modules of `WORLD` that it may reach nevertheless.
 CLOCK = {"time"}

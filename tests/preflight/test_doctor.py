@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from axproxy.preflight.doctor import context_for, examine, main, render, summary, wants_colour
+from axproxy.preflight.doctor import context_for, examine, render, run, summary, wants_colour
 from axproxy.preflight.finding import Finding
 from axproxy.preflight.running_service import RunningService, find_service, why_stopped
 from axproxy.process.instance_lock import InstanceLock, is_held
@@ -207,7 +208,7 @@ def test_without_a_failure_the_exit_status_is_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AX650_RUNTIME", "mock")
-    assert main(["--json"]) == 0
+    assert run(Namespace(json=True)) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     assert report["service"] is None
@@ -218,7 +219,7 @@ def test_with_a_failure_the_exit_status_is_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AX650_MODEL_PATH", str(tmp_path))
-    assert main([]) == 1
+    assert run(Namespace(json=False)) == 1
     out = capsys.readouterr().out
     assert out.startswith("the service is not running\n")
     assert "fail  model-folder  " in out
@@ -229,7 +230,7 @@ def test_bad_settings_are_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AX650_PREFLIGHT_SKIP", "binry")
-    assert main([]) == 2
+    assert run(Namespace(json=False)) == 2
     assert "did you mean binary?" in capsys.readouterr().err
 
 

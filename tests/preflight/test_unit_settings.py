@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from axproxy.preflight.doctor import main
+from axproxy.preflight.doctor import run
 from axproxy.preflight.unit_settings import UnitSettings, read_unit_settings
 from tests.support.ports import own_port
 from tests.support.service import ROOT
@@ -130,7 +131,7 @@ def test_the_doctor_checks_the_model_of_the_installed_service(
         f"AX650_{name}={own_port()}" for name in ("PORT", "RUNTIME_PORT", "TOKENIZER_PORT")
     )
     install(f"{ports}\nAX650_MODEL_PATH=/models/nothing\nAX650_RUNTIME_BIN=main_api_axcl\n")
-    assert main(["--json"], program, tmp_path) == 1
+    assert run(Namespace(json=True), program, tmp_path) == 1
     findings = {each["name"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert findings["settings"]["seen"] == f"the service's settings: {FILE}"
     assert findings["model-folder"]["seen"] == "/models/nothing does not exist"
@@ -141,7 +142,7 @@ def test_a_setting_that_is_refused_comes_with_its_line(
     tmp_path: Path, program: Path, install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install("export AX650_MODEL_PATH=/m\nAX650_PORT=5002\nAX650_MAX_QUEUE=many\n")
-    assert main([], program, tmp_path) == 2
+    assert run(Namespace(json=False), program, tmp_path) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"backend: {FILE}, line 1, is ignored by systemd: ")
     assert said[1].startswith(f"backend: {FILE}, line 3: AX650_MAX_QUEUE must be a whole number")

@@ -339,7 +339,7 @@ def test_help_is_shown_and_an_unknown_word_is_refused(
     assert shown.returncode == 0
     assert f"python3 {program}" in shown.stdout
     assert refused.returncode == 2
-    assert "there is no doctorr; try python" in refused.stderr
+    assert "there is no command doctorr; did you mean doctor?" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
 
 

@@ -116,6 +116,19 @@ def test_everything_that_the_unit_names_is_installed(installed: Scratch) -> None
     assert not installed.backoff.exists()
 
 
+def test_the_command_and_its_completion_are_installed(installed: Scratch) -> None:
+    command = installed.root / "usr" / "local" / "bin" / "ax650"
+    assert command.stat().st_mode & 0o777 == 0o755
+    python, program = command.read_text().split("exec ")[1].split()[:2]
+    assert (installed.root / python.lstrip("/")).is_file()
+    assert (installed.root / program.lstrip("/")).is_file()
+    completion = installed.root / "usr/local/share/bash-completion/completions/ax650"
+    assert "-F _shtab_ax650 ax650" in completion.read_text()
+    succeeds(installed.install("--uninstall"))
+    assert not command.exists()
+    assert not completion.exists()
+
+
 @pytest.mark.integration
 def test_the_installed_service_answers(installed: Scratch, start_service: Start) -> None:
     python = installed.app / ".venv" / "bin" / "python"
