@@ -81,7 +81,10 @@ class Settings:
     authorized_keys: Path | None = setting("AUTHORIZED_KEYS", path, None)
     origins: tuple[str, ...] = setting("ORIGINS", names, ())
     log_level: str = setting("LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")
+    log_format: str = setting("LOG_FORMAT", one_of("text", "json"), "text")
     log_file: Path | None = setting("LOG_FILE", path, None)
+    log_file_mb: int = setting("LOG_FILE_MB", whole(0, 100_000), 20)
+    log_files: int = setting("LOG_FILES", whole(0, 1000), 3)
     mock_args: tuple[str, ...] = setting("MOCK_ARGS", words, ())
     axcl_smi: Path | None = setting("AXCL_SMI", path, None)
 

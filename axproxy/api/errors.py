@@ -11,7 +11,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from axproxy.api.dialects import dialect_of
 from axproxy.api.http.responses import json_response
+from axproxy.api.streaming import CLIENT_LEFT
 from axproxy.errors import ClientGone, ProxyError
+from axproxy.ops.request_log import current_record
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ def install(app: Flask) -> None:
 
 def error_response(error: ProxyError) -> Response:
     """Return the response for `error` in the dialect of the present request."""
+    current_record().reason = error.message
     body, status = dialect_of(request.path).error_body(error)
     return json_response(body, status, error.retry_after)
 
@@ -42,7 +45,7 @@ def _spell_status(response: Response) -> Response:
 
 
 def _client_gone(_error: ClientGone) -> Response:
-    log.info("%s %s: the client left before its answer began", request.method, request.path)
+    current_record().reason = CLIENT_LEFT
     return Response(status=499)  # for the log only; the number is nginx's and Ollama's
 
 

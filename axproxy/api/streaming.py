@@ -8,16 +8,22 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
-from flask import Response
+from flask import Response, request
 
 from axproxy.api.encoding import JSON
-from axproxy.engine.protocol import Answer
+from axproxy.api.http.disconnect import gone_check
+from axproxy.api.http.requests import with_client
+from axproxy.engine.protocol import Answer, Engine
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
+from axproxy.messages import ChatRequest, Event, Finished, Text, Thinking, ToolCall, WholeReply
+from axproxy.models.model import Model
+from axproxy.ops.request_log import current_record
 
 # Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass; a
 # wait gives more.  Until the first is sent, an error still has a status.
 HEARTBEAT_INTERVAL = 9.0
+
+CLIENT_LEFT = "the client left"  # in the request log
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +48,12 @@ class Encoder(Protocol):
         """Return the error to raise if a part of the answer is lost and nothing was sent."""
 
 
+def begin_answer(engine: Engine, model: Model, chat: ChatRequest) -> Answer:
+    """Have the engine answer the present request; raises as `Engine.answer` does."""
+    current_record().model = model.name
+    return engine.answer(model, with_client(chat), gone_check(request.environ))
+
+
 def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
     """Return the response for `answer`, and close `answer` with the response or on an error.
 
@@ -51,11 +63,13 @@ def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:
 
 
 def _whole(answer: Answer, encoder: Encoder) -> Response:
+    record = current_record()
     text: list[str] = []
     thinking: list[str] = []
     calls: list[ToolCall] = []
     try:
         for event in answer:
+            record.saw(event)
             match event:
                 case Text():
                     text.append(event.text)
@@ -109,14 +123,21 @@ def _streamed(answer: Answer, encoder: Encoder) -> Response:
 
 
 def _lines(events: Iterator[Event], encoder: Encoder) -> Iterator[bytes]:
+    record = current_record()
     try:
         for event in events:
+            record.saw(event)
             yield encoder.line(event)
     except ProxyError as error:
+        record.reason = error.message
         log.warning("an answer was cut short: %s", error.message)
         yield encoder.failure(error)
     except ClientGone:
-        log.info("the client left in the middle of its answer")
+        record.reason = CLIENT_LEFT
+    except GeneratorExit:  # the server could not send a line
+        record.reason = CLIENT_LEFT
+        raise
     except Exception:  # the status was sent, and the client waits for an end
+        record.reason = "internal error"
         log.exception("an answer broke off")
         yield encoder.failure(ProxyError("internal error; see the service's log"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import logging.config
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -15,6 +18,7 @@ from axproxy.printable import printable
 from axproxy.settings import Settings, SettingsError
 
 _LINE = "%(asctime)s %(levelname)-7s %(name)s: %(request)s%(message)s"
+_MIB = 1024 * 1024  # bytes
 _JOURNAL_LINE = "%(name)s: %(request)s%(message)s"  # the journal adds the time and the priority
 # Priorities of syslog(3), by the lowest level that has them.
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
@@ -29,7 +33,13 @@ def configure_logging(settings: Settings) -> None:
     handler: dict[str, Any] = {"class": "logging.StreamHandler"}
     formatter: dict[str, Any] = {"()": PrintableFormatter, "fmt": _LINE}
     if settings.log_file:
-        handler = {"()": LogFile, "filename": str(settings.log_file), "encoding": "utf-8"}
+        handler = {
+            "()": LogFile,
+            "filename": str(settings.log_file),
+            "encoding": "utf-8",
+            "largest": settings.log_file_mb * _MIB,
+            "kept": settings.log_files,
+        }
         try:
             settings.log_file.open("a").close()
         except OSError as error:
@@ -39,6 +49,8 @@ def configure_logging(settings: Settings) -> None:
             ) from error
     elif journal_is_stderr(os.environ):
         formatter = {"()": JournalFormatter, "fmt": _JOURNAL_LINE}
+    if settings.log_format == "json":
+        formatter = {"()": JsonFormatter}
     logging.config.dictConfig(
         {
             "version": 1,
@@ -92,6 +104,25 @@ class JournalFormatter(PrintableFormatter):
         return "\n".join(f"<{priority}>{line}" for line in lines)
 
 
+class JsonFormatter(logging.Formatter):
+    """Writes each record as one JSON object; the line of a request has its facts as fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC)
+        entry: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request_id := current_id():
+            entry["request_id"] = request_id
+        entry |= getattr(record, "facts", {})
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)  # escapes what is not ASCII, so control characters as well
+
+
 class RequestFilter(logging.Filter):
     """Adds the id of the request to each record; drops nothing."""
 
@@ -102,13 +133,18 @@ class RequestFilter(logging.Filter):
 
 
 class LogFile(WatchedFileHandler):
-    """A log file that may be rotated, and whose disk may become full.
+    """A log file that is rotated, by itself or by another program, and whose disk may be full.
 
-    Then lines are lost, stderr gets one message, and the service goes on.
+    Beyond `largest` bytes (0: never) the file becomes `NAME.1`, that one `NAME.2`, and so on;
+    `kept` of them stay.  gunicorn's master and its worker write to the same file.
+
+    On a full disk lines are lost, stderr gets one message, and the service goes on.
     """
 
-    def __init__(self, filename: str, encoding: str) -> None:
+    def __init__(self, filename: str, encoding: str, largest: int = 0, kept: int = 0) -> None:
         super().__init__(filename, encoding=encoding)
+        self._largest = largest
+        self._kept = kept
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -116,11 +152,34 @@ class LogFile(WatchedFileHandler):
         try:
             # The base class raises when the file's folder is gone.
             super().emit(record)
+            self._rotate()
         except OSError:
             self.handleError(record)
         if lost and lost == self._lost:
             self._lost = 0
             self._report(f"can be written again; {lost} lines are missing from it")
+
+    def _rotate(self) -> None:
+        """Rotate a file that is too long, unless the other process has done so just now."""
+        stream = self.stream
+        if not self._largest or not stream or os.fstat(stream.fileno()).st_size <= self._largest:
+            return
+        fcntl.flock(stream, fcntl.LOCK_EX)  # closing the file frees it
+        try:
+            is_ours = os.path.samestat(os.stat(self.baseFilename), os.fstat(stream.fileno()))
+        except FileNotFoundError:
+            is_ours = False
+        if not is_ours:
+            self.reopenIfNeeded()
+            return
+        for number in range(self._kept - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.baseFilename}.{number}", f"{self.baseFilename}.{number + 1}")
+        if self._kept:
+            os.replace(self.baseFilename, f"{self.baseFilename}.1")
+        else:
+            os.unlink(self.baseFilename)
+        self.reopenIfNeeded()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # it flushes, and the disk may still be full

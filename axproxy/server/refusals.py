@@ -8,7 +8,7 @@ from axproxy.api.encoding import JSON
 from axproxy.api.gojson.decode import compact
 from axproxy.api.ollama.errors import QUEUE_FULL
 from axproxy.errors import Busy, ProxyError
-from axproxy.ops.request_log import HEADER, id_for, log_request, request_context
+from axproxy.ops.request_log import HEADER, RequestRecord, id_for, log_request, request_context
 from axproxy.server.connection import Connection
 from axproxy.server.gunicorn_adapter import http_errors
 from axproxy.server.request_framing import Label
@@ -57,17 +57,18 @@ def answer(connection: Connection, label: Label, refusal: ProxyError) -> None:
     from axproxy.api.dialects import dialect_of  # noqa: PLC0415 - see above
 
     reply, status = dialect_of(f"/{label.path.lstrip('/')}").error_body(refusal)
-    request_id = id_for(label.request_id)
+    record = RequestRecord(id_for(label.request_id), label.method, label.path)
     body = compact(reply)
     head = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Connection: close",
         f"Content-Type: {JSON}",
         f"Content-Length: {len(body)}",
-        f"{HEADER}: {request_id}",
+        f"{HEADER}: {record.id}",
     ]
     if refusal.retry_after is not None:
         head.append(f"Retry-After: {refusal.retry_after}")
     connection.write_now("\r\n".join([*head, "", ""]).encode() + body)
-    with request_context(request_id):
-        log_request(label.method, label.path, status, 0.0, len(body))
+    record.status, record.size, record.reason = status, len(body), refusal.message
+    with request_context(record):
+        log_request(record)

@@ -50,7 +50,28 @@ def test_a_request_is_logged_in_one_line(
     reply.close()
 
     (line,) = lines(caplog)
-    assert re.fullmatch(rf"POST /generate 200 \d+ ms {len(reply.data)} bytes", line)
+    facts = "client=127.0.0.1 model=qwen3:0.6b tokens=12+2 queue=0.25s first=0.00s reason=stop"
+    assert re.fullmatch(
+        rf"POST /generate 200 \d+ ms {len(reply.data)} bytes {re.escape(facts)}", line
+    )
+
+
+def test_the_line_of_a_refused_request_says_why(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.post("/api/chat", json={"model": "other", "messages": []}).close()
+    (line,) = lines(caplog)
+    assert line.startswith("POST /api/chat 404 ")
+    assert "client=127.0.0.1 reason=\"model 'other' not found" in line
+
+
+def test_a_reason_cannot_forge_a_log_line(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.post("/api/chat", json={"model": "a\nb\x1b[31m" + "x" * 999}).close()
+    (line,) = lines(caplog)
+    assert not re.search("[\n\x1b]", line)
+    assert len(line) < 350
 
 
 def test_watchdogs_do_not_fill_the_log(

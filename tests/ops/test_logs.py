@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import shutil
 import sys
@@ -12,13 +14,14 @@ import pytest
 
 from axproxy.ops.logs import (
     JournalFormatter,
+    JsonFormatter,
     LogFile,
     PrintableFormatter,
     RequestFilter,
     configure_logging,
     journal_is_stderr,
 )
-from axproxy.ops.request_log import request_context
+from axproxy.ops.request_log import RequestRecord, request_context
 from axproxy.settings import Settings, SettingsError
 
 
@@ -37,11 +40,71 @@ def test_a_line_has_the_id_of_its_request(log: logging.Logger, tmp_path: Path) -
     file.setFormatter(logging.Formatter("%(request)s%(message)s"))
     log.addHandler(file)
 
-    with request_context("abc"):
+    with request_context(RequestRecord("abc")):
         log.info("inside")
     log.info("outside")
 
     assert (tmp_path / "log").read_text() == "[abc] inside\noutside\n"
+
+
+def test_json_lines_have_the_facts_of_a_request_as_fields(log: logging.Logger) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    log.addHandler(handler)
+
+    record = RequestRecord("abc", "POST", "/api/chat", "10.0.0.2", status=200, model="qwen3:4b")
+    with request_context(record):
+        log.info("%s", "a\nb\x1b", extra={"facts": record.facts()})
+    try:
+        raise ValueError("of ours")
+    except ValueError:
+        log.exception("failed")
+
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (
+        first.items()
+        >= {
+            "level": "info",
+            "message": "a\nb\x1b",
+            "request_id": "abc",
+            "path": "/api/chat",
+            "client": "10.0.0.2",
+            "status": 200,
+            "model": "qwen3:4b",
+        }.items()
+    )
+    assert "completion_tokens" not in first
+    assert "ValueError: of ours" in second["traceback"]
+
+
+def test_a_long_log_file_is_rotated_and_the_oldest_is_dropped(
+    log: logging.Logger, tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    log.addHandler(LogFile(str(file), "utf-8", largest=10, kept=2))
+    for number in range(4):
+        log.warning("line number %d", number)
+
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left == {"log": "", "log.1": "line number 3\n", "log.2": "line number 2\n"}
+
+
+def test_two_processes_that_share_a_log_file_rotate_it_once_each_time(
+    tmp_path: Path,
+) -> None:
+    logs = [logging.Logger("master"), logging.Logger("worker")]
+    for log in logs:
+        log.addHandler(LogFile(str(tmp_path / "log"), "utf-8", largest=35, kept=50))
+    written = [f"line {number:02}" for number in range(40)]
+    for number, line in enumerate(written):
+        logs[number % 3 == 0].warning(line)
+    for log in logs:
+        log.handlers[0].close()
+
+    found = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    assert sorted(found) == written
+    assert len(list(tmp_path.iterdir())) == 9  # five lines in each, and the present one
 
 
 def test_a_full_disk_is_reported_once_and_nothing_else_happens(

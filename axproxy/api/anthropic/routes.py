@@ -12,9 +12,9 @@ from axproxy.api.anthropic.errors import error_body
 from axproxy.api.anthropic.replies import MessageHeader, MessagesReplies, estimate_tokens
 from axproxy.api.anthropic.requests import parse_count, parse_messages
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import read_body, with_client
+from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
-from axproxy.api.streaming import respond
+from axproxy.api.streaming import begin_answer, respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
@@ -56,8 +56,7 @@ class AnthropicRoutes:
         header = MessageHeader(
             f"msg_{self._digits()}", call.request.requested_name, estimate_tokens(call.request)
         )
-        gone = gone_check(request.environ)
-        answer = self._engine.answer(call.model, with_client(call.request), gone)
+        answer = begin_answer(self._engine, call.model, call.request)
         response = respond(answer, MessagesReplies(header), call.request.stream)
         if call.request.stream:
             response.cache_control.no_cache = True

@@ -7,12 +7,12 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import read_body, with_client
+from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.native.errors import error_body
 from axproxy.api.native.replies import NativeReplies
 from axproxy.api.native.requests import parse_generate, parse_load
-from axproxy.api.streaming import respond
+from axproxy.api.streaming import begin_answer, respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
@@ -43,8 +43,7 @@ class NativeRoutes:
 
     def generate(self) -> Response:
         call = parse_generate(read_body(), self._models)
-        gone = gone_check(request.environ)
-        answer = self._engine.answer(call.model, with_client(call.request), gone)
+        answer = begin_answer(self._engine, call.model, call.request)
         return respond(answer, NativeReplies(), call.request.stream)
 
     def load(self) -> Response:

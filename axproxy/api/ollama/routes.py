@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from axproxy.api.encoding import JSON
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import get_only, read_body, with_client
+from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.embeddings import OllamaEmbeddingRoutes
@@ -33,7 +33,7 @@ from axproxy.api.ollama.requests import (
     parse_show,
 )
 from axproxy.api.ollama.store import OllamaStoreRoutes
-from axproxy.api.streaming import respond
+from axproxy.api.streaming import begin_answer, respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError, RuntimeFault
 from axproxy.models.catalog import Models
@@ -128,7 +128,7 @@ class OllamaRoutes:
                 return Response(encoder.rendered(prompt), content_type=JSON)
             case AnswerCall() if call.request.stream:
                 try:
-                    answer = self._engine.answer(call.model, with_client(call.request), gone)
+                    answer = begin_answer(self._engine, call.model, call.request)
                     return respond(answer, encoder, stream=True)
                 except RuntimeFault as error:
                     # Ollama sends its runner's errors at the start of a stream without a charset.
@@ -137,5 +137,5 @@ class OllamaRoutes:
                     response.content_type = "application/json"
                     return response
             case AnswerCall():
-                answer = self._engine.answer(call.model, with_client(call.request), gone)
+                answer = begin_answer(self._engine, call.model, call.request)
                 return respond(answer, encoder, stream=False)

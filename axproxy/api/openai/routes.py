@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import get_only, read_body, with_client
+from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_details
 from axproxy.api.ollama.embeddings import with_address
@@ -21,7 +21,7 @@ from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionR
 from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion
 from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
 from axproxy.api.openai.responses_requests import parse_responses
-from axproxy.api.streaming import Encoder, respond
+from axproxy.api.streaming import Encoder, begin_answer, respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
@@ -85,8 +85,7 @@ class OpenAIRoutes:
             call.request.requested_name,
             call.repeated,
         )
-        gone = gone_check(request.environ)
-        answer = self._engine.answer(call.model, with_client(call.request), gone)
+        answer = begin_answer(self._engine, call.model, call.request)
         response = respond(answer, ResponsesReplies(header, self._now), call.request.stream)
         if call.request.stream:
             response.cache_control.no_cache = True
@@ -119,8 +118,7 @@ class OpenAIRoutes:
         header = ChatReplyHeader(
             id_, self._seconds(), call.request.requested_name, call.include_usage
         )
-        gone = gone_check(request.environ)
-        answer = self._engine.answer(call.model, with_client(call.request), gone)
+        answer = begin_answer(self._engine, call.model, call.request)
         return respond(answer, replies(header), call.request.stream)
 
     def _seconds(self) -> int:
