@@ -96,6 +96,12 @@ class Unloaded(Starting):
     """The model is not on the card; a request loads it and waits."""
 
 
+class NoModelYet(Unavailable):
+    """There is no model that could be loaded; no time to retry is given."""
+
+    retry_after = None
+
+
 class Busy(Unavailable):
     """The queue of waiting requests is full."""
 

@@ -125,14 +125,29 @@ class CacheHealth:
 
 
 @dataclass(frozen=True)
+class LoadedHealth:
+    """One of several models that are on the card, or being loaded."""
+
+    model: str
+    status: str
+    load_percent: int | None
+
+
+@dataclass(frozen=True)
 class Health:
-    """All of it.  `model` is the name that clients use, `model_path` the model's folder."""
+    """All of it.  `model` is the name that clients use, `model_path` the model's folder.
+
+    Where there are several models, these are of the one used last; `models` has a line for each
+    on the card, and `switching_to` is the name of the one for which others leave it.
+    """
 
     model: str
     model_path: str | None
     runtime: RuntimeHealth
     queue: QueueHealth = QueueHealth()
     kv_cache: CacheHealth | None = CacheHealth()
+    models: Sequence[LoadedHealth] = ()
+    switching_to: str | None = None
 
     def without_details(self) -> Health:
         """Return what anybody may know: no path, no pid, and no sentence that could name them."""
@@ -154,5 +169,12 @@ class Health:
             **self.runtime.as_json(),
             "queue": {**vars(self.queue)},
             "kv_cache": self.kv_cache and {**vars(self.kv_cache)},
+            **self._several(),
             "version": __version__,
         }
+
+    def _several(self) -> dict[str, Any]:
+        if len(self.models) < 2 and self.switching_to is None:
+            return {}
+        models = [{**vars(each)} for each in self.models]
+        return {"models": models, "switching_to": self.switching_to}

@@ -158,6 +158,11 @@ class SerialEngine(Generic[PreparedT]):
         """Return the model's window in tokens, `None` until the runtime has reported it."""
         return self._runtime.context_length()
 
+    @property
+    def unloaded(self) -> bool:
+        """Whether the model has left the card, and the next request loads it."""
+        return isinstance(self._supervisor.not_ready(), Unloaded)
+
     def not_ready(self) -> ProxyError | None:
         problem = self._supervisor.not_ready()
         return None if isinstance(problem, Unloaded) else problem

@@ -407,7 +407,7 @@ def test_a_client_that_leaves_in_mid_stream_ends_the_stream(
     pieces = pieces_of(app, dialect)[0]
 
     assert len(pieces) == 1
-    assert "reason=\"the client left\"" in caplog.text
+    assert 'reason="the client left"' in caplog.text
     assert closed(engine)
 
 
