@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,19 @@ from axproxy.api.http.policy import allowed_origins, authorized_keys, required_k
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.ops import OpsRoutes
 from axproxy.engine.engine import SerialEngine
+from axproxy.engine.pool import EnginePool
 from axproxy.engine.protocol import Engine, EngineOptions
 from axproxy.engine.runtime import Timeouts
-from axproxy.models.catalog import Models, SingleModelCatalog
+from axproxy.errors import RuntimeFault
+from axproxy.models.catalog import Models, SingleModelCatalog, StoreCatalog
 from axproxy.models.description import CurrentModel
+from axproxy.models.model import Model
 from axproxy.models.runtime_choice import runtime_for
+from axproxy.models.store import ModelStore, configured_settings, default_store, settings_for
 from axproxy.ops.request_log import RequestLog
-from axproxy.preflight.checks import require_known_checks, require_model
+from axproxy.preflight.card_plan import CardPlan
+from axproxy.preflight.checks import require_known_checks, require_model, why_unloadable
+from axproxy.process.ports import first_usable
 from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
@@ -54,36 +62,97 @@ from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
 from runtime_supervisor import AxllmSupervisor, RuntimeSupervisor
 
+PORTS = 16  # for runtimes, from AX650_RUNTIME_PORT on
+
 ROOT = Path(__file__).resolve().parent
 
 
 def create_engine(
     settings: Settings, timeouts: Timeouts | None = None
-) -> tuple[SerialEngine[Any], Models]:
-    """Make the engine and the catalogue of what it can answer with; starts nothing."""
+) -> tuple[SerialEngine[Any] | EnginePool, Models]:
+    """Make the engine and the catalogue of what it can answer with; starts nothing.
+
+    There is one model where the runtime is attached, and where a simulator has no store.
+    """
     timeouts = timeouts or Timeouts(stall=settings.stall_timeout)
-    make = axllm_engine if runtime_for(settings) == "axllm" else main_api_engine
-    engine, model = make(settings, timeouts)
+    store = ModelStore(settings, settings.models_dir or default_store(os.environ))
+    several = settings.runtime_kind == "mock" and settings.models_dir and store.models()
+    if settings.runtime_kind == "vendor" or several:
+        return create_pool(settings, timeouts, store)
+    model = described_model(settings)
+    engine = engine_of_one(settings, timeouts, model)
     return engine, SingleModelCatalog(model, engine.context_length)
 
 
+def create_pool(
+    settings: Settings, timeouts: Timeouts, store: ModelStore
+) -> tuple[EnginePool, Models]:
+    """Make the engine of all models of the store and of the configured one."""
+    configured = described_model(settings) if settings.model_path else None
+    catalog = StoreCatalog(store, configured, dict(settings.model_aliases))
+
+    used: dict[Path | None, int] = {}  # the ports by the folders of the models
+
+    def make(model: Model, beside: Sequence[Model]) -> SerialEngine[Any]:
+        port = settings.runtime_port
+        if model.runtime == "axllm" and (beside or used):
+            taken = {used[each.folder] for each in beside}
+            port = first_usable(number for number in port_range(port) if number not in taken)
+        used[model.folder] = port
+        if configured and model.folder in (None, settings.model_path):
+            return engine_of_one(replace(settings, runtime_port=port), timeouts, configured)
+        own = replace(settings_for(settings, model.folder or Path(), model.name), runtime_port=port)
+        if own.runtime_kind == "vendor" and (problem := why_unloadable(own)):
+            raise RuntimeFault(f"{model.name} cannot be loaded: {problem}")
+        return engine_of_one(own, timeouts, described_model(own))
+
+    def preload() -> list[Model]:
+        named = [catalog.find(name) for name in settings.preload]
+        return named or list(catalog.all()[:1])
+
+    plan = CardPlan(settings.max_loaded_models)
+    pool = EnginePool(make, plan.fits, preload, pin=bool(settings.preload))
+    plan.follow(
+        lambda: pool.health().runtime.card, lambda: [loaded.model for loaded in pool.loaded()]
+    )
+    catalog.context_length = pool.context_length
+    return pool, catalog
+
+
+def port_range(first: int) -> range:
+    """Return the ports of the vendor's programs where several run; docs/models.md names them."""
+    return range(first, min(first + PORTS, 65536))
+
+
+def described_model(settings: Settings) -> CurrentModel:
+    """Return what describes the model of the settings."""
+    if runtime_for(settings) == "axllm":
+        return CurrentModel(settings, (*CAPABILITIES, EMBEDDING, VISION))
+    return CurrentModel(settings, choose_tokenizer(settings).capabilities)
+
+
+def engine_of_one(settings: Settings, timeouts: Timeouts, model: CurrentModel) -> SerialEngine[Any]:
+    """Make the engine of one model, on the program that its folder is for."""
+    make = axllm_engine if runtime_for(settings) == "axllm" else main_api_engine
+    return make(settings, timeouts, model)
+
+
 def axllm_engine(
-    settings: Settings, timeouts: Timeouts
-) -> tuple[SerialEngine[PreparedMessages], CurrentModel]:
-    """Make the engine on the vendor's `axllm`, and what describes its model."""
+    settings: Settings, timeouts: Timeouts, model: CurrentModel
+) -> SerialEngine[PreparedMessages]:
+    """Make the engine on the vendor's `axllm`."""
     supervisor = AxllmSupervisor(settings)
     program = supervisor.recipe
-    model = CurrentModel(settings, (*CAPABILITIES, EMBEDDING, VISION))
     program.refresh_model = model.refresh
     connect = functools.partial(AxllmClient, settings.runtime_url)
     runtime = AxllmRuntime(supervisor, program, connect, timeouts=timeouts)
-    return SerialEngine(runtime, supervisor, model, engine_options(settings)), model
+    return SerialEngine(runtime, supervisor, model, engine_options(settings))
 
 
 def main_api_engine(
-    settings: Settings, timeouts: Timeouts
-) -> tuple[SerialEngine[PreparedPrompt], CurrentModel]:
-    """Make the engine on the vendor's `main_api`, and what describes its model."""
+    settings: Settings, timeouts: Timeouts, model: CurrentModel
+) -> SerialEngine[PreparedPrompt]:
+    """Make the engine on the vendor's `main_api`."""
     supervisor: AttachedSupervisor | RuntimeSupervisor
     program: AttachedSupervisor | MainApiRecipe
     if settings.runtime_kind == "attach":
@@ -92,7 +161,6 @@ def main_api_engine(
         supervisor = RuntimeSupervisor(settings)
         program = supervisor.recipe
     tokenizer = choose_tokenizer(settings)
-    model = CurrentModel(settings, tokenizer.capabilities)
     program.refresh_model = model.refresh
     client = tokenizer.client()
     runtime = MainApiRuntime(
@@ -103,7 +171,7 @@ def main_api_engine(
         make_renderer=lambda: tokenizer.renderer(client),
         timeouts=timeouts,
     )
-    return SerialEngine(runtime, supervisor, model, engine_options(settings)), model
+    return SerialEngine(runtime, supervisor, model, engine_options(settings))
 
 
 def engine_options(settings: Settings) -> EngineOptions:
@@ -122,7 +190,7 @@ def create_app(
 
     gunicorn's hooks find the engine as `app.extensions["axproxy"]`.  Raises `SettingsError`.
     """
-    settings = settings or Settings.from_env(os.environ)
+    settings = settings or configured_settings(os.environ)
     require_known_checks(settings)
     require_model(settings)
     if engine is None or models is None:

@@ -25,6 +25,7 @@ if sentence := python_problem() or gunicorn_problem():
     sys.exit(2)
 
 from axproxy.api.http.policy import required_key
+from axproxy.models.store import configured_settings
 from axproxy.ops.logs import configure_logging, print_error
 from axproxy.ops.malloc import keep_one_arena
 from axproxy.ops.systemd import Notifier, SystemdReport
@@ -32,14 +33,14 @@ from axproxy.process.instance_lock import AlreadySupervised, InstanceLock
 from axproxy.server.gunicorn_adapter import APP_LOAD_ERROR, runs_under_gunicorn
 from axproxy.server.listeners import TooFewDescriptors, room_for_connections, why_unavailable
 from axproxy.server.options import OptionRefused, settings_from_options
-from axproxy.settings import Settings, SettingsError, port_variable
+from axproxy.settings import SettingsError, port_variable
 
 try:
     if runs_under_gunicorn():
         options = shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")) + sys.argv[1:]
         # The application reads them too, in the worker.
         os.environ.update(settings_from_options(options))
-    _settings = Settings.from_env(os.environ)
+    _settings = configured_settings(os.environ)
     required_key(_settings)
     configure_logging(_settings)
 except (SettingsError, OptionRefused, ValueError) as error:

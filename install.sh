@@ -11,6 +11,7 @@ root=${DESTDIR:+$(realpath -m -- "$DESTDIR")}
 app=$root/opt/$name
 settings=$root/etc/$name.env
 unit=$root/etc/systemd/system/$name.service
+store=$root/var/lib/$name/models
 backoff=$unit.d/10-backoff.conf
 command=$root/usr/local/bin/$name
 completion=$root/usr/local/share/bash-completion/completions/$name
@@ -155,9 +156,7 @@ start() {
     run systemctl --quiet enable "$name"
     # An earlier unit's limit of starts may have been reached.
     run systemctl --quiet reset-failed "$name" 2>/dev/null || true
-    if ! configured; then
-        return  # it would not start; `report` says what to do
-    elif ! systemctl --quiet is-active "$name" 2>/dev/null; then
+    if ! systemctl --quiet is-active "$name" 2>/dev/null; then
         run systemctl start --no-block "$name"
     elif [ "$changed" ]; then
         say "restarting the service; the model is loaded again"
@@ -181,15 +180,13 @@ report() {
             say "  $(opening "$path")"
         fi
     done
-    if ! configured; then
-        say "no model is set, so the service was not started. Say where your model is, or set"
-        say "AX650_RUNTIME=mock to try it with a simulator:"
-        say "  sudo nano $settings && sudo systemctl restart $name"
+    if [ -z "$(setting AX650_MODEL_PATH)$(setting AX650_RUNTIME)" ] &&
+        ! find "$store" -mindepth 2 -name '*.axmodel' 2>/dev/null | grep -q .; then
+        say "there is no model yet. Put its folder into $store, or name it in $settings."
+        say "AX650_RUNTIME=mock in that file starts a simulator instead."
     fi
     say "done. Watch it load with: $name status --watch"
 }
-
-configured() { [ -n "$(setting AX650_MODEL_PATH)$(setting AX650_RUNTIME)" ]; }
 
 as_user() { setpriv --reuid="$name" --regid="$name" --clear-groups -- "$@"; }
 # Prints the command that lets all users read a path: the folders above it, and all below.

@@ -85,6 +85,18 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def aliases(value: str) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for pair in names(value):
+        alias, sign, name = (part.strip() for part in pair.partition("="))
+        if not sign or not _MODEL_NAME.fullmatch(name):
+            raise ValueError("pairs like gpt-4o=qwen3:4b, or *=qwen3:4b for every other name")
+        if alias != "*" and not _MODEL_NAME.fullmatch(alias):
+            raise ValueError("names as Ollama's before each =, or *")
+        found[alias] = name
+    return tuple(found.items())
+
+
 def model_name(value: str) -> str:
     name = value.removesuffix(":latest").lower()
     if not _MODEL_NAME.fullmatch(value) or name.endswith((":cloud", ":local", "-cloud")):

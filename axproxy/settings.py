@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from axproxy.durations import FOREVER
 from axproxy.setting_values import (
+    aliases,
     load_timeout,
     model_name,
     names,
@@ -63,6 +64,9 @@ class Settings:
     models_dir: Path | None = setting("MODELS_DIR", path, None)
     model_path: Path | None = setting("MODEL_PATH", path, None)
     model_name: str | None = setting("MODEL_NAME", model_name, None)
+    model_aliases: tuple[tuple[str, str], ...] = setting("MODEL_ALIASES", aliases, ())
+    preload: tuple[str, ...] = setting("PRELOAD", names, ())
+    max_loaded_models: int = setting("MAX_LOADED_MODELS", whole(0, 100), 0)
     device: str = setting("DEVICE", text, "auto")
     tokenizer: str = setting("TOKENIZER", one_of("builtin", "vendor"), "builtin")
     tokenizer_secret: str | None = setting("TOKENIZER_SECRET", text, None)
@@ -90,9 +94,9 @@ class Settings:
 
     @property
     def runtime_kind(self) -> RuntimeKind:
-        """The program that answers prompts; `auto` means the card's if a model is configured."""
+        """The program that answers prompts; `auto` means the card's if one is configured."""
         if self.runtime == "auto":
-            return "vendor" if self.model_path else "mock"
+            return "vendor" if self.model_path or self.lacks_model else "mock"
         return _KINDS[self.runtime]
 
     @property
@@ -106,9 +110,14 @@ class Settings:
 
         That is so in the installed unit, and where half of a configuration names a card.
         """
-        if self.runtime != "auto" or self.model_path:
+        if self.runtime in ("mock", "mock-axllm", "attach") or self.model_path:
             return False
-        return bool(self.models_dir) or self.names_runtime_bin or self.simulate == "off"
+        return self.runtime != "auto" or self.names_store or self.names_runtime_bin
+
+    @property
+    def names_store(self) -> bool:
+        """Whether models are to be had from the store, now or once they are put there."""
+        return bool(self.models_dir) or self.simulate == "off"
 
     @property
     def own_url(self) -> str:
@@ -164,10 +173,6 @@ class Settings:
                     f"{owner[number]} and {variable} are both {number}; give each its own port"
                 )
             owner[number] = variable
-        if self.runtime_kind == "vendor" and self.model_path is None:
-            raise SettingsError(
-                f"AX650_RUNTIME={self.runtime} needs a model; set AX650_MODEL_PATH to its folder"
-            )
 
 
 def folder_name(path: Path) -> str:
@@ -234,5 +239,6 @@ OLLAMA_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "OLLAMA_ORIGINS": ("origins", names),
     "OLLAMA_KEEP_ALIVE": ("keep_alive", time_span),
     "OLLAMA_MAX_QUEUE": ("max_queue", whole(0, 10_000)),
+    "OLLAMA_MAX_LOADED_MODELS": ("max_loaded_models", whole(0, 100)),
     "OLLAMA_LOAD_TIMEOUT": ("start_timeout", load_timeout),
 }

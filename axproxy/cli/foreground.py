@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from axproxy.errors import GaveUp, ProxyError
+from axproxy.models.store import configured_settings
 from axproxy.ops.logs import configure_logging
 from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.process.instance_lock import AlreadySupervised
@@ -37,7 +38,7 @@ def run_in_foreground(make: Callable[[Settings], ForegroundSupervisor]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: leave.set())
     try:
-        settings = Settings.from_env(os.environ)
+        settings = configured_settings(os.environ)
         require_known_checks(settings)
         require_model(settings)
         if settings.runtime_kind == "attach":

@@ -10,8 +10,9 @@ from pathlib import Path
 from axproxy import __version__
 from axproxy.api.http.policy import allowed_origins, required_key
 from axproxy.cli.commands import COMMANDS, SERVE, run, show_help, unknown, without_pipe_errors
+from axproxy.models.store import configured_settings
 from axproxy.ops.logs import print_error
-from axproxy.settings import Settings, SettingsError
+from axproxy.settings import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"backend {__version__}")
         return 0
     try:
-        settings = Settings.from_env(os.environ)
+        settings = configured_settings(os.environ)
         required_key(settings)
         allowed_origins(settings)
         if settings.preflight_skip or settings.lacks_model:

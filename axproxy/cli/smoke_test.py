@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import psutil
 import requests
 
+from axproxy.models.store import configured_settings
 from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.printable import printable
 from axproxy.process.ports import free_port, holders
@@ -58,7 +59,7 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         environ = with_usable_ports(os.environ)
-        settings = Settings.from_env(environ)
+        settings = configured_settings(environ)
         require_known_checks(settings)
         require_model(settings)
     except SettingsError as error:
@@ -122,7 +123,7 @@ def warn_about_simulator(settings: Settings) -> None:
 def with_usable_ports(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment, with a free port for each default port that is taken."""
     chosen = dict(environ)
-    settings = Settings.from_env(environ)
+    settings = configured_settings(environ)
     defaults = {"AX650_PORT": settings.port}
     if settings.runtime_kind == "mock":  # the vendor's program has a fixed port
         defaults["AX650_RUNTIME_PORT"] = settings.runtime_port

@@ -91,14 +91,13 @@ class ModelAdmission:
         self,
         make: MakeEngine,
         fits: Callable[[Sequence[Model]], bool],
-        pinned: Sequence[Model],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.switches = 0
         self.switching: Model | None = None  # to this one
         self._make = make
         self._fits = fits
-        self._pinned = frozenset(map(key_of, pinned))
+        self._pinned: frozenset[Hashable] = frozenset()
         self._clock = clock
         self._changed = threading.Condition()
         self._slots: dict[Hashable, Slot] = {}
@@ -107,9 +106,10 @@ class ModelAdmission:
         self._leaving = False
         self._on_change: OnChange = lambda _problem: None
 
-    def start(self, models: Sequence[Model], on_change: OnChange) -> None:
-        """Start the engines of the first models that fit together."""
+    def start(self, models: Sequence[Model], on_change: OnChange, *, pin: bool) -> None:
+        """Start the engines of the first models that fit together; `pin` lets them leave last."""
         self._on_change = on_change
+        self._pinned = frozenset(map(key_of, models)) if pin else frozenset()
         for model in models:
             beside = [slot.model for slot in self._slots.values()]
             if beside and not self._fits([*beside, model]):

@@ -24,7 +24,7 @@ class EnginePool:
     """The engine of many models, of which some are on the card.
 
     `make` returns the engine of a model; `fits` says whether some models are on the card together.
-    Those in `preload` are loaded at the start; those in `pinned` leave the card last.
+    What `preload` returns is loaded at the start, and with `pin` leaves the card last.
     """
 
     def __init__(
@@ -32,10 +32,11 @@ class EnginePool:
         make: MakeEngine,
         fits: Callable[[Sequence[Model]], bool],
         preload: Callable[[], Sequence[Model]],
-        pinned: Sequence[Model] = (),
+        pin: bool = False,
     ) -> None:
         self._preload = preload
-        self._admission = ModelAdmission(make, fits, pinned)
+        self._pin = pin
+        self._admission = ModelAdmission(make, fits)
         self._on_change: OnChange = lambda _problem: None
         self._began = time.time()
 
@@ -44,7 +45,7 @@ class EnginePool:
     def start(self, on_change: OnChange = lambda _problem: None) -> None:
         """Start the engines of the preloaded models; raises what their supervisors raise."""
         self._on_change = on_change
-        self._admission.start(self._preload(), on_change)
+        self._admission.start(self._preload(), on_change, pin=self._pin)
         threading.Thread(target=self._report_without_engine, name="pool", daemon=True).start()
 
     def leave(self, grace: float) -> None:

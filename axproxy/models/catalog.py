@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol
 
 from axproxy.errors import UnknownModel
 from axproxy.models.model import Model
 from axproxy.models.names import ModelName, local_name, same_model
+from axproxy.models.store import ModelStore
 
 
 class Models(Protocol):
@@ -56,3 +58,63 @@ class SingleModelCatalog:
 
     def default(self) -> Model:
         return replace(self._model(), context_length=self._context_length())
+
+
+class StoreCatalog:
+    """The models of the store, and the one that `AX650_MODEL_PATH` names.
+
+    `configured` is that one, None where the store has all of them.  `aliases` are further names;
+    `*` stands for every name that is not known.  `context_length` returns what the runtime of a
+    model has reported, None before that.
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        configured: Callable[[], Model] | None,
+        aliases: Mapping[str, str] = MappingProxyType({}),
+        context_length: Callable[[Model], int | None] = lambda _model: None,
+    ) -> None:
+        self._store = store
+        self._configured = configured
+        self._aliases = aliases
+        self.context_length = context_length
+
+    def find(self, name: str) -> Model:
+        base = local_name(name)
+        models = self._known()
+        for wanted in (base, self._alias(base)):
+            for model in models if wanted else ():
+                if same_model(wanted, model.name):
+                    return self._with_context(model)
+        ModelName.parse(base)
+        raise UnknownModel(f"model '{name}' not found", [model.name for model in models])
+
+    def all(self) -> Sequence[Model]:
+        return [self._with_context(model) for model in self._known()]
+
+    def default(self) -> Model:
+        models = self._known()
+        if not models:
+            raise UnknownModel("there is no model yet; get one with: ax650 pull qwen3:1.7b")
+        return self._with_context(models[0])
+
+    def _known(self) -> list[Model]:
+        """Return the models, the configured one first; it may be in the store, too."""
+        first = [self._configured()] if self._configured else []
+        used = {model.folder.resolve() for model in first if model.folder}
+        others = [
+            model
+            for model in self._store.models()
+            if model.folder and model.folder.resolve() not in used
+        ]
+        return [*first, *others]
+
+    def _alias(self, base: str) -> str:
+        for alias, name in self._aliases.items():
+            if alias != "*" and same_model(base, alias):
+                return name
+        return self._aliases.get("*", "")
+
+    def _with_context(self, model: Model) -> Model:
+        return replace(model, context_length=self.context_length(model) or model.context_length)

@@ -57,6 +57,7 @@ CHECKS = (
 )
 CHECK_NAMES = tuple(name for check in CHECKS for name in check.names)
 _WITHOUT_A_CARD = {"ports"}
+_OF_THE_FILES = {"binary", "libraries", "model-folder"}
 
 
 def checks_for(kind: str) -> tuple[Check, ...]:
@@ -67,11 +68,11 @@ def checks_for(kind: str) -> tuple[Check, ...]:
 
 
 def require_model(settings: Settings) -> None:
-    """Raise `SettingsError` if a model is missing where no simulator may answer instead.
+    """Raise `SettingsError` if a model is missing, none can come, and no simulator may answer.
 
-    The sentence lists the models in `AX650_MODELS_DIR`.
+    Where there is a store, the service starts without a model.
     """
-    if not settings.lacks_model:
+    if not settings.lacks_model or settings.names_store:
         return
     (finding,) = check_model_folder(CheckContext(settings, Path("/"), owner=None))
     raise SettingsError(
@@ -89,3 +90,16 @@ def require_known_checks(settings: Settings) -> None:
                 f"AX650_PREFLIGHT_SKIP must be names of checks: {', '.join(CHECK_NAMES)}{hint}, "
                 f"not {','.join(settings.preflight_skip)!r}"
             )
+
+
+def why_unloadable(settings: Settings) -> str | None:
+    """Return why the model of these settings cannot be loaded, as far as its files show."""
+    context = CheckContext(settings, Path("/"), owner=None)
+    for check in CHECKS:
+        if not _OF_THE_FILES.issuperset(check.names):
+            continue
+        found = check.run(context)
+        for finding in [found] if isinstance(found, Finding) else found:
+            if finding.verdict == "fail" and finding.name not in settings.preflight_skip:
+                return f"{finding.seen}; {finding.remedy}"
+    return None

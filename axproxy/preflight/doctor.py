@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from axproxy.card.environment import ROOT
+from axproxy.models.store import configured_settings
 from axproxy.preflight.checks import Check, checks_for, require_known_checks
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding, Severity
@@ -150,7 +151,7 @@ def run(options: argparse.Namespace, program: Path = ROOT, root: Path = Path("/"
     """
     unit = read_unit_settings(program, root)
     try:
-        settings = Settings.from_env(unit.environment(os.environ) if unit else os.environ)
+        settings = configured_settings(unit.environment(os.environ) if unit else os.environ)
         require_known_checks(settings)
     except SettingsError as error:
         place = unit.place_of(str(error)) if unit else ""

@@ -13,14 +13,16 @@ from axproxy.models.access import why_closed, why_no_folder
 from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError, find_config
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
+from axproxy.models.store import ModelStore
 from axproxy.models.tokenizer_files import (
     TokenizerFolderError,
     find_tokenizer,
     read_tokenizer_files,
 )
-from axproxy.preflight.context import CheckContext, entries
+from axproxy.preflight.context import CheckContext
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
+from axproxy.settings import Settings
 
 MIN_FILE_BYTES = 1024  # a smaller model file is the rest of a broken download
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
@@ -264,15 +266,9 @@ def _some_unusable(
 
 def _models_in(place: Path) -> tuple[list[Path], list[str]]:
     """Return the folders that can be loaded, and why others with model files cannot."""
-    usable, bad = [], []
-    for folder in entries(place):
-        if folder.is_dir() and any(folder.rglob("*.axmodel")):
-            try:
-                ModelFolder.read(folder)
-                usable.append(folder)
-            except (ModelFolderError, OSError) as error:
-                bad.append(str(error))
-    return usable, bad
+    folders = ModelStore(Settings(runtime="vendor"), place).folders()
+    usable = [each.folder for each in folders if each.problem is None]
+    return usable, [each.problem for each in folders if each.problem]
 
 
 def _choice(context: CheckContext) -> str:

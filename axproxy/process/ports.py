@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -58,3 +60,16 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def first_usable(numbers: Iterable[int]) -> int:
+    """Return the first port that a program could listen on now, on all interfaces.
+
+    A port whose last owner has ended its connections itself stays taken for a minute, for programs
+    that do not ask for its reuse, as the vendor's.  Raises `OSError` where none is left.
+    """
+    for number in numbers:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", number))
+            return number
+    raise OSError("no port is left for another runtime")

@@ -54,11 +54,11 @@ class PooledEngine(FakeEngine):
 class Pool:
     """A pool in which `room` models fit together, and the engines that it has made."""
 
-    def __init__(self, *preload: Model, room: int = 1, pinned: Sequence[Model] = ()) -> None:
+    def __init__(self, *preload: Model, room: int = 1) -> None:
         self.made: list[PooledEngine] = []
         self.refusal: ProxyError | None = None
         self.hold: threading.Event | None = None
-        self.pool = EnginePool(self.make, lambda m: len(m) <= room, lambda: preload, pinned)
+        self.pool = EnginePool(self.make, lambda m: len(m) <= room, lambda: preload)
         self.pool.start()
 
     def make(self, model: Model, _beside: Sequence[Model]) -> PooledEngine:

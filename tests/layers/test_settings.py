@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from axproxy.durations import FOREVER
+from axproxy.preflight.checks import require_model
 from axproxy.settings import Settings, SettingsError, port_variable
 
 VARIABLES = [field.metadata["variable"] for field in fields(Settings)]
@@ -181,8 +182,16 @@ def test_a_models_name_may_be_any_of_ollamas(name: str) -> None:
     assert Settings.from_env({"AX650_MODEL_NAME": name}).model_name == name
 
 
-def test_the_vendors_runtime_needs_a_model() -> None:
-    assert refusal({"AX650_RUNTIME": "vendor"}).endswith("set AX650_MODEL_PATH to its folder")
+@pytest.mark.parametrize("runtime", ["vendor", "axllm"])
+def test_a_program_of_the_vendors_needs_a_model_or_a_store(runtime: str) -> None:
+    with pytest.raises(SettingsError, match="no model is configured"):
+        require_model(Settings.from_env({"AX650_RUNTIME": runtime}))
+    require_model(Settings.from_env({"AX650_RUNTIME": runtime, "AX650_MODELS_DIR": "/models"}))
+
+
+@pytest.mark.parametrize("value", ["a", "a=", "=b", "a b=c", "*=a b", "a=b, c"])
+def test_aliases_are_pairs_of_names(value: str) -> None:
+    assert "AX650_MODEL_ALIASES must be" in refusal({"AX650_MODEL_ALIASES": value})
 
 
 @pytest.mark.parametrize(

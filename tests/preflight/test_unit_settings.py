@@ -66,6 +66,7 @@ def test_a_file_is_read_as_systemd_reads_it(
     )
     found = read(program, tmp_path)
     assert found.values == {
+        "AX650_MODELS_DIR": "/var/lib/ax650/models",
         "AX650_MODEL_PATH": "/models/q",
         "AX650_API_KEY": "a b",
         "AX650_MODEL_NAME": 'a "b"',

@@ -329,17 +329,21 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("program", ["backend.py", "runtime_supervisor.py"])
-def test_help_is_shown_and_an_unknown_word_is_refused(
-    program: str,
-) -> None:
+@pytest.mark.parametrize(
+    ("program", "refusal"),
+    [
+        ("backend.py", "there is no command doctorr; did you mean doctor?"),
+        ("runtime_supervisor.py", "there is no doctorr; try python3 runtime_supervisor.py --help"),
+    ],
+)
+def test_help_is_shown_and_an_unknown_word_is_refused(program: str, refusal: str) -> None:
     shown = run(sys.executable, str(ROOT / program), "--help")
     refused = run(sys.executable, str(ROOT / program), "doctorr")
 
     assert shown.returncode == 0
     assert f"python3 {program}" in shown.stdout
     assert refused.returncode == 2
-    assert "there is no command doctorr; did you mean doctor?" in refused.stderr
+    assert refusal in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from axproxy.errors import NoModelYet
+from axproxy.models.store import configured_settings
 from axproxy.ops.systemd import REPORT_INTERVAL, TIMEOUT_EXTENSION
 from axproxy.process.child import LAST_STEP
 from axproxy.runtimes.main_api.launch import (
@@ -18,6 +20,7 @@ from axproxy.runtimes.main_api.launch import (
     VENDOR_LADDER_LOADING,
 )
 from axproxy.settings import Settings
+from backend import create_engine
 from tests.support.model_folders import published_model
 from tests.support.service import run
 
@@ -123,15 +126,18 @@ def test_restarts_by_hand_are_not_limited_and_every_end_is_followed_by_a_start()
 
 def test_the_installed_unit_simulates_only_if_it_is_asked_to_by_name(tmp_path: Path) -> None:
     unit = dict(word.split("=", 1) for word in values("Environment"))
-    models = tmp_path / "models"
-    published_model(models / "qwen3", flat=True)
-    for environ in ({}, {"AX650_RUNTIME": "auto"}, {"AX650_MODELS_DIR": str(models)}):
-        refused = run(sys.executable, str(ROOT / "backend.py"), **unit, **environ)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith("backend: no model is configured; set AX650_MODEL_PATH")
-        assert refused.stderr.count("\n") == 1
-    assert str(models / "qwen3") in refused.stderr
-    assert not Settings.from_env({**unit, "AX650_RUNTIME": "mock"}).lacks_model
+    assert unit["AX650_MODELS_DIR"] == "/var/lib/ax650/models"
+    assert values("StateDirectory") == ["ax650 ax650/models"]
+    unit["AX650_MODELS_DIR"] = str(tmp_path)
+    for environ in ({}, {"AX650_RUNTIME": "auto"}, {"AX650_RUNTIME": "axllm"}):
+        settings = configured_settings({**unit, **environ})
+        assert settings.runtime_kind == "vendor"
+        engine, models = create_engine(settings)
+        assert isinstance(engine.not_ready(), NoModelYet)
+        assert models.all() == []
+    folder = published_model(tmp_path / "qwen3", flat=True)
+    assert configured_settings(unit).model_path == folder
+    assert configured_settings({**unit, "AX650_RUNTIME": "mock"}).runtime_kind == "mock"
 
 
 def test_the_unit_bounds_its_memory_and_asks_for_no_one_elses() -> None:
