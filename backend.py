@@ -43,7 +43,9 @@ from axproxy.engine.runtime import Timeouts
 from axproxy.errors import RuntimeFault
 from axproxy.models.catalog import Models, SingleModelCatalog, StoreCatalog
 from axproxy.models.description import CurrentModel
+from axproxy.models.hub import Hub
 from axproxy.models.model import Model
+from axproxy.models.pull import Pulls, programs_for
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.store import ModelStore, configured_settings, default_store, settings_for
 from axproxy.ops.request_log import RequestLog
@@ -76,8 +78,8 @@ def create_engine(
     """
     timeouts = timeouts or Timeouts(stall=settings.stall_timeout)
     store = ModelStore(settings, settings.models_dir or default_store(os.environ))
-    several = settings.runtime_kind == "mock" and settings.models_dir and store.models()
-    if settings.runtime_kind == "vendor" or several:
+    simulates_store = settings.runtime_kind == "mock" and settings.models_dir
+    if settings.runtime_kind == "vendor" or simulates_store:
         return create_pool(settings, timeouts, store)
     model = described_model(settings)
     engine = engine_of_one(settings, timeouts, model)
@@ -88,8 +90,10 @@ def create_pool(
     settings: Settings, timeouts: Timeouts, store: ModelStore
 ) -> tuple[EnginePool, Models]:
     """Make the engine of all models of the store and of the configured one."""
-    configured = described_model(settings) if settings.model_path else None
-    catalog = StoreCatalog(store, configured, dict(settings.model_aliases))
+    without_store = settings.runtime_kind == "mock" and not store.models()
+    configured = described_model(settings) if settings.model_path or without_store else None
+    pulls = Pulls(store.place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
+    catalog = StoreCatalog(store, configured, dict(settings.model_aliases), pull=pulls.pull)
 
     used: dict[Path | None, int] = {}  # the ports by the folders of the models
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("axproxy.cli.status", "show what runs, the model, the card and the queue"),
     "chat": ("axproxy.cli.chat", "talk to a model, or ask it one question"),
     "models": ("axproxy.cli.models", "list the models"),
+    "pull": ("axproxy.cli.pull", "fetch a model into the store"),
     "rm": ("axproxy.cli.remove", "delete a model of the store"),
     "doctor": (
         "axproxy.preflight.doctor",

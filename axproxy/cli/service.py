@@ -36,7 +36,12 @@ def settings_by_hand(
     `SettingsError`.
     """
     unit = read_unit_settings(program, root)
-    return Settings.from_env(unit.environment(os.environ) if unit else os.environ), unit
+    return Settings.from_env(environment_by_hand(unit)), unit
+
+
+def environment_by_hand(unit: UnitSettings | None) -> Mapping[str, str]:
+    """Return the environment of the service as far as this shell can know it."""
+    return unit.environment(os.environ) if unit else os.environ
 
 
 class ServiceClient:

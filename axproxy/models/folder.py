@@ -164,10 +164,17 @@ def other_chip(folder: Path) -> str | None:
     """
     above = [folder.parent] if (folder.parent / "README.md").is_file() else []
     for place in (folder, *above):
-        if chips := _CHIP.findall(folder_name(place).lower()):
-            ours = any(number in _OUR_CHIPS for number, _ in chips)
-            return None if ours else f"AX{chips[0][0]}{chips[0][1]}".upper()
+        if _CHIP.search(folder_name(place).lower()):
+            return chip_in(folder_name(place))
     return None
+
+
+def chip_in(name: str) -> str | None:
+    """Return the other chip that a name says something is for, `None` if it is ours or not said."""
+    chips = _CHIP.findall(name.lower())
+    if not chips or any(number in _OUR_CHIPS for number, _ in chips):
+        return None
+    return f"AX{chips[0][0]}{chips[0][1]}".upper()
 
 
 def weight_bits(*names: str) -> int:

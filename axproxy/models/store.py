@@ -13,11 +13,11 @@ from axproxy.models.description import describe_model
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.models.model import Model
 from axproxy.models.names import same_model
+from axproxy.models.pull_plan import MAIN_API
 from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.settings import Settings
 
 RECORD = ".ax650-pull.json"  # in a pulled folder: what was pulled, and from where
-MAIN_API = "main_api_axcl_aarch64"
 _LARGEST_RECORD = 1 << 20  # bytes
 
 # What changes when files of a folder come, go or are replaced: the times of it and its folders.

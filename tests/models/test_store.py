@@ -12,8 +12,8 @@ import pytest
 
 from axproxy.errors import UnknownModel
 from axproxy.models.catalog import StoreCatalog
+from axproxy.models.pull_plan import MAIN_API
 from axproxy.models.store import (
-    MAIN_API,
     RECORD,
     ModelStore,
     default_store,

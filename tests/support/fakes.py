@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,9 @@ from axproxy.messages import (
     Text,
     Usage,
 )
-from axproxy.models.catalog import SingleModelCatalog
+from axproxy.models.catalog import SingleModelCatalog, pulled_before
 from axproxy.models.model import Model
+from axproxy.models.pull_progress import PullProgress
 
 USAGE = Usage(
     prompt_tokens=12, completion_tokens=2, total=1.5, load=0.25, prompt_eval=0.5, eval=0.125
@@ -83,6 +84,9 @@ class FakeModels:
 
     def default(self) -> Model:
         return self.model
+
+    def pull(self, name: str) -> Iterator[PullProgress]:
+        return pulled_before(self, name)
 
 
 @dataclass

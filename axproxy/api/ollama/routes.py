@@ -15,6 +15,7 @@ from axproxy.api.ollama.cloud import OllamaCloudRoutes
 from axproxy.api.ollama.embeddings import OllamaEmbeddingRoutes
 from axproxy.api.ollama.errors import error_body
 from axproxy.api.ollama.models import ps_entry, show_body, tags_entry
+from axproxy.api.ollama.pull import OllamaPullRoute
 from axproxy.api.ollama.replies import (
     Clock,
     OllamaReplies,
@@ -54,6 +55,7 @@ class OllamaDialect:
         routes = Blueprint("ollama", __name__)
         OllamaRoutes(engine, models, self._now).add_to(routes)
         OllamaStoreRoutes(models).add_to(routes)
+        OllamaPullRoute(models).add_to(routes)
         OllamaEmbeddingRoutes(engine, models).add_to(routes)
         OllamaCloudRoutes(models).add_to(routes)
         return routes

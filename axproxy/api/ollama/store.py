@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 from flask import Blueprint, Response, request
 
-from axproxy.api.encoding import NDJSON
-from axproxy.api.gojson.decode import Fields, compact, quoted
+from axproxy.api.gojson.decode import Fields, quoted
 from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.requests import name_in
 from axproxy.errors import ClientError, UnknownModel
 from axproxy.models.catalog import Models
-from axproxy.models.model import Model
 from axproxy.models.names import CloudModel, InvalidName, ModelName, NoName, same_model
 
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
-NO_SUCH_MANIFEST = "pull model manifest: file does not exist"  # `ollama run` looks for it
 
 
 class NotAvailable(ClientError):
@@ -40,20 +36,11 @@ class OllamaStoreRoutes:
         self._models = models
 
     def add_to(self, routes: Blueprint) -> None:
-        routes.post("/api/pull")(self.pull)
         routes.post("/api/push")(self._refuse(refuse_push))
         routes.delete("/api/delete")(self._refuse(refuse_delete))
         routes.post("/api/copy")(self._refuse(refuse_copy))
         routes.post("/api/create")(self._refuse(refuse_create))
         routes.route("/api/blobs/<digest>", methods=["HEAD", "POST"])(self.blob)
-
-    def pull(self) -> Response:
-        pull = parse_pull(read_body(), self._models)
-        if pull.stream:
-            return Response(pull_lines(pull), content_type=NDJSON)
-        body = {"status": "success"} if pull.model else {"error": pull.problem}
-        status = 200 if pull.model else 500
-        return Response(compact(body), status, content_type="application/json")
 
     def _refuse(self, refuse: Callable[[bytes, Models], NoReturn]) -> Callable[[], NoReturn]:
         def view() -> NoReturn:
@@ -68,46 +55,6 @@ class OllamaStoreRoutes:
         if request.method == "HEAD":
             return json_response({"error": f'blob "{digest}" not found'}, 404)
         raise refusal("creating models")
-
-
-@dataclass(frozen=True)
-class PullCall:
-    """A download; `model` is the one that is here already, None for any other.
-
-    `problem` says why there is none.
-    """
-
-    stream: bool
-    model: Model | None
-    problem: str = ""
-
-
-def parse_pull(body: bytes, models: Models) -> PullCall:
-    """Parse `POST /api/pull`; raises `ClientError`."""
-    fields = _read("PullRequest", body, switches=("insecure",), texts=("username", "password"))
-    stream = fields.boolean("stream", default=True)
-    try:
-        return PullCall(stream, models.find(name_in(fields)))
-    except NoName as error:
-        raise InvalidName("invalid model name") from error
-    except (UnknownModel, CloudModel):
-        here = ", ".join(model.name for model in models.all())
-        return PullCall(stream, None, f"{NO_SUCH_MANIFEST}; this service has {here}")
-
-
-def pull_lines(pull: PullCall) -> Iterator[bytes]:
-    """Return what Ollama reports of a download; nothing is downloaded."""
-    statuses: list[dict[str, Any]] = [{"status": "pulling manifest"}]
-    if model := pull.model:
-        parts = {"digest": f"sha256:{model.digest}", "total": model.size, "completed": model.size}
-        layer = {name: value for name, value in parts.items() if value}
-        statuses.append({"status": f"pulling {model.digest[:12]}", **layer})
-        last = ("verifying sha256 digest", "writing manifest", "success")
-        statuses += [{"status": status} for status in last]
-    else:
-        statuses.append({"error": pull.problem})
-    for status in statuses:
-        yield compact(status) + b"\n"
 
 
 def refuse_push(body: bytes, _models: Models) -> NoReturn:
