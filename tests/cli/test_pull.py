@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from axproxy.cli.commands import run
-from axproxy.cli.pull import PullSpeed
+from axproxy.cli.pull import PullSpeed, give_to_owner
 from axproxy.models.pull_progress import PullProgress
+from axproxy.models.store import RECORD
 from tests.support.hub import FakeHub
 from tests.support.model_folders import axllm_model
 
@@ -38,6 +39,30 @@ def test_a_model_is_pulled_without_a_service(
     assert "success" in lines
     assert any("100 %" in line for line in lines)
     assert f"The model is in {tmp_path / 'store'}; a service that runs sees it at once." in lines
+
+
+def test_what_root_has_pulled_belongs_to_the_owner_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pulled/config.json", f"pulled/{RECORD}", "own/file", ".pulls/a/b.part"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    given: list[str] = []
+
+    def chown(path: Path, _user: int, _group: int, *, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        given.append(str(path.relative_to(tmp_path)))
+
+    monkeypatch.setattr("os.chown", chown)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    give_to_owner(tmp_path)
+    assert given == []
+    if (tmp_path / "own").lstat().st_uid:
+        pytest.skip("only root can make files of root")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    give_to_owner(tmp_path)
+    assert {"pulled", "pulled/config.json", ".pulls/a/b.part"} <= set(given)
+    assert not any(path.startswith("own") for path in given)
 
 
 def test_a_pull_that_fails_says_why(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
