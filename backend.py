@@ -41,7 +41,8 @@ from axproxy.engine.pool import EnginePool
 from axproxy.engine.protocol import Engine, EngineOptions
 from axproxy.engine.runtime import Timeouts
 from axproxy.errors import RuntimeFault
-from axproxy.models.catalog import Models, SingleModelCatalog, StoreCatalog
+from axproxy.models.catalog import ModelCatalog, Models
+from axproxy.models.derived import DerivedModels
 from axproxy.models.description import CurrentModel
 from axproxy.models.hub import Hub
 from axproxy.models.model import Model
@@ -77,24 +78,40 @@ def create_engine(
     There is one model where the runtime is attached, and where a simulator has no store.
     """
     timeouts = timeouts or Timeouts(stall=settings.stall_timeout)
-    store = ModelStore(settings, settings.models_dir or default_store(os.environ))
-    simulates_store = settings.runtime_kind == "mock" and settings.models_dir
-    if settings.runtime_kind == "vendor" or simulates_store:
-        return create_pool(settings, timeouts, store)
+    place = settings.models_dir or default_store(os.environ)
+    if settings.runtime_kind == "vendor" or (
+        settings.runtime_kind == "mock" and settings.models_dir
+    ):
+        return create_pool(settings, timeouts, place)
     model = described_model(settings)
     engine = engine_of_one(settings, timeouts, model)
-    return engine, SingleModelCatalog(model, engine.context_length)
+    catalog = ModelCatalog(
+        model,
+        derived=DerivedModels(place),
+        aliases=dict(settings.model_aliases),
+        context_length=lambda _model: engine.context_length(),
+    )
+    return engine, catalog
 
 
 def create_pool(
-    settings: Settings, timeouts: Timeouts, store: ModelStore
-) -> tuple[EnginePool, Models]:
+    settings: Settings, timeouts: Timeouts, place: Path
+) -> tuple[EnginePool, ModelCatalog]:
     """Make the engine of all models of the store and of the configured one."""
+    store = ModelStore(settings, place)
+    pulls = Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
+    path = settings.model_path
+    outside = path and path.parent != place
     without_store = settings.runtime_kind == "mock" and not store.models()
-    configured = described_model(settings) if settings.model_path or without_store else None
-    pulls = Pulls(store.place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
-    catalog = StoreCatalog(store, configured, dict(settings.model_aliases), pull=pulls.pull)
-
+    configured = described_model(settings) if outside or without_store else None
+    catalog = ModelCatalog(
+        configured,
+        store,
+        DerivedModels(place),
+        aliases=dict(settings.model_aliases),
+        default_folder=path,
+        pull=pulls.pull,
+    )
     used: dict[Path | None, int] = {}  # the ports by the folders of the models
 
     def make(model: Model, beside: Sequence[Model]) -> SerialEngine[Any]:
@@ -103,16 +120,17 @@ def create_pool(
             taken = {used[each.folder] for each in beside}
             port = first_usable(number for number in port_range(port) if number not in taken)
         used[model.folder] = port
-        if configured and model.folder in (None, settings.model_path):
+        if configured and model.folder in (None, path):
             return engine_of_one(replace(settings, runtime_port=port), timeouts, configured)
-        own = replace(settings_for(settings, model.folder or Path(), model.name), runtime_port=port)
+        own = settings_for(settings, model.folder or Path(), model.base or model.name)
+        own = replace(own, runtime_port=port)
         if own.runtime_kind == "vendor" and (problem := why_unloadable(own)):
             raise RuntimeFault(f"{model.name} cannot be loaded: {problem}")
         return engine_of_one(own, timeouts, described_model(own))
 
     def preload() -> list[Model]:
         named = [catalog.find(name) for name in settings.preload]
-        return named or list(catalog.all()[:1])
+        return named or ([catalog.default()] if catalog.all() else [])
 
     plan = CardPlan(settings.max_loaded_models)
     pool = EnginePool(make, plan.fits, preload, pin=bool(settings.preload))

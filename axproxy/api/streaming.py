@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
-from flask import Response, request
+from flask import Response
 
 from axproxy.api.encoding import JSON
-from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.requests import with_client
-from axproxy.engine.protocol import Answer, Engine
+from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.messages import ChatRequest, Event, Finished, Text, Thinking, ToolCall, WholeReply
-from axproxy.models.model import Model
+from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
 from axproxy.ops.request_log import current_record
 
 # Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass; a
@@ -46,12 +43,6 @@ class Encoder(Protocol):
 
     def mid_stream_error(self, error: ProxyError) -> ProxyError:
         """Return the error to raise if a part of the answer is lost and nothing was sent."""
-
-
-def begin_answer(engine: Engine, model: Model, chat: ChatRequest) -> Answer:
-    """Have the engine answer the present request; raises as `Engine.answer` does."""
-    current_record().model = model.name
-    return engine.answer(model, with_client(chat), gone_check(request.environ))
 
 
 def respond(answer: Answer, encoder: Encoder, stream: bool) -> Response:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from axproxy.errors import ClientError, UnknownModel
-from axproxy.models.model import Model
+from axproxy.errors import ClientError, ProxyError, UnknownModel
+from axproxy.models.derived import DerivedModels
+from axproxy.models.model import Model, ModelDefaults
 from axproxy.models.names import ModelName, local_name, same_model
 from axproxy.models.pull_progress import LAST_STATUSES, PullFailed, PullProgress
 from axproxy.models.store import ModelStore, read_record
+
+
+class NoStore(ClientError):
+    """Models cannot be kept or deleted here."""
+
+    status_hint = 403
 
 
 class Models(Protocol):
@@ -30,45 +38,24 @@ class Models(Protocol):
     def default(self) -> Model:
         """Return the model of a request that names none, where its API allows that."""
 
+    def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
+        """Make `name` a model with the files of `base`; with `copy` it is the same model.
+
+        Raises `ClientError` where the name belongs to a model with files of its own, or where
+        there is no store.
+        """
+
+    def delete(self, model: Model, free: Callable[[], None]) -> None:
+        """Delete a derived model, or a pulled one with its files, once `free` has returned.
+
+        Raises `ClientError` for another one, and what `free` raises.
+        """
+
     def pull(self, name: str) -> Iterator[PullProgress]:
         """Yield the progress until the model that `name` means is here.
 
         Closing the iterator stops the pull.  Raises `PullFailed`.
         """
-
-
-class SingleModelCatalog:
-    """A catalogue of the one model that is configured.
-
-    `model` is that model, or returns how it is described now; the name that it had first stays
-    valid.  `context_length` returns what the runtime has reported, None before that.
-    """
-
-    def __init__(
-        self, model: Model | Callable[[], Model], context_length: Callable[[], int | None]
-    ) -> None:
-        self._model = model if callable(model) else lambda: model
-        self._first_name = self._model().name
-        self._context_length = context_length
-
-    def find(self, name: str) -> Model:
-        if name == self._first_name:  # as nearly every client writes it
-            return self.default()
-        base = local_name(name)
-        if not any(same_model(base, known) for known in (self._model().name, self._first_name)):
-            ModelName.parse(base)
-            raise UnknownModel(f"model '{name}' not found", [self._model().name])
-        return self.default()
-
-    def all(self) -> Sequence[Model]:
-        return (self.default(),)
-
-    def default(self) -> Model:
-        return replace(self._model(), context_length=self._context_length())
-
-    def pull(self, name: str) -> Iterator[PullProgress]:
-        """Report that the model is here; there is no store for another one."""
-        return pulled_before(self, name)
 
 
 def pulled_before(models: Models, name: str) -> Iterator[PullProgress]:
@@ -87,35 +74,45 @@ def pulled_before(models: Models, name: str) -> Iterator[PullProgress]:
         yield PullProgress(status)
 
 
-class StoreCatalog:
-    """The models of the store, and the one that `AX650_MODEL_PATH` names.
+class ModelCatalog:
+    """The models of the store, those derived from them, and the one that is configured.
 
-    `configured` is that one, None where the store has all of them.  `aliases` are further names;
-    `*` stands for every name that is not known.  `context_length` returns what the runtime of a
-    model has reported, None before that.  `pull` fetches one into the store.
+    `configured` returns that one as it is described now, and is None where the store has all
+    models; the name that it had first stays valid.  `store` and `derived` are None where there is
+    no store.  `default_folder` is that of the model for requests that name none.  `aliases` are
+    further names; `*` stands for every name that is not known.  `context_length` returns what the
+    runtime of a model has reported, None before that.  `pull` fetches a model into the store.
     """
 
     def __init__(
         self,
-        store: ModelStore,
         configured: Callable[[], Model] | None,
+        store: ModelStore | None = None,
+        derived: DerivedModels | None = None,
+        *,
         aliases: Mapping[str, str] = MappingProxyType({}),
-        context_length: Callable[[Model], int | None] = lambda _model: None,
+        default_folder: Path | None = None,
         pull: Callable[[str], Iterator[PullProgress]] | None = None,
+        context_length: Callable[[Model], int | None] = lambda _model: None,
     ) -> None:
-        self._store = store
-        self._pull = pull
         self._configured = configured
+        self._first_name = configured().name if configured else ""
+        self._store = store
+        self._derived = derived
         self._aliases = aliases
+        self._default_folder = default_folder
+        self._pull = pull
         self.context_length = context_length
 
     def find(self, name: str) -> Model:
         base = local_name(name)
         models = self._known()
-        for wanted in (base, self._alias(base)):
-            for model in models if wanted else ():
+        for wanted in filter(None, (base, self._alias(base))):
+            for model in models:
                 if same_model(wanted, model.name):
                     return self._with_context(model)
+        if self._first_name and same_model(base, self._first_name):
+            return self._with_context(models[0])
         ModelName.parse(base)
         raise UnknownModel(f"model '{name}' not found", [model.name for model in models])
 
@@ -126,7 +123,33 @@ class StoreCatalog:
         models = self._known()
         if not models:
             raise UnknownModel("there is no model yet; get one with: ax650 pull qwen3:1.7b")
-        return self._with_context(models[0])
+        chosen = next((each for each in models if each.folder == self._default_folder), models[0])
+        return self._with_context(chosen)
+
+    def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
+        if self._derived is None:
+            raise NoStore("there is no store for models; set AX650_MODELS_DIR to a folder")
+        if any(same_model(name, model.name) for model in self._with_files()):
+            raise ClientError(f"'{name}' is a model with files of its own; choose another name")
+        try:
+            return self._derived.create(name, base, defaults, copy=copy)
+        except OSError as error:
+            problem = f"cannot write to the store ({error.strerror}); make room, or fix its rights"
+            raise ProxyError(problem) from error
+
+    def delete(self, model: Model, free: Callable[[], None]) -> None:
+        pulled = self._store is not None and self._store.has_pulled(model)
+        if not (model.base or pulled):
+            help_ = f"; remove its folder {model.folder} yourself" if model.folder else ""
+            raise NoStore(f"'{model.name}' was not pulled, so it stays{help_}")
+        try:
+            if model.base and self._derived:
+                self._derived.delete(model.name)
+            elif self._store:
+                free()
+                self._store.delete(model)
+        except OSError as error:
+            raise ProxyError(f"cannot delete '{model.name}' ({error.strerror})") from error
 
     def pull(self, name: str) -> Iterator[PullProgress]:
         if self._pull is None or self._is_local(name):
@@ -139,18 +162,20 @@ class StoreCatalog:
             model = self.find(name)
         except ClientError:
             return False
-        return model.folder is None or not read_record(model.folder)
+        return bool(model.base) or model.folder is None or not read_record(model.folder)
 
     def _known(self) -> list[Model]:
-        """Return the models, the configured one first; it may be in the store, too."""
+        """Return all models, the configured one first."""
+        models = self._with_files()
+        return models + (self._derived.models(models) if self._derived else [])
+
+    def _with_files(self) -> list[Model]:
         first = [self._configured()] if self._configured else []
         used = {model.folder.resolve() for model in first if model.folder}
-        others = [
-            model
-            for model in self._store.models()
-            if model.folder and model.folder.resolve() not in used
+        stored = self._store.models() if self._store else []
+        return first + [
+            each for each in stored if each.folder and each.folder.resolve() not in used
         ]
-        return [*first, *others]
 
     def _alias(self, base: str) -> str:
         for alias, name in self._aliases.items():

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from axproxy.messages import Message
 
 RuntimeName = Literal["main_api", "axllm"]  # a package in `runtimes`
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What a model adds to a request that does not say it itself.
+
+    `parameters` have the names of Ollama's options; `messages` come before those of the request.
+    """
+
+    system: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
+    license: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.system or self.parameters or self.messages)
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,8 @@ class Model:
     that fit equally well.  `size` is in bytes on disk; `digest` is 64 hex digits that stay the same
     over restarts; `context_length` is in tokens, None until the runtime has reported it.  `layers`,
     `embedding_length` and `vocabulary` (its size) are None where the folder does not say.
-    `capabilities` have Ollama's names.
+    `capabilities` have Ollama's names.  A derived model has the files of the model that `base`
+    names, `defaults` of its own, and `parent`, the model that it was made from.
     """
 
     name: str
@@ -36,3 +56,6 @@ class Model:
     capabilities: tuple[str, ...] = ("completion",)
     runtime: RuntimeName = "main_api"
     tokenizer: Path | None = None
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    parent: str = ""
+    base: str = ""

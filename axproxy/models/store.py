@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.settings import Settings
 
 RECORD = ".ax650-pull.json"  # in a pulled folder: what was pulled, and from where
+TRASH = ".trash"  # in the store
 _LARGEST_RECORD = 1 << 20  # bytes
 
 # What changes when files of a folder come, go or are replaced: the times of it and its folders.
@@ -81,6 +83,25 @@ class ModelStore:
     def models(self) -> list[Model]:
         """Return the usable models."""
         return [each.model for each in self.folders() if each.model]
+
+    def has_pulled(self, model: Model) -> bool:
+        """Return whether the model was pulled into this store."""
+        folder = model.folder
+        return folder is not None and folder.parent == self.place and bool(read_record(folder))
+
+    def delete(self, model: Model) -> None:
+        """Delete a pulled model with its files.  Raises `OSError`.
+
+        Its folder gets out of the way first, so that a half deleted one is never a model.
+        """
+        folder = model.folder
+        if folder is None or not self.has_pulled(model):
+            return
+        trash = self.place / TRASH / folder.name
+        trash.parent.mkdir(exist_ok=True)
+        shutil.rmtree(trash, ignore_errors=True)
+        os.rename(folder, trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def _read(self, folder: Path) -> StoredFolder | None:
         """Return the folder, None for one that has nothing of a model."""

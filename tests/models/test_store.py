@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from axproxy.errors import UnknownModel
-from axproxy.models.catalog import StoreCatalog
+from axproxy.models.catalog import ModelCatalog
 from axproxy.models.pull_plan import MAIN_API
 from axproxy.models.store import (
     RECORD,
@@ -161,14 +161,14 @@ def test_the_configured_model_is_listed_once_and_first(place: Path) -> None:
     linked = place.parent / "link"
     linked.symlink_to(place / "qwen2.5-1.5b")
     configured = replace(QWEN, name="mine:latest", folder=linked)
-    catalog = StoreCatalog(ModelStore(VENDOR, place), lambda: configured)
+    catalog = ModelCatalog(lambda: configured, ModelStore(VENDOR, place))
     assert [model.name for model in catalog.all()] == ["mine:latest", "Qwen3-0.6B:latest"]
     assert catalog.default().name == "mine:latest"
 
 
 def test_models_are_found_by_name_and_by_alias(place: Path) -> None:
     aliases = {"gpt-4o": "qwen3-0.6b", "x": "gone"}
-    catalog = StoreCatalog(ModelStore(VENDOR, place), None, aliases)
+    catalog = ModelCatalog(None, ModelStore(VENDOR, place), aliases=aliases)
     assert catalog.find("QWEN2.5-1.5B").name == "qwen2.5-1.5b:latest"
     assert catalog.find("gpt-4o").name == "Qwen3-0.6B:latest"
     for name in ("x", "llama3"):
@@ -178,18 +178,18 @@ def test_models_are_found_by_name_and_by_alias(place: Path) -> None:
 
 def test_a_star_answers_every_name(place: Path) -> None:
     aliases = {"*": "qwen3-0.6b", "small": "qwen2.5-1.5b"}
-    catalog = StoreCatalog(ModelStore(VENDOR, place), None, aliases)
+    catalog = ModelCatalog(None, ModelStore(VENDOR, place), aliases=aliases)
     assert catalog.find("gpt-4o-mini").name == "Qwen3-0.6B:latest"
     assert catalog.find("small:latest").name == "qwen2.5-1.5b:latest"
 
 
 def test_an_empty_catalogue_says_how_to_get_a_model(tmp_path: Path) -> None:
-    catalog = StoreCatalog(ModelStore(VENDOR, tmp_path), None)
+    catalog = ModelCatalog(None, ModelStore(VENDOR, tmp_path))
     assert catalog.all() == []
     with pytest.raises(UnknownModel, match="pull"):
         catalog.default()
 
 
 def test_the_context_is_what_the_runtime_has_reported(place: Path) -> None:
-    catalog = StoreCatalog(ModelStore(VENDOR, place), None, {}, lambda _model: 2559)
+    catalog = ModelCatalog(None, ModelStore(VENDOR, place), context_length=lambda _model: 2559)
     assert {model.context_length for model in catalog.all()} == {2559}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,8 @@ from axproxy.messages import (
     Text,
     Usage,
 )
-from axproxy.models.catalog import SingleModelCatalog, pulled_before
-from axproxy.models.model import Model
+from axproxy.models.catalog import ModelCatalog, pulled_before
+from axproxy.models.model import Model, ModelDefaults
 from axproxy.models.pull_progress import PullProgress
 
 USAGE = Usage(
@@ -77,13 +77,19 @@ class FakeModels:
     model: Model = QWEN
 
     def find(self, name: str) -> Model:
-        return SingleModelCatalog(self.model, lambda: self.model.context_length).find(name)
+        return ModelCatalog(lambda: self.model).find(name)
 
     def all(self) -> Sequence[Model]:
         return (self.model,)
 
     def default(self) -> Model:
         return self.model
+
+    def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
+        return ModelCatalog(lambda: self.model).create(name, base, defaults, copy=copy)
+
+    def delete(self, model: Model, free: Callable[[], None]) -> None:
+        ModelCatalog(lambda: self.model).delete(model, free)
 
     def pull(self, name: str) -> Iterator[PullProgress]:
         return pulled_before(self, name)

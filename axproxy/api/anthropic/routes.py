@@ -14,7 +14,8 @@ from axproxy.api.anthropic.requests import parse_count, parse_messages
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
 from axproxy.api.http.responses import json_response
-from axproxy.api.streaming import begin_answer, respond
+from axproxy.api.ollama.defaults import begin_answer, with_defaults
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
@@ -65,5 +66,7 @@ class AnthropicRoutes:
     def count_tokens(self) -> Response:
         call = parse_count(read_body(), self._models)
         gone = gone_check(request.environ)
-        tokens = self._engine.count_tokens(call.model, call.request, gone)
+        tokens = self._engine.count_tokens(
+            call.model, with_defaults(call.model, call.request), gone
+        )
         return json_response({"input_tokens": tokens})

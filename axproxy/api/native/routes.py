@@ -12,7 +12,8 @@ from axproxy.api.http.responses import json_response
 from axproxy.api.native.errors import error_body
 from axproxy.api.native.replies import NativeReplies
 from axproxy.api.native.requests import parse_generate, parse_load
-from axproxy.api.streaming import begin_answer, respond
+from axproxy.api.ollama.defaults import begin_answer
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models

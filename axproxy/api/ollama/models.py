@@ -68,7 +68,7 @@ def ps_entry(loaded: Loaded, now: datetime) -> dict[str, Any]:
 def details(model: Model) -> dict[str, Any]:
     """Return the six keys that strict clients require."""
     return {
-        "parent_model": "",
+        "parent_model": model.parent,
         "format": "axmodel",
         "family": model.family,
         "families": [model.family],
@@ -96,22 +96,32 @@ def show_body(
         info["general.basename"] = copilot_name
     chatml = model.family.startswith(_CHATML_FAMILIES)
     lines = _parameters(model, _CHATML_STOPS if chatml else ())
-    # Models that call tools in the form that we parse also write their turns like this.
-    tools = "tools" in model.capabilities
-    template = (_TOOLS if tools else "") + (_CHATML if tools or chatml else "")
+    lines = list(_changed(lines, model.defaults.parameters))
+    template, system = template_of(model), system or model.defaults.system
     texts = {
         "modelfile": _modelfile(model, template, system, _changed(lines, options)),
         "parameters": "\n".join(f"{name:<30} {value}" for name, value in lines),
         "template": template,
         "system": system,
     }
+    messages = [{"role": m.role, "content": m.content} for m in model.defaults.messages]
     return {
         **{name: text for name, text in texts.items() if text},
+        **({"messages": messages} if messages else {}),
+        **({"license": "\n".join(model.defaults.license)} if model.defaults.license else {}),
         "details": details(model),
         "model_info": info,
         "capabilities": list(model.capabilities),
         "modified_at": timestamp(model.modified_at),
     }
+
+
+def template_of(model: Model) -> str:
+    """Return in Ollama's template language what the prompts of the model look like."""
+    # Models that call tools in the form that we parse also write their turns like this.
+    tools = "tools" in model.capabilities
+    chatml = model.family.startswith(_CHATML_FAMILIES)
+    return (_TOOLS if tools else "") + (_CHATML if tools or chatml else "")
 
 
 def model_info(model: Model) -> dict[str, Any]:
@@ -164,9 +174,10 @@ def _modelfile(
         "# To build a new Modelfile based on this, replace FROM with:",
         f"# FROM {model.name}",
         "",
-        f"FROM {model.name}",  # a folder would be converted by `ollama create`
+        f"FROM {model.base or model.name}",  # a folder would be converted by `ollama create`
         *([f'TEMPLATE """{template}"""'] if template else []),
         *([f'SYSTEM """{system}"""'] if system else []),
         *(f"PARAMETER {name} {value}" for name, value in parameters),
+        *(f"MESSAGE {message.role} {message.content}" for message in model.defaults.messages),
     ]
     return "\n".join(lines) + "\n"

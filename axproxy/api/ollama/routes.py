@@ -12,6 +12,7 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.cloud import OllamaCloudRoutes
+from axproxy.api.ollama.defaults import begin_answer, with_defaults
 from axproxy.api.ollama.embeddings import OllamaEmbeddingRoutes
 from axproxy.api.ollama.errors import error_body
 from axproxy.api.ollama.models import ps_entry, show_body, tags_entry
@@ -34,7 +35,7 @@ from axproxy.api.ollama.requests import (
     parse_show,
 )
 from axproxy.api.ollama.store import OllamaStoreRoutes
-from axproxy.api.streaming import begin_answer, respond
+from axproxy.api.streaming import respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError, RuntimeFault
 from axproxy.models.catalog import Models
@@ -54,7 +55,7 @@ class OllamaDialect:
     def blueprint(self, engine: Engine, models: Models) -> Blueprint:
         routes = Blueprint("ollama", __name__)
         OllamaRoutes(engine, models, self._now).add_to(routes)
-        OllamaStoreRoutes(models).add_to(routes)
+        OllamaStoreRoutes(engine, models).add_to(routes)
         OllamaPullRoute(models).add_to(routes)
         OllamaEmbeddingRoutes(engine, models).add_to(routes)
         OllamaCloudRoutes(models).add_to(routes)
@@ -126,7 +127,9 @@ class OllamaRoutes:
                 self._engine.load(call.model, gone, call.keep_alive)
                 return Response(encoder.loaded(), content_type=JSON)
             case RenderCall():
-                prompt = self._engine.render(call.model, call.request, gone)
+                prompt = self._engine.render(
+                    call.model, with_defaults(call.model, call.request), gone
+                )
                 return Response(encoder.rendered(prompt), content_type=JSON)
             case AnswerCall() if call.request.stream:
                 try:

@@ -13,6 +13,7 @@ from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import get_only, read_body
 from axproxy.api.http.responses import json_response
 from axproxy.api.ollama.capabilities import find_for_details
+from axproxy.api.ollama.defaults import begin_answer, with_defaults
 from axproxy.api.ollama.embeddings import with_address
 from axproxy.api.ollama.replies import Clock
 from axproxy.api.openai.embeddings import embeddings_object, parse_embeddings
@@ -21,7 +22,7 @@ from axproxy.api.openai.replies import ChatReplies, ChatReplyHeader, CompletionR
 from axproxy.api.openai.requests import ChatCall, parse_chat, parse_completion
 from axproxy.api.openai.responses_replies import ResponseHeader, ResponsesReplies
 from axproxy.api.openai.responses_requests import parse_responses
-from axproxy.api.streaming import Encoder, begin_answer, respond
+from axproxy.api.streaming import Encoder, respond
 from axproxy.engine.protocol import Engine
 from axproxy.errors import ProxyError
 from axproxy.models.catalog import Models
@@ -94,7 +95,9 @@ class OpenAIRoutes:
     def input_tokens(self) -> Response:
         call = parse_responses(read_body(), self._models)
         gone = gone_check(request.environ)
-        tokens = self._engine.count_tokens(call.model, call.request, gone)
+        tokens = self._engine.count_tokens(
+            call.model, with_defaults(call.model, call.request), gone
+        )
         return json_response({"object": "response.input_tokens", "input_tokens": tokens})
 
     def embeddings(self) -> Response:

@@ -37,10 +37,11 @@ def bad_format(value: str) -> str:
     return f'invalid format: {value}; expected "json" or a valid JSON Schema object'
 
 
-def only_one_model(what: str) -> str:
-    return (
-        f"{what} is not available here: this service runs the one model that AX650_MODEL_PATH names"
-    )
+NOT_PULLED = (
+    "'qwen3:0.6b' was not pulled, so it stays; remove its folder /models/qwen3-0.6b yourself"
+)
+NO_STORE = "there is no store for models; set AX650_MODELS_DIR to a folder"
+NO_FILES = "only models for these cards can be used, so none is made of files; use FROM and a name"
 
 
 # fmt: off
@@ -159,12 +160,12 @@ ABILITIES = [
     (EMBED, f'{{{OURS},"input":7}}', 400, "invalid input type"),
     (EMBED, f'{{{OURS},"input":["a",7]}}', 400, "invalid input type"),
     (EMBEDDINGS, f'{{{OURS},"prompt":"a"}}', 400, '"qwen3:0.6b" does not support embeddings'),
-    (PUSH, f"{{{OURS}}}", 403, only_one_model("pushing models")),
-    (DELETE, '{"model":"","name":"qwen3:0.6b"}', 403, only_one_model("deleting models")),
-    (COPY, '{"source":"qwen3:0.6b","destination":"a"}', 403, only_one_model("copying models")),
+    (PUSH, f"{{{OURS}}}", 403, "models cannot be pushed from here; copy their folders instead"),
+    (DELETE, '{"model":"","name":"qwen3:0.6b"}', 403, NOT_PULLED),
+    (COPY, '{"source":"qwen3:0.6b","destination":"a"}', 403, NO_STORE),
     (CREATE, '{"model":"a"}', 400, "neither 'from' or 'files' was specified"),
-    (CREATE, '{"model":"a","from":"qwen3:0.6b"}', 403, only_one_model("creating models")),
-    (CREATE, '{"model":"a","files":{"a":"sha256:b"}}', 403, only_one_model("creating models")),
+    (CREATE, '{"model":"a","from":"qwen3:0.6b"}', 403, NO_STORE),
+    (CREATE, '{"model":"a","files":{"a":"sha256:b"}}', 403, NO_FILES),
 ]
 OPTIONS = [
     (CHAT, f'{{{OURS},{HI},"options":{{"{name}":{value}}}}}', 500, f'option "{name}" must be of {says}')

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from axproxy.models.catalog import StoreCatalog
+from axproxy.models.catalog import ModelCatalog
 from axproxy.models.hub import Hub
 from axproxy.models.pull import PULLS, Programs, Pulls
 from axproxy.models.store import ModelStore
@@ -40,7 +40,7 @@ def store_folder(tmp_path: Path) -> Path:
 def client_of_a_store(hub: FakeHub, place: Path) -> FlaskClient:
     pulls = Pulls(place, lambda: Hub(hub.url), lambda: Programs(True, True), lambda *_: 0.0)
     store = ModelStore(Settings(runtime="vendor"), place)
-    catalog = StoreCatalog(store, None, pull=pulls.pull)
+    catalog = ModelCatalog(None, store, pull=pulls.pull)
     return create_app(Settings(), FakeEngine(), catalog).test_client()
 
 

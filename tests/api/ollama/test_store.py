@@ -71,7 +71,7 @@ def test_no_blob_is_found(client: FlaskClient, digest: str, status: int) -> None
 def test_no_blob_is_accepted(client: FlaskClient) -> None:
     reply = client.post(f"/api/blobs/{DIGEST}", data=b"GGUF")
     assert reply.status_code == 403
-    assert reply.get_json()["error"].startswith("creating models is not available here")
+    assert reply.get_json()["error"].startswith("only models for these cards can be used")
     reply = client.post("/api/blobs/x", data=b"GGUF")
     assert (reply.status_code, reply.get_json()) == (400, {"error": "invalid digest format"})
 

@@ -1,0 +1,140 @@
+"""Models that are derived from another one: its files, with other defaults.
+
+Each is a small file in the store, written as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from axproxy.messages import Message
+from axproxy.models.model import Model, ModelDefaults
+from axproxy.models.names import same_model
+
+DERIVED = ".derived"  # in the store
+_LARGEST = 4 << 20  # bytes of one file
+
+
+class DerivedModels:
+    """The derived models of one store.  Any thread; a file is read again when one has changed."""
+
+    def __init__(self, place: Path) -> None:
+        self._folder = place / DERIVED
+        self._known: tuple[int, list[Mapping[str, Any]]] = (-1, [])
+
+    def models(self, bases: list[Model]) -> list[Model]:
+        """Return those whose base is among `bases`, in the order of their names."""
+        found = []
+        for row in self._rows():
+            base = next((base for base in bases if same_model(row["base"], base.name)), None)
+            if base:
+                found.append(_derived(row, base))
+        return found
+
+    def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
+        """Write a derived model; one of the same name is replaced.  Raises `OSError`."""
+        row = {
+            "name": name,
+            "base": base.base or base.name,
+            "parent": base.parent if copy else base.name,
+            "copy_of": base.digest if copy else "",
+            "created": datetime.now(UTC).isoformat(),
+            "system": defaults.system,
+            "parameters": dict(defaults.parameters),
+            "license": list(defaults.license),
+            "messages": [
+                {"role": message.role, "content": message.content} for message in defaults.messages
+            ],
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        target = self._file(name)
+        work = target.with_suffix(".new")
+        with work.open("w", encoding="utf-8") as file:
+            json.dump(row, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(work, target)
+        return _derived(row, base)
+
+    def delete(self, name: str) -> bool:
+        """Remove a derived model; return whether there was one.  Raises `OSError`."""
+        try:
+            self._file(name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def damaged(self) -> list[Path]:
+        """Return the files that cannot be read."""
+        return [path for path in self._files() if _row(path) is None]
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{quote(name.lower(), safe='')}.json"
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"))
+
+    def _rows(self) -> list[Mapping[str, Any]]:
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return []
+        if self._known[0] != changed:
+            rows = [row for path in self._files() if (row := _row(path))]
+            self._known = (changed, rows)
+        return self._known[1]
+
+
+def _row(path: Path) -> Mapping[str, Any] | None:
+    try:
+        with path.open("rb") as file:
+            row = json.loads(file.read(_LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    texts = ("name", "base", "parent", "copy_of", "created", "system")
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in texts):
+        return None
+    lists = (row.get("messages"), row.get("license"))
+    if not isinstance(row.get("parameters"), dict) or not all(
+        isinstance(each, list) for each in lists
+    ):
+        return None
+    return row
+
+
+def _derived(row: Mapping[str, Any], base: Model) -> Model:
+    content = json.dumps([base.digest, row], sort_keys=True).encode()
+    defaults = ModelDefaults(
+        system=row["system"],
+        parameters=row["parameters"],
+        license=tuple(text for text in row["license"] if isinstance(text, str)),
+        messages=tuple(
+            Message(str(each.get("role", "")), str(each.get("content", "")))
+            for each in row["messages"]
+            if isinstance(each, dict)
+        ),
+    )
+    return replace(
+        base,
+        name=row["name"],
+        digest=row["copy_of"] or hashlib.sha256(content).hexdigest(),
+        modified_at=_time(row["created"]) or base.modified_at,
+        defaults=defaults,
+        parent=row["parent"],
+        base=base.name,
+    )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
