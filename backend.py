@@ -49,6 +49,7 @@ from axproxy.models.model import Model
 from axproxy.models.pull import Pulls, programs_for
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.store import ModelStore, configured_settings, default_store, settings_for
+from axproxy.ops.metrics import Metrics
 from axproxy.ops.request_log import RequestLog
 from axproxy.preflight.card_plan import CardPlan
 from axproxy.preflight.checks import require_known_checks, require_model, why_unloadable
@@ -220,7 +221,9 @@ def create_app(
     app = Flask("axproxy", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.extensions["axproxy"] = engine
-    app.wsgi_app = RequestLog(RequestMemory(tidy_paths(app.wsgi_app)))  # type: ignore[method-assign]  # Flask's way
+    metrics = Metrics(engine.health, settings.models_dir or default_store(os.environ))
+    inner = RequestMemory(tidy_paths(app.wsgi_app))
+    app.wsgi_app = RequestLog(inner, observe=metrics.requests.observe)  # type: ignore[method-assign]  # Flask's way
     errors.install(app)
     origins = allowed_origins(settings)
     hosts = hosts_of_this_machine() if is_loopback(settings.host) else None
@@ -229,7 +232,7 @@ def create_app(
     app.before_request(access.before_request)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))
-    app.register_blueprint(OpsRoutes(engine, access).blueprint())
+    app.register_blueprint(OpsRoutes(engine, access, metrics).blueprint())
     return app
 
 

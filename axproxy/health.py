@@ -148,6 +148,7 @@ class Health:
     kv_cache: CacheHealth | None = CacheHealth()
     models: Sequence[LoadedHealth] = ()
     switching_to: str | None = None
+    switches: int = 0  # since the start
 
     def without_details(self) -> Health:
         """Return what anybody may know: no path, no pid, and no sentence that could name them."""

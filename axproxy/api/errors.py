@@ -11,9 +11,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from axproxy.api.dialects import dialect_of
 from axproxy.api.http.responses import json_response
-from axproxy.api.streaming import CLIENT_LEFT
 from axproxy.errors import ClientGone, ProxyError
-from axproxy.ops.request_log import current_record
+from axproxy.ops.request_log import CLIENT_LEFT, current_record
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ _REASON_FOR_OPERATORS = "a request would fail now; ask with the key, or on this 
 class OpsRoutes:
     """The routes; `access` decides who may restart the runtime, and who sees details."""
 
-    def __init__(self, engine: Engine, access: Access) -> None:
+    def __init__(self, engine: Engine, access: Access, metrics: Metrics) -> None:
         self._engine = engine
         self._access = access
-        self._metrics = Metrics(engine.health)
+        self._metrics = metrics
 
     def blueprint(self) -> Blueprint:
         routes = Blueprint("ops", __name__)

@@ -14,13 +14,11 @@ from axproxy.api.encoding import JSON
 from axproxy.engine.protocol import Answer
 from axproxy.errors import ClientGone, ProxyError
 from axproxy.messages import Event, Finished, Text, Thinking, ToolCall, WholeReply
-from axproxy.ops.request_log import current_record
+from axproxy.ops.request_log import CLIENT_LEFT, current_record
 
 # Seconds.  A run without text gives a sign of life every 10 seconds, and all of them should pass; a
 # wait gives more.  Until the first is sent, an error still has a status.
 HEARTBEAT_INTERVAL = 9.0
-
-CLIENT_LEFT = "the client left"  # in the request log
 
 log = logging.getLogger(__name__)
 

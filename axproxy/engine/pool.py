@@ -152,7 +152,10 @@ class EnginePool:
             for each in healths
         )
         return replace(
-            healths[0], models=models, switching_to=switching.name if switching else None
+            healths[0],
+            models=models,
+            switching_to=switching.name if switching else None,
+            switches=self._admission.switches,
         )
 
     @contextmanager

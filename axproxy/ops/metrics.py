@@ -1,15 +1,20 @@
-"""The values of `/health` as metrics for Prometheus."""
+"""The values of `/health`, and what requests have shown, as metrics for Prometheus."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from operator import attrgetter
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from axproxy import __version__
 from axproxy.health import CacheHealth, Health
+from axproxy.ops.request_metrics import RequestMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,8 +40,9 @@ _GAUGES = (
 class HealthCollector(Collector):
     """Reads the health once per scrape; leaves out what is not known."""
 
-    def __init__(self, health: Callable[[], Health]) -> None:
+    def __init__(self, health: Callable[[], Health], store: Path | None) -> None:
         self._health = health
+        self._store = store
 
     def collect(self) -> Iterator[Metric]:
         health = self._health()
@@ -44,6 +50,7 @@ class HealthCollector(Collector):
             value = attrgetter(attribute)(health)
             if value is not None:
                 yield GaugeMetricFamily(name, help_, value=float(value) * factor)
+        yield from self._labelled(health)
         restarts = CounterMetricFamily("ax650_restarts", "Of our programs", labels=("program",))
         programs = {"runtime": health.runtime.runtime, "tokenizer": health.runtime.tokenizer}
         for name, program in programs.items():
@@ -60,11 +67,30 @@ class HealthCollector(Collector):
         prompts.add_metric(("miss",), cache.misses)
         yield prompts
 
+    def _labelled(self, health: Health) -> Iterator[Metric]:
+        info = GaugeMetricFamily("ax650_info", "The service", labels=("version", "runtime"))
+        info.add_metric((__version__, health.runtime.kind), 1)
+        yield info
+        status = GaugeMetricFamily("ax650_status", "As in /health; always 1", labels=("status",))
+        status.add_metric((health.runtime.status,), 1)
+        yield status
+        yield CounterMetricFamily(
+            "ax650_model_switches", "Loads of a model in the place of others", health.switches
+        )
+        if self._store is None:
+            return
+        with contextlib.suppress(OSError):  # there is no store yet
+            free = float(shutil.disk_usage(self._store).free)
+            yield GaugeMetricFamily("ax650_store_free_bytes", "Of the store's disk", value=free)
+
 
 class Metrics:
-    def __init__(self, health: Callable[[], Health]) -> None:
+    """All metrics; `store` is the folder whose disk is watched."""
+
+    def __init__(self, health: Callable[[], Health], store: Path | None = None) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(HealthCollector(health))
+        self._registry.register(HealthCollector(health, store))
+        self.requests = RequestMetrics(self._registry)
 
     def page(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-Id"
+CLIENT_LEFT = "the client left"  # the reason of an answer that was not read to its end
 
 _VALID_ID = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
 _LONGEST_PATH = 100  # characters
@@ -51,6 +52,7 @@ class RequestRecord:
     completion_tokens: int | None = None
     queue_wait: float | None = None
     first_text: float | None = None
+    eval_seconds: float | None = None  # from the first token to the last
     reason: str = ""
 
     def __post_init__(self) -> None:
@@ -64,7 +66,7 @@ class RequestRecord:
                 usage.prompt_tokens,
                 usage.completion_tokens,
             )
-            self.queue_wait = usage.load
+            self.queue_wait, self.eval_seconds = usage.load, usage.eval
             self.reason = event.reason
         elif self.first_text is None and event != Text(""):  # which is a sign of life
             self.first_text = self.clock() - self._began

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from axproxy import __version__
 from axproxy.health import (
     CacheHealth,
     CardHealth,
@@ -52,6 +53,9 @@ def test_metrics_are_in_base_units_and_unknown_values_are_left_out() -> None:
         "ax650_card_temperature_celsius": 52,
         "ax650_card_memory_total_bytes": 7040 * 1024 * 1024,
         "ax650_card_npu_ratio": 0.5,
+        f"ax650_info{__version__}vendor": 1,
+        "ax650_statusok": 1,
+        "ax650_model_switches_total": 0,
         "ax650_restarts_totalruntime": 1,
         "ax650_kv_cache_prompts_totalhit": 5,
         "ax650_kv_cache_prompts_totalmiss": 2,
