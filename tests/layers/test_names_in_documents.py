@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 SCRIPTS = [
     *sorted(ROOT.glob("*.sh")),
-    *sorted(ROOT.glob("deploy/*")),
+    *sorted(path for path in ROOT.glob("deploy/**/*") if path.is_file()),
     *(ROOT / name for name in (".ci/run", "backend.service", "pyproject.toml")),
     *sorted(ROOT.glob("requirements*.txt")),
 ]

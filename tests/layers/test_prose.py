@@ -20,7 +20,7 @@ TEXTS = [
     *ROOT.glob("docs/*.md"),
     *ROOT.glob("*.sh"),
     *ROOT.glob("*.txt"),
-    *ROOT.glob("deploy/*"),
+    *(path for path in ROOT.glob("deploy/**/*") if path.is_file()),
     *(ROOT / name for name in ("backend.service", "pyproject.toml", ".ci/run")),
 ]
 # People who stand for programs ("nobody else has it"), and words that have gone out of use: write
