@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby, islice
@@ -38,6 +39,11 @@ settings.register_profile("hostile", max_examples=4000, deadline=20_000)
 
 
 SYSTEM = Path(__file__).parent / "system"
+
+# Models that the user of this machine has pulled are none of the tests' business, and the tests'
+# are none of the user's.
+_DATA = tempfile.TemporaryDirectory(prefix="ax650-tests-")
+os.environ["XDG_DATA_HOME"] = _DATA.name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

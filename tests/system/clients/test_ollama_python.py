@@ -110,12 +110,32 @@ def test_a_missing_feature_is_an_error_that_names_it(client: ollama.Client) -> N
         lambda: client.embed("mock", QUESTION),
         lambda: client.embeddings("mock", QUESTION),
         lambda: client.delete("mock"),
-        lambda: client.copy("mock", "other"),
-        lambda: client.create("other", from_="mock"),
         lambda: client.push("mock"),
     ):
-        with pytest.raises(ollama.ResponseError, match="does not support|not available here"):
+        refused = "does not support|was not pulled|cannot be pushed"
+        with pytest.raises(ollama.ResponseError, match=refused):
             call()
+
+
+def test_models_are_made_from_another_one_copied_used_and_deleted(client: ollama.Client) -> None:
+    client.create("pirate", from_="mock", system="You are a pirate.", parameters={"top_k": 3})
+    client.copy("pirate", "corsair")
+    try:
+        assert {"pirate:latest", "corsair:latest"} <= {each.model for each in client.list().models}
+        shown = client.show("corsair")
+        assert "SYSTEM" in (shown.modelfile or "")
+        answer = client.chat("corsair", [{"role": "user", "content": QUESTION}], think=False)
+        assert QUESTION in (answer.message.content or "")
+    finally:
+        for name in ("pirate", "corsair"):
+            assert client.delete(name).status == "success"
+    assert {each.model for each in client.list().models} == {"mock:latest"}
+
+
+def test_a_model_that_is_here_counts_as_pulled(client: ollama.Client) -> None:
+    assert client.pull("mock").status == "success"
+    with pytest.raises(ollama.ResponseError, match="file does not exist"):
+        client.pull("llama3")
 
 
 def test_a_pull_of_our_own_model_succeeds_and_of_another_fails(client: ollama.Client) -> None:
