@@ -66,6 +66,7 @@ from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
 from runtime_supervisor import AxllmSupervisor, RuntimeSupervisor
 
+STORE_AGE = 1.0  # seconds in which a new folder is seen, at the latest
 PORTS = 16  # for runtimes, from AX650_RUNTIME_PORT on
 
 ROOT = Path(__file__).resolve().parent
@@ -99,7 +100,7 @@ def create_pool(
     settings: Settings, timeouts: Timeouts, place: Path
 ) -> tuple[EnginePool, ModelCatalog]:
     """Make the engine of all models of the store and of the configured one."""
-    store = ModelStore(settings, place)
+    store = ModelStore(settings, place, max_age=STORE_AGE)
     pulls = Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
     path = settings.model_path
     outside = path and path.parent != place

@@ -92,7 +92,7 @@ def run_service(settings: Settings, environ: Mapping[str, str], question: str, k
         base = settings.own_url
         wait_until_ready(service, base, math.inf if keep else PATIENCE)
         descendants |= descendants_of(service)
-        ask(base, settings.model, question)
+        ask(base, model_of(base) or settings.model, question)
         if keep:
             serve(service, base, settings)
     except SmokeTestFailed as failure:
@@ -209,6 +209,12 @@ def get_health(base: str) -> dict[str, Any] | None:
     except requests.RequestException:  # not listening yet
         return None
     return body
+
+
+def model_of(base: str) -> str:
+    """Return the name of the model that the service reports, empty where it has none."""
+    name: str = HTTP.get(f"{base}/health", timeout=10).json()["model"]
+    return name
 
 
 def ask(base: str, model: str, question: str) -> None:

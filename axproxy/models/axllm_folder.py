@@ -14,6 +14,7 @@ from typing import Any
 
 from axproxy.models.access import why_closed, why_no_folder
 from axproxy.models.folder import ModelFolderError, other_chip, weight_bits
+from axproxy.models.manifest import ManifestError, read_manifest
 from axproxy.models.tokenizer_files import VOCABULARY
 from axproxy.settings import folder_name
 
@@ -88,6 +89,10 @@ class AxllmFolder:
             raise AxllmFolderError(
                 f"{folder} was made for another chip, the {chip}; take the AX650 build of the model"
             )
+        try:
+            read_manifest(folder)
+        except ManifestError as error:
+            raise AxllmFolderError(str(error)) from error
         reader = _ConfigReader(folder, read_config(folder))
         name = reader.text("model_name")
         family = family_of(name, folder_name(folder))

@@ -121,6 +121,8 @@ def _derived(row: Mapping[str, Any], base: Model) -> Model:
             for each in row["messages"]
             if isinstance(each, dict)
         ),
+        keep_alive=base.defaults.keep_alive,
+        think=base.defaults.think,
     )
     return replace(
         base,

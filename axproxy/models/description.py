@@ -18,6 +18,7 @@ from axproxy.models.folder import (
     ModelFolderError,
     weight_bits,
 )
+from axproxy.models.manifest import Manifest, ManifestError, find_manifest, read_manifest
 from axproxy.models.model import Model, RuntimeName
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.tokenizer_files import (
@@ -106,8 +107,10 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
     runtime = runtime_for(settings)
     compiled = _compiled(folder, runtime)
     tokenizer = _tokenizer(folder) if runtime == "main_api" else None
+    manifest = _manifest(folder)
+    stated_name = None if settings.model_name else manifest.name
     return Model(
-        name=settings.model,
+        name=_with_tag(stated_name) if stated_name else settings.model,
         folder=folder,
         family=_family(lower, compiled),
         parameter_size=_parameter_size(lower),
@@ -129,7 +132,21 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
         ),
         runtime=runtime,
         tokenizer=tokenizer,
+        defaults=manifest.defaults,
     )
+
+
+def _manifest(folder: Path | None) -> Manifest:
+    """Return the manifest; an empty one where it cannot be read, which the checks report."""
+    try:
+        place = find_manifest(folder) if folder else None
+        return read_manifest(place) if place else Manifest()
+    except (ManifestError, OSError):
+        return Manifest()
+
+
+def _with_tag(name: str) -> str:
+    return name if ":" in name else f"{name}:latest"
 
 
 def _family(name: str, compiled: ModelFolder | AxllmFolder | None) -> str:

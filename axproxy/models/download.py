@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from axproxy.models.hub import Hub, HubError
+from axproxy.models.hub import Hub, HubError, RangeRefused
 from axproxy.models.pull_plan import HubFile, PullPlan
 
 PIECE = 64 << 10  # bytes that are lost, at most, when a connection breaks off
@@ -104,34 +104,37 @@ class Download:
         part, place = self._part(file), self._folder / file.path
         part.parent.mkdir(parents=True, exist_ok=True)
         before = self.completed
-        failures = corrupt = 0
-        while True:
-            have = self._part_size(file)
+        for _ in range(2):
+            self._complete(file, part, before)
+            if _digest(part, file) == _expected(file):
+                break
+            part.unlink()
+        else:
+            raise DownloadFailed(
+                f"{file.path} arrived damaged twice; the hub may be broken: try later"
+            )
+        if file.is_program:
+            part.chmod(0o755)
+        os.replace(part, place)
+        self.completed = before + file.size
+
+    def _complete(self, file: HubFile, part: Path, before: int) -> None:
+        """Ask for the rest of a file until all of it is there."""
+        failures = 0
+        while (have := self._part_size(file)) < file.size or not part.exists():
             self.completed = before + have
-            if have == file.size and (file.size or part.exists()):
-                if _digest(part, file) == _expected(file):
-                    break
-                part.unlink()
-                corrupt += 1
-                if corrupt == 2:
-                    raise DownloadFailed(
-                        f"{file.path} arrived damaged twice; the hub may be broken: try later"
-                    )
-                continue
             try:
                 for _ in self._append(file, part, have):
                     self.completed = before + part.stat().st_size
                     failures = 0
             except HubError as error:
                 failures += 1
+                if isinstance(error, RangeRefused):
+                    part.unlink(missing_ok=True)
                 if not error.transient or failures == MOST_TRIES:
                     raise DownloadFailed(f"{error}; what has arrived is kept") from error
                 if self._wait(self._pause(failures, error.retry_after)):
                     raise DownloadStopped from error
-        if file.is_program:
-            part.chmod(0o755)
-        os.replace(part, place)
-        self.completed = before + file.size
 
     def _append(self, file: HubFile, part: Path, have: int) -> Iterator[None]:
         """Write what the hub sends; yield after each piece.  Raises `HubError` and `OSError`."""

@@ -38,6 +38,10 @@ class HubError(Exception):
         self.retry_after = retry_after
 
 
+class RangeRefused(HubError):
+    """The hub does not give the rest of a file; the whole of it may still be had."""
+
+
 @dataclass(frozen=True)
 class Part:
     """The answer to a request for the rest of a file: its bytes begin at `offset`."""
@@ -102,7 +106,7 @@ class Hub:
             headers |= {"Range": f"bytes={offset}-", "If-Range": file.etag}
         with self._get(path, source, headers, allowed=(416,)) as response:
             if response.status_code == 416:
-                raise HubError(f"the hub has no byte {offset} of {file.path}", transient=True)
+                raise RangeRefused(f"the hub has no byte {offset} of {file.path}", transient=True)
             begins = _begin(response) if response.status_code == 206 else 0
             length = response.headers.get("Content-Length")
             if length is not None and int(length) != file.size - begins:

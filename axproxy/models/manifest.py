@@ -9,14 +9,27 @@ embedding_columns = 1024
 tokenizer = "../qwen3_tokenizer"
 prefill_chunk = 128
 family = "qwen3"
+
+And how clients get the model:
+
+name = "qwen3:1.7b"
+system = "You are a helpful assistant."
+keep_alive = "10m"
+think = "off"
+[parameters]
+temperature = 0.6
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from axproxy.durations import parse_keep_alive
+from axproxy.models.model import ModelDefaults
 
 MANIFEST = "ax650.toml"
 
@@ -30,7 +43,8 @@ class Manifest:
     """The keys of `ax650.toml`; each may be left out.
 
     File names are relative to the folder of `ax650.toml`.  `%d` in `layer_template` is the layer's
-    number; `prefill_chunk` is in tokens.
+    number; `prefill_chunk` is in tokens.  `keep_alive` is as in Ollama's requests, `think` is `on`,
+    `off` or `ask`, and `parameters` have the names of Ollama's options.
     """
 
     layers: int | None = None
@@ -42,6 +56,27 @@ class Manifest:
     tokenizer: str | None = None
     prefill_chunk: int | None = None
     family: str | None = None
+    name: str | None = None
+    system: str | None = None
+    keep_alive: str | None = None
+    think: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> ModelDefaults:
+        """What the model adds to requests.  Raises `ManifestError`."""
+        try:
+            keep_alive = None if self.keep_alive is None else parse_keep_alive(self.keep_alive)
+        except ValueError as error:
+            raise ManifestError(f"keep_alive in {MANIFEST}: {error}; write 300 or 5m") from error
+        if self.think not in (None, "on", "off", "ask"):
+            raise ManifestError(f"think in {MANIFEST} must be on, off or ask")
+        return ModelDefaults(
+            system=self.system or "",
+            parameters=self.parameters,
+            keep_alive=keep_alive,
+            think=None if self.think in (None, "ask") else self.think == "on",
+        )
 
 
 def find_manifest(path: Path) -> Path | None:
@@ -61,15 +96,25 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"cannot read {file} ({error.strerror}); fix that") from error
     except ValueError as error:  # of TOML, or of UTF-8
         raise ManifestError(f"{file} is not TOML: {error}; fix that line") from error
-    known = {field.name: str(field.type) for field in fields(Manifest)}
+    known = {each.name: str(each.type) for each in fields(Manifest)}
     for key, value in stated.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             raise ManifestError(f"{file} has the unknown key {key}; {hint}")
-        if known[key].startswith("int"):
-            if type(value) is not int or value < 1:
-                raise ManifestError(f"{key} in {file} must be a whole number above 0")
-        elif not isinstance(value, str) or not value:
-            raise ManifestError(f"{key} in {file} must be a string in quotes")
-    return Manifest(**stated)
+        if key == "keep_alive" and type(value) is int:
+            stated[key] = str(value)
+        elif problem := _why_wrong(known[key], value):
+            raise ManifestError(f"{key} in {file} must be {problem}")
+    manifest = Manifest(**stated)
+    _ = manifest.defaults  # it may be wrong
+    return manifest
+
+
+def _why_wrong(type_: str, value: object) -> str | None:
+    """Return what a value of this type must be, `None` if it is."""
+    if type_.startswith("dict"):
+        return None if isinstance(value, dict) else "a table"
+    if type_.startswith("int"):
+        return None if type(value) is int and value > 0 else "a whole number above 0"
+    return None if isinstance(value, str) and value else "a string in quotes"

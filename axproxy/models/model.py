@@ -18,15 +18,15 @@ class ModelDefaults:
     """What a model adds to a request that does not say it itself.
 
     `parameters` have the names of Ollama's options; `messages` come before those of the request.
+    `keep_alive` is in seconds; None, and `think` with None, leave it to the service.
     """
 
     system: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
     license: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.system or self.parameters or self.messages)
+    keep_alive: float | None = None
+    think: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,15 +61,31 @@ def settings_for(settings: Settings, folder: Path, name: str | None = None) -> S
 
 
 class ModelStore:
-    """Lists the models of a store.  It reads a folder again when that has changed.  Any thread."""
+    """Lists the models of a store.  It reads a folder again when that has changed.  Any thread.
 
-    def __init__(self, settings: Settings, place: Path) -> None:
+    For `max_age` seconds the list is what it was; one look at each of many folders takes longer
+    than all else that a request needs before it is in the queue.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Path,
+        max_age: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.place = place
         self._settings = settings
+        self._max_age = max_age
+        self._clock = clock
+        self._listed: tuple[float, list[StoredFolder]] | None = None
         self._known: dict[Path, tuple[_Signature, StoredFolder | None]] = {}
 
     def folders(self) -> list[StoredFolder]:
         """Return what is in the store, in the order of the folders' names."""
+        now = self._clock()
+        if self._listed and now - self._listed[0] < self._max_age:
+            return self._listed[1]
         found = []
         for folder in _folders(self.place):
             signature = _signature(folder)
@@ -78,7 +95,8 @@ class ModelStore:
                 self._known[folder] = known
             if known[1]:
                 found.append(known[1])
-        return _with_unique_names(found)
+        self._listed = (now, _with_unique_names(found))
+        return self._listed[1]
 
     def models(self) -> list[Model]:
         """Return the usable models."""
@@ -101,6 +119,7 @@ class ModelStore:
         trash.parent.mkdir(exist_ok=True)
         shutil.rmtree(trash, ignore_errors=True)
         os.rename(folder, trash)
+        self._listed = None
         shutil.rmtree(trash, ignore_errors=True)
 
     def _read(self, folder: Path) -> StoredFolder | None:

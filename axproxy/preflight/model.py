@@ -14,7 +14,7 @@ from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError, find_conf
 from axproxy.models.derived import DerivedModels
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
-from axproxy.models.store import ModelStore
+from axproxy.models.store import ModelStore, default_store
 from axproxy.models.tokenizer_files import (
     TokenizerFolderError,
     find_tokenizer,
@@ -217,9 +217,9 @@ def check_tokenizer_files(context: CheckContext) -> list[Finding]:
 
 def check_models_dir(context: CheckContext) -> Finding:
     """Check which of the folders in `AX650_MODELS_DIR` hold a model that can be loaded."""
-    place = context.settings.models_dir
-    if place is None:
-        return Finding("models-dir", "skip", "AX650_MODELS_DIR is not set")
+    place = context.settings.models_dir or default_store(os.environ)
+    if context.settings.models_dir is None and not place.exists():
+        return Finding("models-dir", "skip", f"there is no store at {place}")
     if closed := why_closed(place):
         return Finding("models-dir", "warn", *closed.rsplit("; ", 1))
     if not place.is_dir():

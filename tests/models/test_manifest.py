@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from axproxy.api.ollama.defaults import with_defaults
+from axproxy.messages import ChatRequest, Message
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.models.manifest import MANIFEST
+from axproxy.models.model import ModelDefaults
+from axproxy.models.store import ModelStore
 from axproxy.models.tokenizer_files import TokenizerFolderError, find_tokenizer
-from tests.support.model_folders import published_model, sparse
+from axproxy.settings import Settings
+from tests.support.model_folders import axllm_model, published_model, sparse
 
 
 @pytest.fixture
@@ -116,3 +121,41 @@ def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(ModelFolderError):
         ModelFolder.read(tmp_path / "loop")
+
+
+def test_the_manifest_says_how_clients_get_the_model(tmp_path: Path) -> None:
+    folder = axllm_model(tmp_path / "Qwen3-0.6B")
+    write_manifest(
+        folder,
+        'name = "house"\nsystem = "Be short."\nkeep_alive = "10m"\nthink = "off"\n'
+        "[parameters]\ntemperature = 0.6\n",
+    )
+    (model,) = ModelStore(Settings(runtime="vendor"), tmp_path).models()
+    assert model.name == "house:latest"
+    assert model.defaults == ModelDefaults(
+        "Be short.", {"temperature": 0.6}, keep_alive=600.0, think=False
+    )
+    asked = with_defaults(model, ChatRequest((Message("user", "Hi"),)))
+    assert [message.content for message in asked.messages] == ["Be short.", "Hi"]
+    assert (asked.think, asked.keep_alive, asked.sampling.temperature) == (False, 600.0, 0.6)
+    kept = with_defaults(model, ChatRequest((Message("user", "Hi"),), think=True, keep_alive=1.0))
+    assert (kept.think, kept.keep_alive) == (True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('think = "maybe"', "must be on, off or ask"),
+        ('keep_alive = "soon"', "write 300 or 5m"),
+        ("parameters = 3", "must be a table"),
+        ("name = 3", "must be a string in quotes"),
+    ],
+)
+def test_a_wrong_value_keeps_the_model_out_of_the_list_with_its_reason(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    folder = axllm_model(tmp_path / "Qwen3-0.6B")
+    write_manifest(folder, text)
+    (found,) = ModelStore(Settings(runtime="vendor"), tmp_path).folders()
+    assert found.model is None
+    assert problem in str(found.problem)

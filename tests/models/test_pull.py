@@ -155,6 +155,39 @@ def test_a_hub_that_ignores_ranges_sends_the_file_from_its_beginning(
     assert arrived(place)[BIG] == hub.files[BIG]
 
 
+def test_a_hub_that_refuses_the_rest_of_a_file_sends_it_from_its_beginning(
+    hub: FakeHub, place: Path
+) -> None:
+    part = place / PULLS / FOLDER / f"{BIG}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(hub.files[BIG][:4000])
+    hub.status = {BIG: [416]}
+    pull(hub, place)
+    assert hub.ranges() == ["bytes=4000-"]
+    assert arrived(place)[BIG] == hub.files[BIG]
+
+
+def test_a_file_that_is_another_one_meanwhile_is_sent_from_its_beginning(
+    hub: FakeHub, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = place / PULLS / FOLDER / f"{BIG}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"of another commit" * 99)
+    monkeypatch.setattr(hub, "etag", lambda _content: '"another"')  # If-Range does not fit
+    pull(hub, place)
+    assert arrived(place)[BIG] == hub.files[BIG]
+
+
+def test_a_hub_that_sends_nothing_more_is_left_and_asked_again(
+    hub: FakeHub, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axproxy.models.hub.STALL", 0.2)
+    hub.stall = [5000]
+    pull(hub, place)
+    assert arrived(place)[BIG] == hub.files[BIG]
+    assert hub.asked_for("/resolve/") == len(needed(hub)) + 1
+
+
 def test_a_damaged_file_is_fetched_once_more(hub: FakeHub, place: Path) -> None:
     hub.corrupt = Counter({BIG: 1, "config.json": 1})
     pull(hub, place)

@@ -88,6 +88,16 @@ def test_a_folder_that_did_not_change_is_not_read_again(
     assert len(names(store)) == 2
 
 
+def test_within_a_moment_the_list_is_what_it_was(place: Path) -> None:
+    now = [10.0]
+    store = ModelStore(VENDOR, place, 1.0, lambda: now[0])
+    before = names(store)
+    axllm_model(place / "another")
+    assert names(store) == before
+    now[0] += 1.0
+    assert "another:latest" in names(store)
+
+
 def test_a_pulled_folder_has_the_name_and_digest_of_its_pull(place: Path) -> None:
     record = {"name": "qwen3:0.6b", "digest": "ab" * 32, "files": []}
     (place / "Qwen3-0.6B" / RECORD).write_text(json.dumps(record))

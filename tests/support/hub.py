@@ -31,6 +31,7 @@ class FakeHub:
         self.status: dict[str, list[int]] = {}
         self.retry_after: str | None = None
         self.cut: list[int] = []
+        self.stall: list[int] = []  # sends nothing more after so many bytes, as often as it says
         self.corrupt: Counter[str] = Counter()
         self.pointers = False  # instead of the content of large files
         self.ignore_ranges = False
@@ -125,7 +126,13 @@ class FakeHub:
                 if hub.cut and "/resolve/" in self.path and len(body) > LARGE:
                     limit = hub.cut.pop(0)
                     self.close_connection = True
+                stops = hub.stall and "/resolve/" in self.path and len(body) > hub.stall[0]
+                stop = hub.stall.pop(0) if stops else limit
                 for at in range(0, limit, 1024):
+                    if at >= stop:
+                        self.connection.settimeout(10)
+                        self.connection.recv(1)  # until the client leaves
+                        return
                     self.wfile.write(body[at : min(at + 1024, limit)])
                     if hub.pause:
                         self.wfile.flush()

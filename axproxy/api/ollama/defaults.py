@@ -12,7 +12,7 @@ from axproxy.api.http.requests import with_client
 from axproxy.api.ollama.options import parse_options
 from axproxy.engine.protocol import Answer, Engine
 from axproxy.messages import ChatRequest, Limits, Message, Sampling
-from axproxy.models.model import Model
+from axproxy.models.model import Model, ModelDefaults
 from axproxy.ops.request_log import current_record
 
 
@@ -30,7 +30,7 @@ def with_defaults(model: Model, chat: ChatRequest) -> ChatRequest:
     its messages come between the two.
     """
     defaults = model.defaults
-    if not defaults:
+    if defaults == _NONE:
         return chat
     sampling, limits = parse_options(defaults.parameters)
     chat = replace(
@@ -38,6 +38,8 @@ def with_defaults(model: Model, chat: ChatRequest) -> ChatRequest:
         sampling=Sampling(
             *(_first(getattr(chat.sampling, name), getattr(sampling, name)) for name in _SAMPLING)
         ),
+        keep_alive=_first(chat.keep_alive, defaults.keep_alive),
+        think=_first(chat.think, defaults.think),
         limits=Limits(
             _first(chat.limits.max_tokens, limits.max_tokens), chat.limits.stop or limits.stop
         ),
@@ -50,6 +52,7 @@ def with_defaults(model: Model, chat: ChatRequest) -> ChatRequest:
     return replace(chat, messages=(*(system or own), *defaults.messages, *messages[len(system) :]))
 
 
+_NONE = ModelDefaults()
 _SAMPLING = tuple(Sampling.__dataclass_fields__)
 
 

@@ -124,7 +124,9 @@ class OllamaRoutes:
                 self._engine.unload(call.model)
                 return Response(encoder.unloading(), content_type=JSON)
             case LoadCall():
-                self._engine.load(call.model, gone, call.keep_alive)
+                default = call.model.defaults.keep_alive
+                keep_alive = default if call.keep_alive is None else call.keep_alive
+                self._engine.load(call.model, gone, keep_alive)
                 return Response(encoder.loaded(), content_type=JSON)
             case RenderCall():
                 prompt = self._engine.render(

@@ -29,6 +29,16 @@ def test_chat_and_generate_with_and_without_streaming(shared: Service, run_js: R
     assert result["last"]["eval_count"] > 0
 
 
+def test_models_are_made_copied_shown_used_and_deleted(shared: Service, run_js: RunJs) -> None:
+    assert run_js(shared, "derived") == {
+        "made": "success",
+        "system": "You are a pirate.",
+        "done": True,
+        "running": 1,
+        "left": ["mock:latest"],
+    }
+
+
 def test_refusals_are_thrown(shared: Service, run_js: RunJs) -> None:
     assert run_js(shared, "refusals") == {
         "unknown": "model 'nope' not found; this service has 'mock:latest'",

@@ -60,9 +60,12 @@ def runtime_pids(service: Service) -> list[int]:
     ]
 
 
+def listed(service: Service) -> set[str]:
+    return {model["name"] for model in service.get("/api/tags").json()["models"]}
+
+
 def test_every_folder_of_the_store_is_a_model(service: Service) -> None:
-    models = service.get("/api/tags").json()["models"]
-    assert {model["name"] for model in models} == {f"{name}:latest" for name in NAMES}
+    assert listed(service) == {f"{name}:latest" for name in NAMES}
     assert {model["id"] for model in service.get("/v1/models").json()["data"]} == {
         f"{name}:latest" for name in NAMES
     }
@@ -147,6 +150,7 @@ def test_a_broken_folder_is_no_model_and_a_new_one_is_seen_at_once(
     reply: dict[str, Any] = service.post("/api/chat", {"model": "broken"}).json()
     assert "model 'broken' not found" in reply["error"]
     shutil.copy(store / "large" / "layer_0.axmodel", broken)
+    eventually(lambda: "broken:latest" in listed(service))
     assert ask(service, "broken")
     shutil.rmtree(broken)
     assert ask(service, "small")

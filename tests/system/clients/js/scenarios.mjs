@@ -76,6 +76,19 @@ const scenarios = {
     };
   },
 
+  async derived() {
+    const made = await client.create({ model: "pirate", from: model, system: "You are a pirate." });
+    await client.copy({ source: "pirate", destination: "corsair" });
+    const shown = await client.show({ model: "corsair" });
+    const answer = await client.chat({ model: "corsair", messages, think: false });
+    const running = (await client.ps()).models.length;
+    for (const name of ["pirate", "corsair"]) {
+      await client.delete({ model: name });
+    }
+    const left = (await client.list()).models.map((each) => each.name);
+    return { made: made.status, system: shown.system, done: answer.done, running, left };
+  },
+
   async abort() {
     const stream = await client.generate({ model, prompt: prompt.repeat(20), stream: true });
     try {
