@@ -40,7 +40,7 @@ from axproxy.engine.engine import SerialEngine
 from axproxy.engine.pool import EnginePool
 from axproxy.engine.protocol import Engine, EngineOptions
 from axproxy.engine.runtime import Timeouts
-from axproxy.errors import RuntimeFault
+from axproxy.errors import Unloadable
 from axproxy.models.catalog import ModelCatalog, Models
 from axproxy.models.derived import DerivedModels
 from axproxy.models.description import CurrentModel
@@ -127,7 +127,7 @@ def create_pool(
         own = settings_for(settings, model.folder or Path(), model.base or model.name)
         own = replace(own, runtime_port=port)
         if own.runtime_kind == "vendor" and (problem := why_unloadable(own)):
-            raise RuntimeFault(f"{model.name} cannot be loaded: {problem}")
+            raise Unloadable(f"{model.name} cannot be loaded: {problem}")
         return engine_of_one(own, timeouts, described_model(own))
 
     def preload() -> list[Model]:

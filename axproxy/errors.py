@@ -102,6 +102,12 @@ class NoModelYet(Unavailable):
     retry_after = None
 
 
+class Unloadable(Unavailable):
+    """A model's files or program are not as they must be; no time to retry is given."""
+
+    retry_after = None
+
+
 class Busy(Unavailable):
     """The queue of waiting requests is full."""
 

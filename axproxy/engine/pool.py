@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,7 +18,11 @@ from axproxy.health import ChildHealth, Health, LoadedHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event
 from axproxy.models.model import Model
 
+NO_MODEL = "there is no model yet; get one with: ax650 pull qwen3:1.7b"
 NO_MODEL_INTERVAL = 1.0  # seconds between two reports while there is no engine to report
+
+
+log = logging.getLogger(__name__)
 
 
 class EnginePool:
@@ -45,7 +50,10 @@ class EnginePool:
     def start(self, on_change: OnChange = lambda _problem: None) -> None:
         """Start the engines of the preloaded models; raises what their supervisors raise."""
         self._on_change = on_change
-        self._admission.start(self._preload(), on_change, pin=self._pin)
+        models = self._preload()
+        if not models:
+            log.warning(NO_MODEL)
+        self._admission.start(models, on_change, pin=self._pin)
         threading.Thread(target=self._report_without_engine, name="pool", daemon=True).start()
 
     def leave(self, grace: float) -> None:
@@ -129,7 +137,7 @@ class EnginePool:
             return engines[0].not_ready()
         if self._admission.switching or self._preload():
             return None  # the next request loads a model
-        return NoModelYet("there is no model yet; put one into AX650_MODELS_DIR")
+        return NoModelYet(NO_MODEL)
 
     def restart(self) -> None:
         engines = self._admission.engines()

@@ -15,6 +15,8 @@ from axproxy.models.names import ModelName, local_name, same_model
 from axproxy.models.pull_progress import LAST_STATUSES, PullFailed, PullProgress
 from axproxy.models.store import ModelStore, read_record
 
+_NONE = "there is no model yet; get one with: ax650 pull qwen3:1.7b"
+
 
 class NoStore(ClientError):
     """Models cannot be kept or deleted here."""
@@ -114,6 +116,8 @@ class ModelCatalog:
         if self._first_name and same_model(base, self._first_name):
             return self._with_context(models[0])
         ModelName.parse(base)
+        if not models:
+            raise UnknownModel(f"model '{name}' not found; {_NONE}")
         raise UnknownModel(f"model '{name}' not found", [model.name for model in models])
 
     def all(self) -> Sequence[Model]:
@@ -122,7 +126,7 @@ class ModelCatalog:
     def default(self) -> Model:
         models = self._known()
         if not models:
-            raise UnknownModel("there is no model yet; get one with: ax650 pull qwen3:1.7b")
+            raise UnknownModel(_NONE)
         chosen = next((each for each in models if each.folder == self._default_folder), models[0])
         return self._with_context(chosen)
 

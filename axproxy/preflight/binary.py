@@ -31,6 +31,13 @@ _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 
 def check_binary(context: CheckContext) -> Finding:
     """Check the file's name, mode and first bytes, without running it."""
+    settings = context.settings
+    if settings.model_path is None and settings.names_store and not settings.names_runtime_bin:
+        return Finding("binary", "skip", "the model says which program is needed; see model-folder")
+    return _check_file(context)
+
+
+def _check_file(context: CheckContext) -> Finding:
     path, elsewhere = context.program.resolve(), _elsewhere(context)
     if context.program == Path("axllm") and shutil.which(context.program) is None:
         return Finding("binary", "fail", "there is no axllm on the PATH", _GET_AXLLM)

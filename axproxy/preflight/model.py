@@ -26,6 +26,7 @@ from axproxy.preflight.finding import Finding
 from axproxy.settings import Settings
 
 MIN_FILE_BYTES = 1024  # a smaller model file is the rest of a broken download
+_NO_MODEL = "get one: ax650 pull qwen3:1.7b, or set AX650_MODEL_PATH to the folder of yours"
 _PARTS = ("*.axmodel", "*.axmodel.onnx", "*.bfloat16.bin")
 
 # Number of layers by the prefix of their files and the width of the embedding, as published.
@@ -56,7 +57,7 @@ _SAMPLING: dict[str, tuple[type, ...]] = {
 def check_model_folder(context: CheckContext) -> list[Finding]:
     path = context.settings.model_path
     if path is None:
-        remedy = _choice(context) or "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+        remedy = _choice(context) or _NO_MODEL
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
     if context.runtime == "axllm":
         return [_axllm_folder(context, path)]
@@ -241,7 +242,7 @@ def check_models_dir(context: CheckContext) -> Finding:
             "models-dir",
             "warn",
             f"{place} holds no model folder",
-            "set AX650_MODELS_DIR to the folder above the model folders",
+            "get a model: ax650 pull qwen3:1.7b, or set AX650_MODELS_DIR to the folder above yours",
         )
     return Finding("models-dir", "ok", f"{place} holds {', '.join(p.name for p in usable)}")
 

@@ -39,7 +39,8 @@ class RunningService:
         """Return the process that started the two programs, `None` if it cannot be found."""
         for child in ("tokenizer", "runtime"):
             try:
-                if self.health and (pid := self.health[child]["pid"]):
+                # axllm has no tokenizer beside it, and without a model there is no program at all.
+                if pid := ((self.health or {}).get(child) or {}).get("pid"):
                     return psutil.Process(pid).ppid()
             except psutil.Error:
                 continue

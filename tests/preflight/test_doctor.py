@@ -52,7 +52,10 @@ def test_a_machine_with_a_card_is_examined_before_a_model_is_configured(pi: Mach
     findings = examine(Settings(), None, pi.root)
     assert {"driver", "pcie", "model-folder"} <= names(findings)
     (model,) = [finding for finding in findings if finding.name == "model-folder"]
-    assert model.remedy == "set AX650_MODEL_PATH to the folder with the *.axmodel files"
+    assert (
+        model.remedy
+        == "get one: ax650 pull qwen3:1.7b, or set AX650_MODEL_PATH to the folder of yours"
+    )
 
 
 def test_a_machine_without_a_card_needs_nothing_but_its_ports(pi: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,14 @@ def test_the_key_is_sent_for_what_the_service_shows_to_operators_only(tmp_path: 
     key = responses.matchers.header_matcher({"X-Api-Key": b"s3cret"})
     responses.get(f"{settings.own_url}/health", json=HEALTH, match=[key])
     assert find_service(settings, tmp_path)
+
+
+def test_a_service_without_a_tokenizer_or_without_any_program_is_found_as_well(
+    tmp_path: Path,
+) -> None:
+    program = {"state": "stopped", "pid": None}
+    for runtime in (program, {"state": "ready", "pid": os.getpid()}):
+        health = {**HEALTH, "runtime": runtime, "tokenizer": None, "model_path": None}
+        service = RunningService("http://pi", health)
+        assert service.pid() == (os.getppid() if runtime["pid"] else None)
+        assert service.other_holders(own_port(), service.pid()) == []
