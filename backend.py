@@ -102,6 +102,7 @@ def create_pool(
     """Make the engine of all models of the store and of the configured one."""
     store = ModelStore(settings, place, max_age=STORE_AGE)
     pulls = Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
+    store.empty_trash()
     path = settings.model_path
     outside = path and path.parent != place
     without_store = settings.runtime_kind == "mock" and not store.models()

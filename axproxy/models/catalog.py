@@ -146,6 +146,11 @@ class ModelCatalog:
         if not (model.base or pulled):
             help_ = f"; remove its folder {model.folder} yourself" if model.folder else ""
             raise NoStore(f"'{model.name}' was not pulled, so it stays{help_}")
+        made = self._derived.made_from(model) if self._derived and not model.base else []
+        if made:  # Ollama would keep the files for them
+            raise ClientError(
+                f"'{model.name}' has the files of {', '.join(made)}; delete that first", status=409
+            )
         try:
             if model.base and self._derived:
                 self._derived.delete(model.name)

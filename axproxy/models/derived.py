@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from axproxy.models.names import same_model
 
 DERIVED = ".derived"  # in the store
 _LARGEST = 4 << 20  # bytes of one file
+_LONGEST_FILE_NAME = 200  # bytes; file systems allow 255
 
 
 class DerivedModels:
@@ -28,6 +30,7 @@ class DerivedModels:
 
     def __init__(self, place: Path) -> None:
         self._folder = place / DERIVED
+        self._writing = threading.Lock()
         self._known: tuple[int, list[Mapping[str, Any]]] = (-1, [])
 
     def models(self, bases: list[Model]) -> list[Model]:
@@ -38,6 +41,10 @@ class DerivedModels:
             if base:
                 found.append(_derived(row, base))
         return found
+
+    def made_from(self, base: Model) -> list[str]:
+        """Return the names of those that have the files of `base`."""
+        return [row["name"] for row in self._rows() if same_model(row["base"], base.name)]
 
     def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
         """Write a derived model; one of the same name is replaced.  Raises `OSError`."""
@@ -54,30 +61,50 @@ class DerivedModels:
                 {"role": message.role, "content": message.content} for message in defaults.messages
             ],
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        target = self._file(name)
-        work = target.with_suffix(".new")
-        with work.open("w", encoding="utf-8") as file:
-            json.dump(row, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(work, target)
+        with self._writing:
+            self._write(self._file(name), json.dumps(row, indent=1))
         return _derived(row, base)
 
     def delete(self, name: str) -> bool:
         """Remove a derived model; return whether there was one.  Raises `OSError`."""
-        try:
-            self._file(name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        with self._writing:
+            self._known = (-1, [])
+            try:
+                self._file(name).unlink()
+            except FileNotFoundError:
+                return False
+            return True
 
     def damaged(self) -> list[Path]:
         """Return the files that cannot be read."""
         return [path for path in self._files() if _row(path) is None]
 
+    def _write(self, target: Path, content: str) -> None:
+        """Write a file that is there as a whole, or not at all, also after a power cut."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        work = target.with_suffix(".new")
+        try:
+            with work.open("w", encoding="utf-8") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(work, target)
+        except OSError:  # the disk is full: leave no half of a file on it
+            work.unlink(missing_ok=True)
+            raise
+        # The folder's time may not change when two files are written within one tick of the clock.
+        self._known = (-1, [])
+        place = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
     def _file(self, name: str) -> Path:
-        return self._folder / f"{quote(name.lower(), safe='')}.json"
+        stem = quote(name.lower(), safe="")
+        if len(stem) > _LONGEST_FILE_NAME:  # Ollama allows names of 600 characters
+            stem = hashlib.sha256(stem.encode()).hexdigest()
+        return self._folder / f"{stem}.json"
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"))

@@ -120,7 +120,11 @@ class ModelStore:
         shutil.rmtree(trash, ignore_errors=True)
         os.rename(folder, trash)
         self._listed = None
-        shutil.rmtree(trash, ignore_errors=True)
+        self.empty_trash()
+
+    def empty_trash(self) -> None:
+        """Remove what is left of a deletion that was broken off."""
+        shutil.rmtree(self.place / TRASH, ignore_errors=True)
 
     def _read(self, folder: Path) -> StoredFolder | None:
         """Return the folder, None for one that has nothing of a model."""

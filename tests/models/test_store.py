@@ -10,17 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from axproxy.engine.runtime import Timeouts
 from axproxy.errors import UnknownModel
 from axproxy.models.catalog import ModelCatalog
 from axproxy.models.pull_plan import MAIN_API
 from axproxy.models.store import (
     RECORD,
+    TRASH,
     ModelStore,
     default_store,
     settings_for,
     with_stored_model,
 )
 from axproxy.settings import Settings
+from backend import create_pool
 from tests.support.fakes import QWEN
 from tests.support.model_folders import axllm_model, published_model
 
@@ -203,3 +206,11 @@ def test_an_empty_catalogue_says_how_to_get_a_model(tmp_path: Path) -> None:
 def test_the_context_is_what_the_runtime_has_reported(place: Path) -> None:
     catalog = ModelCatalog(None, ModelStore(VENDOR, place), context_length=lambda _model: 2559)
     assert {model.context_length for model in catalog.all()} == {2559}
+
+
+def test_the_rest_of_a_deletion_that_was_broken_off_goes_with_the_next_start(place: Path) -> None:
+    (place / TRASH).mkdir()
+    (place / "Qwen3-0.6B").rename(place / TRASH / "Qwen3-0.6B")
+    create_pool(replace(VENDOR, models_dir=place), Timeouts(), place)
+    assert not (place / TRASH).exists()
+    assert names(ModelStore(VENDOR, place))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +217,49 @@ def test_a_pulled_model_is_deleted_with_its_files_after_it_has_left_the_card(
     assert (reply.status_code, reply.data) == (200, b"")
     assert not (place / "base").exists()
     assert names(client) == []
+
+
+def test_a_model_is_not_deleted_while_another_one_has_its_files(
+    client: FlaskClient, place: Path
+) -> None:
+    lines(client, "/api/create", PIRATE)
+    client.post("/api/copy", json={"source": "pirate", "destination": "corsair"})
+    reply = client.delete("/api/delete", json={"model": "base"})
+    assert reply.status_code == 409
+    assert "has the files of corsair:latest, pirate:latest" in reply.get_json()["error"]
+    assert (place / "base").exists()
+    for name in ("pirate", "corsair", "base"):
+        assert client.delete("/api/delete", json={"model": name}).status_code == 200
+    assert names(client) == []
+
+
+def test_a_full_disk_leaves_nothing_of_a_model_and_is_reported(
+    client: FlaskClient, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("axproxy.models.derived.os.fsync", no_room)
+    reply = client.post("/api/create", json=PIRATE)
+    assert reply.status_code == 500
+    assert "No space left on device" in reply.get_json()["error"]
+    assert list((place / DERIVED).iterdir()) == []
+    assert names(client) == ["base:latest"]
+
+
+def test_models_made_within_one_tick_of_the_clock_are_all_listed(place: Path) -> None:
+    base = replace(QWEN, name="base:latest")
+    derived = DerivedModels(place)
+    for number in range(9):
+        derived.create(f"m{number}:latest", base, ModelDefaults(), copy=True)
+        os.utime(place / DERIVED, ns=(7, 7))
+        assert len(derived.models([base])) == number + 1
+
+
+def test_a_name_as_long_as_ollama_allows_is_kept(place: Path) -> None:
+    base, name = replace(QWEN, name="base:latest"), f"{'h' * 300}/{'n' * 80}/{'m' * 80}:{'t' * 80}"
+    made = DerivedModels(place).create(name, base, ModelDefaults(), copy=True)
+    assert DerivedModels(place).models([base]) == [made]
 
 
 def test_a_model_that_answers_is_not_deleted(
