@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -94,7 +95,7 @@ class ModelCatalog:
         *,
         aliases: Mapping[str, str] = MappingProxyType({}),
         default_folder: Path | None = None,
-        pull: Callable[[str], Iterator[PullProgress]] | None = None,
+        pull: Callable[[str], Generator[PullProgress, None, None]] | None = None,
         context_length: Callable[[Model], int | None] = lambda _model: None,
     ) -> None:
         self._configured = configured
@@ -108,6 +109,19 @@ class ModelCatalog:
 
     def find(self, name: str) -> Model:
         base = local_name(name)
+        if model := self._found(base):
+            return model
+        if self._store:  # it may have come within the last second
+            self._store.look_again()
+            if model := self._found(base):
+                return model
+        ModelName.parse(base)
+        here = [model.name for model in self._known()]
+        if not here:
+            raise UnknownModel(f"model '{name}' not found; {_NONE}")
+        raise UnknownModel(f"model '{name}' not found", here)
+
+    def _found(self, base: str) -> Model | None:
         models = self._known()
         for wanted in filter(None, (base, self._alias(base))):
             for model in models:
@@ -115,10 +129,7 @@ class ModelCatalog:
                     return self._with_context(model)
         if self._first_name and same_model(base, self._first_name):
             return self._with_context(models[0])
-        ModelName.parse(base)
-        if not models:
-            raise UnknownModel(f"model '{name}' not found; {_NONE}")
-        raise UnknownModel(f"model '{name}' not found", [model.name for model in models])
+        return None
 
     def all(self) -> Sequence[Model]:
         return [self._with_context(model) for model in self._known()]
@@ -163,7 +174,17 @@ class ModelCatalog:
     def pull(self, name: str) -> Iterator[PullProgress]:
         if self._pull is None or self._is_local(name):
             return pulled_before(self, name)
-        return self._pull(name)
+        return self._until_listed(self._pull(name))
+
+    def _until_listed(
+        self, progress: Generator[PullProgress, None, None]
+    ) -> Generator[PullProgress, None, None]:
+        """Yield the progress; the model is in the list when success is reported."""
+        with contextlib.closing(progress):
+            for each in progress:
+                if self._store and each.status == LAST_STATUSES[-1]:
+                    self._store.look_again()
+                yield each
 
     def _is_local(self, name: str) -> bool:
         """Return whether the name means a model here that was not pulled, and so stays as it is."""

@@ -6,9 +6,9 @@ Each is a small file in the store, written as a whole or not at all.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ class DerivedModels:
 
     def __init__(self, place: Path) -> None:
         self._folder = place / DERIVED
-        self._writing = threading.Lock()
+        self._writes = itertools.count()
         self._known: tuple[int, list[Mapping[str, Any]]] = (-1, [])
 
     def models(self, bases: list[Model]) -> list[Model]:
@@ -61,19 +61,17 @@ class DerivedModels:
                 {"role": message.role, "content": message.content} for message in defaults.messages
             ],
         }
-        with self._writing:
-            self._write(self._file(name), json.dumps(row, indent=1))
+        self._write(self._file(name), json.dumps(row, indent=1))
         return _derived(row, base)
 
     def delete(self, name: str) -> bool:
         """Remove a derived model; return whether there was one.  Raises `OSError`."""
-        with self._writing:
-            self._known = (-1, [])
-            try:
-                self._file(name).unlink()
-            except FileNotFoundError:
-                return False
-            return True
+        try:
+            self._file(name).unlink()
+        except FileNotFoundError:
+            return False
+        self._known = (-1, [])
+        return True
 
     def damaged(self) -> list[Path]:
         """Return the files that cannot be read."""
@@ -82,7 +80,9 @@ class DerivedModels:
     def _write(self, target: Path, content: str) -> None:
         """Write a file that is there as a whole, or not at all, also after a power cut."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        work = target.with_suffix(".new")
+        work = target.with_suffix(
+            f".{next(self._writes)}.new"
+        )  # two clients may write the same one
         try:
             with work.open("w", encoding="utf-8") as file:
                 file.write(content)

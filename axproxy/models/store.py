@@ -98,6 +98,10 @@ class ModelStore:
         self._listed = (now, _with_unique_names(found))
         return self._listed[1]
 
+    def look_again(self) -> None:
+        """Have the next list be made from the disk, however young the last one is."""
+        self._listed = None
+
     def models(self) -> list[Model]:
         """Return the usable models."""
         return [each.model for each in self.folders() if each.model]
@@ -119,7 +123,7 @@ class ModelStore:
         trash.parent.mkdir(exist_ok=True)
         shutil.rmtree(trash, ignore_errors=True)
         os.rename(folder, trash)
-        self._listed = None
+        self.look_again()
         self.empty_trash()
 
     def empty_trash(self) -> None:

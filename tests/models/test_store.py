@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from axproxy.engine.runtime import Timeouts
 from axproxy.errors import UnknownModel
 from axproxy.models.catalog import ModelCatalog
 from axproxy.models.pull_plan import MAIN_API
+from axproxy.models.pull_progress import PullProgress
 from axproxy.models.store import (
     RECORD,
     TRASH,
@@ -99,6 +101,26 @@ def test_within_a_moment_the_list_is_what_it_was(place: Path) -> None:
     assert names(store) == before
     now[0] += 1.0
     assert "another:latest" in names(store)
+
+
+def test_a_model_that_came_within_the_moment_is_found_by_its_name(place: Path) -> None:
+    catalog = ModelCatalog(None, ModelStore(VENDOR, place, 1.0, lambda: 10.0))
+    assert len(catalog.all()) == 2
+    axllm_model(place / "another")
+    assert catalog.find("another").name == "another:latest"
+
+
+def test_a_model_is_listed_as_soon_as_its_pull_reports_success(place: Path) -> None:
+    def pull(name: str) -> Generator[PullProgress, None, None]:
+        yield PullProgress("pulling manifest")
+        axllm_model(place / name)
+        yield PullProgress("success")
+
+    catalog = ModelCatalog(None, ModelStore(VENDOR, place, 1.0, lambda: 10.0), pull=pull)
+    before = len(catalog.all())
+    for _ in catalog.pull("another"):
+        pass
+    assert len(catalog.all()) == before + 1
 
 
 def test_a_pulled_folder_has_the_name_and_digest_of_its_pull(place: Path) -> None:
