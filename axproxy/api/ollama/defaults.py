@@ -27,7 +27,7 @@ def with_defaults(model: Model, chat: ChatRequest) -> ChatRequest:
     """Return the request with what the model says where the request does not.
 
     As in Ollama, the model's system prompt gives way to one at the beginning of the request, and
-    its messages come between the two.
+    its messages come between the two.  A request that goes on from a `context` has them in that.
     """
     defaults = model.defaults
     if defaults == _NONE:
@@ -49,7 +49,8 @@ def with_defaults(model: Model, chat: ChatRequest) -> ChatRequest:
     messages = chat.messages
     system = messages[:1] if messages and messages[0].role == "system" else ()
     own = (Message("system", defaults.system),) if defaults.system else ()
-    return replace(chat, messages=(*(system or own), *defaults.messages, *messages[len(system) :]))
+    before = () if chat.context else defaults.messages
+    return replace(chat, messages=(*(system or own), *before, *messages[len(system) :]))
 
 
 _NONE = ModelDefaults()

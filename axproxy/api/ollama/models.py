@@ -178,6 +178,17 @@ def _modelfile(
         *([f'TEMPLATE """{template}"""'] if template else []),
         *([f'SYSTEM """{system}"""'] if system else []),
         *(f"PARAMETER {name} {value}" for name, value in parameters),
-        *(f"MESSAGE {message.role} {message.content}" for message in model.defaults.messages),
+        *(f'LICENSE """{text}"""' for text in model.defaults.license),
+        *(
+            f"MESSAGE {message.role} {_word(message.content)}"
+            for message in model.defaults.messages
+        ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _word(text: str) -> str:
+    """Return a text as Ollama writes it in a Modelfile: quoted where it is not one plain line."""
+    if text and "\n" not in text and text == text.strip():
+        return text
+    return f'"""{text}"""' if '"' in text else f'"{text}"'

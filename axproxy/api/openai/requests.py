@@ -76,7 +76,7 @@ def parse_chat(body: bytes, models: Models) -> ChatCall:
     require_all(
         model, requested_name, think=think, tools=offer.tools, media=conversation.media.kinds
     )
-    sampling, limits = parse_options(options)
+    sampling, limits = parse_options(with_openai_defaults(options, model, "temperature", "top_p"))
     request = ChatRequest(
         conversation.media.with_pictures(conversation.messages),
         requested_name,
@@ -108,7 +108,7 @@ def parse_completion(body: bytes, models: Models) -> ChatCall:
     require_answers(model, requested_name, "generate")
     if suffix:
         refuse_insert(model)
-    sampling, limits = parse_options(options)
+    sampling, limits = parse_options(with_openai_defaults(options, model, "temperature", "top_p"))
     if not prompt:
         raise ClientError("prompt must not be empty")
     turns = (Message("user", prompt),)
@@ -139,8 +139,8 @@ def _streaming(fields: Fields) -> tuple[bool, bool]:
 
 
 def _options(fields: Fields) -> dict[str, Any]:
-    """Return the request's sampling as Ollama's options, with OpenAI's defaults."""
-    options: dict[str, Any] = {
+    """Return the request's sampling as Ollama's options."""
+    return {
         "temperature": fields.number("temperature"),
         "top_p": fields.number("top_p"),
         "frequency_penalty": fields.number("frequency_penalty"),
@@ -149,10 +149,15 @@ def _options(fields: Fields) -> dict[str, Any]:
         "num_predict": fields.integer("max_tokens") or None,
         "stop": _stop(fields.anything("stop")),
     }
-    for name in ("temperature", "top_p"):
-        if options[name] is None:
-            options[name] = 1.0
-    return options
+
+
+def with_openai_defaults(options: Mapping[str, Any], model: Model, *names: str) -> dict[str, Any]:
+    """Return the options with 1.0, OpenAI's default, where neither request nor model has a value.
+
+    Ollama would ignore the parameters of the model's Modelfile here.
+    """
+    unset = {name for name in names if options[name] is None} - set(model.defaults.parameters)
+    return {**options, **dict.fromkeys(unset, 1.0)}
 
 
 def _stop(value: Any) -> list[str]:

@@ -14,6 +14,7 @@ from axproxy.api.gojson.decode import (
 from axproxy.api.ollama.capabilities import require_all, require_answers
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.thinking import other_servers_switch, parse_effort
+from axproxy.api.openai.requests import with_openai_defaults
 from axproxy.api.openai.responses_input_requests import parse_input
 from axproxy.api.tools import Offer, functions, only
 from axproxy.errors import ClientError
@@ -40,7 +41,7 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
     _refuse_stored(fields)
     conversation = parse_input(fields.anything("input"), fields.string("instructions"))
     options = {
-        "temperature": _or_one(fields.number("temperature")),
+        "temperature": fields.number("temperature"),
         "top_p": fields.number("top_p"),
         "num_predict": fields.integer("max_output_tokens") or None,
     }
@@ -60,7 +61,7 @@ def parse_responses(body: bytes, models: Models) -> ResponsesCall:
     require_all(
         model, requested_name, think=think, tools=offer.tools, media=conversation.media.kinds
     )
-    sampling, limits = parse_options(options)
+    sampling, limits = parse_options(with_openai_defaults(options, model, "temperature"))
     request = ChatRequest(
         conversation.media.with_pictures(conversation.messages),
         requested_name,

@@ -117,6 +117,52 @@ def test_its_own_words_come_before_those_of_the_request(
         assert engine.models[-1].folder is not None
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "ahoy"}]}),
+        ("/v1/completions", {"prompt": "ahoy"}),
+        ("/v1/responses", {"input": "ahoy"}),
+    ],
+)
+def test_the_models_parameters_win_over_the_defaults_of_openai(
+    client: FlaskClient, engine: FakeEngine, path: str, body: dict[str, Any]
+) -> None:
+    lines(client, "/api/create", PIRATE)
+    temperatures = []
+    for extra in ({"model": "pirate"}, {"model": "pirate", "temperature": 0.5}, {"model": "base"}):
+        client.post(path, json={**body, **extra}).close()
+        temperatures.append(engine.history[-1].sampling.temperature)
+    assert temperatures == [0.3, 0.5, 1.0]
+
+
+def test_a_request_that_goes_on_from_a_context_has_the_messages_in_that() -> None:
+    model = replace(QWEN, defaults=ModelDefaults("mine", messages=(Message("user", "Hi"),)))
+    chat = ChatRequest((Message("user", "ahoy"),), context=(1, 2, 3))
+    merged = with_defaults(model, chat)
+    assert [message.content for message in merged.messages] == ["mine", "ahoy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("Arr", "MESSAGE assistant Arr"),
+        ("one\ntwo", 'MESSAGE assistant "one\ntwo"'),
+        ('say "ahoy"\nnow', 'MESSAGE assistant """say "ahoy"\nnow"""'),
+        (" blank", 'MESSAGE assistant " blank"'),
+    ],
+)
+def test_a_message_of_several_lines_stays_one_command_of_the_modelfile(
+    client: FlaskClient, content: str, line: str
+) -> None:
+    said = {"messages": [{"role": "assistant", "content": content}], "license": ["MIT\nGPL"]}
+    lines(client, "/api/create", {**PIRATE, **said})
+    shown = client.post("/api/show", json={"model": "pirate"}).get_json()
+    assert f"{line}\n" in shown["modelfile"]
+    assert 'LICENSE """MIT\nGPL"""' in shown["modelfile"]
+    assert shown["license"] == "MIT\nGPL"
+
+
 def test_what_the_request_says_wins_over_the_model() -> None:
     model = replace(
         QWEN,
