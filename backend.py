@@ -42,6 +42,7 @@ from axproxy.engine.protocol import Engine, EngineOptions
 from axproxy.engine.runtime import Timeouts
 from axproxy.errors import Unloadable
 from axproxy.models.catalog import ModelCatalog, Models
+from axproxy.models.context_length import ReportedContexts
 from axproxy.models.derived import DerivedModels
 from axproxy.models.description import CurrentModel
 from axproxy.models.hub import Hub
@@ -114,6 +115,7 @@ def create_pool(
         aliases=dict(settings.model_aliases),
         default_folder=path,
         pull=pulls.pull,
+        contexts=ReportedContexts(place) if settings.runtime_kind == "vendor" else None,
     )
     used: dict[Path | None, int] = {}  # the ports by the folders of the models
 

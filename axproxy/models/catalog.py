@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from axproxy.errors import ClientError, ProxyError, UnknownModel
+from axproxy.models.context_length import ReportedContexts
 from axproxy.models.derived import DerivedModels
 from axproxy.models.model import Model, ModelDefaults
 from axproxy.models.names import ModelName, local_name, same_model
@@ -84,7 +85,8 @@ class ModelCatalog:
     models; the name that it had first stays valid.  `store` and `derived` are None where there is
     no store.  `default_folder` is that of the model for requests that name none.  `aliases` are
     further names; `*` stands for every name that is not known.  `context_length` returns what the
-    runtime of a model has reported, None before that.  `pull` fetches a model into the store.
+    runtime of a model has reported, None before that; `contexts` keeps it.  `pull` fetches a model
+    into the store.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class ModelCatalog:
         default_folder: Path | None = None,
         pull: Callable[[str], Generator[PullProgress, None, None]] | None = None,
         context_length: Callable[[Model], int | None] = lambda _model: None,
+        contexts: ReportedContexts | None = None,
     ) -> None:
         self._configured = configured
         self._first_name = configured().name if configured else ""
@@ -106,6 +109,7 @@ class ModelCatalog:
         self._default_folder = default_folder
         self._pull = pull
         self.context_length = context_length
+        self._contexts = contexts
 
     def find(self, name: str) -> Model:
         base = local_name(name)
@@ -214,4 +218,11 @@ class ModelCatalog:
         return self._aliases.get("*", "")
 
     def _with_context(self, model: Model) -> Model:
-        return replace(model, context_length=self.context_length(model) or model.context_length)
+        """Return the model with the window that its runtime reports, or has reported before."""
+        length = self.context_length(model)
+        if self._contexts:
+            if length:
+                self._contexts.note(model.digest, length)
+            else:
+                length = self._contexts.get(model.digest)
+        return replace(model, context_length=length or model.context_length)

@@ -6,9 +6,7 @@ Each is a small file in the store, written as a whole or not at all.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from urllib.parse import quote
 from axproxy.messages import Message
 from axproxy.models.model import Model, ModelDefaults
 from axproxy.models.names import same_model
+from axproxy.models.stored_file import write_whole
 
 DERIVED = ".derived"  # in the store
 _LARGEST = 4 << 20  # bytes of one file
@@ -30,7 +29,6 @@ class DerivedModels:
 
     def __init__(self, place: Path) -> None:
         self._folder = place / DERIVED
-        self._writes = itertools.count()
         self._known: tuple[int, list[Mapping[str, Any]]] = (-1, [])
 
     def models(self, bases: list[Model]) -> list[Model]:
@@ -61,7 +59,9 @@ class DerivedModels:
                 {"role": message.role, "content": message.content} for message in defaults.messages
             ],
         }
-        self._write(self._file(name), json.dumps(row, indent=1))
+        write_whole(self._file(name), json.dumps(row, indent=1))
+        # The folder's time may not change when two files are written within one tick of the clock.
+        self._known = (-1, [])
         return _derived(row, base)
 
     def delete(self, name: str) -> bool:
@@ -76,29 +76,6 @@ class DerivedModels:
     def damaged(self) -> list[Path]:
         """Return the files that cannot be read."""
         return [path for path in self._files() if _row(path) is None]
-
-    def _write(self, target: Path, content: str) -> None:
-        """Write a file that is there as a whole, or not at all, also after a power cut."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        work = target.with_suffix(
-            f".{next(self._writes)}.new"
-        )  # two clients may write the same one
-        try:
-            with work.open("w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(work, target)
-        except OSError:  # the disk is full: leave no half of a file on it
-            work.unlink(missing_ok=True)
-            raise
-        # The folder's time may not change when two files are written within one tick of the clock.
-        self._known = (-1, [])
-        place = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(place)
-        finally:
-            os.close(place)
 
     def _file(self, name: str) -> Path:
         stem = quote(name.lower(), safe="")

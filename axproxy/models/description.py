@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axproxy.models.axllm_folder import AxllmFolder
+from axproxy.models.context_length import context_in, shorter
 from axproxy.models.folder import (
     FAMILIES,
     QUANTIZATION,
@@ -118,6 +119,7 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
         size=sum(path.stat().st_size for path in files),
         digest=identity.hexdigest(),
         modified_at=datetime.fromtimestamp(newest, UTC),
+        context_length=shorter(_context(folder, compiled), settings.context_length),
         layers=compiled.layers if compiled else None,
         embedding_length=compiled.embedding_columns if compiled else None,
         vocabulary=compiled.embedding_rows if compiled else None,
@@ -153,6 +155,15 @@ def _family(name: str, compiled: ModelFolder | AxllmFolder | None) -> str:
     """Return the family in the name that clients use, else the folder's."""
     by_name = next((family for family in FAMILIES if name.startswith(family)), None)
     return by_name or (compiled.family if compiled else "unknown")
+
+
+def _context(folder: Path | None, compiled: ModelFolder | AxllmFolder | None) -> int | None:
+    """Return the window that the names of the model and its folders say."""
+    if folder is None:
+        return None
+    stated = [compiled.model_name] if isinstance(compiled, AxllmFolder) else []
+    inner = [folder_name(compiled.folder)] if compiled else []
+    return context_in(*stated, *inner, folder_name(folder))
 
 
 def _tokenizer(folder: Path | None) -> Path | None:

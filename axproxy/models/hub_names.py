@@ -25,11 +25,16 @@ class UnknownSource(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A repository at a revision.  `name` is what clients call the model, None for its folder's."""
+    """A repository at a revision.
+
+    `name` is what clients call the model, None for its folder's; `context_length` is in tokens,
+    None where it is not known.
+    """
 
     repository: str
     revision: str = NEWEST
     name: str | None = None
+    context_length: int | None = None
 
     @property
     def folder(self) -> str:
@@ -60,6 +65,14 @@ def source_of(name: str, own_table: Path | None = None) -> Source:
     )
 
 
+def known_context(repository: str, revision: str) -> int | None:
+    """Return the context length of a build in the shipped table, in tokens; None if not known."""
+    for source in _shipped().values():
+        if (source.repository, source.revision) == (repository, revision):
+            return source.context_length
+    return None
+
+
 def known_names(own_table: Path | None = None) -> list[str]:
     """Return the names of the tables."""
     return list({**_shipped(), **(_read(own_table) if own_table else {})})
@@ -85,5 +98,7 @@ def _read(file: Path) -> Mapping[str, Source]:
             repository = None
         if repository is None or not isinstance(revision, str):
             raise UnknownSource(f'["{name}"] in {file} needs repository = "ORG/REPO"; correct it')
-        table[name.lower()] = Source(repository, revision, name)
+        context = values.get("context_length")
+        context = context if type(context) is int and context > 1 else None
+        table[name.lower()] = Source(repository, revision, name, context)
     return table

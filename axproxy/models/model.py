@@ -35,8 +35,8 @@ class Model:
 
     `folder` is None for the simulator's model, `tokenizer` where the folder has none or several
     that fit equally well.  `size` is in bytes on disk; `digest` is 64 hex digits that stay the same
-    over restarts; `context_length` is in tokens, None until the runtime has reported it.  `layers`,
-    `embedding_length` and `vocabulary` (its size) are None where the folder does not say.
+    over restarts; `context_length` is in tokens, None where it is not known before the first load.
+    `layers`, `embedding_length` and `vocabulary` (its size) are None where the folder does not say.
     `capabilities` have Ollama's names.  A derived model has the files of the model that `base`
     names, `defaults` of its own, and `parent`, the model that it was made from.
     """

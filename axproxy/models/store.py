@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from axproxy.models.axllm_folder import AxllmFolder, is_for_axllm
+from axproxy.models.context_length import context_in, shorter
 from axproxy.models.description import describe_model
 from axproxy.models.folder import ModelFolder, ModelFolderError
+from axproxy.models.hub_names import known_context
 from axproxy.models.model import Model
 from axproxy.models.names import same_model
 from axproxy.models.pull_plan import MAIN_API
@@ -144,6 +146,10 @@ class ModelStore:
             return None if empty else StoredFolder(folder, None, str(error))
         if digest := record.get("digest"):
             model = replace(model, digest=digest)
+        repository, revision = record.get("repository", ""), record.get("revision", "")
+        if context := context_in(repository) or known_context(repository, revision):
+            context = shorter(context, settings.context_length)
+            model = replace(model, context_length=context)
         return StoredFolder(folder, model)
 
 

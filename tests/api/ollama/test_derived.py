@@ -285,7 +285,7 @@ def test_a_full_disk_leaves_nothing_of_a_model_and_is_reported(
     def no_room(_file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("axproxy.models.derived.os.fsync", no_room)
+    monkeypatch.setattr("axproxy.models.stored_file.os.fsync", no_room)
     reply = client.post("/api/create", json=PIRATE)
     assert reply.status_code == 500
     assert "No space left on device" in reply.get_json()["error"]
