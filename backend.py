@@ -36,6 +36,7 @@ from axproxy.api.http.origins import is_loopback
 from axproxy.api.http.policy import allowed_origins, authorized_keys, required_key
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.ops import OpsRoutes
+from axproxy.api.ui.routes import UiRoutes, lead_browsers_to_the_page
 from axproxy.engine.engine import SerialEngine
 from axproxy.engine.pool import EnginePool
 from axproxy.engine.protocol import Engine, EngineOptions
@@ -237,6 +238,8 @@ def create_app(
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))
     app.register_blueprint(OpsRoutes(engine, access, metrics).blueprint())
+    app.before_request(lead_browsers_to_the_page)
+    app.register_blueprint(UiRoutes(engine, models, access).blueprint())
     return app
 
 

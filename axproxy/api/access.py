@@ -24,7 +24,9 @@ from axproxy.api.http.requests import CLIENT
 from axproxy.api.http.signatures import AuthorizedKeys, Judgement
 from axproxy.errors import ProxyError
 
-_OPEN = frozenset({"/", "/health", "/ready"})  # for watchdogs, which have no key
+# For watchdogs, which have no key, and the page's files, which must come before it can ask for one.
+_OPEN = frozenset({"/", "/health", "/ready", "/ui"})
+_OPEN_FILES = re.compile(r"/ui/[\w.]+\.(js|css|svg)")
 _WRONG_KEY = (
     "the key is missing or wrong; send it as Authorization: Bearer and the key, or as X-Api-Key"
 )
@@ -92,7 +94,8 @@ class Access:
     def before_request(self) -> Response | None:
         """Return the refusal of a request without the key; None lets the request pass."""
         request.environ[CLIENT] = self._client()
-        if self.is_open or request.path in _OPEN or self.has_key():
+        is_open = self.is_open or request.path in _OPEN or _OPEN_FILES.fullmatch(request.path)
+        if is_open or self.has_key():
             return None
         why = _WRONG_KEY + (_OR_SIGN if self._signers else "")
         if self._signature() == "stale":

@@ -17,7 +17,7 @@ from tests.support.service import QUICK_MOCK, Service, Start
 JS = Path(__file__).parent / "js"
 INSTALL = "install --no-package-lock --no-audit --no-fund --silent --fetch-retries=0".split()
 
-RunJs = Callable[[Service, str], Any]
+RunJs = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -26,15 +26,15 @@ def run_js() -> RunJs:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not (node and npm):
         pytest.skip("there is no node, or no npm, on the PATH")
-    if not (JS / "node_modules" / "ollama").is_dir():
+    if not all((JS / "node_modules" / name).is_dir() for name in ("ollama", "playwright-core")):
         try:
             subprocess.run([npm, *INSTALL], cwd=JS, check=True, capture_output=True, timeout=120)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"npm could not install the client: {error}; {error.stderr!r}")
 
-    def run(service: Service, scenario: str) -> Any:
+    def run(service: Service, scenario: str, script: str = "scenarios.mjs") -> Any:
         environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-        command = [node, str(JS / "scenarios.mjs"), service.base, scenario]
+        command = [node, str(JS / script), service.base, scenario]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, check=False, env=environ
         )
