@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +76,15 @@ class DerivedModels:
     def damaged(self) -> list[Path]:
         """Return the files that cannot be read."""
         return [path for path in self._files() if _row(path) is None]
+
+    def without_base(self, names: Collection[str]) -> list[tuple[Path, str, str]]:
+        """Return file, name and base of those whose base is not among `names`."""
+        rows = [(path, _row(path) or {}) for path in self._files()]
+        return [
+            (path, row["name"], row["base"])
+            for path, row in rows
+            if row and not any(same_model(row["base"], name) for name in names)
+        ]
 
     def _file(self, name: str) -> Path:
         stem = quote(name.lower(), safe="")

@@ -21,9 +21,10 @@ from axproxy.preflight.host import (
 )
 from axproxy.preflight.kernel_log import check_kernel_log
 from axproxy.preflight.libraries import check_libraries
-from axproxy.preflight.model import check_model_folder, check_models_dir
+from axproxy.preflight.model import check_model_folder
 from axproxy.preflight.pcie import check_pcie
 from axproxy.preflight.ports import check_ports
+from axproxy.preflight.store import check_store
 from axproxy.settings import Settings, SettingsError
 
 CheckFunction = Callable[[CheckContext], Finding | Iterable[Finding]]
@@ -42,7 +43,7 @@ CHECKS = (
     Check(("binary",), check_binary),
     Check(("libraries",), check_libraries),
     Check(("model-folder",), check_model_folder),
-    Check(("models-dir",), check_models_dir),
+    Check(("models-dir",), check_store),
     Check(("pcie",), check_pcie),
     Check(("driver",), check_driver),
     Check(("device-node",), check_device_node),

@@ -11,7 +11,6 @@ from typing import Any
 
 from axproxy.models.access import why_closed, why_no_folder
 from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError, find_config
-from axproxy.models.derived import DerivedModels
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
 from axproxy.models.store import ModelStore, default_store
@@ -231,9 +230,6 @@ def check_models_dir(context: CheckContext) -> Finding:
             f"{place} {what}",
             "set AX650_MODELS_DIR to a folder, or unset it",
         )
-    if damaged := DerivedModels(place).damaged():
-        seen = f"{damaged[0]} is not what `ollama create` has written"
-        return Finding("models-dir", "warn", seen, f"rm {_quote(damaged[0])}, and create it anew")
     usable, bad = _models_in(place)
     if bad:
         return _some_unusable(context, place, usable, bad)
