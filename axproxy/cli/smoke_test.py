@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from axproxy.cli.own_python import end_quietly_by_ctrl_c
 
@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import psutil
 import requests
 
+from axproxy.cli.log_relay import CLEAR_LINE, LogRelay
 from axproxy.models.store import configured_settings
 from axproxy.preflight.checks import require_known_checks, require_model
 from axproxy.printable import printable
@@ -85,14 +86,19 @@ def main() -> int:
 def run_service(settings: Settings, environ: Mapping[str, str], question: str, keep: bool) -> int:
     """Start one service, use it and stop it; return the exit status."""
     command = [*die_with_parent(logging.getLogger()), sys.executable, str(BACKEND)]
-    service = subprocess.Popen(command, env=environ, process_group=0)
+    service = subprocess.Popen(command, env=environ, process_group=0, stderr=subprocess.PIPE)
+    moves = sys.stdout.isatty() and sys.stderr.isatty()
+    relay = LogRelay(
+        cast(IO[bytes], service.stderr), sys.stderr.buffer, CLEAR_LINE if moves else b""
+    )
     descendants: set[psutil.Process] = set()
     failed, status = "", 0
     try:
         base = settings.own_url
         wait_until_ready(service, base, math.inf if keep else PATIENCE)
         descendants |= descendants_of(service)
-        ask(base, model_of(base) or settings.model, question)
+        with relay.paused():
+            ask(base, model_of(base) or settings.model, question)
         if keep:
             serve(service, base, settings)
     except SmokeTestFailed as failure:
@@ -103,6 +109,7 @@ def run_service(settings: Settings, environ: Mapping[str, str], question: str, k
     finally:
         descendants |= descendants_of(service)
         stop(service, descendants)
+        relay.wait(5)
     if left := [process for process in descendants if process.is_running()]:
         failed = f"{failed}; still running: {left}".removeprefix("; ")
     if failed:  # last of all, or the service's last log lines would hide it
@@ -227,7 +234,6 @@ def ask(base: str, model: str, question: str) -> None:
             final = json.loads(line)
             if "error" in final:
                 raise SmokeTestFailed(final["error"])
-            # The service logs the request as soon as this line is out: not on the same line.
             print(
                 printable(final["message"]["content"]),
                 end="\n" if final["done"] else "",

@@ -370,7 +370,9 @@ def test_serving_in_the_background_of_a_shell_still_ends_by_sigint(
     eventually(lambda: "Ctrl-C stops it" in service.log.read_text())
 
     assert service.stop(signal.SIGINT) == 0
-    assert service.log.read_text().endswith("stopped; no process is left behind\n")
+    printed = service.log.read_text()
+    assert "INFO" not in printed.partition("\n> ")[2].partition("tokens/s")[0]
+    assert printed.endswith("stopped; no process is left behind\n")
 
 
 def test_the_last_line_of_the_smoke_test_says_what_is_wrong(start_service: Start) -> None:
