@@ -120,12 +120,12 @@ class SerialEngine(Generic[PreparedT]):
             prepared = None
         return self._events(_Job(model, request, prepared, gone, asked))
 
-    def embed(self, _model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
+    def embed(self, model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
         asked = self._clock()
         problem = self._supervisor.not_ready()
         if problem and not isinstance(problem, Starting):
             raise problem
-        self._keep_alive.begin()
+        self._keep_alive.begin(model)
         try:
             ticket = self._queue.admit(gone, request.address)
             try:
@@ -172,10 +172,11 @@ class SerialEngine(Generic[PreparedT]):
             return ()
         left = self._keep_alive.announced
         expires = None if math.isinf(left) else datetime.now(UTC) + timedelta(seconds=left)
-        return (Loaded(replace(self._model(), context_length=self.context_length()), expires),)
+        model = self._keep_alive.used_as or self._model()
+        return (Loaded(replace(model, context_length=self.context_length()), expires),)
 
-    def load(self, _model: Model, gone: Gone, keep_alive: float | None = None) -> None:
-        self._keep_alive.begin()
+    def load(self, model: Model, gone: Gone, keep_alive: float | None = None) -> None:
+        self._keep_alive.begin(model)
         try:
             for _ in self._until_loaded(gone, 0.0):  # the first failure ends it
                 pass
@@ -247,7 +248,7 @@ class SerialEngine(Generic[PreparedT]):
                 ticket.give_back()
 
     def _events(self, job: _Job[PreparedT]) -> Generator[Event, None, None]:
-        self._keep_alive.begin()
+        self._keep_alive.begin(job.model)
         try:
             turn = self._queue.until_admitted(job.gone, job.request.address)
             ticket = yield from signs_of_life(turn)

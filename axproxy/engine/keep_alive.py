@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from axproxy.models.model import Model
+
 
 class KeepAlive:
     """Counts the time since the last answer; `wait_expired` returns when the card should be freed.
@@ -20,14 +22,16 @@ class KeepAlive:
         self._clock = clock
         self._span = default
         self._users = 0
+        self._used_as: Model | None = None
         self._since = math.inf  # when the last answer ended; not yet used: nothing to count from
         self._stopped = False
         self._changed = threading.Condition()  # guards all of the above
 
-    def begin(self) -> None:
-        """Note that a request has arrived; nothing expires until its `end`."""
+    def begin(self, model: Model | None = None) -> None:
+        """Note that a request for this model has arrived; nothing expires until its `end`."""
         with self._changed:
             self._users += 1
+            self._used_as = model if model and model.base else None
             self._changed.notify_all()
 
     def use(self, keep_alive: float | None) -> None:
@@ -42,6 +46,11 @@ class KeepAlive:
             self._users -= 1
             self._since = self._clock()
             self._changed.notify_all()
+
+    @property
+    def used_as(self) -> Model | None:
+        """The derived model that was asked for last; None if it was the one with the files."""
+        return self._used_as
 
     def expire(self) -> None:
         """Expire now, or once the requests that are here have ended."""

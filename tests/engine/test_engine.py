@@ -545,6 +545,18 @@ def test_a_loaded_model_has_the_time_of_its_unloading() -> None:
     assert 290 < (loaded.expires_at - datetime.now(UTC)).total_seconds() <= 300
 
 
+def test_a_loaded_model_has_the_name_that_was_used_last() -> None:
+    bench = Bench()
+    pirate = replace(bench.model, name="pirate:latest", base=bench.model.name)
+
+    list(bench.engine.answer(pirate, asking("why?"), lambda: False))
+    assert [loaded.model.name for loaded in bench.engine.loaded()] == ["pirate:latest"]
+    bench.engine.load(bench.model, lambda: False)
+    assert [loaded.model.name for loaded in bench.engine.loaded()] == [bench.model.name]
+    bench.engine.load(pirate, lambda: False)
+    assert [loaded.model.name for loaded in bench.engine.loaded()] == ["pirate:latest"]
+
+
 def test_leaving_lets_the_running_answer_end_within_its_grace() -> None:
     bench = Bench(Card([spell("abc")], times=Times()))
     bench.engine.start()
