@@ -124,7 +124,9 @@ def _row(path: Path) -> Mapping[str, Any] | None:
 
 
 def _derived(row: Mapping[str, Any], base: Model) -> Model:
-    content = json.dumps([base.digest, row], sort_keys=True).encode()
+    # As in Ollama, by what it is made of, and not by its name or its time.
+    own = [row[key] for key in ("system", "parameters", "license", "messages")]
+    content = json.dumps([base.digest, own], sort_keys=True).encode()
     defaults = ModelDefaults(
         system=row["system"],
         parameters=row["parameters"],

@@ -1,4 +1,4 @@
-"""JSON values as responses, encoded as Ollama encodes them."""
+"""JSON values as responses, encoded as Ollama encodes them, and responses of nothing."""
 
 from __future__ import annotations
 
@@ -15,4 +15,11 @@ def json_response(body: Any, status: int = 200, retry_after: int | None = None) 
     response = Response(compact(body), status, content_type=JSON)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def empty_response() -> Response:
+    """Return a 200 without a body, and so without a type of it."""
+    response = Response(status=200)
+    del response.headers["Content-Type"]
     return response

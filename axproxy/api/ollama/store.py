@@ -14,7 +14,7 @@ from axproxy.api.encoding import NDJSON
 from axproxy.api.gojson.decode import Fields, compact, quoted
 from axproxy.api.http.disconnect import gone_check
 from axproxy.api.http.requests import read_body
-from axproxy.api.http.responses import json_response
+from axproxy.api.http.responses import empty_response, json_response
 from axproxy.api.ollama.models import template_of
 from axproxy.api.ollama.options import parse_options
 from axproxy.api.ollama.pull import NO_SUCH_MANIFEST
@@ -74,7 +74,7 @@ class OllamaStoreRoutes:
     def copy(self) -> Response:
         source, name = parse_copy(read_body(), self._models)
         self._models.create(name, source, source.defaults, copy=True)
-        return Response(status=200)
+        return empty_response()
 
     def create(self) -> Response:
         call = parse_create(read_body(), self._models)
@@ -92,7 +92,7 @@ class OllamaStoreRoutes:
     def delete(self) -> Response:
         model = parse_delete(read_body(), self._models)
         self._models.delete(model, lambda: self._free(model))
-        return Response(status=200)
+        return empty_response()
 
     def _free(self, model: Model) -> None:
         """Have a model with files leave the card before they are deleted."""

@@ -195,9 +195,17 @@ def test_a_model_derived_from_a_derived_one_adds_to_it(client: FlaskClient) -> N
     assert names(client) == ["base:latest", "mate:latest"]
 
 
+def test_what_is_made_of_the_same_has_the_same_digest(client: FlaskClient) -> None:
+    for name, change in (("first", {}), ("second", {}), ("third", {"system": "Arr."})):
+        lines(client, "/api/create", {**PIRATE, "model": name, **change})
+    _base, first, second, third = client.get("/api/tags").get_json()["models"]
+    assert first["digest"] == second["digest"] != third["digest"]
+
+
 def test_a_copy_is_the_same_model_with_another_name(client: FlaskClient) -> None:
     reply = client.post("/api/copy", json={"source": "base", "destination": "mine/other:x"})
     assert (reply.status_code, reply.data) == (200, b"")
+    assert "Content-Type" not in reply.headers
     first, second = client.get("/api/tags").get_json()["models"]
     assert (second["name"], second["digest"]) == ("mine/other:x", first["digest"])
     assert second["details"] == first["details"]
