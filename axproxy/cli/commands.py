@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "check whether the card's program can start, and say what to do if not",
     ),
     "logs": ("axproxy.cli.logs", "show the log of the installed service"),
+    "bench": ("axproxy.cli.bench", "measure the model's speed, beside what is published"),
     "bundle": ("axproxy.cli.bundle", "write an archive for a bug report, without prompts and keys"),
     "config": ("axproxy.cli.config", "show every setting, its value and where it was set"),
     "completion": ("axproxy.cli.completion", "print the completion of a shell"),
