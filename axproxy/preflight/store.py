@@ -1,4 +1,4 @@
-"""Checks the store: its folders, and the models that were made from them."""
+"""Checks the store: its folders, the models that were made from them, and further names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from axproxy.models.derived import DerivedModels
 from axproxy.models.description import describe_model
+from axproxy.models.names import same_model
 from axproxy.models.store import ModelStore, default_store
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.finding import Finding
@@ -15,11 +16,11 @@ from axproxy.preflight.model import check_models_dir
 
 
 def check_store(context: CheckContext) -> list[Finding]:
-    """Check the folders of the store, and each file in it that `ollama create` has written."""
-    return [check_models_dir(context), *_derived(context)]
+    """Check the folders of the store, each file that `ollama create` has written, and aliases."""
+    return [check_models_dir(context), *_names(context)]
 
 
-def _derived(context: CheckContext) -> list[Finding]:
+def _names(context: CheckContext) -> list[Finding]:
     settings = context.settings
     place = settings.models_dir or default_store(os.environ)
     derived = DerivedModels(place)
@@ -33,7 +34,19 @@ def _derived(context: CheckContext) -> list[Finding]:
         for path in derived.damaged()
     ]
     stored = ModelStore(replace(settings, runtime="vendor"), place).models()
-    names = {model.name for model in stored} | {describe_model(settings).name}
+    bases = [*stored, describe_model(settings)]
+    names = [model.name for model in bases]
+    listed = [*names, *(model.name for model in derived.models(bases))]
+    found += [
+        Finding(
+            "models-dir",
+            "warn",
+            f"AX650_MODEL_ALIASES names {name} as {alias}, and there is no such model",
+            f"ax650 pull {shlex.quote(name)}, or change AX650_MODEL_ALIASES",
+        )
+        for alias, name in settings.model_aliases
+        if not any(same_model(name, known) for known in listed)
+    ]
     return found + [
         Finding(
             "models-dir",

@@ -66,5 +66,15 @@ def test_a_damaged_file_hides_no_broken_folder_and_no_other_file(
     assert lost.seen.startswith("corsair:latest is not listed")
 
 
+def test_an_alias_of_a_model_that_is_not_here_is_named(pi: Machine, tmp_path: Path) -> None:
+    store_of(pi, tmp_path)
+    aliases = "gpt-4o=base, a=Pirate:latest, *=qwen3:4b"
+    context = pi.context(AX650_MODELS_DIR=str(tmp_path), AX650_MODEL_ALIASES=aliases)
+    (finding,) = derived(context)
+    assert finding.verdict == "warn"
+    assert finding.seen == "AX650_MODEL_ALIASES names qwen3:4b as *, and there is no such model"
+    assert finding.remedy.startswith("ax650 pull qwen3:4b, or ")
+
+
 def test_the_doctor_runs_this_check() -> None:
     assert check_store in [check.run for check in CHECKS]
