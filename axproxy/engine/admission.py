@@ -1,8 +1,7 @@
 """Who may use which model: the requests that wait, and the switches that let them go on.
 
 The policy is in `switching`; this is the shell around it.  One lock guards who waits and what is
-loaded.  It is never held while something is started or stopped: a thread does that, one for each
-switch.
+loaded.  It is never held while something is started or stopped: each switch has a thread for that.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Protocol
 
 from axproxy.engine.protocol import Engine, Gone
 from axproxy.engine.switching import ModelState, next_step
-from axproxy.errors import ClientGone, OnChange, ProxyError, RuntimeFault, Stopping
+from axproxy.errors import ClientGone, OnChange, ProxyError, RuntimeFault, Stopping, Unloadable
 from axproxy.models.model import Model
 
 TICK = 0.25  # seconds between two looks of a request that waits
@@ -115,7 +114,11 @@ class ModelAdmission:
             if beside and not self._fits([*beside, model]):
                 log.warning("%s does not fit on the card beside the others", model.name)
                 continue
-            engine = self._make(model, beside)
+            try:
+                engine = self._make(model, beside)
+            except Unloadable as problem:  # not a reason to end: it is looked at again
+                log.error("%s", problem)
+                continue
             engine.start(on_change)
             self._slots[key_of(model)] = Slot(model, engine, last_used=-float(len(beside)))
 

@@ -13,7 +13,15 @@ from dataclasses import replace
 from axproxy.engine.admission import MakeEngine, ManagedEngine, ModelAdmission
 from axproxy.engine.answer import signs_of_life
 from axproxy.engine.protocol import Answer, Gone, Loaded
-from axproxy.errors import NoModelYet, OnChange, ProxyError, RuntimeFault, Stopping
+from axproxy.errors import (
+    ClientGone,
+    NoModelYet,
+    OnChange,
+    ProxyError,
+    RuntimeFault,
+    Stopping,
+    Unloadable,
+)
 from axproxy.health import ChildHealth, Health, LoadedHealth, RuntimeHealth
 from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event
 from axproxy.models.model import Model
@@ -41,7 +49,9 @@ class EnginePool:
     ) -> None:
         self._preload = preload
         self._pin = pin
-        self._admission = ModelAdmission(make, fits)
+        self._make = make
+        self._admission = ModelAdmission(self._checked, fits)
+        self._unloadable: Unloadable | None = None  # why the last engine could not be made
         self._on_change: OnChange = lambda _problem: None
         self._began = time.time()
 
@@ -72,6 +82,15 @@ class EnginePool:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _checked(self, model: Model, beside: Sequence[Model]) -> ManagedEngine:
+        try:
+            engine = self._make(model, beside)
+        except Unloadable as problem:
+            self._unloadable = problem
+            raise
+        self._unloadable = None
+        return engine
 
     # What the dialects ask.
 
@@ -135,6 +154,8 @@ class EnginePool:
         engines = self._admission.engines()
         if engines:
             return engines[0].not_ready()
+        if self._unloadable:
+            return self._unloadable
         if self._admission.switching or self._preload():
             return None  # the next request loads a model
         return NoModelYet(NO_MODEL)
@@ -152,8 +173,11 @@ class EnginePool:
         healths = [engine.health() for engine in engines]
         switching = self._admission.switching
         if not healths:
-            status = "loading" if switching else "no model"
-            nothing = RuntimeHealth(status, "vendor", ChildHealth("stopped", self._began))
+            status, note = "loading" if switching else "no model", None
+            if self._unloadable:
+                status, note = "blocked", self._unloadable.message
+            child = ChildHealth("stopped", self._began, note=note)
+            nothing = RuntimeHealth(status, "vendor", child)
             return Health(switching.name if switching else "", None, nothing)
         models = tuple(
             LoadedHealth(each.model, each.runtime.status, each.runtime.load_percent)
@@ -182,11 +206,24 @@ class EnginePool:
             self._admission.give(slot)
 
     def _report_without_engine(self) -> None:
-        """Report the state while no supervisor does, so that a watchdog hears of it."""
+        """Report the state while no supervisor does, so that a watchdog hears of it.
+
+        A model that could not be loaded is looked at again: its program or files may come late.
+        """
         while not self._admission.closed:
             if not self._admission.engines():
                 self._on_change(self.not_ready())
+                if self._unloadable:
+                    self._try_again()
             time.sleep(NO_MODEL_INTERVAL)
+
+    def _try_again(self) -> None:
+        try:
+            for model in self._preload()[:1]:
+                with self._engine_for(model, lambda: self._admission.closed):
+                    log.info("%s can be loaded now", model.name)
+        except (ProxyError, ClientGone):  # as before; the state says why
+            pass
 
 
 class _HeldAnswer:

@@ -11,7 +11,15 @@ import pytest
 
 from axproxy.engine.pool import EnginePool
 from axproxy.engine.protocol import Loaded
-from axproxy.errors import ClientGone, NoModelYet, OnChange, ProxyError, RuntimeFault, Stopping
+from axproxy.errors import (
+    ClientGone,
+    NoModelYet,
+    OnChange,
+    ProxyError,
+    RuntimeFault,
+    Stopping,
+    Unloadable,
+)
 from axproxy.messages import ChatRequest, Event, Finished, Message, Text
 from axproxy.models.model import Model
 from tests.support.fakes import QWEN, FakeEngine
@@ -54,15 +62,22 @@ class PooledEngine(FakeEngine):
 class Pool:
     """A pool in which `room` models fit together, and the engines that it has made."""
 
-    def __init__(self, *preload: Model, room: int = 1) -> None:
+    def __init__(
+        self,
+        *preload: Model,
+        room: int = 1,
+        refusal: ProxyError | None = None,
+        refused: Model | None = None,
+    ) -> None:
         self.made: list[PooledEngine] = []
-        self.refusal: ProxyError | None = None
+        self.refusal = refusal
+        self.refused = refused  # the only model that is refused
         self.hold: threading.Event | None = None
         self.pool = EnginePool(self.make, lambda m: len(m) <= room, lambda: preload)
         self.pool.start()
 
     def make(self, model: Model, _beside: Sequence[Model]) -> PooledEngine:
-        if self.refusal:
+        if self.refusal and self.refused in (None, model):
             raise self.refusal
         self.made.append(PooledEngine(model=model, hold=self.hold))
         return self.made[-1]
@@ -231,6 +246,32 @@ def test_without_any_model_the_service_says_how_to_get_one(pools: list[Pool]) ->
     assert pool.pool.health().as_json()["status"] == "no model"
     with pytest.raises(RuntimeFault, match="no model is loaded"):
         pool.pool.restart()
+
+
+def test_a_first_model_that_cannot_be_loaded_is_a_state_and_is_loaded_once_it_can(
+    pools: list[Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axproxy.engine.pool.NO_MODEL_INTERVAL", 0.01)
+    pools.append(pool := Pool(A, refusal=Unloadable("there is no axllm on the PATH; build it")))
+    problem = pool.pool.not_ready()
+    body = pool.pool.health().as_json()
+    assert isinstance(problem, Unloadable)
+    assert (body["status"], body["runtime"]["note"]) == ("blocked", problem.message)
+    with pytest.raises(Unloadable, match="no axllm on the PATH"):
+        pool.ask(A)
+
+    pool.refusal = None  # the owner has built it
+    eventually(lambda: pool.on_card() == ["a"])
+    assert pool.pool.not_ready() is None
+
+
+def test_a_first_model_that_cannot_be_loaded_does_not_keep_out_the_next(
+    pools: list[Pool], caplog: pytest.LogCaptureFixture
+) -> None:
+    pools.append(pool := Pool(A, B, room=2, refusal=Unloadable("a is damaged"), refused=A))
+    assert pool.on_card() == ["b"]
+    assert pool.pool.not_ready() is None
+    assert "a is damaged" in caplog.text
 
 
 def test_several_models_are_listed_in_the_health(pools: list[Pool]) -> None:
