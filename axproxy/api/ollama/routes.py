@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -36,7 +37,7 @@ from axproxy.api.ollama.requests import (
 )
 from axproxy.api.ollama.store import OllamaStoreRoutes
 from axproxy.api.streaming import respond
-from axproxy.engine.protocol import Engine
+from axproxy.engine.protocol import Engine, Loaded
 from axproxy.errors import ProxyError, RuntimeFault
 from axproxy.models.catalog import Models
 
@@ -94,8 +95,19 @@ class OllamaRoutes:
 
     def ps(self) -> Response:
         now = self._now()
-        running = [ps_entry(loaded, now) for loaded in self._engine.loaded()]
+        running = [ps_entry(self._still_known(loaded), now) for loaded in self._engine.loaded()]
         return json_response({"models": running})
+
+    def _still_known(self, loaded: Loaded) -> Loaded:
+        """Return what is loaded under its base's name if the model it was used as is deleted."""
+        used = loaded.model
+        if not used.base:
+            return loaded
+        known = {model.name: model for model in self._models.all()}
+        if used.name in known or used.base not in known:
+            return loaded
+        base = replace(known[used.base], context_length=used.context_length)
+        return replace(loaded, model=base)
 
     def show(self) -> Response:
         call = parse_show(read_body(), self._models)

@@ -273,6 +273,21 @@ def test_a_pulled_model_is_deleted_with_its_files_after_it_has_left_the_card(
     assert names(client) == []
 
 
+def test_a_deleted_model_is_no_longer_among_those_that_are_loaded(
+    client: FlaskClient, engine: FakeEngine, place: Path
+) -> None:
+    lines(client, "/api/create", PIRATE)
+    bases = ModelStore(Settings(runtime="vendor"), place).models()
+    engine.on_card = tuple(Loaded(each, None) for each in DerivedModels(place).models(bases))
+
+    def running() -> list[str]:
+        return [each["name"] for each in client.get("/api/ps").get_json()["models"]]
+
+    assert running() == ["pirate:latest"]
+    client.delete("/api/delete", json={"model": "pirate"})
+    assert running() == ["base:latest"]
+
+
 def test_a_model_is_not_deleted_while_another_one_has_its_files(
     client: FlaskClient, place: Path
 ) -> None:
