@@ -36,18 +36,22 @@ def other_servers_switch(fields: Fields, model: Model) -> bool | None:
 
     vLLM, SGLang and llama.cpp have `chat_template_kwargs`, Alibaba and SiliconFlow
     `enable_thinking`, Ollama `think`, Anthropic, DeepSeek and Z.ai `thinking.type`, OpenRouter
-    `reasoning.enabled`.  Those servers ignore them for a model that cannot think, and so does this
-    one.  Values of other types are ignored, as unknown fields are.
+    `reasoning.enabled`.  OpenAI's efforts count where another API is called with them.  Those
+    servers ignore them for a model that cannot think, and so does this one.  Values of other types
+    are ignored, as unknown fields are.
     """
     template = _mapping(fields.anything("chat_template_kwargs"))
     thinking = fields.anything("thinking")
+    reasoning = _mapping(fields.anything("reasoning"))
     switches = (
         template.get("enable_thinking"),
         template.get("thinking"),
         fields.anything("enable_thinking"),
         fields.anything("think"),
         _mapping(thinking).get("type") if isinstance(thinking, dict) else thinking,
-        _mapping(fields.anything("reasoning")).get("enabled"),
+        reasoning.get("enabled"),
+        reasoning.get("effort"),
+        fields.anything("reasoning_effort"),
     )
     on = next((on for on in map(_on, switches) if on is not None), None)
     return None if on and "thinking" not in model.capabilities else on

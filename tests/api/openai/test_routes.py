@@ -292,6 +292,8 @@ def test_reasoning_effort_turns_thinking_on_or_off(
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
         ({"thinking": {"type": "adaptive"}}, None),
         ({"reasoning": {"enabled": False}}, False),
+        ({"reasoning": {"effort": "none"}}, False),
+        ({"reasoning_effort": "none"}, False),
         ({"chat_template_kwargs": None, "think": None, "thinking": 7, "enable_thinking": []}, None),
         ({"chat_template_kwargs": "no", "think": "perhaps", "enable_thinking": False}, False),
     ],
