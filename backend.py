@@ -57,6 +57,7 @@ from axproxy.preflight.card_plan import CardPlan
 from axproxy.preflight.checks import require_known_checks, require_model, why_unloadable
 from axproxy.process.ports import first_usable
 from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
+from axproxy.prompts.tokenizer import TokenizerInfo
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
@@ -171,9 +172,16 @@ def axllm_engine(
     """Make the engine on the vendor's `axllm`."""
     supervisor = AxllmSupervisor(settings)
     program = supervisor.recipe
-    program.refresh_model = model.refresh
     connect = functools.partial(AxllmClient, settings.runtime_url)
     runtime = AxllmRuntime(supervisor, program, connect, timeouts=timeouts)
+
+    def refresh(tokenizer: TokenizerInfo | None) -> None:
+        before = model()
+        model.refresh(tokenizer)
+        if model() != before:
+            runtime.read_folder_anew()
+
+    program.refresh_model = refresh
     return SerialEngine(runtime, supervisor, model, engine_options(settings))
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 from axproxy.engine.protocol import Gone
@@ -25,19 +24,17 @@ from axproxy.errors import (
 from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest, EmbedRequest, Vectors
 from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError
-from axproxy.prompts.chat_formats import ChatFormat, chat_format
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.program_messages import ProgramMessage, program_messages, refuse_unservable
-from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.axllm.client import AxllmClient
-from axproxy.runtimes.axllm.count_check import CountCheck
 from axproxy.runtimes.axllm.draining import Drain, is_restart_cheaper
 from axproxy.runtimes.axllm.embedding import Embedder
+from axproxy.runtimes.axllm.model_reader import ModelReader
 from axproxy.runtimes.axllm.pictures import PICTURE_TOKENS, marked, message_json
 from axproxy.runtimes.axllm.request_body import chat_body
 from axproxy.runtimes.axllm.run_log import AxllmRunLog
 from axproxy.runtimes.axllm.streamed_run import LOOK_INTERVAL, StreamedRun
-from axproxy.tokenizer.in_process import InProcessTokenizer, sendable
+from axproxy.tokenizer.in_process import sendable
 from axproxy.tokenizer.mnn_vocabulary import VocabularyError
 
 # A prompt that shares no more than this with the one before shares the template only.
@@ -110,34 +107,18 @@ class AxllmRuntime:
         self._connect = connect
         self._timeouts = timeouts or Timeouts()
         self._clock = clock
+        self._reader = ModelReader(program.model_folder)
         self._drain: Drain | None = None
         self._speed: float | None = None  # of the latest answer, in tokens per second
         self._counts = CacheHealth()
 
-    @cached_property
-    def _folder(self) -> AxllmFolder:
-        return self._program.model_folder()
-
-    @cached_property
-    def _form(self) -> ChatFormat:
-        return chat_format(self._folder.family, self._folder.model_name)
-
-    @cached_property
-    def _tokenizer(self) -> InProcessTokenizer:
-        return InProcessTokenizer(self._folder, self._form)
-
-    @cached_property
-    def _renderer(self) -> TemplateRenderer:
-        return TemplateRenderer(self._tokenizer, self._tokenizer.info())
-
-    @cached_property
-    def _check(self) -> CountCheck:
-        exact = self._tokenizer.exact and self._form.known
-        return CountCheck(self._folder.model_name, exact=exact)
+    def read_folder_anew(self) -> None:
+        """Read the model's folder again at the next request: its files have been replaced."""
+        self._reader = ModelReader(self._program.model_folder)
 
     def preload(self) -> None:
         with _readable():
-            _ = self._renderer, self._check
+            _ = self._reader.renderer, self._reader.check
 
     def until_ready(self, _gone: Gone) -> Generator[None, None, None]:
         """Yield nothing: no helper program is needed."""
@@ -146,23 +127,24 @@ class AxllmRuntime:
     def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedMessages:  # noqa: ARG002 - there is nothing to wait for
         refuse_unservable(request)
         self.preload()
+        reader = self._reader
         shown, pictures = marked(request)
         seen = PICTURE_TOKENS * len(pictures)
-        window = self._check.narrowed(self._program.window())
+        window = reader.check.narrowed(self._program.window())
         window = replace(window, prefill_limit=max(window.prefill_limit - seen, 1))
-        prompt = self._renderer.render(shown, window, gone)
+        prompt = reader.renderer.render(shown, window, gone)
         prompt = replace(prompt, tokens=prompt.tokens + seen)
         messages = [
             message_json(ProgramMessage(turn.role, sendable(turn.content)), pictures)
-            for turn in program_messages(prompt.text, self._form)
+            for turn in program_messages(prompt.text, reader.form)
         ]
         room = max(self._program.window().context - prompt.tokens, 1)
         return PreparedMessages(
             request,
             prompt,
-            chat_body(request, messages, room, thinks=self._form.thinks),
+            chat_body(request, messages, room, thinks=reader.form.thinks),
             sees=bool(pictures),
-            thinking_closed=self._form.thinks and not request.think,
+            thinking_closed=reader.form.thinks and not request.think,
         )
 
     def run(self, prepared: PreparedMessages, gone: Gone) -> Generator[str, None, RunResult]:
@@ -178,7 +160,7 @@ class AxllmRuntime:
             run = StreamedRun(
                 self._connect(),
                 gone=gone,
-                count=self._tokenizer.count,
+                count=self._reader.tokenizer.count,
                 log=run_log,
                 interrupted=self._supervisor.interruption,
                 timeouts=self._timeouts,
@@ -208,10 +190,12 @@ class AxllmRuntime:
         self.preload()
         for _ in self._until_drained(gone):
             pass
-        window = self._check.narrowed(self._program.window())
+        window = self._reader.check.narrowed(self._program.window())
         name, stall = self._program.model_name(), self._timeouts.stall
         limit = window.prefill_limit
-        return Embedder(self._connect(), name, self._tokenizer, limit, stall).embed(request, gone)
+        return Embedder(self._connect(), name, self._reader.tokenizer, limit, stall).embed(
+            request, gone
+        )
 
     def beginning(self, _request: ChatRequest) -> Prompt | None:
         """Return `None`: the program keeps what it has read by itself."""
@@ -280,7 +264,7 @@ class AxllmRuntime:
 
     def _learn(self, prepared: PreparedMessages, run: StreamedRun, result: RunResult) -> None:
         if not prepared.sees:
-            self._check.compare(prepared.prompt.tokens, run.reported.prompt_tokens)
+            self._reader.check.compare(prepared.prompt.tokens, run.reported.prompt_tokens)
         if result.eval > 0 and result.completion_tokens > ENOUGH_FOR_A_SPEED:
             self._speed = result.completion_tokens / result.eval
         reused = self._program.run_log().facts().reused
