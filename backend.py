@@ -131,7 +131,10 @@ def create_pool(
             return engine_of_one(replace(settings, runtime_port=port), timeouts, configured)
         own = settings_for(settings, model.folder or Path(), model.base or model.name)
         own = replace(own, runtime_port=port)
-        if own.runtime_kind == "vendor" and (problem := why_unloadable(own)):
+        # Nothing is unloaded for a model that cannot be loaded.  Where nothing is on the card, its
+        # own checks report what is wrong, and look again until it is right.
+        replaces = len(used) > 1
+        if replaces and own.runtime_kind == "vendor" and (problem := why_unloadable(own)):
             raise Unloadable(f"{model.name} cannot be loaded: {problem}")
         return engine_of_one(own, timeouts, described_model(own))
 

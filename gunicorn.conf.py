@@ -57,10 +57,11 @@ logging.getLogger("backend").info(
 # Takes its variables out of the environment, or gunicorn would report to systemd that we are ready
 # as soon as it listens.
 _simulated = "a SIMULATOR answers, no card is configured"
+_model = _settings.model if _settings.model_path else "the model that is asked for"
 _service_manager = Notifier.taken_from(os.environ)
 _systemd = SystemdReport(
     _service_manager,
-    _simulated if _settings.runtime_kind == "mock" else f"{_settings.model} answers",
+    _simulated if _settings.runtime_kind == "mock" else f"{_model} answers",
 )
 
 # Seconds that the running answer may go on after the order to stop, and that the children's stop

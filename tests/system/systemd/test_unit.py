@@ -13,6 +13,7 @@ import pytest
 from axproxy.errors import NoModelYet
 from axproxy.models.store import configured_settings
 from axproxy.ops.systemd import REPORT_INTERVAL, TIMEOUT_EXTENSION
+from axproxy.preflight.checks import why_unloadable
 from axproxy.process.child import LAST_STEP
 from axproxy.runtimes.main_api.launch import (
     STOP_ANSWER_TIMEOUT,
@@ -22,6 +23,7 @@ from axproxy.runtimes.main_api.launch import (
 from axproxy.settings import Settings
 from backend import create_engine
 from tests.support.model_folders import published_model
+from tests.support.ports import own_port
 from tests.support.service import run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,6 +126,10 @@ def test_restarts_by_hand_are_not_limited_and_every_end_is_followed_by_a_start()
     assert "StartLimit" not in backoff
 
 
+def free_ports() -> dict[str, str]:
+    return {f"AX650_{name}_PORT": str(own_port()) for name in ("RUNTIME", "TOKENIZER")}
+
+
 def test_the_installed_unit_simulates_only_if_it_is_asked_to_by_name(tmp_path: Path) -> None:
     unit = dict(word.split("=", 1) for word in values("Environment"))
     assert unit["AX650_MODELS_DIR"] == "/var/lib/ax650/models"
@@ -136,6 +142,14 @@ def test_the_installed_unit_simulates_only_if_it_is_asked_to_by_name(tmp_path: P
         assert isinstance(engine.not_ready(), NoModelYet)
         assert models.all() == []
     folder = published_model(tmp_path / "qwen3", flat=True)
+    assert why_unloadable(configured_settings(unit))  # its program is missing
+    engine, models = create_engine(configured_settings({**unit, **free_ports()}))
+    try:
+        engine.start()  # a service that starts can say so, and looks again
+        assert models.default().name == "qwen3:latest"
+        assert engine.health().model == "qwen3:latest"
+    finally:
+        engine.stop()
     assert configured_settings(unit).model_path == folder
     assert configured_settings({**unit, "AX650_RUNTIME": "mock"}).runtime_kind == "mock"
 
