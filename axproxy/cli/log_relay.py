@@ -14,6 +14,7 @@ class LogRelay:
     """Copies the lines of `source` to `target`, and none while something else is being printed.
 
     A thread of its own always reads: a service whose log is not read would stop at the next line.
+    It closes `source` at its end.
     `before` is written before each line, such as `CLEAR_LINE` where a line may be moving.
     """
 
@@ -42,11 +43,12 @@ class LogRelay:
         self._thread.join(timeout)
 
     def _copy(self) -> None:
-        for line in self._source:
-            with self._lock:
-                self._held.append(line)
-                if not self._paused:
-                    self._print_held()
+        with self._source:
+            for line in self._source:
+                with self._lock:
+                    self._held.append(line)
+                    if not self._paused:
+                        self._print_held()
 
     def _print_held(self) -> None:
         for line in self._held:
