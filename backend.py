@@ -12,10 +12,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axproxy.cli.own_python import use_own_python
 
@@ -46,9 +47,7 @@ from axproxy.models.catalog import ModelCatalog, Models
 from axproxy.models.context_length import ReportedContexts
 from axproxy.models.derived import DerivedModels
 from axproxy.models.description import CurrentModel
-from axproxy.models.hub import Hub
 from axproxy.models.model import Model
-from axproxy.models.pull import Pulls, programs_for
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.store import ModelStore, configured_settings, default_store, settings_for
 from axproxy.ops.metrics import Metrics
@@ -68,6 +67,10 @@ from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_set
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
 from runtime_supervisor import AxllmSupervisor, RuntimeSupervisor
+
+if TYPE_CHECKING:
+    from axproxy.models.pull import Pulls
+    from axproxy.models.pull_progress import PullProgress
 
 STORE_AGE = 1.0  # seconds in which a new folder is seen, at the latest
 PORTS = 16  # for runtimes, from AX650_RUNTIME_PORT on
@@ -104,7 +107,22 @@ def create_pool(
 ) -> tuple[EnginePool, ModelCatalog]:
     """Make the engine of all models of the store and of the configured one."""
     store = ModelStore(settings, place, max_age=STORE_AGE)
-    pulls = Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
+
+    @functools.cache
+    def pulls() -> Pulls:
+        # A service that pulls nothing should not take the time and memory of an HTTP client.
+        from axproxy.models.hub import Hub  # noqa: PLC0415 - see above
+        from axproxy.models.pull import Pulls, programs_for  # noqa: PLC0415 - see above
+
+        return Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
+
+    first = threading.Lock()  # the cache alone could make two of them
+
+    def pull(name: str) -> Generator[PullProgress, None, None]:
+        with first:
+            made = pulls()
+        return made.pull(name)
+
     store.empty_trash()
     path = settings.model_path
     outside = path and path.parent != place
@@ -116,7 +134,7 @@ def create_pool(
         DerivedModels(place),
         aliases=dict(settings.model_aliases),
         default_folder=path,
-        pull=pulls.pull,
+        pull=pull,
         contexts=ReportedContexts(place) if settings.runtime_kind == "vendor" else None,
     )
     used: dict[Path | None, int] = {}  # the ports by the folders of the models

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from axproxy import __version__
 from axproxy.cli.main import main
+from tests.support.service import ROOT
 
 
 @pytest.mark.parametrize("option", ["--version", "-v"])
@@ -18,3 +21,11 @@ def test_the_version_is_the_services_own(option: str, capsys: pytest.CaptureFixt
 
 def test_the_version_is_semantic() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", __version__)
+
+
+def test_the_service_imports_no_http_client_before_it_pulls_a_model() -> None:
+    code = "import backend, sys; print('requests' in sys.modules, 'tokenizers' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "False False\n"
