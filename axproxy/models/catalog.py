@@ -11,7 +11,7 @@ from typing import Protocol
 
 from axproxy.errors import ClientError, ProxyError, UnknownModel
 from axproxy.models.context_length import ReportedContexts
-from axproxy.models.derived import DerivedModels
+from axproxy.models.derived import DerivedModels, TooManyDerived
 from axproxy.models.model import Model, ModelDefaults
 from axproxy.models.names import ModelName, local_name, same_model
 from axproxy.models.pull_progress import LAST_STATUSES, PullFailed, PullProgress
@@ -152,6 +152,8 @@ class ModelCatalog:
             raise ClientError(f"'{name}' is a model with files of its own; choose another name")
         try:
             return self._derived.create(name, base, defaults, copy=copy)
+        except TooManyDerived as error:
+            raise ClientError(str(error)) from error
         except OSError as error:
             problem = f"cannot write to the store ({error.strerror}); make room, or fix its rights"
             raise ProxyError(problem) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,27 @@ from axproxy.models.names import same_model
 from axproxy.models.stored_file import write_whole
 
 DERIVED = ".derived"  # in the store
-_LARGEST = 4 << 20  # bytes of one file
+_LARGEST = 1 << 20  # bytes of one file
+# Every request looks through them, and all of them are in memory.
+MOST, MOST_BYTES = 100, 16 << 20
 _LONGEST_FILE_NAME = 200  # bytes; file systems allow 255
+
+
+class TooManyDerived(ValueError):
+    """One more created model would take too much memory; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one file says, read once.  `own` is the digest of what it adds to its base."""
+
+    name: str
+    base: str
+    parent: str
+    copy_of: str
+    created: datetime | None
+    defaults: ModelDefaults
+    own: str
 
 
 class DerivedModels:
@@ -29,23 +48,26 @@ class DerivedModels:
 
     def __init__(self, place: Path) -> None:
         self._folder = place / DERIVED
-        self._known: tuple[int, list[Mapping[str, Any]]] = (-1, [])
+        self._known: tuple[int, list[_Made]] = (-1, [])
 
     def models(self, bases: list[Model]) -> list[Model]:
         """Return those whose base is among `bases`, in the order of their names."""
         found = []
-        for row in self._rows():
-            base = next((base for base in bases if same_model(row["base"], base.name)), None)
+        for made in self._all():
+            base = next((base for base in bases if same_model(made.base, base.name)), None)
             if base:
-                found.append(_derived(row, base))
+                found.append(_derived(made, base))
         return found
 
     def made_from(self, base: Model) -> list[str]:
         """Return the names of those that have the files of `base`."""
-        return [row["name"] for row in self._rows() if same_model(row["base"], base.name)]
+        return [made.name for made in self._all() if same_model(made.base, base.name)]
 
     def create(self, name: str, base: Model, defaults: ModelDefaults, *, copy: bool) -> Model:
-        """Write a derived model; one of the same name is replaced.  Raises `OSError`."""
+        """Write a derived model; one of the same name is replaced.
+
+        Raises `OSError`, and `TooManyDerived`.
+        """
         row = {
             "name": name,
             "base": base.base or base.name,
@@ -59,10 +81,20 @@ class DerivedModels:
                 {"role": message.role, "content": message.content} for message in defaults.messages
             ],
         }
-        write_whole(self._file(name), json.dumps(row, indent=1))
+        text = json.dumps(row, indent=1)
+        self._require_room(self._file(name), len(text))  # it is ASCII
+        write_whole(self._file(name), text)
         # The folder's time may not change when two files are written within one tick of the clock.
         self._known = (-1, [])
-        return _derived(row, base)
+        return _derived(_made(row), base)
+
+    def _require_room(self, file: Path, size: int) -> None:
+        others = [path for path in self._files() if path != file]
+        if size > _LARGEST:
+            largest = f"{_LARGEST >> 20} MiB"
+            raise TooManyDerived(f"the model's texts are larger than {largest}; shorten them")
+        if len(others) >= MOST or sum(path.stat().st_size for path in others) + size > MOST_BYTES:
+            raise TooManyDerived("there are too many created models; delete some of them")
 
     def delete(self, name: str) -> bool:
         """Remove a derived model; return whether there was one.  Raises `OSError`."""
@@ -95,14 +127,14 @@ class DerivedModels:
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"))
 
-    def _rows(self) -> list[Mapping[str, Any]]:
+    def _all(self) -> list[_Made]:
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
             return []
         if self._known[0] != changed:
-            rows = [row for path in self._files() if (row := _row(path))]
-            self._known = (changed, rows)
+            made = [_made(row) for path in self._files() if (row := _row(path))]
+            self._known = (changed, made)
         return self._known[1]
 
 
@@ -123,10 +155,8 @@ def _row(path: Path) -> Mapping[str, Any] | None:
     return row
 
 
-def _derived(row: Mapping[str, Any], base: Model) -> Model:
-    # As in Ollama, by what it is made of, and not by its name or its time.
+def _made(row: Mapping[str, Any]) -> _Made:
     own = [row[key] for key in ("system", "parameters", "license", "messages")]
-    content = json.dumps([base.digest, own], sort_keys=True).encode()
     defaults = ModelDefaults(
         system=row["system"],
         parameters=row["parameters"],
@@ -136,16 +166,31 @@ def _derived(row: Mapping[str, Any], base: Model) -> Model:
             for each in row["messages"]
             if isinstance(each, dict)
         ),
-        keep_alive=base.defaults.keep_alive,
-        think=base.defaults.think,
+    )
+    return _Made(
+        name=row["name"],
+        base=row["base"],
+        parent=row["parent"],
+        copy_of=row["copy_of"],
+        created=_time(row["created"]),
+        defaults=defaults,
+        own=hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _derived(made: _Made, base: Model) -> Model:
+    # As in Ollama, by what it is made of, and not by its name or its time.
+    digest = hashlib.sha256(f"{base.digest} {made.own}".encode()).hexdigest()
+    defaults = replace(
+        made.defaults, keep_alive=base.defaults.keep_alive, think=base.defaults.think
     )
     return replace(
         base,
-        name=row["name"],
-        digest=row["copy_of"] or hashlib.sha256(content).hexdigest(),
-        modified_at=_time(row["created"]) or base.modified_at,
+        name=made.name,
+        digest=made.copy_of or digest,
+        modified_at=made.created or base.modified_at,
         defaults=defaults,
-        parent=row["parent"],
+        parent=made.parent,
         base=base.name,
     )
 

@@ -5,6 +5,7 @@ The calls are those of the hub's own client.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ ENDPOINT = "https://huggingface.co"
 _CONNECT, STALL = 10.0, 60.0  # seconds, to connect and without a byte
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 200
+_LARGEST_LIST = 16 << 20  # bytes
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
 
 
@@ -119,8 +121,8 @@ class Hub:
     def _json(self, path: str, source: Source) -> dict[str, Any]:
         with self._get(path, source) as response:
             try:
-                body = response.json()
-            except ValueError as error:
+                body = json.loads(_content(response))
+            except (ValueError, RecursionError) as error:
                 raise HubError(
                     f"{self._endpoint} is no hub of models; check HF_ENDPOINT"
                 ) from error
@@ -198,10 +200,23 @@ def hub_file(row: Mapping[str, Any]) -> HubFile:
 
 def _rows(response: requests.Response) -> list[dict[str, Any]]:
     try:
-        rows = response.json()
-    except ValueError as error:
+        rows = json.loads(_content(response))
+    except (ValueError, RecursionError) as error:
         raise HubError("the hub's list of files cannot be read; try later") from error
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _content(response: requests.Response) -> bytes:
+    """Return the body of a list; a mirror must not fill this machine's memory with one."""
+    content = bytearray()
+    try:
+        for piece in response.iter_content(1 << 16):
+            content += piece
+            if len(content) > _LARGEST_LIST:
+                raise HubError("the hub's answer is larger than any list of files")
+    except requests.RequestException as error:
+        raise HubError("the connection to the hub broke off", transient=True) from error
+    return bytes(content)
 
 
 def _begin(response: requests.Response) -> int:

@@ -273,6 +273,13 @@ def test_large_files_come_from_another_host_which_never_gets_the_token(
     assert not any("Authorization" in headers for _, headers in other.requests)
 
 
+def test_a_list_that_never_ends_fills_no_memory(
+    hub: FakeHub, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("axproxy.models.hub._LARGEST_LIST", 500)
+    assert "larger than any list of files" in refusal(hub, place)
+
+
 def test_a_list_in_pages_is_read_to_its_end(hub: FakeHub, place: Path) -> None:
     hub.page = 2
     pull(hub, place)

@@ -352,6 +352,35 @@ def test_a_folder_of_the_owners_is_not_deleted(
     assert engine.unloads == 0
 
 
+def test_created_models_have_a_bound_for_each_request_looks_through_them(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = client.post("/api/create", json={**PIRATE, "system": "x" * (1 << 20)})
+    assert (long.status_code, "larger than 1 MiB" in long.get_json()["error"]) == (400, True)
+    monkeypatch.setattr("axproxy.models.derived.MOST", 2)
+    for name in ("a", "b", "a"):  # one that is replaced takes no room
+        lines(client, "/api/create", {**PIRATE, "model": name})
+    full = client.post("/api/create", json={**PIRATE, "model": "c"})
+    assert (full.status_code, "delete some" in full.get_json()["error"]) == (400, True)
+    monkeypatch.setattr("axproxy.models.derived.MOST_BYTES", 10)
+    copy = client.post("/api/copy", json={"source": "base", "destination": "d"})
+    assert copy.status_code == 400
+    assert names(client) == ["base:latest", "a:latest", "b:latest"]
+
+
+def test_a_request_reads_and_digests_no_file_of_a_created_model(
+    client: FlaskClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines(client, "/api/create", {**PIRATE, "system": "x" * 500_000})
+    assert "pirate:latest" in names(client)
+    monkeypatch.setattr("axproxy.models.derived._made", lambda _row: pytest.fail("read again"))
+    for _ in range(3):
+        client.post(
+            "/api/chat", json={"model": "base", "messages": [{"role": "user", "content": "Hi"}]}
+        ).close()
+    assert len(engine.history) == 3
+
+
 names_of_files = st.text(min_size=1, max_size=40)
 
 
