@@ -198,10 +198,12 @@ def test_the_tokenizer_needs_less_than_the_runtime(pi: Machine, model: Path) -> 
 
 def test_a_folder_of_models_without_a_model_gives_a_warning(pi: Machine, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    verdicts = {
-        str(tmp_path / "nowhere"): "warn",
-        str(tmp_path / "empty"): "warn",
-        "": "skip",
-    }
-    for place, verdict in verdicts.items():
-        assert check_models_dir(pi.context(AX650_MODELS_DIR=place)).verdict == verdict
+    for place in tmp_path / "nowhere", tmp_path / "empty":
+        assert check_models_dir(pi.context(AX650_MODELS_DIR=str(place))).verdict == "warn"
+
+
+def test_the_default_folder_of_models_need_not_be_there(
+    pi: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert check_models_dir(pi.context()).verdict == "skip"
