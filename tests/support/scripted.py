@@ -7,15 +7,21 @@ from pathlib import Path
 
 from tests.support.service import Service
 
+NO_THOUGHT = "<think>\n\n</think>\n\n"
+
 
 @dataclass(frozen=True)
 class Scripted:
+    """`closes_thoughts` is for `axllm`, which takes an answer without marks for a thought."""
+
     service: Service
     file: Path
+    closes_thoughts: bool = False
 
     def says(self, text: str) -> None:
         """Set the model's next answers, whatever the question."""
-        self.file.write_text(text)
+        closed = self.closes_thoughts and "<think>" not in text
+        self.file.write_text(NO_THOUGHT + text if closed else text)
 
 
 def tool_call(city: str) -> str:

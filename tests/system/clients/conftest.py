@@ -44,12 +44,26 @@ def run_js() -> RunJs:
     return run
 
 
+@pytest.fixture(scope="session", params=["mock", "mock-axllm"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Both of the vendor's programs, simulated: no client may notice which one answers."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared(start_shared_service: Start, runtime: str) -> Service:
+    """One service for all tests that do not change it."""
+    return start_shared_service(AX650_RUNTIME=runtime)
+
+
 @pytest.fixture(scope="session")
 def scripted_service(
-    start_shared_service: Start, tmp_path_factory: pytest.TempPathFactory
+    start_shared_service: Start, runtime: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Scripted:
     """One service for all tests that set the model's answers."""
     file = tmp_path_factory.mktemp("script") / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
-    return Scripted(start_shared_service(AX650_MOCK_ARGS=mock), file)
+    service = start_shared_service(AX650_RUNTIME=runtime, AX650_MOCK_ARGS=mock)
+    return Scripted(service, file, closes_thoughts=runtime == "mock-axllm")

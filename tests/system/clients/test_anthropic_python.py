@@ -92,7 +92,7 @@ def test_a_stop_sequence_ends_the_answer(client: anthropic.Anthropic, model: Scr
 def test_an_answer_streams(client: anthropic.Anthropic, model: Scripted) -> None:
     reply_text = "It rains in Paris, and in Oslo the sun shines. " * 10
     model.says(reply_text)
-    with client.messages.stream(**asked(thinking=NO_THINKING)) as stream:
+    with client.messages.stream(**asked(thinking=NO_THINKING, max_tokens=1000)) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
 

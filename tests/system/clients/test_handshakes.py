@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.scripted import Scripted
 from tests.support.service import Service
 from tests.system.clients.recorder import FOLDER, LOAD, ask
 from tests.system.clients.strictest import complaints
-from tests.system.clients.transcripts import parse, shape
+from tests.system.clients.transcripts import Exchange, parse, shape
 
 pytestmark = pytest.mark.integration
 
@@ -18,21 +21,36 @@ TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 
 @pytest.fixture
-def service(shared: Service) -> Iterator[Service]:
+def service(scripted_service: Scripted) -> Iterator[Service]:
     """The service with the model loaded, even if a client has unloaded it."""
-    assert "load" in ask(shared.port, LOAD).lines[0]
-    yield shared
-    ask(shared.port, LOAD)
+    scripted_service.says("I am a simulated model, no card is involved.")
+    service = scripted_service.service
+    assert "load" in ask(service.port, LOAD).lines[0]
+    yield service
+    ask(service.port, LOAD)
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
-def test_a_recorded_client_finds_everything_as_it_was(service: Service, path: Path) -> None:
+def test_a_recorded_client_finds_everything_as_it_was(
+    service: Service, runtime: str, path: Path
+) -> None:
     for exchange in parse(path.read_text()):
-        answer = ask(service.port, exchange.request)
-        assert shape(answer) == shape(exchange.answer), exchange.request
+        recorded = exchange if runtime == "mock" else on_axllm(exchange)
+        answer = ask(service.port, recorded.request)
+        assert shape(answer) == shape(recorded.answer), exchange.request
         if exchange.request.path.startswith("/api/"):
             for line in answer.lines:
                 assert complaints(line) == []
+
+
+def on_axllm(exchange: Exchange) -> Exchange:
+    """Return what a client of `axllm` gets: no context, for that program has none.
+
+    In its simulator's vocabulary a mark of thinking is several tokens; in a real one it is one.
+    """
+    body = exchange.request.body.replace('"num_predict":9}', '"num_predict":20}')
+    lines = tuple(re.sub(r'"context":\[[\d,]*\],', "", line) for line in exchange.answer.lines)
+    return Exchange(replace(exchange.request, body=body), replace(exchange.answer, lines=lines))
 
 
 @pytest.mark.parametrize(

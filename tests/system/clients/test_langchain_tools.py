@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import ollama
@@ -13,7 +11,7 @@ import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_ollama import ChatOllama
 
-from tests.support.service import QUICK_MOCK, Start
+from tests.support.scripted import Scripted
 
 pytestmark = pytest.mark.integration
 
@@ -35,28 +33,13 @@ class Pet(pydantic.BaseModel):
     age: int
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file with the simulated model's next answer."""
-    file = tmp_path_factory.mktemp("script") / "reply"
-    file.write_text("Hello")
-    return file
-
-
-@pytest.fixture(scope="module")
-def base(start_shared_service: Start, script: Path) -> Iterator[str]:
-    mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(script))}"
-    service = start_shared_service(AX650_MOCK_ARGS=mock)
-    yield service.base
-    service.stop()
-
-
 @pytest.fixture
-def make(base: str) -> Iterator[Make]:
+def make(scripted_service: Scripted) -> Iterator[Make]:
     """Make models; close their connections, which LangChain never does."""
     clients: list[ollama.Client] = []
 
     def made(**fields: Any) -> ChatOllama:
+        base = scripted_service.service.base
         client = {"trust_env": False, "timeout": 30}
         model = ChatOllama(model="mock", base_url=base, client_kwargs=client, **fields)
         clients.append(model._client)  # it has no public name
@@ -67,22 +50,22 @@ def make(base: str) -> Iterator[Make]:
         client.close()
 
 
-def test_a_tool_is_called_and_answers(make: Make, script: Path) -> None:
+def test_a_tool_is_called_and_answers(make: Make, scripted_service: Scripted) -> None:
     model = make(reasoning=False).bind_tools([weather])
-    script.write_text(f"One moment.\n{CALL}")
+    scripted_service.says(f"One moment.\n{CALL}")
     asked = HumanMessage(QUESTION)
     answer = model.invoke([asked])
     (call,) = answer.tool_calls
     assert (call["name"], call["args"]) == ("weather", {"city": "Paris"})
     assert answer.content == "One moment."
 
-    script.write_text("It is warm.")
+    scripted_service.says("It is warm.")
     result = ToolMessage(weather(**call["args"]), tool_call_id=call["id"])
     assert model.invoke([asked, answer, result]).content == "It is warm."
 
 
-def test_a_call_streams(make: Make, script: Path) -> None:
-    script.write_text(f"<think>Hm.</think>{CALL}\n{CALL}")
+def test_a_call_streams(make: Make, scripted_service: Scripted) -> None:
+    scripted_service.says(f"<think>Hm.</think>{CALL}\n{CALL}")
     whole: AIMessageChunk | None = None
     for chunk in make(reasoning=True).bind_tools([weather]).stream(QUESTION):
         whole = chunk if whole is None else whole + chunk
@@ -102,7 +85,9 @@ def test_a_call_streams(make: Make, script: Path) -> None:
         ),
     ],
 )
-def test_output_has_a_structure(make: Make, script: Path, method: str, said: str) -> None:
-    script.write_text(f"<think>\nHm.\n</think>\n\n{said}")
+def test_output_has_a_structure(
+    make: Make, scripted_service: Scripted, method: str, said: str
+) -> None:
+    scripted_service.says(f"<think>\nHm.\n</think>\n\n{said}")
     model = make(reasoning=True).with_structured_output(Pet, method=method)
     assert model.invoke("Which pet?") == Pet(name="Rex", age=3)

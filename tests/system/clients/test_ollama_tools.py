@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import ollama
 import pydantic
 import pytest
 
-from tests.support.service import QUICK_MOCK, Service, Start
+from tests.support.scripted import Scripted, tool_call
 
 pytestmark = pytest.mark.integration
 
 ASKED = [{"role": "user", "content": "What is the weather in Paris and in Oslo?"}]
+Ask = Callable[..., ollama.ChatResponse]
+Script = Callable[[str], None]
+
 THOUGHT = "<think>\nI need the weather.\n</think>\n\n"
-
-
-def call(city: str) -> str:
-    return f'<tool_call>\n{{"name": "weather", "arguments": {{"city": "{city}"}}}}\n</tool_call>'
 
 
 def weather(city: str) -> str:
@@ -37,40 +34,16 @@ class Pet(pydantic.BaseModel):
     age: int
 
 
-class Script:
-    """Sets the simulated model's next answer."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def __call__(self, text: str) -> None:
-        self._file.write_text(text)
-
-
-@pytest.fixture(scope="module")
-def scripted(
-    start_shared_service: Start, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, Script]]:
-    file = tmp_path_factory.mktemp("script") / "reply"
-    file.write_text("Hello")
-    mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
-    service = start_shared_service(AX650_MOCK_ARGS=mock)
-    yield service, Script(file)
-    service.stop()
+@pytest.fixture
+def says(scripted_service: Scripted) -> Script:
+    """Set the model's next answer."""
+    return scripted_service.says
 
 
 @pytest.fixture
-def says(scripted: tuple[Service, Script]) -> Script:
-    return scripted[1]
-
-
-@pytest.fixture
-def client(scripted: tuple[Service, Script]) -> Iterator[ollama.Client]:
-    with ollama.Client(host=scripted[0].base, timeout=120, trust_env=False) as client:
+def client(scripted_service: Scripted) -> Iterator[ollama.Client]:
+    with ollama.Client(host=scripted_service.service.base, timeout=120, trust_env=False) as client:
         yield client
-
-
-Ask = Callable[..., ollama.ChatResponse]
 
 
 def test_reasoning_is_apart_from_the_answer(client: ollama.Client, says: Script) -> None:
@@ -94,16 +67,16 @@ def test_reasoning_streams_before_the_answer(client: ollama.Client, says: Script
 
 
 def test_reasoning_can_use_up_num_predict(client: ollama.Client, says: Script) -> None:
-    says(THOUGHT)
-    answer = client.chat("mock", ASKED, options={"num_predict": 4})
-    assert (answer.done_reason, answer.eval_count, answer.message.content) == ("length", 4, "")
+    says(f"<think>\n{'I need the weather. ' * 9}\n</think>\n\n")
+    answer = client.chat("mock", ASKED, options={"num_predict": 12})
+    assert (answer.done_reason, answer.eval_count, answer.message.content) == ("length", 12, "")
     assert answer.message.thinking
 
 
 def test_tools_are_called_and_their_results_reach_the_model(
     client: ollama.Client, says: Script
 ) -> None:
-    says(f"{THOUGHT}One moment.\n{call('Paris')}\n{call('Oslo')}")
+    says(f"{THOUGHT}One moment.\n{tool_call('Paris')}\n{tool_call('Oslo')}")
     answer = client.chat("mock", ASKED, tools=[weather])
     calls = answer.message.tool_calls or []
     assert [one.function.arguments for one in calls] == [{"city": "Paris"}, {"city": "Oslo"}]
@@ -124,7 +97,7 @@ def test_calls_stream_in_one_piece_and_text_before_them_at_once(
     client: ollama.Client, says: Script
 ) -> None:
     talk = "One moment, please. " * 20 + "So."
-    says(f"{talk}\n{call('Paris')}\n{call('Oslo')}")
+    says(f"{talk}\n{tool_call('Paris')}\n{tool_call('Oslo')}")
     chunks = list(client.chat("mock", ASKED, tools=[weather], think=False, stream=True))
     called = [at for at, chunk in enumerate(chunks) if chunk.message.tool_calls]
     said = [at for at, chunk in enumerate(chunks) if chunk.message.content]

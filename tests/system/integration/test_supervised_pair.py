@@ -162,7 +162,7 @@ def test_an_attached_pair_is_used_and_left_alone(begin: Begin) -> None:
     assert isinstance(problem, Starting)
     eventually(lambda: attached.not_ready() is None)
     os.kill(pids[0] or 0, signal.SIGKILL)
-    # Its own supervisor starts it again and then tests the pair, which would stop an answer of ours.
+    # Its own supervisor starts it again and then tests the pair, which would stop our answer.
     eventually(lambda: supervisor.snapshot()[0].pid not in (None, pids[0]))
     supervisor.wait_ready(lambda: False)
     *_, finished = engine(settings, attached).answer(MODEL, WHY, lambda: False)
