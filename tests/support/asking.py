@@ -22,7 +22,7 @@ class Asked:
         self.retry_after: str | None = None
         self.lines: list[dict[str, Any]] = []
         self.cut = False  # the connection closed before the end of the answer
-        self._body = {"model": "mock", "prompt": prompt, "options": options}
+        self._body = {"model": "mock", "prompt": prompt, "think": False, "options": options}
         self._service = service
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()

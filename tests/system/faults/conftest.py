@@ -17,6 +17,13 @@ Whole = Callable[[Service, float], float]
 MOCK = "--load-seconds 0.1 --tokens-per-second 100 --prefill-tokens-per-second 2000"
 
 
+@pytest.fixture(scope="session", params=["mock", "mock-axllm"])
+def program(request: pytest.FixtureRequest) -> str:
+    """Both of the vendor's programs, simulated, for faults that are not in the program itself."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
 def start(start_service: Start) -> Iterator[Start]:
     """Start services that get SIGTERM when the test ends, and are gone with the session."""

@@ -24,10 +24,10 @@ MARKER = "xylophone"
 
 
 @pytest.fixture(scope="module")
-def service(start_shared_service: Start) -> Service:
+def service(start_shared_service: Start, program: str) -> Service:
     """A service slow enough for clients to leave during an answer or while a prompt is read."""
     mock = "--load-seconds 0.2 --tokens-per-second 100 --prefill-tokens-per-second 200"
-    return start_shared_service(AX650_MOCK_ARGS=mock)
+    return start_shared_service(AX650_RUNTIME=program, AX650_MOCK_ARGS=mock)
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ def test_a_client_that_disconnects_leaves_the_queue(
 
 
 def test_a_client_that_stops_reading_loses_its_turn(
-    start_service: Start, tmp_path: Path, figures: Callable[[str, float], None]
+    start_service: Start, program: str, tmp_path: Path, figures: Callable[[str, float], None]
 ) -> None:
     reply = tmp_path / "reply"
     reply.write_text(f"{MARKER} " * 5000)
     mock = f"--load-seconds 0.2 --tokens-per-second 0 --context 9999 --reply-file {reply}"
-    service = start_service(AX650_MOCK_ARGS=mock)
-    body = {"model": "mock", "prompt": "Hi", "stream": True}
+    service = start_service(AX650_RUNTIME=program, AX650_MOCK_ARGS=mock)
+    body = {"model": "mock", "prompt": "Hi", "stream": True, "think": False}
     request = requests.Request("POST", f"{service.base}/api/generate", json=body).prepare()
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     with connect(service, small_window=True) as client:
@@ -139,6 +139,7 @@ def test_a_client_that_stops_reading_loses_its_turn(
     assert "Traceback" not in service.log.read_text()
 
 
+@pytest.mark.parametrize("program", ["mock"], indirect=True)
 def test_500_idle_and_half_sent_requests_delay_no_others(
     service: Service, figures: Callable[[str, float], None]
 ) -> None:
@@ -155,6 +156,7 @@ def test_500_idle_and_half_sent_requests_delay_no_others(
         figures("an answer", began)
 
 
+@pytest.mark.parametrize("program", ["mock"], indirect=True)
 def test_a_request_sent_byte_by_byte_gets_a_408_when_its_time_is_over(service: Service) -> None:
     with connect(service) as client:
         client.sendall(b"POST /api/chat HTTP/1.1\r\n")
