@@ -11,13 +11,13 @@ import re
 # them the program goes on: it prints 100 %, "ok" and an answer.
 DEAD_CARD = re.compile(
     r"AX_ENGINE_(?:CreateHandle|Execute)"
-    r"|Decode api\(\d+\) response failed"
+    r"|Decode api\(\d{1,20}\) response failed"
     r"|request ports from device"
     r"|device [0-9a-fA-F]{1,4} is dead"
     r"|device \d{1,4} is not connected"
     r"|[Rr]ecv port ack timeout"
-    r"|recv dma size \d+ is not equal to"
-    r"|send \d+ bytes, but 0 bytes sent"
+    r"|recv dma size \d{1,20} is not equal to"
+    r"|send \d{1,20} bytes, but 0 bytes sent"
     r"|[GS]et AXCL device failed"
     r"|reset_device failed"
 )

@@ -29,11 +29,30 @@ _MISREAD = re.compile(r"\]:encodefailed")
 _SPEED = re.compile(r"\]:hiteos,avg(\d{1,9}\.\d{1,6})token/s")
 # The last line of a run: how many tokens the cache now holds.
 _CACHED = re.compile(r"\]:precompute_len:(\d{1,9}),remaining:")
+_SOUGHT = (_SIGN, _MISREAD, _SPEED, _CACHED)  # in answers
+_LONGEST = 100  # characters; no match of these patterns has as many
 
 
 def normal(text: str) -> str:
     """Return `text` with its line ends and visible ASCII characters only."""
     return _INVISIBLE.sub("", text)
+
+
+class _Matches:
+    """Counts the matches of a pattern in a text that grows; each part is read once."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self._end = ""  # of the text: a match may begin in it
+        self.count = 0
+
+    def feed(self, text: str) -> None:
+        self._end += text
+        counted = 0
+        for found in self._pattern.finditer(self._end):
+            self.count += 1
+            counted = found.end()
+        self._end = self._end[max(counted, len(self._end) - _LONGEST) :]
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,8 @@ class RunLog:
         self._sign = ""
         self._explained = 0  # of `logged`, by the texts of earlier runs
         self._prompt = ""
-        self._texts: list[str] = []
+        self._in_prompt: dict[re.Pattern[str], int] = {}
+        self._in_answer: dict[re.Pattern[str], _Matches] = {}
         self._whole = True  # all that the latest run has printed is known
         self._running = False
         self._firsts: list[float] = []
@@ -88,15 +108,17 @@ class RunLog:
         if not self._whole:  # some of the output came from text that was not read
             self._explained = max(self._explained, self.logged)
         self._prompt = normal(_PREFIX + prompt)  # it is printed behind such a prefix
-        self._texts = []
+        self._in_prompt = {}
+        self._in_answer = {sought: _Matches(sought) for sought in _SOUGHT}
         self._running = True
         self._firsts, self._speeds, self._misreads = [], [], 0
         self._cached = []
 
     def sampled(self, text: str) -> None:
         """Note that the program has sampled, and will print, this text."""
-        if text:
-            self._texts.append(text)
+        visible = normal(text)
+        for matches in self._in_answer.values():
+            matches.feed(visible)
 
     def end(self, whole: bool) -> None:
         """Note that the run is over; `whole` means that all its text was read."""
@@ -162,8 +184,11 @@ class RunLog:
         )
 
     def _count(self, pattern: re.Pattern[str]) -> int:
-        texts = (self._prompt, normal("".join(self._texts)))
-        return sum(len(pattern.findall(text)) for text in texts)
+        """Return how often the prompt and the answer so far contain the pattern."""
+        if pattern not in self._in_prompt:
+            self._in_prompt[pattern] = len(pattern.findall(self._prompt))
+        in_answer = self._in_answer.get(pattern)
+        return self._in_prompt[pattern] + (in_answer.count if in_answer else 0)
 
 
 def with_logged_times(result: RunResult, times: RunTimes) -> RunResult:

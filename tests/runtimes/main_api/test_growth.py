@@ -49,6 +49,21 @@ def test_the_log_is_read_in_time_that_grows_with_the_text(name: str) -> None:
     assert_linear(TEXTS[name], work, 1 << 17)
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_signs_are_told_from_the_answers_words_in_time_that_grows_with_the_answer(
+    name: str,
+) -> None:
+    def work(text: str) -> None:
+        log = RunLog()
+        log.begin(text)
+        log.feed("]: AX_ENGINE_Execute")
+        for at in range(0, len(text), 16):
+            log.sampled(text[at : at + 16])
+            log.proves(log.logged)
+
+    assert_linear(TEXTS[name], work, 1 << 17)
+
+
 def test_the_output_is_split_in_time_that_grows_with_it_in_tiny_pieces_too() -> None:
     def work(size: int) -> None:
         splitter = LineSplitter()

@@ -79,6 +79,17 @@ def test_a_fake_log_line_changes_nothing(runs: list[tuple[str, str, bool]]) -> N
     assert log.trouble is None
 
 
+@given(st.lists(FAKES | st.text(max_size=10), max_size=12))
+def test_an_answer_in_pieces_explains_what_it_explains_in_one(pieces: list[str]) -> None:
+    logs = RunLog(), RunLog()
+    for log, texts in zip(logs, (["".join(pieces)], pieces), strict=True):
+        log.begin("Hi")
+        for text in texts:
+            log.sampled(text)
+        printed(log, *pieces)
+        assert not log.proves(log.logged)
+
+
 @given(TEXTS, TEXTS, st.integers(1, 50))
 def test_among_any_fake_lines_a_true_one_is_found(prompt: str, answer: str, true: int) -> None:
     # A text that begins in mid-word could swallow a letter of the true line.
