@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import errno
 import signal
 import socket
 import threading
@@ -183,6 +183,12 @@ class Program:
             time.sleep(0.01)
 
 
+_BIND_ERRORS = {
+    errno.EADDRINUSE: "port is already in use",
+    errno.EACCES: "permission denied",
+}
+
+
 def install_signals(program: Program, *, ignore_sigterm: bool) -> None:
     """SIGINT, SIGTERM, SIGHUP and SIGQUIT stop the server; SIGPIPE is ignored."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -193,9 +199,12 @@ def install_signals(program: Program, *, ignore_sigterm: bool) -> None:
 
 
 def _why_unavailable(port: int) -> str | None:
+    # SO_REUSEADDR does not help against what an earlier process has left in TIME_WAIT: `Server`
+    # listens without it, as the vendor's HTTP library does.
     with socket.socket() as test:
+        test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             test.bind(("0.0.0.0", port))
         except OSError as error:
-            return os.strerror(error.errno or 0)
+            return _BIND_ERRORS.get(error.errno or 0, "bind failed")
     return None

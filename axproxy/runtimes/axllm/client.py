@@ -22,7 +22,7 @@ from axproxy.errors import (
     RuntimeMisbehaved,
     RuntimeStalled,
 )
-from axproxy.local_http import LocalHTTP, LocalHTTPError, TimedOut
+from axproxy.local_http import LocalHTTP, LocalHTTPError, TimedOut, reset_on_close
 from axproxy.runtimes.axllm.event_stream import EventStream
 
 PROBE_TIMEOUT = 2.0  # seconds
@@ -50,8 +50,10 @@ class AxllmClient:
     """Calls the program at `url`; for one thread at a time.
 
     The server has eight threads and keeps one busy for each open connection for five seconds, so no
-    connection stays open after a call.  We close it first: the side that does keeps its port taken
-    for a minute, and the program could not be restarted.
+    connection stays open after a call.  Each ends with a reset: a new process tests before its load
+    whether it can bind the port, ends with status 255 if not, and an earlier connection of ours
+    would keep the port taken for a minute.  (Its test sets SO_REUSEADDR, but its HTTP library
+    listens with SO_REUSEPORT only; ax-llm, `net_utils.cpp` and `httplib.h`.)
 
     Raises `RuntimeGone` if the program cannot be reached, `RuntimeStalled` if it does not reply
     within `timeout` seconds, and `RuntimeMisbehaved`.
@@ -60,7 +62,7 @@ class AxllmClient:
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self._url = url
         self._timeout = timeout
-        self._http = LocalHTTP(url)
+        self._http = LocalHTTP(url, reset=True)
 
     def answers(self) -> bool:
         """Return whether the program serves; it does not listen before its model is loaded."""
@@ -128,6 +130,7 @@ class AxllmClient:
         try:
             connection.settimeout(self._timeout)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reset_on_close(connection)
             connection.connect((parts.hostname or "", parts.port or 80))
             connection.sendall(head.encode() + text)
             return EventStream(connection, self._timeout)

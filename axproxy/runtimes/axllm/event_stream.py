@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import select
 import socket
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,12 +121,7 @@ class EventStream:
         return self._complete_events()
 
     def close(self) -> None:
-        """Close the connection with a reset.
-
-        The program's side closes it first, and would keep its port taken for a minute: a new
-        process tests whether it can bind the port before it loads, and ends with status 255.
-        """
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Close the connection, whatever is still to come."""
         self._socket.close()
 
     def _read_header(self) -> tuple[bytes, bytes]:

@@ -389,7 +389,7 @@ def test_a_taken_port_ends_it_before_the_load(begin: Begin) -> None:
             [*command, str(holder.getsockname()[1])], capture_output=True, text=True, check=False
         )
     assert done.returncode == 255
-    assert "is unavailable: Address already in use" in done.stdout
+    assert "is unavailable: port is already in use" in done.stdout
     assert "LLM init start" not in done.stdout
 
 

@@ -60,7 +60,7 @@ def test_a_bar_without_a_line_end_shows_the_percentage() -> None:
     ("line", "fault"),
     [
         ("12:00:00.000 ERR main:300 | LLM.Init failed", "LLM.Init failed"),
-        ("Port 8000 is unavailable: Address already in use", None),
+        ("Port 8000 is unavailable: port is already in use", None),
         ("Model path does not exist: /models/x", None),
         ("Config file not found: /models/x/config.json", None),
         ("serve terminated by exception: bad", None),
