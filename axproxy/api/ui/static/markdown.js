@@ -3,7 +3,8 @@
 
 import { element } from "./dom.js";
 
-const INLINE = /(`+)([^`]+)\1|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\((https?:\/\/[^)\s]+)\)/g;
+// No part may search far and in vain from each of many places: a model writes what it likes.
+const INLINE = /(`{1,3})([^`]+)\1|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^[\]]+)\]\((https?:\/\/[^()\s]+)\)/g;
 
 export function inline(text) {
   const parts = [];
