@@ -12,11 +12,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axproxy.cli.own_python import use_own_python
 
@@ -47,6 +46,7 @@ from axproxy.models.catalog import ModelCatalog, Models
 from axproxy.models.context_length import ReportedContexts
 from axproxy.models.derived import DerivedModels
 from axproxy.models.description import CurrentModel
+from axproxy.models.lazy_pulls import LazyPulls
 from axproxy.models.model import Model
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.models.store import ModelStore, configured_settings, default_store, settings_for
@@ -57,6 +57,8 @@ from axproxy.preflight.checks import require_known_checks, require_model, why_un
 from axproxy.process.ports import first_usable
 from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.prompts.tokenizer import TokenizerInfo
+from axproxy.runtimes.axengine.client import WorkerClient
+from axproxy.runtimes.axengine.runtime import AxengineRuntime, PreparedIds
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
@@ -66,11 +68,7 @@ from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
-from runtime_supervisor import AxllmSupervisor, RuntimeSupervisor
-
-if TYPE_CHECKING:
-    from axproxy.models.pull import Pulls
-    from axproxy.models.pull_progress import PullProgress
+from runtime_supervisor import AxengineSupervisor, AxllmSupervisor, RuntimeSupervisor
 
 STORE_AGE = 1.0  # seconds in which a new folder is seen, at the latest
 PORTS = 16  # for runtimes, from AX650_RUNTIME_PORT on
@@ -107,22 +105,6 @@ def create_pool(
 ) -> tuple[EnginePool, ModelCatalog]:
     """Make the engine of all models of the store and of the configured one."""
     store = ModelStore(settings, place, max_age=STORE_AGE)
-
-    @functools.cache
-    def pulls() -> Pulls:
-        # A service that pulls nothing should not take the time and memory of an HTTP client.
-        from axproxy.models.hub import Hub  # noqa: PLC0415 - see above
-        from axproxy.models.pull import Pulls, programs_for  # noqa: PLC0415 - see above
-
-        return Pulls(place, lambda: Hub.from_env(os.environ), lambda: programs_for(settings))
-
-    first = threading.Lock()  # the cache alone could make two of them
-
-    def pull(name: str) -> Generator[PullProgress, None, None]:
-        with first:
-            made = pulls()
-        return made.pull(name)
-
     store.empty_trash()
     path = settings.model_path
     outside = path and path.parent != place
@@ -134,7 +116,7 @@ def create_pool(
         DerivedModels(place),
         aliases=dict(settings.model_aliases),
         default_folder=path,
-        pull=pull,
+        pull=LazyPulls(settings, place).pull,
         contexts=ReportedContexts(place) if settings.runtime_kind == "vendor" else None,
     )
     used: dict[Path | None, int] = {}  # the ports by the folders of the models
@@ -183,8 +165,32 @@ def described_model(settings: Settings) -> CurrentModel:
 
 def engine_of_one(settings: Settings, timeouts: Timeouts, model: CurrentModel) -> SerialEngine[Any]:
     """Make the engine of one model, on the program that its folder is for."""
-    make = axllm_engine if runtime_for(settings) == "axllm" else main_api_engine
-    return make(settings, timeouts, model)
+    match runtime_for(settings):
+        case "axllm":
+            return axllm_engine(settings, timeouts, model)
+        case "axengine":
+            return axengine_engine(settings, timeouts, model)
+    return main_api_engine(settings, timeouts, model)
+
+
+def axengine_engine(
+    settings: Settings, timeouts: Timeouts, model: CurrentModel
+) -> SerialEngine[PreparedIds]:
+    """Make the engine on PyAXEngine, in a worker of its own."""
+    supervisor = AxengineSupervisor(settings)
+    worker = supervisor.recipe
+    tokenizer = choose_tokenizer(settings)
+    worker.refresh_model = model.refresh
+    client = tokenizer.client()
+    runtime = AxengineRuntime(
+        supervisor,
+        worker,
+        WorkerClient(worker.socket),
+        client,
+        make_renderer=lambda: tokenizer.renderer(client),
+        timeouts=timeouts,
+    )
+    return SerialEngine(runtime, supervisor, model, engine_options(settings))
 
 
 def axllm_engine(

@@ -3,6 +3,7 @@
 #   sudo ./install.sh               the program to /opt/ax650, settings to /etc/ax650.env
 #   ./install.sh --dry-run          only prints what it would do
 #   sudo ./install.sh --uninstall   removes it again; your settings and models stay
+#   sudo ./install.sh --with-axengine WHEEL   also installs PyAXEngine, for AX650_RUNTIME=axengine
 # DESTDIR=/some/folder ./install.sh   below that folder: makes no user and starts nothing
 set -euo pipefail
 
@@ -17,8 +18,8 @@ command=$root/usr/local/bin/$name
 completion=$root/usr/local/share/bash-completion/completions/$name
 program=(axproxy axmock deploy docs backend.py runtime_supervisor.py mock_main_api.py gunicorn.conf.py
     start_tokenizer.sh backend.service install.sh requirements.txt requirements-dev.txt
-    requirements-hardware.txt requirements-signatures.txt README.md CHANGELOG.md LICENSE)
-dry='' changed=''
+    requirements-hardware.txt requirements-signatures.txt requirements-axengine.txt README.md CHANGELOG.md LICENSE)
+dry='' changed='' wheel=''
 
 say() { echo "install${dry:+ (dry run)}: $*"; }
 fail() {
@@ -35,22 +36,29 @@ run() {
 }
 
 main() {
-    local action=install
-    for word in "$@"; do
-        case $word in
+    local action=install words=$*
+    while [ $# -gt 0 ]; do
+        case $1 in
             --dry-run) dry=yes ;;
             --uninstall) action=uninstall ;;
+            --with-axengine)
+                wheel=$(realpath -m -- "${2:-}")
+                [ -f "$wheel" ] || fail "--with-axengine needs the file of PyAXEngine's wheel; download it from" \
+                    "https://github.com/AXERA-TECH/pyaxengine/releases"
+                shift
+                ;;
             -h | --help)
-                sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"
+                sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}"
                 exit
                 ;;
-            *) fail "unknown option $word; ./install.sh --help lists the options" ;;
+            *) fail "unknown option $1; ./install.sh --help lists the options" ;;
         esac
+        shift
     done
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     umask 022
     if [ -z "$root$dry" ]; then
-        [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh${*:+ $*}"
+        [ "$(id -u)" = 0 ] || fail "this needs root; run: sudo $here/install.sh${words:+ $words}"
         [ -d /run/systemd/system ] ||
             fail "this machine does not run systemd; start the service with ./run_integration.sh --serve"
     fi
@@ -95,6 +103,12 @@ make_venv() {
     # shellcheck source=deploy/venv.sh
     . deploy/venv.sh
     prepare_venv requirements.txt
+    if [ "$wheel" ]; then
+        say "installing PyAXEngine from $wheel"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-axengine.txt "$wheel" ||
+            fail "PyAXEngine could not be installed, see above; check the network and run this again"
+        changed=yes
+    fi
     # The service cannot write here, and would compile everything at each start.
     .venv/bin/python -m compileall -q axproxy axmock ./*.py
 }
@@ -145,8 +159,8 @@ write_command() {
 }
 
 systemd_version() {
-    local word version=0
-    read -r word version _ < <(systemctl --version 2>/dev/null) || true
+    local version=0
+    read -r _ version _ < <(systemctl --version 2>/dev/null) || true
     version=${version%%[!0-9]*}
     echo "${version:-0}"
 }

@@ -19,6 +19,7 @@ from axproxy.cli.foreground import run_in_foreground
 from axproxy.models.runtime_choice import runtime_for
 from axproxy.process.spec import ChildSpec
 from axproxy.process.supervisor import RowSupervisor
+from axproxy.runtimes.axengine.launch import AxengineRecipe
 from axproxy.runtimes.axllm.launch import AxllmRecipe
 from axproxy.runtimes.main_api.launch import MainApiRecipe
 from axproxy.settings import Settings
@@ -52,10 +53,22 @@ class AxllmSupervisor(RowSupervisor):
         super().__init__(AxllmRecipe(settings, clock, spec), clock)
 
 
-def supervisor_for(settings: Settings) -> RuntimeSupervisor | AxllmSupervisor:
+class AxengineSupervisor(RowSupervisor):
+    """Supervises the tokenizer and the worker that computes with PyAXEngine."""
+
+    recipe: AxengineRecipe
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(AxengineRecipe(settings, clock), clock)
+
+
+def supervisor_for(settings: Settings) -> RowSupervisor:
     """Return the supervisor of the program that the model's folder is for."""
-    if runtime_for(settings) == "axllm":
-        return AxllmSupervisor(settings)
+    match runtime_for(settings):
+        case "axllm":
+            return AxllmSupervisor(settings)
+        case "axengine":
+            return AxengineSupervisor(settings)
     return RuntimeSupervisor(settings)
 
 

@@ -72,7 +72,8 @@ class RuntimeHealth:
 
     `kind` is `vendor`, `mock` or `attach`; `status` one word for the whole row of programs.
     `tokenizer` is `None` for a runtime that needs no process beside it.  `context_length` is in
-    tokens; `load_percent` tells how far the model is loaded.
+    tokens; `load_percent` tells how far the model is loaded.  `provider` is the part of PyAXEngine
+    that computes, where it does.
     """
 
     status: str
@@ -81,6 +82,7 @@ class RuntimeHealth:
     tokenizer: ChildHealth | None = None
     context_length: int | None = None
     load_percent: int | None = None
+    provider: str | None = None
     card: CardHealth = CardHealth()
     host: HostHealth = HostHealth()
     preflight: Sequence[CheckHealth] = ()
@@ -99,7 +101,11 @@ class RuntimeHealth:
             "backend_type": self.kind,
             "model_loaded": self.model_loaded,
             "context_length": self.context_length,
-            "runtime": {**self.runtime.as_json(), "load_percent": self.load_percent},
+            "runtime": {
+                **self.runtime.as_json(),
+                "load_percent": self.load_percent,
+                **({"provider": self.provider} if self.provider else {}),
+            },
             "tokenizer": self.tokenizer and self.tokenizer.as_json(),
             "device": {**vars(self.card)},
             "host": {**vars(self.host)},

@@ -68,12 +68,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; `None` is the service's default."""
+    """How the next token is chosen; `None` is the service's default.
+
+    Only PyAXEngine honours `min_p` and `seed`; the vendor's programs have neither.
+    """
 
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     repeat_penalty: float | None = None
+    min_p: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ RuntimeKind = Literal["vendor", "mock", "attach"]
 _KINDS: dict[str, RuntimeKind] = {
     "vendor": "vendor",
     "axllm": "vendor",
+    "axengine": "vendor",
     "mock": "mock",
     "mock-axllm": "mock",
     "attach": "attach",
@@ -59,6 +60,8 @@ class Settings:
     simulate: str = setting("SIMULATE", one_of("on", "off"), "on")
     runtime_bin: Path = setting("RUNTIME_BIN", path, Path("./main_api_axcl_aarch64"))
     axllm_bin: Path = setting("AXLLM_BIN", path, Path("axllm"))
+    axengine_path: Path | None = setting("AXENGINE_PATH", path, None)
+    axengine_provider: str = setting("AXENGINE_PROVIDER", one_of("auto", "card", "board"), "auto")
     runtime_port: int = setting("RUNTIME_PORT", tcp_port, 8000)
     tokenizer_port: int = setting("TOKENIZER_PORT", tcp_port, 12345)
     models_dir: Path | None = setting("MODELS_DIR", path, None)
@@ -98,6 +101,11 @@ class Settings:
         if self.runtime == "auto":
             return "vendor" if self.model_path or self.lacks_model else "mock"
         return _KINDS[self.runtime]
+
+    @property
+    def needs_card(self) -> bool:
+        """Whether the model runs on a card; PyAXEngine also runs where the AX650 is the host."""
+        return self.runtime != "axengine" or self.axengine_provider != "board"
 
     @property
     def names_runtime_bin(self) -> bool:

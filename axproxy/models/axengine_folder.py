@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from axproxy.models.access import why_no_folder
 from axproxy.models.folder import ModelFolderError
 
 AxengineLayout = Literal["layers", "split", "single"]
@@ -44,9 +45,18 @@ class AxengineFolder:
         """All files that are loaded onto the card."""
         return (*self.parts, *((self.post,) if self.post else ()))
 
+    @staticmethod
+    def locate(path: Path) -> Path:
+        """Return `path`, or the only folder in it that has axmodels.  Raises as `read` does."""
+        if problem := why_no_folder(path):
+            raise AxengineFolderError(problem)
+        inside = [child for child in sorted(path.iterdir()) if any(child.glob("*.axmodel"))]
+        return path if any(path.glob("*.axmodel")) or len(inside) != 1 else inside[0]
+
     @classmethod
-    def read(cls, folder: Path) -> AxengineFolder:
-        """Return the parts of the model in `folder`.  Raises `AxengineFolderError`, `OSError`."""
+    def read(cls, path: Path) -> AxengineFolder:
+        """Return the parts of the model in `path`.  Raises `AxengineFolderError`, `OSError`."""
+        folder = cls.locate(path)
         found = {file.name: file for file in sorted(folder.glob("*.axmodel"))}
         table = _table(folder)
         split = tuple(found.get(f"model_{part}.axmodel") for part in ("prefill", "decode"))

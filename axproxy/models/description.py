@@ -107,7 +107,7 @@ def describe_model(settings: Settings, supported: Collection[str] = CAPABILITIES
     lower = settings.model.lower()
     runtime = runtime_for(settings)
     compiled = _compiled(folder, runtime)
-    tokenizer = _tokenizer(folder) if runtime == "main_api" else None
+    tokenizer = _tokenizer(folder) if runtime != "axllm" else None
     manifest = _manifest(folder)
     stated_name = None if settings.model_name else manifest.name
     return Model(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from axproxy.messages import Message
 
-RuntimeName = Literal["main_api", "axllm"]  # a package in `runtimes`
+RuntimeName = Literal["main_api", "axllm", "axengine"]  # a package in `runtimes`
 
 
 @dataclass(frozen=True)

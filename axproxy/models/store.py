@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from axproxy.models.axengine_folder import AxengineFolder
 from axproxy.models.axllm_folder import AxllmFolder, is_for_axllm
 from axproxy.models.context_length import context_in, shorter
 from axproxy.models.description import describe_model
@@ -50,7 +51,9 @@ def settings_for(settings: Settings, folder: Path, name: str | None = None) -> S
     Its program is the one that the folder is for; `main_api` may be in the folder itself.
     """
     simulated = settings.runtime_kind == "mock"
-    if is_for_axllm(folder):
+    if settings.runtime == "axengine":
+        runtime = "axengine"
+    elif is_for_axllm(folder):
         runtime = "mock-axllm" if simulated else "axllm"
     else:
         runtime = "mock" if simulated else "vendor"
@@ -138,7 +141,7 @@ class ModelStore:
         settings = settings_for(self._settings, folder, record.get("name"))
         axllm = settings.runtime.endswith("axllm")
         try:
-            (AxllmFolder if axllm else ModelFolder).read(folder)
+            _reader(settings.runtime).read(folder)
             supported: Collection[str] = (*CAPABILITIES, *((EMBEDDING, VISION) if axllm else ()))
             model = describe_model(settings, supported)
         except (ModelFolderError, OSError) as error:
@@ -151,6 +154,13 @@ class ModelStore:
             context = shorter(context, settings.context_length)
             model = replace(model, context_length=context)
         return StoredFolder(folder, model)
+
+
+def _reader(runtime: str) -> type[AxllmFolder | ModelFolder | AxengineFolder]:
+    """Return what reads a folder for the program that serves it."""
+    if runtime == "axengine":
+        return AxengineFolder
+    return AxllmFolder if runtime.endswith("axllm") else ModelFolder
 
 
 def read_record(folder: Path) -> dict[str, str]:

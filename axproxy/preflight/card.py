@@ -9,6 +9,7 @@ import psutil
 from axproxy.card.failure import recovery_steps
 from axproxy.card.smi import AxclSmi, device_indices
 from axproxy.card.smi_table import Card, NoTable, Reason, Table
+from axproxy.models.axengine_folder import AxengineFolder
 from axproxy.models.axllm_folder import AxllmFolder
 from axproxy.models.folder import ModelFolder, ModelFolderError
 from axproxy.models.runtime_choice import runtime_for
@@ -159,6 +160,10 @@ def model_need(settings: Settings) -> MemoryNeed:
         model = AxllmFolder.read(settings.model_path)
         # The vendor's own figure: the KV cache and buffers add some 30 % to the files.
         total = sum(file.stat().st_size for file in model.models)
+        return MemoryNeed(total // 2**20, round(1.3 * total / 2**20))
+    if runtime_for(settings) == "axengine":
+        files = AxengineFolder.read(settings.model_path).files
+        total = sum(file.stat().st_size for file in files)
         return MemoryNeed(total // 2**20, round(1.3 * total / 2**20))
     folder = ModelFolder.read(settings.model_path)
     return need_of(

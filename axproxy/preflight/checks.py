@@ -58,13 +58,14 @@ CHECKS = (
 )
 CHECK_NAMES = tuple(name for check in CHECKS for name in check.names)
 _WITHOUT_A_CARD = {"ports"}
+_OF_THE_CARD = {"pcie", "driver", "device-node", "kernel-log", *CARD_NAMES, "cma"}
 _OF_THE_FILES = {"binary", "libraries", "model-folder"}
 
 
-def checks_for(kind: str) -> tuple[Check, ...]:
-    """Return the checks before a launch of this kind of runtime."""
+def checks_for(kind: str, *, card: bool = True) -> tuple[Check, ...]:
+    """Return the checks before a launch of this kind of runtime, on a `card` or on a board."""
     if kind == "vendor":
-        return CHECKS
+        return CHECKS if card else tuple(c for c in CHECKS if _OF_THE_CARD.isdisjoint(c.names))
     return tuple(check for check in CHECKS if _WITHOUT_A_CARD.issuperset(check.names))
 
 

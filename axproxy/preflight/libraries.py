@@ -109,6 +109,8 @@ class _Search:
 
 def check_libraries(context: CheckContext) -> Finding:
     """Search where the loader will search, given the environment of the runtime."""
+    if context.runtime == "axengine":
+        return Finding("libraries", "skip", "PyAXEngine looks for its libraries itself")
     program = context.program.resolve()
     try:
         linking = read_linking(program)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from axproxy.models.access import why_closed, why_no_folder
+from axproxy.models.axengine_folder import AxengineFolder, AxengineFolderError
 from axproxy.models.axllm_folder import AxllmFolder, AxllmFolderError, find_config
 from axproxy.models.folder import ModelFolder, ModelFolderError, locate_model
 from axproxy.models.manifest import MANIFEST
-from axproxy.models.store import ModelStore, default_store
 from axproxy.models.tokenizer_files import (
     TokenizerFolderError,
     find_tokenizer,
@@ -22,7 +22,7 @@ from axproxy.models.tokenizer_files import (
 from axproxy.preflight.context import CheckContext
 from axproxy.preflight.file_kind import WrongFile, kind_of
 from axproxy.preflight.finding import Finding
-from axproxy.settings import Settings
+from axproxy.preflight.store import models_in
 
 MIN_FILE_BYTES = 1024  # a smaller model file is the rest of a broken download
 _NO_MODEL = "get one: ax650 pull qwen3:1.7b, or set AX650_MODEL_PATH to the folder of yours"
@@ -60,6 +60,8 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
         return [Finding("model-folder", "fail", "no model is configured", remedy)]
     if context.runtime == "axllm":
         return [_axllm_folder(context, path)]
+    if context.runtime == "axengine":
+        return _axengine_folder(context, path)
     try:
         if damaged := _damaged(locate_model(path.resolve())):
             return [damaged]
@@ -80,6 +82,21 @@ def check_model_folder(context: CheckContext) -> list[Finding]:
         f"{model.embedding_rows} x {model.embedding_columns}, tokenizer {model.tokenizer}",
     )
     return problems or [whole]
+
+
+def _axengine_folder(context: CheckContext, path: Path) -> list[Finding]:
+    try:
+        model = AxengineFolder.read(path.resolve())
+    except (AxengineFolderError, OSError) as error:
+        seen, _, remedy = str(error).rpartition("; ")
+        return [Finding("model-folder", "fail", seen, remedy)]
+    whole = f"{model.folder} holds {len(model.files)} files for PyAXEngine ({model.layout})"
+    damaged = _damaged(model.folder)
+    return (
+        [damaged]
+        if damaged
+        else [*_tokenizer(context, path)] or [Finding("model-folder", "ok", whole)]
+    )
 
 
 def _axllm_folder(context: CheckContext, path: Path) -> Finding:
@@ -215,63 +232,6 @@ def check_tokenizer_files(context: CheckContext) -> list[Finding]:
     return list(_tokenizer(context, path)) if path else []
 
 
-def check_models_dir(context: CheckContext) -> Finding:
-    """Check which of the folders in `AX650_MODELS_DIR` hold a model that can be loaded."""
-    place = context.settings.models_dir or default_store(os.environ)
-    if context.settings.models_dir is None and not place.exists():
-        return Finding("models-dir", "skip", f"there is no store at {place}")
-    if closed := why_closed(place):
-        return Finding("models-dir", "warn", *closed.rsplit("; ", 1))
-    if not place.is_dir():
-        what = "is not a folder" if place.exists() else "does not exist"
-        return Finding(
-            "models-dir",
-            "warn",
-            f"{place} {what}",
-            "set AX650_MODELS_DIR to a folder, or unset it",
-        )
-    usable, bad = _models_in(place)
-    if bad:
-        return _some_unusable(context, place, usable, bad)
-    if not usable:
-        return Finding(
-            "models-dir",
-            "warn",
-            f"{place} holds no model folder",
-            "get a model: ax650 pull qwen3:1.7b, or set AX650_MODELS_DIR to the folder above yours",
-        )
-    return Finding("models-dir", "ok", f"{place} holds {', '.join(p.name for p in usable)}")
-
-
-def _some_unusable(
-    context: CheckContext, place: Path, usable: list[Path], bad: list[str]
-) -> Finding:
-    """Return one finding about every folder: those to choose from, and why not the others."""
-    if len(bad) == 1 and not usable:
-        return Finding("models-dir", "warn", *bad[0].rsplit("; ", 1))
-    good = f"{place} holds {', '.join(folder.name for folder in usable)}, but " if usable else ""
-    choices = " or ".join(map(str, usable))
-    chosen = context.settings.model_path
-    in_use = chosen and any(chosen.resolve().is_relative_to(one.resolve()) for one in usable)
-    if usable and not in_use:
-        return Finding(
-            "models-dir",
-            "warn",
-            f"{good}{'; and '.join(bad)}",
-            f"set AX650_MODEL_PATH to {choices}",
-        )
-    *others, last = bad
-    seen, _, remedy = last.rpartition("; ")
-    return Finding("models-dir", "warn", f"{good}{'; and '.join([*others, seen])}", remedy)
-
-
-def _models_in(place: Path) -> tuple[list[Path], list[str]]:
-    """Return the folders that can be loaded, and why others with model files cannot."""
-    folders = ModelStore(Settings(runtime="vendor"), place).folders()
-    usable = [each.folder for each in folders if each.problem is None]
-    return usable, [each.problem for each in folders if each.problem]
-
-
 def _choice(context: CheckContext) -> str:
     """Return a remedy that lists the models in `AX650_MODELS_DIR`, or an empty text.
 
@@ -280,7 +240,7 @@ def _choice(context: CheckContext) -> str:
     path, place = context.settings.model_path, context.settings.models_dir
     if place is None or (path and (why_closed(path) or path.is_dir())):
         return ""
-    usable, _ = _models_in(place)
+    usable, _ = models_in(place)
     paths = " or ".join(str(folder) for folder in usable)
     return f"set AX650_MODEL_PATH to {paths}" if usable else ""
 

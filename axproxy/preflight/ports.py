@@ -40,7 +40,9 @@ def check_ports(context: CheckContext) -> list[Finding]:
     one = context.runtime == "axllm"  # it has its tokenizer inside
     fixed = settings.runtime_kind == "vendor" and not one
     wanted = [Port(settings.runtime_port, None if fixed else "AX650_RUNTIME_PORT")]
-    if not one:
+    if context.runtime == "axengine":  # its worker has a private socket
+        one, wanted = True, [Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT")]
+    elif not one:
         wanted.append(Port(settings.tokenizer_port, "AX650_TOKENIZER_PORT"))
     findings = [finding for port in wanted for finding in check_port(context, port)]
     numbers = " and ".join(str(port.number) for port in wanted)

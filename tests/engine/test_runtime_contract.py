@@ -1,7 +1,7 @@
 """What every runtime promises the dialects, through the engine above it.
 
-The same tests run on a made-up runtime that reads text, on one that reads messages, and on the
-vendor's two programs, `main_api` and `axllm`, with their simulators.
+The same tests run on a made-up runtime that reads text, on one that reads messages, on the vendor's
+two programs, `main_api` and `axllm`, with their simulators, and on PyAXEngine with a stand-in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 
 from axproxy.engine.engine import SerialEngine
 from axproxy.engine.protocol import EngineOptions, Gone
+from axproxy.engine.runtime import Timeouts
 from axproxy.errors import ClientError, ClientGone, PromptTooLong
 from axproxy.messages import (
     ChatRequest,
@@ -29,8 +30,9 @@ from axproxy.messages import (
 from axproxy.models.description import describe_model
 from axproxy.models.model import Model
 from axproxy.settings import Settings
-from backend import create_engine
+from backend import axengine_engine, create_engine, described_model
 from runtime_supervisor import RuntimeSupervisor
+from tests.support.axengine_models import FAKE, write_scripted_model
 from tests.support.engines import engine_on
 from tests.support.ports import own_port
 from tests.support.runtimes import Clients, FakeSupervisor, MessagesRuntime, TextRuntime
@@ -107,11 +109,29 @@ def axllm_bench(folder: Path) -> Bench:
     return Bench(engine, lambda text: _write(answer, text))
 
 
+def axengine_bench(folder: Path) -> Bench:
+    reply = write_scripted_model(folder)
+    settings = Settings.from_env(
+        {
+            "AX650_RUNTIME": "axengine",
+            "AX650_MODEL_NAME": "mock",
+            "AX650_MODEL_PATH": str(folder),
+            "AX650_AXENGINE_PATH": str(FAKE),
+            "AX650_AXENGINE_PROVIDER": "board",
+            "AX650_TOKENIZER_PORT": str(own_port()),
+        }
+    )
+    engine = axengine_engine(settings, Timeouts(), described_model(settings))
+    engine.start()
+    eventually(lambda: engine.not_ready() is None)
+    return Bench(engine, reply)
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.fixture(scope="module", params=["text", "messages", "main_api", "axllm"])
+@pytest.fixture(scope="module", params=["text", "messages", "main_api", "axllm", "axengine"])
 def any_runtime(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
@@ -122,6 +142,8 @@ def any_runtime(
             bench = fake_bench(MessagesRuntime())
         case "axllm":
             bench = axllm_bench(tmp_path_factory.mktemp("axllm"))
+        case "axengine":
+            bench = axengine_bench(tmp_path_factory.mktemp("axengine"))
         case _:
             bench = main_api_bench(tmp_path_factory.mktemp("main_api"))
     yield bench

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from axproxy.preflight.finding import Finding
-from axproxy.preflight.model import check_model_folder, check_models_dir, check_tokenizer_files
+from axproxy.preflight.model import check_model_folder, check_tokenizer_files
+from axproxy.preflight.store import check_models_dir
 from tests.preflight.machine import Machine
 from tests.support.model_folders import EMBEDDING, POST_CONFIG, published_model, sparse
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from axproxy.models.tokenizer_files import SMALL_TOKENIZER
+from axproxy.preflight.model import MIN_FILE_BYTES
+from axproxy.tokenizer.tokenizer import TextTokenizer
 
 FAKE = Path(__file__).parent / "fake_axengine"
 VOCABULARY = 40
@@ -49,7 +54,8 @@ def attention_group(
 
 def write_part(path: Path, kind: str, groups: Sequence[Any], **more: Any) -> None:
     sizes = {"hidden": HIDDEN, "kv": KV, "vocabulary": VOCABULARY, "seed": 0}
-    path.write_text(json.dumps({"kind": kind, "groups": list(groups), **sizes, **more}))
+    spec = json.dumps({"kind": kind, "groups": list(groups), **sizes, **more})
+    path.write_text(spec.ljust(MIN_FILE_BYTES))  # a smaller file counts as damaged
 
 
 def write_table(folder: Path, *, raw: bool = False, vocabulary: int = VOCABULARY) -> None:
@@ -109,6 +115,25 @@ def stacked_model(
         write_part(folder / "model.axmodel", "stacked", [*decode, *prefill], layers=2)
     write_table(folder)
     return folder
+
+
+def write_scripted_model(folder: Path, **faults: Any) -> Callable[[str], None]:
+    """Make a model with the small tokenizer; return what sets its next answers."""
+    tokenizer = TextTokenizer.load(SMALL_TOKENIZER)
+    for file in SMALL_TOKENIZER.iterdir():
+        shutil.copy(file, folder)
+    script = folder / "reply.json"
+
+    def reply(text: str) -> None:
+        whole = script.with_suffix(".new")
+        whole.write_text(json.dumps([*tokenizer.encode(text), tokenizer.eos_id]))
+        whole.rename(script)
+
+    reply("Hello")
+    sizes = {"window": 2559, "chunk": 128, "capacities": range(0, 2432, 128)}
+    size = tokenizer.info()["vocab_size"]
+    layered_model(folder, **sizes, layers=1, vocabulary=size, faults=faults)
+    return reply
 
 
 def encoder(folder: Path, *, places: int = 16, vocabulary: int = 30_522) -> Path:

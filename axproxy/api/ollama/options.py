@@ -45,12 +45,14 @@ TYPES = {
     "top_k": _WHOLE,
     "top_p": _FLOAT,
     "repeat_penalty": _FLOAT,
+    "min_p": _FLOAT,
+    "seed": _WHOLE,
     "num_predict": _WHOLE,
     "stop": _STRINGS,
     # Checked, then ignored: the window is compiled into the model, the card has none of the rest.
-    **dict.fromkeys(("min_p", "typical_p", "presence_penalty", "frequency_penalty"), _FLOAT),
+    **dict.fromkeys(("typical_p", "presence_penalty", "frequency_penalty"), _FLOAT),
     **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread"), _WHOLE),
-    **dict.fromkeys(("draft_num_predict", "num_keep", "repeat_last_n", "seed"), _WHOLE),
+    **dict.fromkeys(("draft_num_predict", "num_keep", "repeat_last_n"), _WHOLE),
     "use_mmap": _SWITCH,
 }
 
@@ -71,6 +73,8 @@ def parse_options(options: Mapping[str, Any]) -> tuple[Sampling, Limits]:
         top_k=_within(0, values.get("top_k"), _LARGEST_TOP_K),
         top_p=_within(0.0, values.get("top_p"), 1.0),
         repeat_penalty=values.get("repeat_penalty"),
+        min_p=_within(0.0, values.get("min_p"), 1.0),
+        seed=values.get("seed"),
     )
     most = values.get("num_predict", -1)
     return sampling, Limits(max_tokens=most if most > 0 else None, stop=values.get("stop", ()))

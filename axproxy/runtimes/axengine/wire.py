@@ -1,7 +1,7 @@
 """What the service and the worker say to each other: lines of JSON on a private Unix socket.
 
     {"do": "info"}                       -> {"info": {…}}
-    {"do": "answer", "ids": [1, 2], …}   -> {"token": 5} … {"end": "stop", …}
+    {"do": "answer", "ids": [1, 2], …}   -> {"reused": 1} {"token": 5} … {"end": "stop", …}
     {"do": "embed", "inputs": [[1, 2]]}  -> {"vectors": [[…]]}
 
 Each connection asks one thing.  What fails ends with `{"error": …, "fault": …}`.  A service that
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any, Literal
 
 LONGEST_LINE = 16 << 20  # bytes
@@ -63,6 +62,7 @@ class LineReader:
             raise BrokenWire("a line is not an object")
         return message
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        while True:
-            yield self.read()
+    @property
+    def has_line(self) -> bool:
+        """Whether a message has come already."""
+        return b"\n" in self._rest

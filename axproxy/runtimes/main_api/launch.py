@@ -36,7 +36,7 @@ from axproxy.runtimes.main_api.load_log import RuntimeLog
 from axproxy.runtimes.main_api.run_log import RunLog
 from axproxy.runtimes.main_api.self_test import SelfTestFailed, self_test
 from axproxy.runtimes.main_api.stopping import stop_answer
-from axproxy.runtimes.main_api.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
+from axproxy.runtimes.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 

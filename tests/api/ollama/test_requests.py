@@ -289,7 +289,7 @@ def test_keep_alive_is_seconds_or_a_duration(value: object, seconds: float | Non
         (dict.fromkeys(TYPES), Sampling(), Limits()),
         (
             {"num_ctx": 8192, "seed": 1, "use_mmap": True, "tfs_z": "?", "Top_K": []},
-            Sampling(),
+            Sampling(seed=1),
             Limits(),
         ),
     ],

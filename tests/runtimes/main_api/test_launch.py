@@ -17,7 +17,7 @@ from axproxy.models.folder import ModelFolderError
 from axproxy.process.probe import Unusable
 from axproxy.prompts.fitting import Window, enforced_window
 from axproxy.runtimes.main_api.launch import MainApiRecipe
-from axproxy.runtimes.main_api.tokenizer_launch import tokenizer_spec
+from axproxy.runtimes.tokenizer_launch import tokenizer_spec
 from axproxy.settings import Settings
 
 LOGGED = Window(context=2559, prefill_limit=2048, prefill_chunk=128)

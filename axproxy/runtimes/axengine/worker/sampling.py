@@ -32,7 +32,7 @@ class Sampler:
 
     def __init__(self, values: SamplingValues) -> None:
         self._values = values
-        self._random = np.random.default_rng(None if values.seed is None else abs(values.seed))
+        self._random = np.random.default_rng(_entropy(values.seed))
 
     def next(self, logits: Logits, before: Sequence[int]) -> int:
         """Return a token for the logits [vocabulary]; `before` are the tokens so far."""
@@ -45,10 +45,15 @@ class Sampler:
         return int(self._random.choice(tokens, p=likely))
 
 
+def _entropy(seed: int | None) -> int | None:
+    """Return what seeds the generator; Ollama's -1 means another answer each time."""
+    return None if seed is None or seed < 0 else seed
+
+
 def penalised(logits: Logits, recent: Sequence[int], penalty: float) -> npt.NDArray[np.float64]:
     """Return the logits with the `recent` tokens made less likely."""
     scores = logits.astype(np.float64)
-    if penalty != 1.0 and recent:
+    if penalty > 1.0 and recent:
         again = np.unique(np.asarray(recent))
         old = scores[again]
         scores[again] = np.where(old > 0, old / penalty, old * penalty)

@@ -16,6 +16,8 @@ from axproxy.runtimes.axengine.worker.decoder import BadPrompt, Decoder, Run
 from axproxy.runtimes.axengine.worker.encoder import TextEncoder
 from axproxy.runtimes.axengine.worker.sampling import Sampler, SamplingValues
 
+Message = dict[str, Any]
+
 READ_TIMEOUT = 10.0  # seconds for a request to arrive
 
 
@@ -66,36 +68,38 @@ class WorkerServer:
                     case "embed", TextEncoder() as encoder:
                         self._alone(connection, lambda: embed(encoder, connection, request))
                     case _:
-                        _fail(connection, "the model cannot do that", "prompt")
+                        send_line(connection, _failure("the model cannot do that", "prompt"))
             except (BrokenWire, OSError):
                 return  # the service has gone; it asks again if it wants to
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self) -> Message:
         model = self._model
         facts: dict[str, Any] = {"provider": self._provider}
         if isinstance(model, TextEncoder):
             return {**facts, "kind": "encoder", "places": model.places}
         return {**facts, "kind": "decoder", "window": model.window, "chunk": model.chunk}
 
-    def _alone(self, connection: socket.socket, do: Callable[[], None]) -> None:
+    def _alone(self, connection: socket.socket, do: Callable[[], Message]) -> None:
+        """Send what `do` returns once the next request may run."""
         if not self._computing.acquire(blocking=False):
-            _fail(connection, "another answer is on", "busy")
-            return
-        try:
-            do()
-        except (BrokenWire, OSError):
-            raise
-        except (BadPrompt, KeyError, TypeError, ValueError) as error:
-            _fail(connection, str(error), "prompt")
-        except Exception as error:  # noqa: BLE001 - the library raises bare classes
-            _fail(connection, str(error) or type(error).__name__, "card")
-        finally:
-            self._computing.release()
+            last = _failure("another answer is on", "busy")
+        else:
+            try:
+                last = do()
+            except (BadPrompt, KeyError, TypeError, ValueError) as error:
+                last = _failure(str(error), "prompt")
+            except (BrokenWire, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the library raises bare classes
+                last = _failure(str(error) or type(error).__name__, "card")
+            finally:
+                self._computing.release()
+        send_line(connection, last)
 
-    def _answer(self, decoder: Decoder, connection: socket.socket, request: dict[str, Any]) -> None:
+    def _answer(self, decoder: Decoder, connection: socket.socket, request: Message) -> Message:
         sampler = Sampler(SamplingValues(**request.get("sampling", {})))
         run = Run(request["ids"], sampler, frozenset(request.get("stop", [])), request.get("most"))
-        reused = decoder.reusable(run.ids)
+        send_line(connection, {"reused": decoder.reusable(run.ids)})
         started = time.monotonic()
         first = None
         answer = decoder.answer(run, lambda: self._stopping.is_set() or has_left(connection))
@@ -108,23 +112,22 @@ class WorkerServer:
             first = first or time.monotonic()
             send_line(connection, {"token": token})
         if self._stopping.is_set():
-            _fail(connection, "the program is being stopped", "stopping")
-            return
+            return _failure("the program is being stopped", "stopping")
         ended = time.monotonic()
-        times = {"prompt_eval": (first or ended) - started, "eval": ended - (first or ended)}
-        send_line(connection, {"end": reason, "reused": reused, **times})
+        first = first or ended
+        return {"end": reason, "prompt_eval": first - started, "eval": ended - first}
 
 
-def embed(encoder: TextEncoder, connection: socket.socket, request: dict[str, Any]) -> None:
-    """Send one vector for each text.  Raises `BadPrompt`, and what the library raises."""
+def embed(encoder: TextEncoder, connection: socket.socket, request: Message) -> Message:
+    """Return one vector for each text.  Raises `BadPrompt`, and what the library raises."""
     vectors = []
     for ids in request["inputs"]:
         if not 0 < len(ids) <= encoder.places:
             raise BadPrompt(f"a text has {len(ids)} tokens; at most {encoder.places} fit")
         if has_left(connection):
-            return
+            break
         vectors.append(encoder.encode(ids))
-    send_line(connection, {"vectors": vectors})
+    return {"vectors": vectors}
 
 
 def has_left(connection: socket.socket) -> bool:
@@ -132,5 +135,5 @@ def has_left(connection: socket.socket) -> bool:
     return bool(select.select([connection], [], [], 0)[0])
 
 
-def _fail(connection: socket.socket, message: str, fault: Fault) -> None:
-    send_line(connection, {"error": message, "fault": fault})
+def _failure(message: str, fault: Fault) -> Message:
+    return {"error": message, "fault": fault}

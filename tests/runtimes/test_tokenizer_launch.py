@@ -8,7 +8,7 @@ import pytest
 
 from axproxy.process.spec import Status
 from axproxy.process.states import State
-from axproxy.runtimes.main_api.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
+from axproxy.runtimes.tokenizer_launch import FilesGate, ScriptSession, tokenizer_spec
 from axproxy.settings import Settings
 from tests.support.model_folders import published_model
 from tests.support.waiting import eventually

@@ -1,0 +1,285 @@
+"""The pipeline as a runtime: one prompt after another, as tokens, on the worker's KV cache."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from axproxy.control_tokens import ESCAPE
+from axproxy.engine.protocol import Gone
+from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
+from axproxy.errors import (
+    CardFailed,
+    ClientError,
+    ClientGone,
+    Restarting,
+    RuntimeGone,
+    RuntimeStalled,
+    TokenizerGone,
+    TokenizerRefused,
+)
+from axproxy.health import CacheHealth
+from axproxy.messages import ChatRequest, EmbedRequest, Sampling, Vectors
+from axproxy.output.limits import AnswerLimits, Piece
+from axproxy.output.reader import inside_thinking, thinking_closed
+from axproxy.prompts.fitting import Prompt, Window
+from axproxy.prompts.renderer import PromptRenderer
+from axproxy.runtimes.axengine.client import WorkerBusy, WorkerClient, WorkerReply
+from axproxy.runtimes.axengine.text import TokenText
+from axproxy.tokenizer.client import TokenizerClient
+
+LOOK_INTERVAL = 0.1  # seconds between two looks whether the client is still there
+TRIVIAL_REUSE = 16  # tokens; a prompt that shares no more shares the template only
+DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "repeat_penalty": 1.0}
+
+log = logging.getLogger(__name__)
+
+
+class WorkerFacts(Protocol):
+    """What the worker has reported; safe from any thread."""
+
+    def window(self) -> Window:
+        """Return the window to enforce; a safe guess before the first load."""
+
+    def known_window(self) -> Window | None:
+        """Return the window that the worker has reported."""
+
+
+@dataclass(frozen=True)
+class PreparedIds:
+    """A request as one text; its tokens are asked for when it runs."""
+
+    request: ChatRequest
+    prompt: Prompt
+
+    @property
+    def inside_thinking(self) -> bool:
+        return inside_thinking(self.prompt.text)
+
+    @property
+    def thinking_closed(self) -> bool:
+        return thinking_closed(self.prompt.text)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.prompt.tokens
+
+    @property
+    def prompt_text(self) -> str:
+        return self.prompt.text.replace(ESCAPE, "")
+
+
+class AxengineRuntime:
+    """Renders and tokenizes here, and has the worker compute.
+
+    `make_renderer` makes what renders prompts, once the tokenizer can be asked about its model; it
+    may raise `TokenizerGone`.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        worker: WorkerFacts,
+        client: WorkerClient,
+        tokenizer: TokenizerClient,
+        make_renderer: Callable[[], PromptRenderer],
+        *,
+        timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._supervisor = supervisor
+        self._worker = worker
+        self._client = client
+        self._tokenizer = tokenizer
+        self._make_renderer = make_renderer
+        self._known_renderer: PromptRenderer | None = None
+        self._timeouts = timeouts or Timeouts()
+        self._clock, self._sleep = clock, sleep
+        self._counts = CacheHealth()
+
+    def preload(self) -> None:
+        self._renderer()
+
+    def until_ready(self, gone: Gone) -> Generator[None, None, None]:
+        """Yield while the tokenizer is away."""
+        deadline = self._clock() + RESTART_HOLD
+        while True:
+            try:
+                self._tokenizer.count("")
+                return
+            except TokenizerGone as error:
+                if self._clock() > deadline or isinstance(error, TokenizerRefused):
+                    raise
+            if gone():
+                raise ClientGone
+            yield
+            self._sleep(0.05)
+
+    def prepare(self, request: ChatRequest, gone: Gone, *, wait: bool) -> PreparedIds:
+        if wait:
+            for _ in self.until_ready(gone):
+                pass
+        return PreparedIds(request, self._renderer().render(request, self._worker.window(), gone))
+
+    def run(self, prepared: PreparedIds, gone: Gone) -> Generator[str, None, RunResult]:
+        """Yield the answer's text; see `axproxy.engine.runtime.Runtime.run`.
+
+        What fails before the first text is tried once more.
+        """
+        for last_try in (False, True):
+            yield from ("" for _ in self.until_ready(gone))
+            pid = self._supervisor.pid()
+            attempt = _WorkerAttempt(self._timeouts, self._clock, gone, self._supervisor)
+            try:
+                ids = self._tokenizer.tokenize(prepared.prompt.text)
+                result = yield from self._answer(attempt, prepared.request, ids)
+            except (RuntimeGone, Restarting) as error:
+                problem = self._supervisor.interruption() or error
+                if isinstance(problem, RuntimeGone) and (why := self._supervisor.why_gone(pid)):
+                    problem = RuntimeGone(why)
+                if last_try or attempt.begun:
+                    raise problem from error
+                log.warning("the answer had not begun and is tried again: %s", problem.message)
+            except (CardFailed, RuntimeStalled) as error:
+                self._supervisor.restart(error.message, pid)
+                raise
+            else:
+                return result
+            yield from ("" for _ in self._supervisor.until_ready(gone, RESTART_HOLD))
+        raise AssertionError("the last try returns or raises")
+
+    def embed(self, _request: EmbedRequest, _gone: Gone) -> tuple[Vectors, int]:
+        raise ClientError("this model has no embeddings; use one that has")
+
+    def beginning(self, _request: ChatRequest) -> Prompt | None:
+        """Return `None`: the worker goes on from whatever a prompt shares with the last one."""
+        return None
+
+    def cached(self) -> str:
+        """Return nothing: the worker compares tokens, not texts."""
+        return ""
+
+    def warm(self, _beginning: Prompt) -> None:
+        """Do nothing; there is no beginning to warm."""
+
+    def cache_health(self) -> CacheHealth:
+        return self._counts
+
+    def context_length(self) -> int | None:
+        window = self._worker.known_window()
+        return window.context if window else None
+
+    def _renderer(self) -> PromptRenderer:
+        # Two threads may both make one at first; either will do.
+        if self._known_renderer is None:
+            self._known_renderer = self._make_renderer()
+        return self._known_renderer
+
+    def _answer(
+        self, attempt: _WorkerAttempt, request: ChatRequest, ids: tuple[int, ...]
+    ) -> Generator[str, None, RunResult]:
+        ends = self._renderer().end_tokens
+        room = self._worker.window().room_for_answer(len(ids))
+        limits = request.limits
+        most = room if limits.max_tokens is None else min(limits.max_tokens, room)
+        answer = AnswerLimits(replace(limits, max_tokens=most), ends)
+        text = TokenText(lambda row: self._tokenizer.detokenize(row).replace(ESCAPE, ""))
+        started = first = last = self._clock()
+        sampled: list[int] = []
+        with (yield from attempt.begin(self._ask(ids, most, ends, request.sampling))) as reply:
+            self._note(attempt.reused)
+            while answer.reason is None:
+                message = yield from attempt.next(reply)
+                if "end" in message:
+                    break
+                token = int(message["token"])
+                last = self._clock()
+                first = first if sampled else last
+                sampled.append(token)
+                piece = "" if token in ends else text.feed(token)
+                if found := answer.feed([Piece(piece, token)]):
+                    yield attempt.sent(found)
+        if answer.reason is None:  # the window is full
+            answer.reason = "length"
+        if rest := text.finish() + answer.run_ended():
+            yield attempt.sent(rest)
+        context = (*ids, *sampled) if request.wants_context else ()
+        return RunResult(
+            answer.reason, len(ids), answer.tokens, first - started, last - first, context
+        )
+
+    def _ask(
+        self, ids: tuple[int, ...], most: int, ends: frozenset[int], sampling: Sampling
+    ) -> Callable[[], WorkerReply]:
+        values = sampling_values(sampling)
+        return lambda: self._client.answer(ids, most, sorted(ends), values)
+
+    def _note(self, reused: int) -> None:
+        hit = reused > TRIVIAL_REUSE
+        self._counts = CacheHealth(self._counts.hits + hit, self._counts.misses + (not hit))
+
+
+class _WorkerAttempt:
+    """Follows one answer of the worker: waits, heartbeats, and what ends it from outside."""
+
+    def __init__(
+        self, timeouts: Timeouts, clock: Callable[[], float], gone: Gone, supervisor: Supervisor
+    ) -> None:
+        self._timeouts, self._clock = timeouts, clock
+        self._gone, self._supervisor = gone, supervisor
+        self._yielded = clock()
+        self.begun = False  # text has been sent
+        self.reused = 0  # tokens of the prompt that the worker's cache had
+
+    def begin(self, ask: Callable[[], WorkerReply]) -> Generator[str, None, WorkerReply]:
+        """Yield until the worker has begun; it may be busy with a step that is no longer wanted."""
+        deadline = self._clock() + self._timeouts.stall
+        while True:
+            reply = ask()
+            try:
+                message = yield from self.next(reply)
+            except WorkerBusy as error:
+                reply.close()
+                if self._clock() > deadline:
+                    raise RuntimeStalled("the worker does not finish a step") from error
+                time.sleep(LOOK_INTERVAL / 2)
+            except BaseException:
+                reply.close()
+                raise
+            else:
+                self.reused = int(message.get("reused", 0))
+                return reply
+
+    def next(self, reply: WorkerReply) -> Generator[str, None, dict[str, Any]]:
+        """Yield `""` as a sign of life until the next message has come; return it."""
+        began = self._clock()
+        while not reply.comes(LOOK_INTERVAL):
+            if self._gone():
+                raise ClientGone
+            if problem := self._supervisor.interruption():
+                raise problem
+            now = self._clock()
+            if now - began > self._timeouts.stall:
+                raise RuntimeStalled(f"no token for {now - began:.0f} s; the worker is restarted")
+            if now - self._yielded >= self._timeouts.heartbeat:
+                self._yielded = now
+                yield ""
+        if self._gone():
+            raise ClientGone
+        return reply.next(self._timeouts.stall)
+
+    def sent(self, text: str) -> str:
+        """Note that this text goes to the client, and return it."""
+        self._yielded = self._clock()
+        self.begun = True
+        return text
+
+
+def sampling_values(sampling: Sampling) -> dict[str, Any]:
+    """Return what the worker's sampler takes; what the request leaves out is Ollama's default."""
+    given = {name: value for name, value in vars(sampling).items() if value is not None}
+    return {**DEFAULTS, **given}
