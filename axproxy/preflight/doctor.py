@@ -88,7 +88,8 @@ def _checks(context: CheckContext) -> Sequence[Check]:
     kind = context.settings.runtime_kind
     undecided = context.settings.runtime == "auto" and kind == "mock"
     wanted = context.settings.lacks_model or _card_found(context)
-    return checks_for("vendor" if undecided and wanted else kind)
+    needs_card = context.settings.needs_card
+    return checks_for("vendor" if undecided and wanted else kind, card=needs_card)
 
 
 def _card_found(context: CheckContext) -> bool:

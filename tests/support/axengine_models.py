@@ -89,9 +89,9 @@ def layered_model(
         "outputs": [["output", [1, 1, vocabulary], "float32"]],
     }
     scripted = {"scripted": True} if (folder / "reply.json").exists() else {}
-    write_part(
-        folder / "tiny_post.axmodel", "post", [post], seed=77, vocabulary=vocabulary, **scripted
-    )
+    pause = {"load_seconds": (faults or {}).get("load_seconds", 0)}
+    sizes = {"seed": 77, "vocabulary": vocabulary}
+    write_part(folder / "tiny_post.axmodel", "post", [post], **sizes, **pause, **scripted)
     write_table(folder, raw=raw, vocabulary=vocabulary)
     return folder
 

@@ -40,7 +40,7 @@ from axproxy.tokenizer.choice import choose_tokenizer
 
 # The worker ends an answer after its present step, and ignores SIGTERM while it loads: to break a
 # load off can wedge the card.  A driver that hangs leaves SIGKILL.
-LADDER = ((SIGTERM, 15.0),)
+LADDER = ((SIGTERM, 10.0),)
 LADDER_LOADING = ((SIGTERM, 150.0),)
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class AxengineRecipe:
         self.settings = settings
         self._clock = clock
         self._pid = 0
-        self._folder = Path(tempfile.gettempdir()) / f"ax650-axengine-{secrets.token_hex(16)}"
+        self._prefix = f"ax650-axengine-{settings.tokenizer_port}-"
+        self._folder = Path(tempfile.gettempdir()) / f"{self._prefix}{secrets.token_hex(16)}"
         self.socket = self._folder / "worker"
         self._window: Window | None = None
         self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
@@ -79,6 +80,8 @@ class AxengineRecipe:
         return tokenizer_spec(self.settings, self.files), self.spec()
 
     def start(self) -> None:
+        for left in self._folder.parent.glob(f"{self._prefix}*"):  # by a service that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self._folder.mkdir(mode=0o700)  # fails if another user has made it
         if self.settings.needs_card:
             self.card.start()
