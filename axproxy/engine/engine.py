@@ -60,7 +60,7 @@ class _Job(Generic[PreparedT]):
 
 
 class SerialEngine(Generic[PreparedT]):
-    """Serves one request at a time, in the order in which they came."""
+    """Serves one request at a time; turns go round by client."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""One generation at a time; the other requests wait in the order in which they came."""
+"""One generation at a time; the other requests wait, and turns go round by client."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
+from axproxy.engine.turns import TurnOrder
 from axproxy.errors import Busy, ClientGone
 
 DISCONNECT_CHECK_INTERVAL = 0.25  # seconds between two looks at whether a waiting client is there
@@ -35,7 +35,7 @@ class _Place:
 
 
 class RequestQueue:
-    """A bounded first-in first-out queue of threads.
+    """A bounded queue of threads; `TurnOrder` decides who is next.
 
     One client may hold all places, but keeps only half of them once others come and find the queue
     full: then the newest of its requests are refused instead of theirs.
@@ -43,9 +43,10 @@ class RequestQueue:
 
     def __init__(self, places: int) -> None:
         self._places = places  # for waiting requests, beside the running one
-        self._waiting: deque[_Place] = deque()
+        self._waiting: TurnOrder[_Place] = TurnOrder()
+        self._called: _Place | None = None  # waits still, but has the next turn
         self._busy = False
-        self._lock = threading.Lock()  # guards _waiting and _busy
+        self._lock = threading.Lock()  # guards all of these
 
     @property
     def waiting(self) -> int:
@@ -80,15 +81,17 @@ class RequestQueue:
         with self._lock:
             if len(self._waiting) >= self._places and not self._make_room_for(client):
                 raise Busy(_FULL)
-            self._waiting.append(place)
+            self._waiting.join(client, place)
             self._call_first()  # the running request may have ended since
         try:
             yield from self._wait(place, gone)
         except BaseException:  # whatever ends the wait, the place must not stay taken
             with self._lock:
                 if not place.lost:
-                    self._waiting.remove(place)
-                self._call_first()  # it may have been called already
+                    self._waiting.leave(client, place)
+                if self._called is place:
+                    self._called = None
+                self._call_first()
             raise
         return Ticket(self)
 
@@ -114,26 +117,28 @@ class RequestQueue:
                 with self._lock:
                     if place.lost:
                         raise Busy(_FULL)
-                    self._waiting.popleft()  # ours: only the first is called, while none runs
+                    self._waiting.begin(place.client)  # the oldest of its client, so ours
+                    self._called = None
                     self._busy = True
                     return
             yield
 
     def _call_first(self) -> None:
-        if self._waiting and not self._busy:
-            self._waiting[0].called.set()
+        if self._busy or self._called:
+            return
+        self._called = self._waiting.first()
+        if self._called:
+            self._called.called.set()
 
     def _make_room_for(self, client: str) -> bool:
         """Take the newest place of the client with the most, if it holds more than its half."""
-        held = Counter(place.client for place in self._waiting)
-        if not held:
-            return False
-        greediest, most = held.most_common(1)[0]
+        held = self._waiting.held()
+        greediest, most = max(held.items(), key=lambda each: each[1], default=("", 0))
         # Two clients must not take places from each other for ever.
-        if most <= self._places // 2 or held[client] + 1 >= most:
+        if most <= self._places // 2 or held.get(client, 0) + 1 >= most:
             return False
-        newest = next(place for place in reversed(self._waiting) if place.client == greediest)
-        self._waiting.remove(newest)
+        newest = self._waiting.newest(greediest)  # not the called one, for it holds two or more
+        self._waiting.leave(greediest, newest)
         newest.lost = True
         newest.called.set()
         return True

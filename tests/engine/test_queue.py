@@ -1,4 +1,4 @@
-"""One generation at a time, in the order they came."""
+"""One generation at a time; turns go round by client."""
 
 import random
 import threading
@@ -44,12 +44,17 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def line_of(gate: RequestQueue, length: int) -> Iterator[tuple[Ticket, list[Client]]]:
-    """The ticket of the one who is served, and those behind, who came one after the other."""
+def line_of(
+    gate: RequestQueue, length: int, names: str = ""
+) -> Iterator[tuple[Ticket, list[Client]]]:
+    """The ticket of the one who is served, and those behind, who came one after the other.
+
+    Each letter of `names` is a client.
+    """
     ticket = gate.admit(lambda: False)
     clients = []
     for place in range(1, length + 1):
-        clients.append(Client(gate))
+        clients.append(Client(gate, names[place - 1 : place]))
         clients[-1].start()
         eventually(lambda place=place: gate.waiting == place)  # type: ignore[misc]  # a loop variable
     try:
@@ -83,6 +88,20 @@ def test_waiting_requests_are_served_in_the_order_they_came() -> None:
             ticket = client.ticket
         ticket.give_back()
     assert (gate.busy, gate.waiting) == (False, 0)
+
+
+def test_turns_go_round_by_client() -> None:
+    gate = RequestQueue(places=5)
+    with line_of(gate, 5, "aaaab") as (served, clients):
+        ticket = served
+        for turn in (0, 4, 1, 2, 3):
+            assert not clients[turn].ticket
+            ticket.give_back()
+            clients[turn].join()
+            own = clients[turn].ticket
+            assert own
+            ticket = own
+    assert gate.waiting == 0
 
 
 def test_a_full_queue_is_refused_at_once() -> None:
