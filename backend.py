@@ -160,7 +160,7 @@ def described_model(settings: Settings) -> CurrentModel:
     """Return what describes the model of the settings."""
     if runtime_for(settings) == "axllm":
         return CurrentModel(settings, (*CAPABILITIES, EMBEDDING, VISION))
-    return CurrentModel(settings, choose_tokenizer(settings).capabilities)
+    return CurrentModel(settings, (*choose_tokenizer(settings).capabilities, EMBEDDING))
 
 
 def engine_of_one(settings: Settings, timeouts: Timeouts, model: CurrentModel) -> SerialEngine[Any]:

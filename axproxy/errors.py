@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+INPUT_TOO_LONG = "the input length exceeds the context length"  # Ollama's words, of an embedding
+
 
 class ProxyError(Exception):
     """The base of every error that a client may get.

@@ -41,6 +41,11 @@ class AxengineFolder:
     table: Path | None = None
 
     @property
+    def is_encoder(self) -> bool:
+        """Whether it takes tokens and returns vectors, as far as its files show."""
+        return self.layout == "single" and self.table is None
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """All files that are loaded onto the card."""
         return (*self.parts, *((self.post,) if self.post else ()))

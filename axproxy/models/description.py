@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from axproxy.models.axengine_folder import AxengineFolder
 from axproxy.models.axllm_folder import AxllmFolder
 from axproxy.models.context_length import context_in, shorter
 from axproxy.models.folder import (
@@ -173,12 +174,22 @@ def _tokenizer(folder: Path | None) -> Path | None:
         return None
 
 
+def _is_encoder(folder: Path | None) -> bool:
+    """Return whether PyAXEngine would make vectors of the model in the folder."""
+    try:
+        return folder is not None and AxengineFolder.read(folder).is_encoder
+    except (ModelFolderError, OSError):
+        return False
+
+
 def _capabilities(settings: Settings, tokenizer: Path | None) -> tuple[str, ...]:
     """Return what the tokenizer's template allows, in Ollama's words.
 
     Without a folder, the simulator uses the small tokenizer; the model behind an attached runtime
     may be any.
     """
+    if settings.runtime == "axengine" and _is_encoder(settings.model_path):
+        return (EMBEDDING,)
     if not settings.model_path and settings.runtime_kind != "attach":
         tokenizer = SMALL_TOKENIZER
     if not tokenizer:

@@ -19,6 +19,7 @@ from axproxy.models.hub_names import known_context
 from axproxy.models.model import Model
 from axproxy.models.names import same_model
 from axproxy.models.pull_plan import MAIN_API
+from axproxy.models.runtime_choice import runtime_for
 from axproxy.prompts.template_features import CAPABILITIES, EMBEDDING, VISION
 from axproxy.settings import Settings
 
@@ -139,10 +140,10 @@ class ModelStore:
         """Return the folder, None for one that has nothing of a model."""
         record = read_record(folder)
         settings = settings_for(self._settings, folder, record.get("name"))
-        axllm = settings.runtime.endswith("axllm")
         try:
             _reader(settings.runtime).read(folder)
-            supported: Collection[str] = (*CAPABILITIES, *((EMBEDDING, VISION) if axllm else ()))
+            more = {"axllm": (EMBEDDING, VISION), "axengine": (EMBEDDING,)}
+            supported: Collection[str] = (*CAPABILITIES, *more.get(runtime_for(settings), ()))
             model = describe_model(settings, supported)
         except (ModelFolderError, OSError) as error:
             empty = not any(folder.rglob("*.axmodel"))

@@ -79,10 +79,13 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
     """Return what the folder contains.  Raises `TokenizerFolderError` if a file is unusable."""
     _open(folder / VOCABULARY).close()
     config = _read_config(folder / CONFIG)
+    # Encoders name the ends of a text in other words: [CLS] and [SEP].
+    decodes = config.get("eos_token") or config.get("bos_token")
+    begin, end = ("bos_token", "eos_token") if decodes else ("cls_token", "sep_token")
     return TokenizerFiles(
         vocabulary=folder / VOCABULARY,
-        eos_token=_token(config.get("eos_token")),
-        bos_token=_token(config.get("bos_token")),
+        eos_token=_token(config.get(end)),
+        bos_token=_token(config.get(begin)),
         chat_template=_read_template(folder / TEMPLATE) or _template(config.get("chat_template")),
     )
 

@@ -59,6 +59,8 @@ def spelling(decoder: Mapping[str, Any] | None) -> tuple[Spelling, bool]:
     kinds = [step.get("type") for step in steps]
     if kinds == ["ByteLevel"]:
         return byte_level, False
+    if kinds == ["WordPiece"]:
+        return wordpiece, True
     if not kinds or not all(_is_sentencepiece(step) for step in steps):
         raise UnknownDecoder(", ".join(str(kind) for kind in kinds) or "none")
     drops_space = any(
@@ -78,6 +80,11 @@ def byte_level(token: str) -> bytes:
         return bytes(_BYTE_OF[character] for character in token)
     except KeyError:
         return token.encode()
+
+
+def wordpiece(token: str) -> bytes:
+    """Return the bytes of a token in BERT's spelling: `##` goes on with the word before it."""
+    return token[2:].encode() if token.startswith("##") else f" {token}".encode()
 
 
 def sentencepiece(token: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.preflight.model import MIN_FILE_BYTES
@@ -117,8 +118,13 @@ def stacked_model(
     return folder
 
 
-def write_scripted_model(folder: Path, **faults: Any) -> Callable[[str], None]:
-    """Make a model with the small tokenizer; return what sets its next answers."""
+def write_scripted_model(
+    folder: Path, *, scripted: bool = True, **faults: Any
+) -> Callable[[str], None]:
+    """Make a model with the small tokenizer; return what sets its next answers.
+
+    Unless it is `scripted`, it answers what it computes.
+    """
     tokenizer = TextTokenizer.load(SMALL_TOKENIZER)
     for file in SMALL_TOKENIZER.iterdir():
         shutil.copy(file, folder)
@@ -129,7 +135,8 @@ def write_scripted_model(folder: Path, **faults: Any) -> Callable[[str], None]:
         whole.write_text(json.dumps([*tokenizer.encode(text), tokenizer.eos_id]))
         whole.rename(script)
 
-    reply("Hello")
+    if scripted:
+        reply("Hello")
     sizes = {"window": 2559, "chunk": 128, "capacities": range(0, 2432, 128)}
     size = tokenizer.info()["vocab_size"]
     layered_model(folder, **sizes, layers=1, vocabulary=size, faults=faults)
@@ -144,3 +151,17 @@ def encoder(folder: Path, *, places: int = 16, vocabulary: int = 30_522) -> Path
     }
     write_part(folder / "bge-small-en-v1.5.axmodel", "encoder", [group], vocabulary=vocabulary)
     return folder
+
+
+def write_bert_tokenizer(folder: Path) -> None:
+    """Write a vocabulary as encoders have it: WordPiece, lower case, [CLS] and [SEP]."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "sky", "is", "blue", "##st", "!"]
+    model = models.WordPiece({word: at for at, word in enumerate(words)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(words[:4])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    marks = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(marks))

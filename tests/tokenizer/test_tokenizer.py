@@ -13,6 +13,7 @@ from axproxy.control_tokens import ESCAPE, Escaper
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER, TokenizerFolderError
 from axproxy.tokenizer.pieces import SLICE_CHARACTERS, Untokenizable
 from axproxy.tokenizer.tokenizer import TextTokenizer
+from tests.support.axengine_models import write_bert_tokenizer
 from tests.support.growth import assert_linear
 
 END_OF_TURN = "<|im_end|>"
@@ -209,8 +210,17 @@ def test_a_broken_config_is_explained(tmp_path: Path, config: str) -> None:
         TextTokenizer.load(tmp_path)
 
 
+def test_an_encoders_vocabulary_is_read_with_its_own_marks(tmp_path: Path) -> None:
+    write_bert_tokenizer(tmp_path)
+    tokenizer = TextTokenizer.load(tmp_path)
+    ids = tokenizer.encode("[CLS]The SKY is bluest![SEP]")
+
+    assert (ids[0], ids[-1]) == (tokenizer.bos_id, tokenizer.eos_id)
+    assert tokenizer.decode(ids[1:-1]) == "the sky is bluest !"
+
+
 @pytest.mark.parametrize(
-    "decoder", [None, decoders.WordPiece(), decoders.CTC(), decoders.Strip("x", 1, 0)]
+    "decoder", [None, decoders.BPEDecoder(), decoders.CTC(), decoders.Strip("x", 1, 0)]
 )
 def test_an_unknown_decoder_is_refused(tmp_path: Path, decoder: decoders.Decoder | None) -> None:
     tokenizer = Tokenizer(models.BPE(vocab={"a": 0, "</s>": 1}, merges=[]))

@@ -213,6 +213,11 @@ class AxengineRecipe:
         words = tokenizer.client()
         try:
             info = client.info()
+            if info.places:
+                self._window = Window(info.places, info.places, info.places)
+                with client.embed([[0]]) as reply:
+                    reply.next(self.settings.stall_timeout)
+                return
             self._window = Window(info.window, info.window, info.chunk)
             ids = words.tokenize(tokenizer.greeting(words, self.window()).text)
             with client.answer(ids, 1, (), {"temperature": 0.0}) as reply:

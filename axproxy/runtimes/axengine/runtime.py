@@ -13,7 +13,6 @@ from axproxy.engine.protocol import Gone
 from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
 from axproxy.errors import (
     CardFailed,
-    ClientError,
     ClientGone,
     Restarting,
     RuntimeGone,
@@ -27,11 +26,12 @@ from axproxy.output.limits import AnswerLimits, Piece
 from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer
-from axproxy.runtimes.axengine.client import WorkerBusy, WorkerClient, WorkerReply
+from axproxy.runtimes.axengine.attempt import WorkerAttempt
+from axproxy.runtimes.axengine.client import WorkerClient, WorkerReply
+from axproxy.runtimes.axengine.embedding import embed
 from axproxy.runtimes.axengine.text import TokenText
 from axproxy.tokenizer.client import TokenizerClient
 
-LOOK_INTERVAL = 0.1  # seconds between two looks whether the client is still there
 TRIVIAL_REUSE = 16  # tokens; a prompt that shares no more shares the template only
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "repeat_penalty": 1.0}
 
@@ -133,7 +133,7 @@ class AxengineRuntime:
         for last_try in (False, True):
             yield from ("" for _ in self.until_ready(gone))
             pid = self._supervisor.pid()
-            attempt = _WorkerAttempt(self._timeouts, self._clock, gone, self._supervisor)
+            attempt = WorkerAttempt(self._timeouts, self._clock, gone, self._supervisor)
             try:
                 ids = self._tokenizer.tokenize(prepared.prompt.text)
                 result = yield from self._answer(attempt, prepared.request, ids)
@@ -152,8 +152,18 @@ class AxengineRuntime:
             yield from ("" for _ in self._supervisor.until_ready(gone, RESTART_HOLD))
         raise AssertionError("the last try returns or raises")
 
-    def embed(self, _request: EmbedRequest, _gone: Gone) -> tuple[Vectors, int]:
-        raise ClientError("this model has no embeddings; use one that has")
+    def embed(self, request: EmbedRequest, gone: Gone) -> tuple[Vectors, int]:
+        for _ in self.until_ready(gone):
+            pass
+        pid = self._supervisor.pid()
+        attempt = WorkerAttempt(self._timeouts, self._clock, gone, self._supervisor)
+        try:
+            return embed(request, self._client, self._tokenizer, self._worker.window(), attempt)
+        except RuntimeGone as error:
+            raise RuntimeGone(self._supervisor.why_gone(pid) or error.message) from error
+        except (CardFailed, RuntimeStalled) as error:
+            self._supervisor.restart(error.message, pid)
+            raise
 
     def beginning(self, _request: ChatRequest) -> Prompt | None:
         """Return `None`: the worker goes on from whatever a prompt shares with the last one."""
@@ -180,7 +190,7 @@ class AxengineRuntime:
         return self._known_renderer
 
     def _answer(
-        self, attempt: _WorkerAttempt, request: ChatRequest, ids: tuple[int, ...]
+        self, attempt: WorkerAttempt, request: ChatRequest, ids: tuple[int, ...]
     ) -> Generator[str, None, RunResult]:
         ends = self._renderer().end_tokens
         room = self._worker.window().room_for_answer(len(ids))
@@ -190,8 +200,9 @@ class AxengineRuntime:
         text = TokenText(lambda row: self._tokenizer.detokenize(row).replace(ESCAPE, ""))
         started = first = last = self._clock()
         sampled: list[int] = []
-        with (yield from attempt.begin(self._ask(ids, most, ends, request.sampling))) as reply:
-            self._note(attempt.reused)
+        reply, begun = yield from attempt.begin(self._ask(ids, most, ends, request.sampling))
+        with reply:
+            self._note(int(begun.get("reused", 0)))
             while answer.reason is None:
                 message = yield from attempt.next(reply)
                 if "end" in message:
@@ -221,62 +232,6 @@ class AxengineRuntime:
     def _note(self, reused: int) -> None:
         hit = reused > TRIVIAL_REUSE
         self._counts = CacheHealth(self._counts.hits + hit, self._counts.misses + (not hit))
-
-
-class _WorkerAttempt:
-    """Follows one answer of the worker: waits, heartbeats, and what ends it from outside."""
-
-    def __init__(
-        self, timeouts: Timeouts, clock: Callable[[], float], gone: Gone, supervisor: Supervisor
-    ) -> None:
-        self._timeouts, self._clock = timeouts, clock
-        self._gone, self._supervisor = gone, supervisor
-        self._yielded = clock()
-        self.begun = False  # text has been sent
-        self.reused = 0  # tokens of the prompt that the worker's cache had
-
-    def begin(self, ask: Callable[[], WorkerReply]) -> Generator[str, None, WorkerReply]:
-        """Yield until the worker has begun; it may be busy with a step that is no longer wanted."""
-        deadline = self._clock() + self._timeouts.stall
-        while True:
-            reply = ask()
-            try:
-                message = yield from self.next(reply)
-            except WorkerBusy as error:
-                reply.close()
-                if self._clock() > deadline:
-                    raise RuntimeStalled("the worker does not finish a step") from error
-                time.sleep(LOOK_INTERVAL / 2)
-            except BaseException:
-                reply.close()
-                raise
-            else:
-                self.reused = int(message.get("reused", 0))
-                return reply
-
-    def next(self, reply: WorkerReply) -> Generator[str, None, dict[str, Any]]:
-        """Yield `""` as a sign of life until the next message has come; return it."""
-        began = self._clock()
-        while not reply.comes(LOOK_INTERVAL):
-            if self._gone():
-                raise ClientGone
-            if problem := self._supervisor.interruption():
-                raise problem
-            now = self._clock()
-            if now - began > self._timeouts.stall:
-                raise RuntimeStalled(f"no token for {now - began:.0f} s; the worker is restarted")
-            if now - self._yielded >= self._timeouts.heartbeat:
-                self._yielded = now
-                yield ""
-        if self._gone():
-            raise ClientGone
-        return reply.next(self._timeouts.stall)
-
-    def sent(self, text: str) -> str:
-        """Note that this text goes to the client, and return it."""
-        self._yielded = self._clock()
-        self.begun = True
-        return text
 
 
 def sampling_values(sampling: Sampling) -> dict[str, Any]:

@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 from axproxy.engine.protocol import Gone
-from axproxy.errors import ClientError, ClientGone, RuntimeMisbehaved
+from axproxy.errors import INPUT_TOO_LONG, ClientError, ClientGone, RuntimeMisbehaved
 from axproxy.messages import EmbedRequest, Vectors
 from axproxy.runtimes.axllm.client import AxllmClient
 from axproxy.runtimes.axllm.streamed_run import MIN_PREFILL_SPEED
 from axproxy.tokenizer.in_process import InProcessTokenizer
 
-TOO_LONG = "the input length exceeds the context length"  # Ollama's words
 LARGEST_VECTOR = 16_384  # values; published models have at most 4096
 
 
@@ -55,7 +54,7 @@ class Embedder:
         if tokens <= self._limit:
             return text
         if not truncate:
-            raise ClientError(TOO_LONG)
+            raise ClientError(INPUT_TOO_LONG)
         return self._tokenizer.truncated(text, self._limit)
 
     def _vector(self, text: str, tokens: int) -> tuple[float, ...]:
