@@ -29,11 +29,12 @@ if __name__ == "__main__":
 from flask import Flask
 
 from axproxy.api import errors
-from axproxy.api.access import Access, OriginCheck, hosts_of_this_machine
+from axproxy.api.access import OriginCheck, access_for, hosts_of_this_machine
 from axproxy.api.dialects import DIALECTS
+from axproxy.api.http.allowed_models import AllowedModels
 from axproxy.api.http.memory import RequestMemory
 from axproxy.api.http.origins import is_loopback
-from axproxy.api.http.policy import allowed_origins, authorized_keys, required_key
+from axproxy.api.http.policy import allowed_origins
 from axproxy.api.http.requests import tidy_paths
 from axproxy.api.ops import OpsRoutes
 from axproxy.api.ui.routes import UiRoutes, lead_browsers_to_the_page
@@ -265,11 +266,10 @@ def create_app(
     inner = RequestMemory(tidy_paths(app.wsgi_app))
     app.wsgi_app = RequestLog(inner, observe=metrics.requests.observe)  # type: ignore[method-assign]  # Flask's way
     errors.install(app)
-    origins = allowed_origins(settings)
     hosts = hosts_of_this_machine() if is_loopback(settings.host) else None
-    OriginCheck(origins, hosts).install(app)
-    access = Access(required_key(settings), authorized_keys(settings))
-    app.before_request(access.before_request)
+    OriginCheck(allowed_origins(settings), hosts).install(app)
+    access = access_for(settings).installed_in(app)
+    models = AllowedModels(models)
     for dialect in DIALECTS:
         app.register_blueprint(dialect.blueprint(engine, models))
     app.register_blueprint(OpsRoutes(engine, access, metrics).blueprint())

@@ -116,6 +116,13 @@ class Busy(Unavailable):
     transient = True
 
 
+class TooManyRequests(ProxyError):
+    """The client's key is at one of its limits."""
+
+    status_hint = 429
+    transient = True
+
+
 class Stopping(Unavailable):
     """The service is being stopped, mostly to be started again."""
 

@@ -85,6 +85,7 @@ class Settings:
     cma_check: str = setting("CMA_CHECK", one_of("warn", "fail", "off"), "warn")
     preflight_skip: tuple[str, ...] = setting("PREFLIGHT_SKIP", names, ())
     api_key: str | None = setting("API_KEY", text, None)
+    api_keys_file: Path | None = setting("API_KEYS_FILE", path, None)
     authorized_keys: Path | None = setting("AUTHORIZED_KEYS", path, None)
     origins: tuple[str, ...] = setting("ORIGINS", names, ())
     log_level: str = setting("LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -11,6 +12,7 @@ import psutil
 from flask import Flask, Response, request
 
 from axproxy.api.errors import error_response
+from axproxy.api.http.named_keys import KeyFile, KeyLimits
 from axproxy.api.http.origins import (
     PASS,
     LocalHosts,
@@ -20,9 +22,12 @@ from axproxy.api.http.origins import (
     is_page_of_this_machine,
     names_this_machine,
 )
-from axproxy.api.http.requests import CLIENT
+from axproxy.api.http.policy import authorized_keys, named_keys, required_key
+from axproxy.api.http.requests import CLIENT, COUNT, NAMED_KEY
 from axproxy.api.http.signatures import AuthorizedKeys, Judgement
+from axproxy.api_keys import NamedKey
 from axproxy.errors import ProxyError
+from axproxy.settings import Settings
 
 # For watchdogs, which have no key, and the page's files, which must come before it can ask for one.
 _OPEN = frozenset({"/", "/health", "/ready", "/ui"})
@@ -35,6 +40,10 @@ _STALE = (
     "the request was signed at another time than now; set the clocks of both machines, for example "
     "with timedatectl, and send it again"
 )
+
+# What changes the models of all clients.
+_FOR_OPERATORS = re.compile(r"/api/(pull|push|create|copy|delete|blobs/.*)")
+_END = "axproxy.end_of_request"  # in the WSGI environment: what ends the count of the request
 
 _ADDRESSES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")  # of clients behind a proxy
 
@@ -51,29 +60,46 @@ _ADDED_BY_PROXY = re.compile(
 class Access:
     """Which requests have the key, and which may change what all clients use.
 
-    Requests must send `key`, or be signed with one of `signers`; with neither, none is needed.
+    Requests must send `key` or one of `named`, or be signed with one of `signers`; with none of
+    them, no key is needed.
     """
 
-    def __init__(self, key: str | None, signers: AuthorizedKeys | None = None) -> None:
+    def __init__(
+        self,
+        key: str | None,
+        signers: AuthorizedKeys | None = None,
+        named: KeyFile | None = None,
+        limits: KeyLimits | None = None,
+    ) -> None:
         self._key = key.encode() if key else None
         self._signers = signers
+        self._named = named
+        self._limits = limits or KeyLimits()
+
+    def installed_in(self, app: Flask) -> Access:
+        app.before_request(self.before_request)
+        app.after_request(self._after_request)
+        return self
 
     @property
     def is_open(self) -> bool:
         """Whether requests need no key."""
-        return self._key is None and self._signers is None
+        return self._key is None and self._signers is None and self._named is None
 
     def has_key(self) -> bool:
         """Return whether the present request sends the key or is signed with one."""
+        return self._has_full_key() or self._named_key() is not None
+
+    def _has_full_key(self) -> bool:
         return self._sends_key() or self._signature() == "right"
 
+    def _named_key(self) -> NamedKey | None:
+        found: NamedKey | None = request.environ.get(NAMED_KEY)
+        return found
+
     def _sends_key(self) -> bool:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        sent = [token.strip() if scheme.lower() == "bearer" else ""]
-        sent.append(request.headers.get("X-Api-Key", ""))
-        # WSGI gives bytes as Latin-1.  The comparison takes the same time however much is right.
-        keys = [text.encode("latin-1", "replace") for text in sent]
-        right = [hmac.compare_digest(key, self._key or b"") for key in keys]
+        # The comparison takes the same time however much is right.
+        right = [hmac.compare_digest(key, self._key or b"") for key in _sent_keys()]
         return self._key is not None and any(right)
 
     def is_operator(self) -> bool:
@@ -81,7 +107,10 @@ class Access:
 
         With a key it must send it; without one it must come from this machine.
         """
-        return is_from_this_machine() if self.is_open else self.has_key()
+        if self.is_open:
+            return is_from_this_machine()
+        named = self._named_key()
+        return self._has_full_key() or bool(named and named.operator)
 
     def check_operator(self) -> None:
         """Refuse the present request unless it is an operator's; raises `ProxyError`."""
@@ -94,8 +123,16 @@ class Access:
     def before_request(self) -> Response | None:
         """Return the refusal of a request without the key; None lets the request pass."""
         request.environ[CLIENT] = self._client()
+        if self._named:
+            request.environ[NAMED_KEY] = self._named.find(_sent_keys())
         is_open = self.is_open or request.path in _OPEN or _OPEN_FILES.fullmatch(request.path)
-        if is_open or self.has_key():
+        if is_open or self._has_full_key():
+            return None
+        if named := self._named_key():
+            if _FOR_OPERATORS.fullmatch(request.path) and not named.operator:
+                why = f"the key {named.name} may not change models; ask who gave it"
+                return error_response(ProxyError(why, status=403))
+            request.environ[COUNT] = functools.partial(self._count, named)
             return None
         why = _WRONG_KEY + (_OR_SIGN if self._signers else "")
         if self._signature() == "stale":
@@ -106,6 +143,16 @@ class Access:
         refusal = error_response(ProxyError(why, status=401))
         refusal.headers["WWW-Authenticate"] = "Bearer"
         return refusal
+
+    def _count(self, key: NamedKey) -> None:
+        """Count the present request, once; it ends when its response is closed."""
+        if _END not in request.environ:
+            request.environ[_END] = self._limits.begin(key)
+
+    def _after_request(self, response: Response) -> Response:
+        if end := request.environ.get(_END):
+            response.call_on_close(end)
+        return response
 
     def _signature(self) -> Judgement:
         if self._signers is None:
@@ -135,6 +182,19 @@ class Access:
             ours = token if scheme.lower() == "bearer" else scheme.partition(":")[0]
             sent = [ours, request.headers.get("X-Api-Key", "")]
         return hashlib.sha256(repr(sent).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def access_for(settings: Settings) -> Access:
+    """Return who may call by these settings.  Raises `SettingsError`."""
+    return Access(required_key(settings), authorized_keys(settings), named_keys(settings))
+
+
+def _sent_keys() -> list[bytes]:
+    """Return what the present request sends as a key, in the two places where it may be."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    sent = [token.strip() if scheme.lower() == "bearer" else ""]
+    sent.append(request.headers.get("X-Api-Key", ""))
+    return [text.encode("latin-1", "replace") for text in sent]  # as WSGI gives bytes
 
 
 def is_from_this_machine() -> bool:

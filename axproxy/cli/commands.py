@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("axproxy.cli.models", "list the models"),
     "pull": ("axproxy.cli.pull", "fetch a model into the store"),
     "rm": ("axproxy.cli.remove", "delete a model of the store"),
+    "keys": ("axproxy.cli.keys", "add, list or remove named API keys with limits"),
     "doctor": (
         "axproxy.preflight.doctor",
         "check whether the card's program can start, and say what to do if not",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from axproxy.preflight.api_keys import check_api_keys
 from axproxy.preflight.binary import check_binary
 from axproxy.preflight.card import CARD_NAMES, check_cards
 from axproxy.preflight.cma import check_cma
@@ -55,9 +56,10 @@ CHECKS = (
     Check(("temperature",), check_temperature),
     Check(("governor",), check_governor),
     Check(("log-folder",), check_log_folder),
+    Check(("api-keys",), check_api_keys),
 )
 CHECK_NAMES = tuple(name for check in CHECKS for name in check.names)
-_WITHOUT_A_CARD = {"ports"}
+_WITHOUT_A_CARD = {"ports", "api-keys"}
 _OF_THE_CARD = {"pcie", "driver", "device-node", "kernel-log", *CARD_NAMES, "cma"}
 _OF_THE_FILES = {"binary", "libraries", "model-folder"}
 

@@ -22,13 +22,23 @@ ENTRY_POINTS = {
 
 # The layers, from the bottom to the top.  Each row: a part of `axproxy`, and what it may import of
 # the others.  Root modules compose the parts and may import anything.
-WORDS = {"control_tokens", "durations", "errors", "health", "local_http", "messages", "printable"}
+WORDS = {
+    "api_keys",
+    "control_tokens",
+    "durations",
+    "errors",
+    "health",
+    "local_http",
+    "messages",
+    "printable",
+}
 UP_TO_PREFLIGHT = {
     *WORDS,
     *("settings", "output", "prompts", "process", "ops", "models"),
     *("card", "tokenizer", "engine", "preflight"),
 }
 MAY_IMPORT: Mapping[str, set[str]] = {
+    "api_keys": set(),
     "control_tokens": set(),
     "durations": set(),
     "errors": set(),
@@ -78,6 +88,7 @@ FEWEST_MODULES = 210
 # What does no input or output, and the modules of `WORLD` that it may reach nevertheless.
 CLOCK = {"time"}
 PURE: Mapping[str, set[str]] = {
+    "axproxy.api_keys": set(),
     "axproxy.control_tokens": set(),
     "axproxy.durations": set(),
     "axproxy.errors": set(),

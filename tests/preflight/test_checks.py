@@ -16,7 +16,7 @@ from axproxy.settings import Settings, SettingsError
 SENTENCE = (
     "AX650_PREFLIGHT_SKIP must be names of checks: binary, libraries, model-folder, models-dir, "
     "pcie, driver, device-node, kernel-log, card, device-id, cmm, cma, ports, memory, temperature, "
-    "governor, log-folder"
+    "governor, log-folder, api-keys"
 )
 
 

@@ -115,5 +115,5 @@ def test_findings_have_the_names_of_their_checks(pi: Machine) -> None:
 
 
 def test_the_simulator_needs_its_ports_only() -> None:
-    assert [check.names for check in checks_for("mock")] == [("ports",)]
+    assert [check.names for check in checks_for("mock")] == [("ports",), ("api-keys",)]
     assert checks_for("vendor") == CHECKS

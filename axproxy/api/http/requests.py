@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-CLIENT = "axproxy.client"  # who sends a request, in its WSGI environment
+# In the WSGI environment of a request: who sends it, by which named key, and what counts it.
+CLIENT = "axproxy.client"
+NAMED_KEY = "axproxy.named_key"
+COUNT = "axproxy.count"
 
 _READ_SIZE = 64 * 1024  # bytes
 _SLASHES = re.compile("/{2,}")
@@ -48,14 +51,26 @@ def read_body() -> bytes:
 def with_client(chat: ChatRequest) -> ChatRequest:
     """Return `chat` as a request of the client that sends the present request.
 
-    Called once it is parsed, this also gives back the memory that only the parsing needed.
+    Called once it is parsed, this also gives back the memory that only the parsing needed.  Raises
+    `TooManyRequests`.
     """
-    address = site_of(request.remote_addr or "")
-    chat = replace(chat, client=request.environ.get(CLIENT, ""), address=address)
+    chat = replace(chat, client=request.environ.get(CLIENT, ""), address=counted_address())
     if isinstance(chat.format, Mapping):
         chat = replace(chat, format=packed(chat.format))
     let_memory_go(chat, request.environ)
     return chat
+
+
+def counted_address() -> str:
+    """Return whose turn the present request takes, and count it for its key, if that has a name.
+
+    That is the key's name, else the address.  Raises `TooManyRequests`.
+    """
+    if count := request.environ.get(COUNT):
+        count()
+    if key := request.environ.get(NAMED_KEY):
+        return f"key {key.name}"  # no address has a blank
+    return site_of(request.remote_addr or "")
 
 
 def _read(size: int) -> bytes:

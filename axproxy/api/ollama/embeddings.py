@@ -12,8 +12,7 @@ from flask import Blueprint, Response, request
 from axproxy.api.encoding import JSON
 from axproxy.api.gojson.decode import Fields, compact, well_formed
 from axproxy.api.http.disconnect import gone_check
-from axproxy.api.http.origins import site_of
-from axproxy.api.http.requests import read_body
+from axproxy.api.http.requests import counted_address, read_body
 from axproxy.api.ollama.capabilities import find_for_embedding, require_embeddings
 from axproxy.api.ollama.options import parse_keep_alive
 from axproxy.engine.protocol import Engine
@@ -131,4 +130,4 @@ class OllamaEmbeddingRoutes:
 
 def with_address(embed: EmbedRequest) -> EmbedRequest:
     """Return the request as one of the client that sends the present request."""
-    return replace(embed, address=site_of(request.remote_addr or ""))
+    return replace(embed, address=counted_address())

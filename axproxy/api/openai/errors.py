@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from axproxy.api.ollama.errors import in_ollama_words, mid_stream_error
-from axproxy.errors import PromptTooLong, ProxyError, UnknownModel
+from axproxy.errors import PromptTooLong, ProxyError, TooManyRequests, UnknownModel
 
-_TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 404: "not_found_error"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "invalid_request_error",
+    404: "not_found_error",
+}
 
 
 def error_body(error: ProxyError) -> tuple[dict[str, Any], int]:
@@ -23,6 +27,8 @@ def mid_stream_object(error: ProxyError) -> dict[str, Any]:
 
 def _error_object(error: ProxyError, worded: ProxyError) -> dict[str, Any]:
     kind = _TYPES.get(worded.status_hint, "api_error")
+    if isinstance(error, TooManyRequests):
+        kind = "requests"
     message = worded.message + _numbers(error)
     return {"error": {"message": message, "type": kind, "param": None, "code": _code(error)}}
 
@@ -34,6 +40,8 @@ def _code(error: ProxyError) -> str | None:
             return "context_length_exceeded"
         case UnknownModel():
             return "model_not_found"
+        case TooManyRequests():
+            return "rate_limit_exceeded"
     return "invalid_api_key" if error.status_hint == 401 else None
 
 
