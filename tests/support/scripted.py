@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.support.service import Service
 
@@ -12,16 +12,17 @@ NO_THOUGHT = "<think>\n\n</think>\n\n"
 
 @dataclass(frozen=True)
 class Scripted:
-    """`closes_thoughts` is for `axllm`, which takes an answer without marks for a thought."""
+    """`write` sets what the model writes next; `runtime` is the one behind the service."""
 
     service: Service
-    file: Path
-    closes_thoughts: bool = False
+    write: Callable[[str], object]
+    runtime: str
 
     def says(self, text: str) -> None:
         """Set the model's next answers, whatever the question."""
-        closed = self.closes_thoughts and "<think>" not in text
-        self.file.write_text(NO_THOUGHT + text if closed else text)
+        # axllm takes an answer without marks for a thought.
+        closed = self.runtime == "mock-axllm" and "<think>" not in text
+        self.write(NO_THOUGHT + text if closed else text)
 
 
 def tool_call(city: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.axengine_models import FAKE, write_scripted_model
 from tests.support.scripted import Scripted
 from tests.support.service import QUICK_MOCK, Service, Start
 
@@ -57,13 +58,26 @@ def shared(start_shared_service: Start, runtime: str) -> Service:
     return start_shared_service(AX650_RUNTIME=runtime)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["mock", "mock-axllm", "axengine"])
 def scripted_service(
-    start_shared_service: Start, runtime: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    start_shared_service: Start,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Scripted:
-    """One service for all tests that set the model's answers."""
-    file = tmp_path_factory.mktemp("script") / "reply"
+    """One service of each runtime for all tests that set the model's answers."""
+    runtime: str = request.param
+    folder = tmp_path_factory.mktemp("script")
+    if runtime == "axengine":
+        write = write_scripted_model(folder)
+        environ = {
+            "AX650_MODEL_PATH": str(folder),
+            "AX650_MODEL_NAME": "mock",
+            "AX650_AXENGINE_PATH": str(FAKE),
+            "AX650_AXENGINE_PROVIDER": "board",
+        }
+        return Scripted(start_shared_service(AX650_RUNTIME=runtime, **environ), write, runtime)
+    file = folder / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
     service = start_shared_service(AX650_RUNTIME=runtime, AX650_MOCK_ARGS=mock)
-    return Scripted(service, file, closes_thoughts=runtime == "mock-axllm")
+    return Scripted(service, file.write_text, runtime)

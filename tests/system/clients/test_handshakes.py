@@ -17,6 +17,8 @@ from tests.system.clients.transcripts import Exchange, parse, shape
 
 pytestmark = pytest.mark.integration
 
+# A simulator pulls nothing, and its model has another digest than a folder's.
+OF_THE_STORE = {"/api/pull", "/api/create", "/api/delete"}
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
 
 
@@ -32,11 +34,13 @@ def service(scripted_service: Scripted) -> Iterator[Service]:
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
 def test_a_recorded_client_finds_everything_as_it_was(
-    service: Service, runtime: str, path: Path
+    service: Service, scripted_service: Scripted, path: Path
 ) -> None:
     for exchange in parse(path.read_text()):
-        recorded = exchange if runtime == "mock" else on_axllm(exchange)
+        recorded = on_axllm(exchange) if scripted_service.runtime == "mock-axllm" else exchange
         answer = ask(service.port, recorded.request)
+        if scripted_service.runtime == "axengine" and exchange.request.path in OF_THE_STORE:
+            continue
         assert shape(answer) == shape(recorded.answer), exchange.request
         if exchange.request.path.startswith("/api/"):
             for line in answer.lines:
