@@ -42,7 +42,7 @@ main() {
             --dry-run) dry=yes ;;
             --uninstall) action=uninstall ;;
             --with-axengine)
-                wheel=$(realpath -m -- "${2:-}")
+                wheel=$(realpath -m -- "${2:-/}")
                 [ -f "$wheel" ] || fail "--with-axengine needs the file of PyAXEngine's wheel; download it from" \
                     "https://github.com/AXERA-TECH/pyaxengine/releases"
                 shift

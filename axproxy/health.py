@@ -6,7 +6,7 @@ known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,8 +72,8 @@ class RuntimeHealth:
 
     `kind` is `vendor`, `mock` or `attach`; `status` one word for the whole row of programs.
     `tokenizer` is `None` for a runtime that needs no process beside it.  `context_length` is in
-    tokens; `load_percent` tells how far the model is loaded.  `provider` is the part of PyAXEngine
-    that computes, where it does.
+    tokens; `load_percent` tells how far the model is loaded.  `pyaxengine` is about that
+    library, where it computes: its provider, and the calls and the time outside them of a token.
     """
 
     status: str
@@ -82,7 +82,7 @@ class RuntimeHealth:
     tokenizer: ChildHealth | None = None
     context_length: int | None = None
     load_percent: int | None = None
-    provider: str | None = None
+    pyaxengine: Mapping[str, Any] | None = None
     card: CardHealth = CardHealth()
     host: HostHealth = HostHealth()
     preflight: Sequence[CheckHealth] = ()
@@ -104,7 +104,7 @@ class RuntimeHealth:
             "runtime": {
                 **self.runtime.as_json(),
                 "load_percent": self.load_percent,
-                **({"provider": self.provider} if self.provider else {}),
+                **({"pyaxengine": {**self.pyaxengine}} if self.pyaxengine else {}),
             },
             "tokenizer": self.tokenizer and self.tokenizer.as_json(),
             "device": {**vars(self.card)},

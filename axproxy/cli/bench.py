@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{model}{' (a SIMULATOR: the figures say nothing of a card)' if simulated else ''}")
         print(render(speeds, before))
+        if "pyaxengine" in health.get("runtime", {}):
+            print(outside(client.get("/health")))
         print("\n".join(said))
     return int(slow and not simulated)
 
@@ -118,6 +120,17 @@ def render(speeds: Sequence[Speed], before: Mapping[str, Any] | None = None) -> 
             ]
         )
     return table(rows)
+
+
+def outside(health: Mapping[str, Any]) -> str:
+    """Return what PyAXEngine's calls cost; empty before the first answer of its worker."""
+    work = health["runtime"]["pyaxengine"]
+    if "outside_share" not in work:
+        return ""
+    return (
+        f"PyAXEngine: {work['calls_per_token']:.0f} calls for each token, "
+        f"{100 * work['outside_share']:.1f} % of its time outside them."
+    )
 
 
 def verdict(

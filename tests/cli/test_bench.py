@@ -15,6 +15,7 @@ from axproxy.cli.bench import (
     PUBLISHED,
     Speed,
     measure,
+    outside,
     published_for,
     render,
     verdict,
@@ -111,6 +112,15 @@ def test_a_result_is_kept_and_compared(tmp_path: Path) -> None:
     assert first.split() == ["PROMPT", "FIRST", "TEXT", "READING", "ANSWER", "BEFORE"]
     assert third.split()[-2:] == ["6.00", "tokens/s"]
     assert "BEFORE" not in render(speeds(7.4))
+
+
+def test_the_cost_of_pyaxengines_calls_is_shown_where_it_computes() -> None:
+    work = {"provider": "AXCLRTExecutionProvider"}
+    assert outside({"runtime": {"pyaxengine": work}}) == ""
+    measured = {**work, "calls_per_token": 37.0, "outside_share": 0.0088}
+    assert outside({"runtime": {"pyaxengine": measured}}) == (
+        "PyAXEngine: 37 calls for each token, 0.9 % of its time outside them."
+    )
 
 
 @responses.activate

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         loader = Loader(options.provider, options.device)
         model = loader.load(AxengineFolder.read(options.model_path))
-        server = WorkerServer(options.socket, model, loader.provider)
+        server = WorkerServer(options.socket, model, loader.provider, loader.work)
     except (CannotLoad, ModelFolderError, OSError) as error:
         print(f"cannot serve: {error}", flush=True)
         return 1

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
+from typing import Any
 
 from axproxy.card.environment import child_environment
 from axproxy.card.failure import why_hopeless
@@ -61,6 +62,7 @@ class AxengineRecipe:
         self._folder = Path(tempfile.gettempdir()) / f"{self._prefix}{secrets.token_hex(16)}"
         self.socket = self._folder / "worker"
         self._window: Window | None = None
+        self._work: dict[str, float] = {}
         self.card = CardMonitor(AxclSmi(settings.axcl_smi), settings.device, clock=clock)
         inspection = Inspection(checks_for(settings.runtime_kind, card=settings.needs_card))
         self.preflight = LaunchGate(
@@ -104,7 +106,7 @@ class AxengineRecipe:
             tokenizer=tokenizer,
             context_length=known.context if known else None,
             load_percent=None if gone else self.log.load_percent,
-            provider=None if gone else self.log.provider,
+            pyaxengine=None if gone or not self.log.provider else self._pyaxengine(),
             card=self.card.device_health(),
             host=host_health(),
             preflight=[
@@ -120,6 +122,17 @@ class AxengineRecipe:
 
     def known_window(self) -> Window | None:
         return self.window() if self._window else None
+
+    def note_work(self, calls: int, inside: float, tokens: int, seconds: float) -> None:
+        """Note what an answer has cost after its first token; `inside` the library, in seconds."""
+        if tokens > 0 and seconds > 0:
+            self._work = {
+                "calls_per_token": round(calls / tokens, 1),
+                "outside_share": round(max(1 - inside / seconds, 0.0), 4),
+            }
+
+    def _pyaxengine(self) -> dict[str, Any]:
+        return {"provider": self.log.provider, **self._work}
 
     def spec(self) -> ChildSpec:
         """Return how to run the worker."""

@@ -47,6 +47,9 @@ class WorkerFacts(Protocol):
     def known_window(self) -> Window | None:
         """Return the window that the worker has reported."""
 
+    def note_work(self, calls: int, inside: float, tokens: int, seconds: float) -> None:
+        """Note what an answer has cost after its first token; `inside` the library, in seconds."""
+
 
 @dataclass(frozen=True)
 class PreparedIds:
@@ -203,9 +206,12 @@ class AxengineRuntime:
         reply, begun = yield from attempt.begin(self._ask(ids, most, ends, request.sampling))
         with reply:
             self._note(int(begun.get("reused", 0)))
-            while answer.reason is None:
+            ended = False  # by the worker itself, after this token
+            while answer.reason is None or ended:
                 message = yield from attempt.next(reply)
                 if "end" in message:
+                    cost = int(message["calls"]), float(message["inside"])
+                    self._worker.note_work(*cost, len(sampled) - 1, float(message["eval"]))
                     break
                 token = int(message["token"])
                 last = self._clock()
@@ -214,9 +220,12 @@ class AxengineRuntime:
                 piece = "" if token in ends else text.feed(token)
                 if found := answer.feed([Piece(piece, token)]):
                     yield attempt.sent(found)
+                ended = token in ends or len(sampled) == most
+        # What is left of a character is part of an answer that the worker ended.
+        half = text.finish() if ended or answer.reason is None else ""
         if answer.reason is None:  # the window is full
             answer.reason = "length"
-        if rest := text.finish() + answer.run_ended():
+        if rest := answer.run_ended() + half:
             yield attempt.sent(rest)
         context = (*ids, *sampled) if request.wants_context else ()
         return RunResult(

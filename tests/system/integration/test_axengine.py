@@ -44,7 +44,10 @@ def test_a_client_gets_thinking_text_and_counts_and_health_names_the_provider(
     assert last.done_reason == "stop"
     assert whole.message.content == "It scatters."
     health = service.health()
-    assert health["runtime"]["provider"] == "AxEngineExecutionProvider"
+    work = health["runtime"]["pyaxengine"]
+    assert work["provider"] == "AxEngineExecutionProvider"
+    assert work["calls_per_token"] == 2.0  # one layer and the post model
+    assert 0 <= work["outside_share"] < 1
     assert health["context_length"] == 2559
     assert health["kv_cache"]["hits"] + health["kv_cache"]["misses"] == 2
 

@@ -106,6 +106,13 @@ def succeeds(done: Done) -> Done:
     return done
 
 
+def test_pyaxengine_is_installed_from_its_wheel_only(scratch: Scratch) -> None:
+    for words in (["--with-axengine"], ["--with-axengine", "/nowhere/axengine.whl"]):
+        done = scratch.install(*words)
+        assert done.returncode == 1
+        assert "pyaxengine/releases" in done.stderr
+
+
 def test_everything_that_the_unit_names_is_installed(installed: Scratch) -> None:
     unit = installed.unit.read_text()
     assert f"WorkingDirectory=/{installed.app.relative_to(installed.root)}" in unit

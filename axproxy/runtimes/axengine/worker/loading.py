@@ -12,6 +12,7 @@ from axproxy.runtimes.axengine.worker.embedding_table import EmbeddingTable
 from axproxy.runtimes.axengine.worker.encoder import TOKENS, TextEncoder
 from axproxy.runtimes.axengine.worker.network import open_network
 from axproxy.runtimes.axengine.worker.shapes import Session, UnfitFile
+from axproxy.runtimes.axengine.worker.work import CountedSession, Work
 
 CARD = "AXCLRTExecutionProvider"
 BOARD = "AxEngineExecutionProvider"
@@ -45,6 +46,7 @@ class Loader:
                 "driver package (libaxcl_rt for a card, libax_engine on a board)"
             )
         self._device = device
+        self.work = Work()
         self._opened, self._all = 0, 1
 
     def load(self, folder: AxengineFolder) -> Decoder | TextEncoder:
@@ -78,7 +80,7 @@ class Loader:
         self._opened += 1
         # The supervisor reads these lines.
         print(f"loaded {self._opened} of {self._all}: {path.name}", flush=True)
-        return session
+        return CountedSession(session, self.work)
 
 
 def _why_not_imported(error: Exception) -> str:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from axproxy.runtimes.axengine.wire import BrokenWire, Fault, LineReader, send_l
 from axproxy.runtimes.axengine.worker.decoder import BadPrompt, Decoder, Run
 from axproxy.runtimes.axengine.worker.encoder import TextEncoder
 from axproxy.runtimes.axengine.worker.sampling import Sampler, SamplingValues
+from axproxy.runtimes.axengine.worker.work import Work
 
 Message = dict[str, Any]
 
@@ -22,10 +24,13 @@ READ_TIMEOUT = 10.0  # seconds for a request to arrive
 
 
 class WorkerServer:
-    """Answers requests at `path`; `provider` is the one that computes."""
+    """Answers requests at `path`; `provider` is the one that computes, `work` what it has done."""
 
-    def __init__(self, path: Path, model: Decoder | TextEncoder, provider: str) -> None:
+    def __init__(
+        self, path: Path, model: Decoder | TextEncoder, provider: str, work: Work | None = None
+    ) -> None:
         self._model = model
+        self._work = work or Work()
         self._provider = provider
         self._computing = threading.Lock()
         self._stopping = threading.Event()
@@ -101,7 +106,7 @@ class WorkerServer:
         run = Run(request["ids"], sampler, frozenset(request.get("stop", [])), request.get("most"))
         send_line(connection, {"reused": decoder.reusable(run.ids)})
         started = time.monotonic()
-        first = None
+        first, before = None, self._work
         answer = decoder.answer(run, lambda: self._stopping.is_set() or has_left(connection))
         while True:
             try:
@@ -109,13 +114,19 @@ class WorkerServer:
             except StopIteration as end:
                 reason = end.value
                 break
-            first = first or time.monotonic()
+            if first is None:
+                first, before = time.monotonic(), replace(self._work)
             send_line(connection, {"token": token})
         if self._stopping.is_set():
             return _failure("the program is being stopped", "stopping")
         ended = time.monotonic()
         first = first or ended
-        return {"end": reason, "prompt_eval": first - started, "eval": ended - first}
+        # From the first token on: the prompt's steps are of another kind.
+        done = {
+            "calls": self._work.calls - before.calls,
+            "inside": self._work.seconds - before.seconds,
+        }
+        return {"end": reason, "prompt_eval": first - started, "eval": ended - first, **done}
 
 
 def embed(encoder: TextEncoder, connection: socket.socket, request: Message) -> Message:
