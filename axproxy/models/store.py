@@ -185,11 +185,14 @@ def with_stored_model(settings: Settings, environ: Mapping[str, str]) -> Setting
     if settings.model_path or settings.runtime in ("mock", "mock-axllm", "attach"):
         return settings
     place = settings.models_dir or default_store(environ)
-    models = ModelStore(replace(settings, runtime="vendor"), place).models()
+    # Each folder says which program it is for, unless PyAXEngine is to run them all.
+    runtime = settings.runtime if settings.runtime == "axengine" else "vendor"
+    stored = replace(settings, runtime=runtime)
+    models = ModelStore(stored, place).models()
     chosen = first_choice(models, settings.preload)
     if chosen is None or chosen.folder is None:
         return settings
-    return settings_for(replace(settings, runtime="vendor"), chosen.folder, chosen.name)
+    return settings_for(stored, chosen.folder, chosen.name)
 
 
 def configured_settings(environ: Mapping[str, str]) -> Settings:

@@ -26,6 +26,7 @@ from axproxy.models.store import (
 )
 from axproxy.settings import Settings
 from backend import create_pool
+from tests.support.axengine_models import encoder, layered_model, write_table
 from tests.support.fakes import QWEN
 from tests.support.model_folders import axllm_model, published_model
 
@@ -175,6 +176,21 @@ def test_without_a_model_path_the_newest_model_of_the_store_is_the_default(place
     preferred = {**environ, "AX650_PRELOAD": "none:such, qwen3-0.6b"}
     chosen = with_stored_model(Settings.from_env(preferred), preferred)
     assert (chosen.model_path, chosen.runtime) == (place / "Qwen3-0.6B", "axllm")
+
+
+def test_pyaxengine_runs_every_folder_of_the_store_that_fits_it(tmp_path: Path) -> None:
+    layered_model(tmp_path / "tiny")
+    write_table(encoder(tmp_path / "single"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "half_l1_together.axmodel").write_bytes(b"x")
+    environ = {"AX650_RUNTIME": "axengine", "AX650_MODELS_DIR": str(tmp_path)}
+    settings = Settings.from_env(environ)
+    store = ModelStore(settings, tmp_path)
+
+    assert {model.name for model in store.models()} == {"tiny:latest", "single:latest"}
+    assert {model.runtime for model in store.models()} == {"axengine"}
+    assert [folder.folder.name for folder in store.folders() if folder.problem] == ["other"]
+    assert with_stored_model(settings, environ).runtime == "axengine"
 
 
 @pytest.mark.parametrize("runtime", ["mock", "mock-axllm", "attach"])
