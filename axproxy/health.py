@@ -115,11 +115,17 @@ class RuntimeHealth:
 
 @dataclass(frozen=True)
 class QueueHealth:
-    """Requests: how many wait, whether one is being answered, and how many may wait."""
+    """Requests: how many wait, whether one is being answered, and how many may wait.
+
+    A client with none waiting that sends a request now gets `next_position`, where 1 is the next
+    turn and 0 means no wait, and expects to wait `expected_wait_s` seconds.
+    """
 
     waiting: int = 0
     answering: bool = False
     places: int = 0
+    next_position: int = 0
+    expected_wait_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -203,10 +203,22 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
+class QueuePlace:
+    """Where a request waits, 1 is the next one; and the expected `seconds`, None if unknown."""
+
+    position: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Text:
-    """A piece of the answer: whole characters, never half of one."""
+    """A piece of the answer: whole characters, never half of one.
+
+    An empty one is a sign of life; in the queue it has the request's `place`.
+    """
 
     text: str
+    place: QueuePlace | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -103,12 +104,22 @@ def _streamed(answer: Answer, encoder: Encoder) -> Response:
         first = next(event for event in answer if heartbeat.passes(event))
         lines = _lines(chain((first,), filter(heartbeat.passes, answer)), encoder)
         response = Response(lines, content_type=encoder.stream_type)
+        _tell_place(response, first)
         # A `finally` in `_lines` is not enough: it does not run if the first line is never read.
         response.call_on_close(answer.close)
     except BaseException:  # whatever it is, only this code can close the answer
         answer.close()
         raise
     return response
+
+
+def _tell_place(response: Response, first: Event) -> None:
+    """Set the headers of a stream that begins with a sign of life out of the queue."""
+    place = first.place if isinstance(first, Text) else None
+    if place:
+        response.headers["X-Queue-Position"] = str(place.position)
+        if place.seconds is not None:
+            response.headers["X-Queue-Wait"] = str(math.ceil(place.seconds))
 
 
 def _lines(events: Iterator[Event], encoder: Encoder) -> Iterator[bytes]:

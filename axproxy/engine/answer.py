@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from axproxy.engine.runtime import RunResult
 from axproxy.errors import ProxyError
-from axproxy.messages import ChatRequest, Event, Finished, Text, ToolCall
+from axproxy.messages import ChatRequest, Event, Finished, QueuePlace, Text, ToolCall
 from axproxy.output.instructions import with_call_correction
 from axproxy.output.json_format import AnswerFormat, FormatCheck, check_format, with_correction
 from axproxy.output.reader import AnswerParser
@@ -179,15 +179,17 @@ def _second_try(
     return better, second_finished
 
 
-def signs_of_life(steps: Generator[None, None, ResultT]) -> Generator[Event, None, ResultT]:
-    """Yield an empty text for each step of a wait; return its result."""
+def signs_of_life(
+    steps: Generator[QueuePlace | None, None, ResultT],
+) -> Generator[Event, None, ResultT]:
+    """Yield an empty text for each step of a wait, with its place; return the result."""
     try:
         while True:
             try:
-                next(steps)
+                place = next(steps)
             except StopIteration as end:
                 result: ResultT = end.value
                 return result
-            yield Text("")
+            yield Text("", place)
     finally:
         steps.close()

@@ -40,7 +40,7 @@ from axproxy.errors import (
     TokenizerGone,
     Unloaded,
 )
-from axproxy.health import Health, QueueHealth
+from axproxy.health import Health
 from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event, Finished, Usage
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
@@ -75,7 +75,7 @@ class SerialEngine(Generic[PreparedT]):
         self._model = model if callable(model) else lambda: model
         self._options = options
         self._clock = clock
-        self._queue = RequestQueue(options.max_queue)
+        self._queue = RequestQueue(options.max_queue, clock)
         self._prompts = FewAtOnce(PROMPTS_AT_ONCE)
         self._keep_alive = KeepAlive(options.keep_alive, clock)
         self._keep_alive_thread = threading.Thread(
@@ -200,13 +200,12 @@ class SerialEngine(Generic[PreparedT]):
         self._supervisor.order_restart()
 
     def health(self) -> Health:
-        queue = QueueHealth(self._queue.waiting, self._queue.busy, self._options.max_queue)
         model = self._model()
         return Health(
             model=model.name,
             model_path=str(model.folder) if model.folder else None,
             runtime=self._supervisor.health(),
-            queue=queue,
+            queue=self._queue.health(),
             kv_cache=self._runtime.cache_health(),
         )
 

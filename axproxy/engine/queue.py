@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from axproxy.engine.turns import TurnOrder
+from axproxy.engine.waits import REMEMBERED, expected_wait
 from axproxy.errors import Busy, ClientGone
+from axproxy.health import QueueHealth
+from axproxy.messages import QueuePlace
 
 DISCONNECT_CHECK_INTERVAL = 0.25  # seconds between two looks at whether a waiting client is there
 _FULL = "server busy, please try again.  maximum pending requests exceeded"
@@ -16,13 +21,14 @@ _FULL = "server busy, please try again.  maximum pending requests exceeded"
 class Ticket:
     """The right to use the runtime.  `give_back` may be called more than once."""
 
-    def __init__(self, queue: RequestQueue) -> None:
+    def __init__(self, queue: RequestQueue, client: str = "") -> None:
         self._queue: RequestQueue | None = queue
+        self._client = client
 
     def give_back(self) -> None:
         queue, self._queue = self._queue, None
         if queue:
-            queue.release()
+            queue.release(measured=bool(self._client))
 
 
 class _Place:
@@ -41,7 +47,10 @@ class RequestQueue:
     full: then the newest of its requests are refused instead of theirs.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = 0.0  # the running turn
+        self._runs: deque[float] = deque(maxlen=REMEMBERED)  # seconds of clients' turns
         self._places = places  # for waiting requests, beside the running one
         self._waiting: TurnOrder[_Place] = TurnOrder()
         self._called: _Place | None = None  # waits still, but has the next turn
@@ -56,6 +65,20 @@ class RequestQueue:
     def busy(self) -> bool:
         return self._busy
 
+    def health(self) -> QueueHealth:
+        """Return the state, and what a request of a client that has none waiting would get."""
+        with self._lock:
+            ahead = len(self._waiting.held())
+            wait = self._expected(ahead)
+            next_position = ahead + 1 if self._busy or ahead else 0
+            return QueueHealth(
+                len(self._waiting),
+                self._busy,
+                self._places,
+                next_position,
+                None if wait is None else round(wait, 1),
+            )
+
     def admit(self, gone: Callable[[], bool], client: str = "") -> Ticket:
         """Block until it is the caller's turn; raises as `until_admitted` does."""
         steps = self.until_admitted(gone, client)
@@ -68,14 +91,14 @@ class RequestQueue:
 
     def until_admitted(
         self, gone: Callable[[], bool], client: str = ""
-    ) -> Generator[None, None, Ticket]:
-        """Yield every quarter of a second until it is the caller's turn; return the ticket.
+    ) -> Generator[QueuePlace, None, Ticket]:
+        """Yield the place every quarter of a second until the turn comes; return the ticket.
 
         The first step takes the place in the queue, and closing the generator gives it up.  Raises
         `Busy` at the first step when the queue is full, or later when `client` has lost the place
         to another; and `ClientGone` once `gone()`.
         """
-        if ticket := self.admit_at_once():
+        if ticket := self.admit_at_once(client):
             return ticket
         place = _Place(client)
         with self._lock:
@@ -93,23 +116,25 @@ class RequestQueue:
                     self._called = None
                 self._call_first()
             raise
-        return Ticket(self)
+        return Ticket(self, client)
 
-    def admit_at_once(self) -> Ticket | None:
+    def admit_at_once(self, client: str = "") -> Ticket | None:
         """Return a ticket, or `None` when a request runs or waits."""
         with self._lock:
-            if self._busy or self._waiting:
+            if self._busy or len(self._waiting):
                 return None
-            self._busy = True
-            return Ticket(self)
+            self._begin()
+            return Ticket(self, client)
 
-    def release(self) -> None:
-        """End the running turn; called by its ticket."""
+    def release(self, *, measured: bool) -> None:
+        """End the running turn; called by its ticket.  Waits are expected from `measured` ones."""
         with self._lock:
+            if measured:
+                self._runs.append(self._clock() - self._began)
             self._busy = False
             self._call_first()
 
-    def _wait(self, place: _Place, gone: Callable[[], bool]) -> Generator[None, None, None]:
+    def _wait(self, place: _Place, gone: Callable[[], bool]) -> Generator[QueuePlace, None, None]:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
@@ -119,9 +144,23 @@ class RequestQueue:
                         raise Busy(_FULL)
                     self._waiting.begin(place.client)  # the oldest of its client, so ours
                     self._called = None
-                    self._busy = True
+                    self._begin()
                     return
-            yield
+            with self._lock:
+                seen = self._place_of(place)
+            yield seen
+
+    def _begin(self) -> None:
+        self._busy = True
+        self._began = self._clock()
+
+    def _expected(self, ahead: int) -> float | None:
+        running_for = self._clock() - self._began if self._busy else None
+        return expected_wait(self._runs, running_for, ahead)
+
+    def _place_of(self, place: _Place) -> QueuePlace:
+        ahead = 0 if place.lost else list(self._waiting.in_order()).index(place)
+        return QueuePlace(ahead + 1, self._expected(ahead))
 
     def _call_first(self) -> None:
         if self._busy or self._called:

@@ -19,18 +19,21 @@ class TurnOrder(Generic[RequestT]):
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[RequestT]] = {}  # by client; the first one has the next turn
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return self._count  # may be read beside a change on another thread
 
     def join(self, client: str, request: RequestT) -> None:
         """Let a request wait."""
         self._lines.setdefault(client, deque()).append(request)
+        self._count += 1
 
     def leave(self, client: str, request: RequestT) -> None:
         """Let a request go without a turn.  Raises `ValueError` if it does not wait."""
         line = self._lines.get(client, deque())
         line.remove(request)
+        self._count -= 1
         if not line:
             del self._lines[client]
 
@@ -42,6 +45,7 @@ class TurnOrder(Generic[RequestT]):
         """Take the client's oldest request out, and put the client at the end of the round."""
         line = self._lines.pop(client)
         request = line.popleft()
+        self._count -= 1
         if line:
             self._lines[client] = line
         return request

@@ -8,8 +8,23 @@ from flask.testing import FlaskClient
 from axproxy.api import streaming
 from axproxy.api.streaming import Heartbeat
 from axproxy.errors import RuntimeStalled
-from axproxy.messages import Event, Text
-from tests.support.fakes import FakeEngine
+from axproxy.messages import Event, QueuePlace, Text
+from tests.support.fakes import HELLO, FakeEngine
+
+
+def test_a_stream_that_begins_in_the_queue_tells_its_place(
+    client: FlaskClient, engine: FakeEngine
+) -> None:
+    body = {"prompt": "Hi", "stream": True}
+    at_once = client.post("/generate", json=body)
+    assert "X-Queue-Position" not in at_once.headers
+    engine.script = [Text("", QueuePlace(3, 41.2)), *HELLO]
+    waited = client.post("/generate", json=body)
+    assert (waited.headers["X-Queue-Position"], waited.headers["X-Queue-Wait"]) == ("3", "42")
+    engine.script = [Text("", QueuePlace(1)), *HELLO]
+    unmeasured = client.post("/generate", json=body)
+    assert unmeasured.headers["X-Queue-Position"] == "1"
+    assert "X-Queue-Wait" not in unmeasured.headers
 
 
 def test_signs_of_life_are_spaced_and_never_missing() -> None:

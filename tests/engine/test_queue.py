@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from axproxy.engine import queue
 from axproxy.engine.queue import FewAtOnce, RequestQueue, Ticket
 from axproxy.errors import Busy, ClientGone
+from axproxy.health import QueueHealth
+from axproxy.messages import QueuePlace
 from tests.support.waiting import eventually
 
 
@@ -102,6 +104,26 @@ def test_turns_go_round_by_client() -> None:
             assert own
             ticket = own
     assert gate.waiting == 0
+
+
+def test_those_who_wait_are_told_their_place_and_how_long_that_takes() -> None:
+    now = 0.0
+    gate = RequestQueue(places=5, clock=lambda: now)
+    assert gate.health() == QueueHealth(0, False, 5, 0, None)
+    first = gate.admit(lambda: False, "a")
+    now = 10.0
+    first.give_back()
+    ticket = gate.admit(lambda: False, "a")
+    now = 13.0
+    waits = [gate.until_admitted(lambda: False, client) for client in "aab"]
+    for wait in waits:
+        next(wait)
+    places = [next(wait) for wait in waits]
+    assert places == [QueuePlace(1, 7.0), QueuePlace(3, 27.0), QueuePlace(2, 17.0)]
+    assert gate.health() == QueueHealth(3, True, 5, 3, 27.0)
+    for wait in waits:
+        wait.close()
+    ticket.give_back()
 
 
 def test_a_full_queue_is_refused_at_once() -> None:

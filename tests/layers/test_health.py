@@ -36,7 +36,7 @@ READY = Health(
         host=HostHealth(48.312, 611, 64, 56),
         preflight=(CheckHealth("cma", "warn", "16 MB of CMA are free", "sudo reboot"),),
     ),
-    queue=QueueHealth(waiting=3, answering=True, places=64),
+    queue=QueueHealth(3, True, 64, 2, 12.5),
     kv_cache=CacheHealth(hits=5, misses=2),
 )
 
@@ -53,7 +53,8 @@ AS_JSON = (
     '"cma_free_mb": 56}, '
     '"preflight": [{"name": "cma", "verdict": "warn", "seen": "16 MB of CMA are free", '
     '"remedy": "sudo reboot"}], '
-    '"queue": {"waiting": 3, "answering": true, "places": 64}, '
+    '"queue": {"waiting": 3, "answering": true, "places": 64, "next_position": 2, '
+    '"expected_wait_s": 12.5}, '
     '"kv_cache": {"hits": 5, "misses": 2}, "version": "' + __version__ + '"}'
 )
 
@@ -85,7 +86,8 @@ REST = (
     '"npu_percent": null}, '
     '"host": {"temperature_c": null, "memory_used_mb": _, "cma_total_mb": null, '
     '"cma_free_mb": null}, "preflight": [], '
-    '"queue": {"waiting": 0, "answering": false, "places": 64}, '
+    '"queue": {"waiting": 0, "answering": false, "places": 64, "next_position": 0, '
+    '"expected_wait_s": null}, '
     '"kv_cache": {"hits": 0, "misses": 0}, "version": "' + __version__ + '"}'
 )
 

@@ -100,11 +100,17 @@ function showPrograms(health) {
     add(name, parts.join(", "));
     if (bar) rows.push(element("dt"), element("dd", {}, element("progress", { max: 100, value: program.load_percent, ariaLabel: "load" })));
   }
-  add("queue", `${health.queue.answering ? "an answer is running" : "idle"}, ${health.queue.waiting} of ${health.queue.places} places taken`);
+  add("queue", `${health.queue.answering ? "an answer is running" : "idle"}, ${health.queue.waiting} of ${health.queue.places} places taken${nextPlace(health.queue)}`);
   if (health.kv_cache) add("KV cache", `${health.kv_cache.hits} of ${health.kv_cache.hits + health.kv_cache.misses} prompts went on from it`);
   if (health.switching_to) add("switching to", health.switching_to);
   add("version", health.version);
   find("programs").replaceChildren(...rows);
+}
+
+function nextPlace(queue) {
+  if (!queue.next_position) return "";
+  const wait = queue.expected_wait_s === null ? "" : `, in about ${Math.ceil(queue.expected_wait_s)} s`;
+  return `; a new request would be number ${queue.next_position}${wait}`;
 }
 
 function showChecks(checks) {
