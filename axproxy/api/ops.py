@@ -62,4 +62,5 @@ class OpsRoutes:
         return json_response({"status": "restarting"}, 202)
 
     def metrics(self) -> Response:
-        return Response(self._metrics.page(), content_type=CONTENT_TYPE)
+        page = self._metrics.page(to_operator=self._access.is_operator())
+        return Response(page, content_type=CONTENT_TYPE)

@@ -57,15 +57,6 @@ class HealthCollector(Collector):
             if program and program.restarts is not None:
                 restarts.add_metric((name,), program.restarts)
         yield restarts
-        prompts = CounterMetricFamily(
-            "ax650_kv_cache_prompts",
-            "Prompts that continued from the KV cache (hit), or began with a reset (miss)",
-            labels=("result",),
-        )
-        cache = health.kv_cache or CacheHealth()
-        prompts.add_metric(("hit",), cache.hits)
-        prompts.add_metric(("miss",), cache.misses)
-        yield prompts
 
     def _labelled(self, health: Health) -> Iterator[Metric]:
         info = GaugeMetricFamily("ax650_info", "The service", labels=("version", "runtime"))
@@ -84,14 +75,39 @@ class HealthCollector(Collector):
             yield GaugeMetricFamily("ax650_store_free_bytes", "Of the store's disk", value=free)
 
 
+class CacheCollector(Collector):
+    """Reads how often the KV cache was of use."""
+
+    def __init__(self, health: Callable[[], Health]) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        prompts = CounterMetricFamily(
+            "ax650_kv_cache_prompts",
+            "Prompts that continued from the KV cache (hit), or began with a reset (miss)",
+            labels=("result",),
+        )
+        cache = self._health().kv_cache or CacheHealth()
+        prompts.add_metric(("hit",), cache.hits)
+        prompts.add_metric(("miss",), cache.misses)
+        yield prompts
+
+
 class Metrics:
     """All metrics; `store` is the folder whose disk is watched."""
 
     def __init__(self, health: Callable[[], Health], store: Path | None = None) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(HealthCollector(health, store))
+        self._for_operators = CollectorRegistry()
+        self._for_operators.register(CacheCollector(health))
         self.requests = RequestMetrics(self._registry)
 
-    def page(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
-        return generate_latest(self._registry)
+    def page(self, *, to_operator: bool = True) -> bytes:
+        """Return all metrics in the text format of Prometheus.
+
+        Only an operator sees the hits of the KV cache: they tell whether another client has had the
+        conversation that one has just sent.
+        """
+        page: bytes = generate_latest(self._registry)
+        return page + (generate_latest(self._for_operators) if to_operator else b"")

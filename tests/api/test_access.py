@@ -258,6 +258,19 @@ def test_health_and_ready_tell_no_path_and_no_pid_without_the_key(
     assert "4711" in client.get("/ready", headers={"X-Api-Key": KEY}).get_json()["error"]
 
 
+def test_metrics_of_an_open_service_show_the_caches_hits_to_this_machine_only() -> None:
+    client = create_app(
+        Settings(host="0.0.0.0", api_key="none"), FakeEngine(), FakeModels()
+    ).test_client()
+    name = "ax650_kv_cache_prompts_total"
+    stranger = client.get("/metrics", environ_overrides={"REMOTE_ADDR": "192.168.1.9"})
+
+    assert stranger.status_code == 200
+    assert "ax650_restarts" in stranger.text
+    assert name not in stranger.text
+    assert name in client.get("/metrics").text
+
+
 @pytest.mark.parametrize(
     ("key", "headers", "address", "same"),
     [
