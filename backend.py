@@ -65,7 +65,7 @@ from axproxy.runtimes.axllm.runtime import AxllmRuntime, PreparedMessages
 from axproxy.runtimes.main_api.attached import AttachedSupervisor
 from axproxy.runtimes.main_api.client import RuntimeClient
 from axproxy.runtimes.main_api.launch import MainApiRecipe
-from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
+from axproxy.runtimes.main_api.runtime import MainApiRuntime
 from axproxy.server.gunicorn_adapter import AppImportError, runs_without_our_settings
 from axproxy.settings import Settings, SettingsError
 from axproxy.tokenizer.choice import choose_tokenizer
@@ -215,7 +215,7 @@ def axllm_engine(
 
 def main_api_engine(
     settings: Settings, timeouts: Timeouts, model: CurrentModel
-) -> SerialEngine[PreparedPrompt]:
+) -> SerialEngine[Any]:
     """Make the engine on the vendor's `main_api`."""
     supervisor: AttachedSupervisor | RuntimeSupervisor
     program: AttachedSupervisor | MainApiRecipe

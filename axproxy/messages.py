@@ -248,12 +248,14 @@ class Usage:
 class Finished:
     """The last event of every answer that no error has ended.
 
-    `context` are the tokens of prompt and answer, where the request wanted them.
+    `context` are the tokens of prompt and answer, where the request wanted them.  `calls_tools`
+    says that the client is likely to send the results of calls at once.
     """
 
     reason: FinishReason
     usage: Usage
     context: tuple[int, ...] = ()
+    calls_tools: bool = field(default=False, compare=False, repr=False)
 
 
 Event = Text | Thinking | ToolCall | Finished

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from axproxy.engine.runtime import RunResult
+from axproxy.engine.protocol import Gone
+from axproxy.engine.runtime import PreparedT, RunResult
 from axproxy.errors import ProxyError
-from axproxy.messages import ChatRequest, Event, Finished, QueuePlace, Text, ToolCall
+from axproxy.messages import ChatRequest, Event, Finished, QueuePlace, Text, ToolCall, Usage
+from axproxy.models.model import Model
 from axproxy.output.instructions import with_call_correction
 from axproxy.output.json_format import AnswerFormat, FormatCheck, check_format, with_correction
 from axproxy.output.reader import AnswerParser
@@ -27,6 +29,28 @@ class ParsedRun:
     texts: Generator[str, None, RunResult]
     parser: AnswerParser
     ending: Callable[[RunResult], Finished]
+
+
+@dataclass(frozen=True)
+class AnswerJob(Generic[PreparedT]):
+    """A request on its way through the queue."""
+
+    model: Model
+    request: ChatRequest
+    prepared: PreparedT | None  # made later where the model, and so its window, is not there yet
+    gone: Gone
+    asked: float  # on the engine's clock
+
+    def usage(self, admitted: float, now: float, result: RunResult) -> Usage:
+        """Return the counts and times of the answer; `admitted` is when its turn began."""
+        return Usage(
+            prompt_tokens=result.prompt_tokens,
+            completion_tokens=result.completion_tokens,
+            total=now - self.asked,
+            load=admitted - self.asked,
+            prompt_eval=result.prompt_eval,
+            eval=result.eval,
+        )
 
 
 Run = Callable[[ChatRequest], ParsedRun]

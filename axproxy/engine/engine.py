@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic
 
-from axproxy.engine.answer import ParsedRun, checked_answer, signs_of_life
+from axproxy.engine.answer import AnswerJob, ParsedRun, checked_answer, signs_of_life
 from axproxy.engine.keep_alive import KeepAlive
 from axproxy.engine.protocol import Answer, EngineOptions, Gone, Loaded
 from axproxy.engine.queue import DISCONNECT_CHECK_INTERVAL, FewAtOnce, RequestQueue
@@ -41,22 +41,13 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.health import Health
-from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event, Finished, Usage
+from axproxy.messages import ChatRequest, Embeddings, EmbedRequest, Event, Finished
 from axproxy.models.model import Model
 from axproxy.output.reader import AnswerParser
 
 PROMPTS_AT_ONCE = 2
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job(Generic[PreparedT]):
-    model: Model
-    request: ChatRequest
-    prepared: PreparedT | None  # made later where the model, and so its window, is not there yet
-    gone: Gone
-    asked: float  # on the engine's clock
 
 
 class SerialEngine(Generic[PreparedT]):
@@ -118,7 +109,7 @@ class SerialEngine(Generic[PreparedT]):
                 prepared = None if problem else self._runtime.prepare(request, gone, wait=False)
         except TokenizerGone:  # it is back before long; the request waits for that in its turn
             prepared = None
-        return self._events(_Job(model, request, prepared, gone, asked))
+        return self._events(AnswerJob(model, request, prepared, gone, asked))
 
     def embed(self, model: Model, request: EmbedRequest, gone: Gone) -> Embeddings:
         asked = self._clock()
@@ -246,10 +237,12 @@ class SerialEngine(Generic[PreparedT]):
             finally:
                 ticket.give_back()
 
-    def _events(self, job: _Job[PreparedT]) -> Generator[Event, None, None]:
+    def _events(self, job: AnswerJob[PreparedT]) -> Generator[Event, None, None]:
         self._keep_alive.begin(job.model)
         try:
-            turn = self._queue.until_admitted(job.gone, job.request.address)
+            turn = self._queue.until_admitted(
+                job.gone, job.request.address, lambda: self._saved_tokens(job)
+            )
             ticket = yield from signs_of_life(turn)
             try:
                 # The model may have left the card while the request waited.
@@ -263,6 +256,7 @@ class SerialEngine(Generic[PreparedT]):
                     return self._run(job, request, admitted)
 
                 finished = yield from checked_answer(job.request, run)
+                ticket.give_back(self._saved_by_results(finished))
             finally:
                 ticket.give_back()
             self._warmer.answered(job.request)
@@ -270,14 +264,23 @@ class SerialEngine(Generic[PreparedT]):
             self._keep_alive.end()
         yield finished  # sent while the next request runs already
 
-    def _run(self, job: _Job[PreparedT], request: ChatRequest, admitted: float) -> ParsedRun:
+    def _saved_tokens(self, job: AnswerJob[PreparedT]) -> int:
+        return 0 if job.prepared is None else self._runtime.saved_tokens(job.prepared)
+
+    def _saved_by_results(self, finished: Finished) -> int:
+        """Return how many tokens need not be read again if the results of calls come next."""
+        known = finished.calls_tools and self._runtime.cached()
+        return finished.usage.prompt_tokens if known else 0
+
+    def _run(self, job: AnswerJob[PreparedT], request: ChatRequest, admitted: float) -> ParsedRun:
         """Begin a run for `request`: the job's own, or the second try."""
         prepared = job.prepared if request is job.request else None
         if prepared is None:
             prepared = self._runtime.prepare(request, job.gone, wait=True)
 
         def ending(result: RunResult) -> Finished:
-            return Finished(result.reason, self._usage(job, admitted, result), result.context)
+            usage = job.usage(admitted, self._clock(), result)
+            return Finished(result.reason, usage, result.context, parser.calls_tools)
 
         parser = AnswerParser(
             inside=prepared.inside_thinking,
@@ -287,13 +290,3 @@ class SerialEngine(Generic[PreparedT]):
             and not (request.raw or prepared.thinking_closed),
         )
         return ParsedRun(self._runtime.run(prepared, job.gone), parser, ending)
-
-    def _usage(self, job: _Job[PreparedT], admitted: float, result: RunResult) -> Usage:
-        return Usage(
-            prompt_tokens=result.prompt_tokens,
-            completion_tokens=result.completion_tokens,
-            total=self._clock() - job.asked,
-            load=admitted - job.asked,
-            prompt_eval=result.prompt_eval,
-            eval=result.eval,
-        )

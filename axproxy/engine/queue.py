@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
-from axproxy.engine.turns import TurnOrder
+from axproxy.engine.turns import HOLD, TurnOrder
 from axproxy.engine.waits import REMEMBERED, expected_wait
 from axproxy.errors import Busy, ClientGone
 from axproxy.health import QueueHealth
@@ -19,23 +19,30 @@ _FULL = "server busy, please try again.  maximum pending requests exceeded"
 
 
 class Ticket:
-    """The right to use the runtime.  `give_back` may be called more than once."""
+    """The right to use the runtime.  `give_back` may be called more than once.
+
+    `saves` is how many tokens of the client's next request the KV cache holds, if it comes at once.
+    """
 
     def __init__(self, queue: RequestQueue, client: str = "") -> None:
         self._queue: RequestQueue | None = queue
         self._client = client
 
-    def give_back(self) -> None:
+    def give_back(self, saves: int = 0) -> None:
         queue, self._queue = self._queue, None
         if queue:
-            queue.release(measured=bool(self._client))
+            queue.release(self._client, saves)
 
 
 class _Place:
-    """The place of one waiting request; its event wakes only this one."""
+    """The place of one waiting request; its event wakes only this one.
 
-    def __init__(self, client: str) -> None:
+    `saved` returns how many tokens of its prompt the KV cache holds now; it does no I/O.
+    """
+
+    def __init__(self, client: str, saved: Callable[[], int]) -> None:
         self.client = client
+        self.saved = saved
         self.called = threading.Event()
         self.lost = False  # to a client that holds fewer
 
@@ -52,7 +59,8 @@ class RequestQueue:
         self._began = 0.0  # the running turn
         self._runs: deque[float] = deque(maxlen=REMEMBERED)  # seconds of clients' turns
         self._places = places  # for waiting requests, beside the running one
-        self._waiting: TurnOrder[_Place] = TurnOrder()
+        self._waiting: TurnOrder[_Place] = TurnOrder(lambda place: place.saved())
+        self._held = ("", 0, 0.0)  # the client for whom the card is kept, `saves`, until when
         self._called: _Place | None = None  # waits still, but has the next turn
         self._busy = False
         self._lock = threading.Lock()  # guards all of these
@@ -90,7 +98,10 @@ class RequestQueue:
                 return ticket
 
     def until_admitted(
-        self, gone: Callable[[], bool], client: str = ""
+        self,
+        gone: Callable[[], bool],
+        client: str = "",
+        saved: Callable[[], int] = lambda: 0,
     ) -> Generator[QueuePlace, None, Ticket]:
         """Yield the place every quarter of a second until the turn comes; return the ticket.
 
@@ -100,11 +111,11 @@ class RequestQueue:
         """
         if ticket := self.admit_at_once(client):
             return ticket
-        place = _Place(client)
+        place = _Place(client, saved)
         with self._lock:
             if len(self._waiting) >= self._places and not self._make_room_for(client):
                 raise Busy(_FULL)
-            self._waiting.join(client, place)
+            self._waiting.join(client, place, self._clock())
             self._call_first()  # the running request may have ended since
         try:
             yield from self._wait(place, gone)
@@ -126,11 +137,13 @@ class RequestQueue:
             self._begin()
             return Ticket(self, client)
 
-    def release(self, *, measured: bool) -> None:
-        """End the running turn; called by its ticket.  Waits are expected from `measured` ones."""
+    def release(self, client: str, saves: int) -> None:
+        """End the running turn; called by its ticket.  Those without a client are not measured."""
+        now = self._clock()
         with self._lock:
-            if measured:
-                self._runs.append(self._clock() - self._began)
+            if client:
+                self._runs.append(now - self._began)
+            self._held = (client, saves, now + HOLD)
             self._busy = False
             self._call_first()
 
@@ -142,11 +155,13 @@ class RequestQueue:
                 with self._lock:
                     if place.lost:
                         raise Busy(_FULL)
-                    self._waiting.begin(place.client)  # the oldest of its client, so ours
+                    # The oldest of its client, so ours.
+                    self._waiting.begin(place.client, self._clock())
                     self._called = None
                     self._begin()
                     return
             with self._lock:
+                self._call_first()  # the card may be kept no longer
                 seen = self._place_of(place)
             yield seen
 
@@ -165,7 +180,11 @@ class RequestQueue:
     def _call_first(self) -> None:
         if self._busy or self._called:
             return
-        self._called = self._waiting.first()
+        client, saves, until = self._held
+        now = self._clock()
+        if now < until and self._waiting.holds_for(client, saves, now):
+            return
+        self._called = self._waiting.first(now)
         if self._called:
             self._called.called.set()
 

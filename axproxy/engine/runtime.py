@@ -129,6 +129,12 @@ class Runtime(Protocol[PreparedT]):
     def cached(self) -> str:
         """Return the text in the KV cache; empty where that is not known."""
 
+    def saved_tokens(self, prepared: PreparedT) -> int:
+        """Return how many tokens of a prompt need not be read, because the KV cache holds them.
+
+        It is an estimate for the order of the queue, which calls it with a lock held: no I/O.
+        """
+
     def warm(self, beginning: Prompt) -> None:
         """Read a `beginning` into the KV cache.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from axproxy.control_tokens import ESCAPE
-from axproxy.messages import Event, Text, Thinking
+from axproxy.messages import Event, Text, Thinking, ToolCall
 from axproxy.output import thinking
 from axproxy.output.thinking import ThinkingParser
 from axproxy.output.tool_calls import ToolCallParser, new_call_id
@@ -40,6 +40,7 @@ class AnswerParser:
     ) -> None:
         self._thinking = ThinkingParser(wanted=think, inside=inside, unasked=thinks)
         self._calls = ToolCallParser(make_id) if tools else None
+        self.calls_tools = False  # whether a call has been found
 
     def feed(self, text: str) -> list[Event]:
         return self._without_calls(self._thinking.feed(text))
@@ -47,7 +48,8 @@ class AnswerParser:
     def finish(self) -> list[Event]:
         """Return the events of the text held back; the run has ended."""
         rest = self._without_calls(self._thinking.finish())
-        return [*rest, *(self._calls.finish() if self._calls else [])]
+        rest += self._calls.finish() if self._calls else []
+        return self._noted(rest)
 
     def _without_calls(self, parsed: list[Text | Thinking]) -> list[Event]:
         events: list[Event] = []
@@ -56,4 +58,8 @@ class AnswerParser:
                 events += self._calls.feed(event.text)
             else:
                 events.append(event)
+        return self._noted(events)
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        self.calls_tools = self.calls_tools or any(isinstance(each, ToolCall) for each in events)
         return events

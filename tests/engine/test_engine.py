@@ -31,7 +31,7 @@ from axproxy.errors import (
     Unloaded,
 )
 from axproxy.health import CacheHealth, ChildHealth, RuntimeHealth
-from axproxy.messages import ChatRequest, Finished, Limits, Message, Text
+from axproxy.messages import ChatRequest, Finished, Limits, Message, Text, ToolCall
 from axproxy.models.description import describe_model
 from axproxy.prompts.fitting import Window
 from axproxy.runtimes.main_api.run_log import RunLog
@@ -291,6 +291,36 @@ def test_one_address_cannot_keep_others_out_of_the_queue() -> None:
     assert next(first) == next(late) == Text("")
     for answer in answers:
         answer.close()
+
+
+TOOLS = ({"type": "function", "function": {"name": "lamp", "parameters": {}}},)
+CALL = '<tool_call>\n{"name": "lamp", "arguments": {}}\n</tool_call>'
+
+
+def test_the_result_of_a_tool_goes_on_before_another_clients_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The prompt of the call is in the cache, and another's turn would empty it."""
+    monkeypatch.setattr(FakeSupervisor, "window", lambda _self: Window(8000, 6000, 128))
+    bench = Bench(Card([spell(CALL), spell("It is on."), spell("Hello")]))
+    first = replace(asking("light! " * 50), address="house", tools=TOOLS)
+    answer = bench.engine.answer(bench.model, first, lambda: False)
+    next(answer)
+    other = bench.engine.answer(bench.model, replace(asking("hi"), address="ann"), lambda: False)
+    assert next(other) == Text("")
+    events = list(answer)
+    answer.close()
+    assert any(isinstance(event, ToolCall) for event in events)
+    # The small template writes no calls, but text as it is.
+    said = (Message("assistant", CALL), Message("user", "done"))
+    second = replace(first, messages=(*first.messages, *said))
+    assert next(other) == Text("")  # the card is kept
+    bench.events(second)
+    assert list(other)[-1].reason == "stop"
+    assert ["hi" in prompt for prompt in bench.card.prompts] == [False, False, True]
+    cache = bench.engine.health().kv_cache
+    assert cache
+    assert (cache.hits, cache.misses) == (1, 2)
 
 
 def test_closing_an_answer_that_was_never_begun_holds_nothing_up() -> None:

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from axproxy.engine import queue
 from axproxy.engine.queue import FewAtOnce, RequestQueue, Ticket
+from axproxy.engine.turns import HOLD
 from axproxy.errors import Busy, ClientGone
 from axproxy.health import QueueHealth
 from axproxy.messages import QueuePlace
@@ -124,6 +125,52 @@ def test_those_who_wait_are_told_their_place_and_how_long_that_takes() -> None:
     for wait in waits:
         wait.close()
     ticket.give_back()
+
+
+def ends(turn: Generator[QueuePlace, None, Ticket]) -> Ticket:
+    """The ticket of a request whose turn has come."""
+    with pytest.raises(StopIteration) as end:
+        next(turn)
+    ticket: Ticket = end.value.value
+    return ticket
+
+
+def test_the_card_is_kept_a_moment_for_the_result_of_a_tool() -> None:
+    gate = RequestQueue(places=5, clock=lambda: 0.0)
+    calling = gate.admit(lambda: False, "agent")
+    other = gate.until_admitted(lambda: False, "other")
+    next(other)
+    calling.give_back(saves=2000)
+    next(other)  # waits on
+    with_result = ends(gate.until_admitted(lambda: False, "agent", lambda: 2000))
+    with_result.give_back(saves=2000)
+    ends(other).give_back()  # passed once, and not a second time
+    assert (gate.busy, gate.waiting) == (False, 0)
+
+
+def test_who_waits_has_the_card_when_no_result_comes() -> None:
+    now = 0.0
+    gate = RequestQueue(places=5, clock=lambda: now)
+    calling = gate.admit(lambda: False, "agent")
+    other = gate.until_admitted(lambda: False, "other")
+    next(other)
+    calling.give_back(saves=2000)
+    next(other)
+    unrelated = gate.until_admitted(lambda: False, "agent")
+    next(unrelated)
+    now = HOLD
+    next(unrelated)
+    ends(other).give_back()
+    ends(unrelated).give_back()
+
+
+def test_who_waits_has_the_card_at_once_after_any_other_answer() -> None:
+    gate = RequestQueue(places=5)
+    ticket = gate.admit(lambda: False, "a")
+    other = gate.until_admitted(lambda: False, "b")
+    next(other)
+    ticket.give_back()
+    ends(other).give_back()
 
 
 def test_a_full_queue_is_refused_at_once() -> None:

@@ -63,14 +63,6 @@ def test_a_request_that_leaves_keeps_its_clients_place_for_the_next_one() -> Non
         order.leave("a", "a1")
 
 
-@given(st.text(CLIENTS, max_size=12), st.sampled_from(CLIENTS))
-def test_how_many_are_ahead_of_a_new_request_is_known(waiting: str, client: str) -> None:
-    order = order_of(waiting)
-    ahead = order.ahead_of(client)
-    order.join(client, f"{client}new")
-    assert list(order.in_order()).index(f"{client}new") == ahead
-
-
 events = st.lists(
     st.one_of(
         st.tuples(st.just("joins"), st.sampled_from(CLIENTS)),

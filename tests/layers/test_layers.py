@@ -91,6 +91,8 @@ PURE: Mapping[str, set[str]] = {
     "axproxy.api_keys": set(),
     "axproxy.control_tokens": set(),
     "axproxy.durations": set(),
+    "axproxy.engine.turns": set(),
+    "axproxy.engine.waits": set(),
     "axproxy.errors": set(),
     "axproxy.health": set(),
     "axproxy.messages": set(),

@@ -12,7 +12,8 @@ from axproxy.engine.runtime import Timeouts
 from axproxy.models.description import describe_model
 from axproxy.prompts.renderer import TemplateRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient
-from axproxy.runtimes.main_api.runtime import MainApiRuntime, PreparedPrompt
+from axproxy.runtimes.main_api.prepared import PreparedPrompt
+from axproxy.runtimes.main_api.runtime import MainApiRuntime
 from axproxy.settings import Settings
 from axproxy.tokenizer.choice import choose_tokenizer
 

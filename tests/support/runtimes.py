@@ -146,6 +146,9 @@ class _FakeRuntime:
     def cached(self) -> str:
         return ""
 
+    def saved_tokens(self, _prepared: object) -> int:
+        return 0
+
     def warm(self, _beginning: Prompt) -> None:
         raise AssertionError("there is no beginning to keep warm")
 

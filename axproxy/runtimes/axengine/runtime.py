@@ -176,6 +176,9 @@ class AxengineRuntime:
         """Return nothing: the worker compares tokens, not texts."""
         return ""
 
+    def saved_tokens(self, _prepared: PreparedIds) -> int:
+        return 0  # what the cache holds is not known here
+
     def warm(self, _beginning: Prompt) -> None:
         """Do nothing; there is no beginning to warm."""
 

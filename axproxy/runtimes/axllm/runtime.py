@@ -205,6 +205,9 @@ class AxllmRuntime:
         """Return nothing: the program does not report what its cache holds."""
         return ""
 
+    def saved_tokens(self, _prepared: PreparedMessages) -> int:
+        return 0  # what the cache holds is not known here
+
     def warm(self, _beginning: Prompt) -> None:
         """Do nothing; there is no beginning to warm."""
 

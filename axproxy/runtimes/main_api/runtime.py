@@ -6,10 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
-from axproxy.control_tokens import ESCAPE
 from axproxy.engine.protocol import Gone
 from axproxy.engine.runtime import RESTART_HOLD, RunResult, Supervisor, Timeouts
 from axproxy.errors import (
@@ -27,7 +26,6 @@ from axproxy.errors import (
 )
 from axproxy.health import CacheHealth
 from axproxy.messages import ChatRequest, EmbedRequest, Vectors
-from axproxy.output.reader import inside_thinking, thinking_closed
 from axproxy.prompts.fitting import Prompt, Window
 from axproxy.prompts.renderer import PromptRenderer
 from axproxy.runtimes.main_api.client import RuntimeClient, Waiting
@@ -35,6 +33,7 @@ from axproxy.runtimes.main_api.generation import MIN_PREFILL_SPEED, Generation
 from axproxy.runtimes.main_api.kv_cache import CachedPrompt, CacheVersion, Continuation, Segment
 from axproxy.runtimes.main_api.leaving import ClosedPort
 from axproxy.runtimes.main_api.other_programs import disturbed
+from axproxy.runtimes.main_api.prepared import PreparedPrompt
 from axproxy.runtimes.main_api.run_log import RunLog, with_logged_times
 from axproxy.tokenizer.client import TokenizerClient
 
@@ -54,32 +53,6 @@ class ProgramFacts(Protocol):
 
     def run_log(self) -> RunLog:
         """Return what the process that runs now logs about its answers."""
-
-
-@dataclass(frozen=True)
-class PreparedPrompt:
-    """A request as one text; `prepared_at` is on the runtime's clock."""
-
-    request: ChatRequest
-    prompt: Prompt
-    prepared_at: float
-
-    @property
-    def inside_thinking(self) -> bool:
-        return inside_thinking(self.prompt.text)
-
-    @property
-    def thinking_closed(self) -> bool:
-        return thinking_closed(self.prompt.text)
-
-    @property
-    def prompt_tokens(self) -> int:
-        return self.prompt.tokens
-
-    @property
-    def prompt_text(self) -> str:
-        system = f"{self.prompt.system}\n" if self.prompt.system else ""
-        return system + self.prompt.text.replace(ESCAPE, "")
 
 
 class MainApiRuntime:
@@ -180,6 +153,14 @@ class MainApiRuntime:
     def cached(self) -> str:
         cached = self._cached
         return cached.text if cached else ""
+
+    def saved_tokens(self, prepared: PreparedPrompt) -> int:
+        cached, renderer = self._cached, self._known_renderer
+        if cached is None or renderer is None:
+            return 0
+        ends, client = renderer.turn_ends, prepared.request.client
+        rest = cached.rest_of(prepared.prompt.text, ends, client)
+        return 0 if rest is None else cached.tokens
 
     def warm(self, beginning: Prompt) -> None:
         """Empty the cache and read a `beginning` of prompts into it."""
