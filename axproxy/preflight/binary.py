@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 from axproxy.models.access import why_closed
@@ -22,11 +20,6 @@ _LOOK_ALIKES = {
     "main_api_ax650": "for boards where the AX650 itself is the host, not for a card",
     "main_ax650": "for boards where the AX650 itself is the host, and has no HTTP API",
 }
-_PACKAGES = ("axengine", "numpy", "ml_dtypes")  # what the worker imports
-_GET_AXENGINE = (
-    "download PyAXEngine's wheel from the releases of AXERA-TECH/pyaxengine and run: sudo "
-    "./install.sh --with-axengine WHEEL; or set AX650_AXENGINE_PATH"
-)
 _PROGRAMS: dict[RuntimeName, str] = {"main_api": "main_api_axcl", "axllm": "axllm"}
 _OTHERS: dict[RuntimeName, dict[str, str]] = {
     "main_api": {"axllm": "the vendor's newer program, which has another HTTP API"},
@@ -39,24 +32,9 @@ _RIGHT = {"aarch64": "main_api_axcl_aarch64", "x86_64": "main_api_axcl_x86"}
 def check_binary(context: CheckContext) -> Finding:
     """Check the file's name, mode and first bytes, without running it."""
     settings = context.settings
-    if context.runtime == "axengine":
-        return _check_package(context)
     if settings.model_path is None and settings.names_store and not settings.names_runtime_bin:
         return Finding("binary", "skip", "the model says which program is needed; see model-folder")
     return _check_file(context)
-
-
-def _check_package(context: CheckContext) -> Finding:
-    """Check that PyAXEngine is there, without importing it: that would call the driver."""
-    own = context.settings.axengine_path
-    places = [str(own), *sys.path] if own else sys.path
-    missing = [name for name in _PACKAGES if PathFinder.find_spec(name, places) is None]
-    if not missing:
-        return Finding("binary", "ok", "PyAXEngine is installed")
-    if missing == ["axengine"] or own:
-        wrong = f"there is no {missing[0]} in {own}" if own else "PyAXEngine is not installed"
-        return Finding("binary", "fail", wrong, _GET_AXENGINE)
-    return Finding("binary", "fail", f"PyAXEngine needs {' and '.join(missing)}", _GET_AXENGINE)
 
 
 def _check_file(context: CheckContext) -> Finding:

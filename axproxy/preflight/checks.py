@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axproxy.preflight.api_keys import check_api_keys
+from axproxy.preflight.axengine import check_axengine_library, check_axengine_package
 from axproxy.preflight.binary import check_binary
 from axproxy.preflight.card import CARD_NAMES, check_cards
 from axproxy.preflight.cma import check_cma
@@ -31,6 +32,11 @@ from axproxy.settings import Settings, SettingsError
 CheckFunction = Callable[[CheckContext], Finding | Iterable[Finding]]
 
 
+def _either(program: CheckFunction, library: CheckFunction) -> CheckFunction:
+    """Return the check of the vendor's program, or of PyAXEngine where that computes."""
+    return lambda context: (library if context.runtime == "axengine" else program)(context)
+
+
 @dataclass(frozen=True)
 class Check:
     """A check; `names` are all the names that its findings can have."""
@@ -41,8 +47,8 @@ class Check:
 
 # In the order in which a person fixes things: the files, the driver, the card, the host.
 CHECKS = (
-    Check(("binary",), check_binary),
-    Check(("libraries",), check_libraries),
+    Check(("binary",), _either(check_binary, check_axengine_package)),
+    Check(("libraries",), _either(check_libraries, check_axengine_library)),
     Check(("model-folder",), check_model_folder),
     Check(("models-dir",), check_store),
     Check(("pcie",), check_pcie),

@@ -109,8 +109,6 @@ class _Search:
 
 def check_libraries(context: CheckContext) -> Finding:
     """Search where the loader will search, given the environment of the runtime."""
-    if context.runtime == "axengine":
-        return Finding("libraries", "skip", "PyAXEngine looks for its libraries itself")
     program = context.program.resolve()
     try:
         linking = read_linking(program)
@@ -125,7 +123,7 @@ def check_libraries(context: CheckContext) -> Finding:
             "install a 64-bit system; on a Pi: Raspberry Pi OS (64-bit)",
         )
     places = [place for place in child_environment()["LD_LIBRARY_PATH"].split(":") if place]
-    search = _Search(context, [*places, *_system_folders(context)], linking.machine)
+    search = _Search(context, [*places, *system_folders(context)], linking.machine)
     search.follow(program, linking)
     if search.broken:
         return _broken(context, search.broken[0])
@@ -163,7 +161,7 @@ def _remedy(context: CheckContext, name: str) -> str:
     return f"apt-file search {name}  # then install the package it names"
 
 
-def _system_folders(context: CheckContext) -> list[str]:
+def system_folders(context: CheckContext) -> list[str]:
     """Return the folders of ld.so.conf and the default ones, in the loader's order."""
     configs = [context.at("/etc/ld.so.conf"), *entries(context.at("/etc/ld.so.conf.d"))]
     named = [

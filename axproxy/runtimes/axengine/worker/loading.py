@@ -43,7 +43,7 @@ class Loader:
         if self.provider not in available:
             raise CannotLoad(
                 f"PyAXEngine finds no library for {self.provider or 'any provider'}; install the "
-                "driver package (libaxcl_rt for a card, libax_engine on a board)"
+                "driver package (libaxcl_rt for a card, libax_engine on a board); ask ax650 doctor"
             )
         self._device = device
         self.work = Work()
