@@ -50,6 +50,14 @@ async function ask(fail) {
   await answer(fail, { thinking, thoughts, text, speed });
 }
 
+// Where the question waits; the headers come after some seconds in the queue.
+function placeOf(headers) {
+  const position = headers.get("X-Queue-Position");
+  const wait = headers.get("X-Queue-Wait");
+  if (!position) return "";
+  return `number ${position} of those who wait${wait ? `, about ${wait} s` : ""}`;
+}
+
 async function answer(fail, { thinking, thoughts, text, speed }) {
   stop = new AbortController();
   find("send").disabled = true;
@@ -59,6 +67,7 @@ async function answer(fail, { thinking, thoughts, text, speed }) {
   let first = null;
   try {
     const response = await call("/api/chat", { method: "POST", body: body(), signal: stop.signal });
+    speed.textContent = placeOf(response.headers);
     for await (const piece of objects(response)) {
       const said = piece.message ?? {};
       if (said.thinking) {
@@ -72,7 +81,10 @@ async function answer(fail, { thinking, thoughts, text, speed }) {
         content += said.content;
         text.replaceChildren(markdown(content));
       }
-      if (first === null && (said.content || said.thinking)) first = performance.now() - began;
+      if (first === null && (said.content || said.thinking)) {
+        first = performance.now() - began;
+        speed.textContent = "";
+      }
       if (piece.done) speed.textContent = speedOf(piece, first);
       follow();
     }
