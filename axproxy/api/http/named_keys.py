@@ -107,8 +107,8 @@ class KeyLimits:
                 use.came.popleft()
             if key.waiting is not None and use.in_progress > key.waiting:
                 raise TooManyRequests(
-                    f"the key {key.name} has {use.in_progress} requests in progress, as many as it "
-                    "may have; wait for an answer, then send this one again",
+                    f"the key {key.name} has as many requests in progress as it may have "
+                    f"({use.in_progress}); wait for an answer, then send this one again",
                     _WHILE_WAITING,
                 )
             if key.rate is not None and len(use.came) >= key.rate:
