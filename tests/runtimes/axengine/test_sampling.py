@@ -89,3 +89,32 @@ def test_only_the_last_64_tokens_are_penalised() -> None:
     logits = np.array([2.0, 1.0], np.float32)
     assert sampler.next(logits, [0] * 64) == 1
     assert sampler.next(logits, [0, *[1] * 64]) == 0
+
+
+@given(
+    LOGITS,
+    st.floats(0, 1e308),
+    st.integers(0, 2**40),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(-1e308, 1e308),
+    st.integers(-(2**80), 2**80),
+)
+def test_no_values_of_a_client_make_the_sampler_fail(
+    logits: list[float],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    penalty: float,
+    seed: int,
+) -> None:
+    values = SamplingValues(temperature, top_k, top_p, min_p, penalty, seed)
+    token = Sampler(values).next(np.array(logits, np.float32), [0, 1, 1])
+    assert 0 <= token < len(logits)
+
+
+def test_logits_that_are_no_numbers_are_the_cards_fault() -> None:
+    for temperature in (0.0, 1.0):
+        with pytest.raises(ArithmeticError):
+            Sampler(SamplingValues(temperature)).next(np.array([1.0, np.nan], np.float32), [])

@@ -103,7 +103,7 @@ class Decoder:
             raise BadPrompt("the prompt has no tokens")
         if len(ids) > self.window:
             raise BadPrompt(f"the prompt has {len(ids)} tokens, the window {self.window}")
-        if not all(0 <= token < self._table.rows for token in ids):
+        if not all(type(token) is int and 0 <= token < self._table.rows for token in ids):
             raise BadPrompt(f"the vocabulary has {self._table.rows} tokens; an id is outside it")
 
     def _read(self, ids: Sequence[int], group: Group, *, wanted: bool) -> Logits | None:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
+# Below it, and above, the arithmetic would leave the range of numbers.
+COLDEST, HIGHEST_PENALTY = 1e-3, 1e3
 PENALTY_WINDOW = 64  # tokens, as Ollama's repeat_last_n
 
 
@@ -35,10 +37,16 @@ class Sampler:
         self._random = np.random.default_rng(_entropy(values.seed))
 
     def next(self, logits: Logits, before: Sequence[int]) -> int:
-        """Return a token for the logits [vocabulary]; `before` are the tokens so far."""
+        """Return a token for the logits [vocabulary]; `before` are the tokens so far.
+
+        Raises `ArithmeticError` for logits that are no numbers.
+        """
         values = self._values
-        scores = penalised(logits, before[-PENALTY_WINDOW:], values.repeat_penalty)
-        if values.temperature <= 0:
+        if np.isnan(logits).any():
+            raise ArithmeticError("the model's logits are no numbers")
+        penalty = min(values.repeat_penalty, HIGHEST_PENALTY)
+        scores = penalised(logits, before[-PENALTY_WINDOW:], penalty)
+        if not values.temperature >= COLDEST:
             return int(np.argmax(scores))
         tokens = candidates(scores, values)
         likely = _softmax(scores[tokens] / values.temperature)

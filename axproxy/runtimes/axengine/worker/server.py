@@ -91,7 +91,7 @@ class WorkerServer:
         else:
             try:
                 last = do()
-            except (BadPrompt, KeyError, TypeError, ValueError) as error:
+            except BadPrompt as error:
                 last = _failure(str(error), "prompt")
             except (BrokenWire, OSError):
                 raise
@@ -102,8 +102,7 @@ class WorkerServer:
         send_line(connection, last)
 
     def _answer(self, decoder: Decoder, connection: socket.socket, request: Message) -> Message:
-        sampler = Sampler(SamplingValues(**request.get("sampling", {})))
-        run = Run(request["ids"], sampler, frozenset(request.get("stop", [])), request.get("most"))
+        run = run_of(request)
         send_line(connection, {"reused": decoder.reusable(run.ids)})
         started = time.monotonic()
         first, before = None, self._work
@@ -127,6 +126,16 @@ class WorkerServer:
             "inside": self._work.seconds - before.seconds,
         }
         return {"end": reason, "prompt_eval": first - started, "eval": ended - first, **done}
+
+
+def run_of(request: Message) -> Run:
+    """Return what a request for an answer asks for.  Raises `BadPrompt`."""
+    try:
+        sampler = Sampler(SamplingValues(**request.get("sampling", {})))
+        stop = frozenset(request.get("stop", []))
+        return Run(list(request["ids"]), sampler, stop, request.get("most"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadPrompt(f"the request makes no sense ({error})") from error
 
 
 def embed(encoder: TextEncoder, connection: socket.socket, request: Message) -> Message:
