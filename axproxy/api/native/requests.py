@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -66,6 +67,8 @@ _MOST_NAMES = 50  # unknown names that are compared; each takes some 0.1 ms
 
 _LONGEST_PATH = 4096  # characters; the system's own limit
 
+SESSION_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
 RULES = {
     "prompt": Rule("a string that is not empty", lambda v: _is_text(v) and v != "", well_formed),
     "system": Rule("a string", _is_text, well_formed),
@@ -78,6 +81,11 @@ RULES = {
     ),
     "stop": Rule("a string or a list of strings", lambda v: _is_text(v) or _is_texts(v), _texts),
     "stream": Rule("true or false", lambda v: isinstance(v, bool), bool),
+    "session": Rule(
+        "a name of at most 64 letters, digits, dots, dashes and underscores",
+        lambda v: _is_text(v) and SESSION_NAME.fullmatch(v) is not None,
+        str,
+    ),
     "model": Rule("a string", _is_text, well_formed),
     "model_path": Rule("a string", _is_text, well_formed),
 }
@@ -85,10 +93,14 @@ RULES = {
 
 @dataclass(frozen=True)
 class GenerateCall:
-    """A request of `POST /generate` for an answer of `model`."""
+    """A request of `POST /generate` for an answer of `model`.
+
+    `session` is the name of the conversation that it goes on with; empty where it names none.
+    """
 
     model: Model
     request: ChatRequest
+    session: str = ""
 
 
 def parse_generate(body: bytes, models: Models) -> GenerateCall:
@@ -119,7 +131,7 @@ def parse_generate(body: bytes, models: Models) -> GenerateCall:
         stream=given.get("stream", False),
         think=False,
     )
-    return GenerateCall(model, request)
+    return GenerateCall(model, request, given.get("session", ""))
 
 
 def parse_load(body: bytes, models: Models) -> Model:

@@ -61,5 +61,5 @@ def test_the_commands_on_the_page_work(client: FlaskClient, path: str, body: str
     assert reply.status_code == 200
 
 
-def test_the_page_has_commands_for_chat_generate_unload_and_ps() -> None:
-    assert len(CURLS) == 4
+def test_the_page_has_commands_for_chat_generate_unload_ps_and_a_session() -> None:
+    assert len(CURLS) == 6
