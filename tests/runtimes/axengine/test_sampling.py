@@ -114,7 +114,14 @@ def test_no_values_of_a_client_make_the_sampler_fail(
     assert 0 <= token < len(logits)
 
 
-def test_logits_that_are_no_numbers_are_the_cards_fault() -> None:
+@pytest.mark.parametrize("logits", [[1.0, math.nan], [1.0, math.inf], [-math.inf, -math.inf]])
+def test_logits_that_are_no_numbers_are_the_cards_fault(logits: list[float]) -> None:
     for temperature in (0.0, 1.0):
         with pytest.raises(ArithmeticError):
-            Sampler(SamplingValues(temperature)).next(np.array([1.0, np.nan], np.float32), [])
+            Sampler(SamplingValues(temperature)).next(np.array(logits, np.float32), [])
+
+
+def test_a_token_that_the_model_rules_out_is_never_drawn() -> None:
+    logits = np.array([-math.inf, 1.0, -math.inf], np.float32)
+    for temperature in (0.0, 1.0):
+        assert Sampler(SamplingValues(temperature, repeat_penalty=2)).next(logits, [0]) == 1

@@ -42,7 +42,7 @@ class Sampler:
         Raises `ArithmeticError` for logits that are no numbers.
         """
         values = self._values
-        if np.isnan(logits).any():
+        if not np.isfinite(logits.max()):  # NaN anywhere, an infinite one, or -inf everywhere
             raise ArithmeticError("the model's logits are no numbers")
         penalty = min(values.repeat_penalty, HIGHEST_PENALTY)
         scores = penalised(logits, before[-PENALTY_WINDOW:], penalty)
