@@ -6,7 +6,7 @@ Each API parses into these types and encodes from them; none of them knows anoth
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -214,11 +214,11 @@ class QueuePlace:
 class Text:
     """A piece of the answer: whole characters, never half of one.
 
-    An empty one is a sign of life; in the queue it has the request's `place`.
+    An empty one is a sign of life; in the queue `place` looks up where the request waits.
     """
 
     text: str
-    place: QueuePlace | None = field(default=None, compare=False, repr=False)
+    place: Callable[[], QueuePlace] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,9 @@ def _streamed(answer: Answer, encoder: Encoder) -> Response:
 
 def _tell_place(response: Response, first: Event) -> None:
     """Set the headers of a stream that begins with a sign of life out of the queue."""
-    place = first.place if isinstance(first, Text) else None
-    if place:
+    look_up = first.place if isinstance(first, Text) else None
+    if look_up:
+        place = look_up()
         response.headers["X-Queue-Position"] = str(place.position)
         if place.seconds is not None:
             response.headers["X-Queue-Wait"] = str(math.ceil(place.seconds))

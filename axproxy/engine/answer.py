@@ -204,7 +204,7 @@ def _second_try(
 
 
 def signs_of_life(
-    steps: Generator[QueuePlace | None, None, ResultT],
+    steps: Generator[Callable[[], QueuePlace] | None, None, ResultT],
 ) -> Generator[Event, None, ResultT]:
     """Yield an empty text for each step of a wait, with its place; return the result."""
     try:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from axproxy.engine.turns import HOLD, TurnOrder
 from axproxy.engine.waits import REMEMBERED, expected_wait
@@ -102,8 +103,11 @@ class RequestQueue:
         gone: Callable[[], bool],
         client: str = "",
         saved: Callable[[], int] = lambda: 0,
-    ) -> Generator[QueuePlace, None, Ticket]:
-        """Yield the place every quarter of a second until the turn comes; return the ticket.
+    ) -> Generator[Callable[[], QueuePlace], None, Ticket]:
+        """Yield what looks up the place, four times a second, until the turn comes.
+
+        Returns the ticket.  Looking up takes time with the number of those who wait, so each need
+        not do it every time.
 
         The first step takes the place in the queue, and closing the generator gives it up.  Raises
         `Busy` at the first step when the queue is full, or later when `client` has lost the place
@@ -147,7 +151,9 @@ class RequestQueue:
             self._busy = False
             self._call_first()
 
-    def _wait(self, place: _Place, gone: Callable[[], bool]) -> Generator[QueuePlace, None, None]:
+    def _wait(
+        self, place: _Place, gone: Callable[[], bool]
+    ) -> Generator[Callable[[], QueuePlace], None, None]:
         while True:
             if gone():  # looks at a socket, so not under the lock
                 raise ClientGone
@@ -162,8 +168,7 @@ class RequestQueue:
                     return
             with self._lock:
                 self._call_first()  # the card may be kept no longer
-                seen = self._place_of(place)
-            yield seen
+            yield partial(self._place_of, place)
 
     def _begin(self) -> None:
         self._busy = True
@@ -174,8 +179,9 @@ class RequestQueue:
         return expected_wait(self._runs, running_for, ahead)
 
     def _place_of(self, place: _Place) -> QueuePlace:
-        ahead = 0 if place.lost else list(self._waiting.in_order()).index(place)
-        return QueuePlace(ahead + 1, self._expected(ahead))
+        with self._lock:
+            ahead = 0 if place.lost else list(self._waiting.in_order()).index(place)
+            return QueuePlace(ahead + 1, self._expected(ahead))
 
     def _call_first(self) -> None:
         if self._busy or self._called:

@@ -18,10 +18,10 @@ def test_a_stream_that_begins_in_the_queue_tells_its_place(
     body = {"prompt": "Hi", "stream": True}
     at_once = client.post("/generate", json=body)
     assert "X-Queue-Position" not in at_once.headers
-    engine.script = [Text("", QueuePlace(3, 41.2)), *HELLO]
+    engine.script = [Text("", lambda: QueuePlace(3, 41.2)), *HELLO]
     waited = client.post("/generate", json=body)
     assert (waited.headers["X-Queue-Position"], waited.headers["X-Queue-Wait"]) == ("3", "42")
-    engine.script = [Text("", QueuePlace(1)), *HELLO]
+    engine.script = [Text("", lambda: QueuePlace(1)), *HELLO]
     unmeasured = client.post("/generate", json=body)
     assert unmeasured.headers["X-Queue-Position"] == "1"
     assert "X-Queue-Wait" not in unmeasured.headers

@@ -119,7 +119,7 @@ def test_those_who_wait_are_told_their_place_and_how_long_that_takes() -> None:
     waits = [gate.until_admitted(lambda: False, client) for client in "aab"]
     for wait in waits:
         next(wait)
-    places = [next(wait) for wait in waits]
+    places = [next(wait)() for wait in waits]
     assert places == [QueuePlace(1, 7.0), QueuePlace(3, 27.0), QueuePlace(2, 17.0)]
     assert gate.health() == QueueHealth(3, True, 5, 3, 27.0)
     for wait in waits:
