@@ -8,6 +8,7 @@ AXERA-TECH/pyaxengine, `_providers.py`).
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -44,10 +45,14 @@ def check_axengine_package(context: CheckContext) -> Finding:
 
 def check_axengine_library(context: CheckContext) -> Finding:
     """Check that the loader's cache can know the library of the provider, and say which that is."""
-    settings = context.settings
-    if settings.axengine_path:
-        return Finding("libraries", "skip", "AX650_AXENGINE_PATH brings its own")
-    chosen = settings.axengine_provider
+    found = _library_finding(context)
+    own = context.settings.axengine_path
+    # A stand-in for PyAXEngine needs none.
+    return replace(found, verdict="warn") if own and found.verdict == "fail" else found
+
+
+def _library_finding(context: CheckContext) -> Finding:
+    chosen = context.settings.axengine_provider
     wanted = [_PROVIDERS[kind] for kind in _PROVIDERS if chosen in ("auto", kind)]
     for name, provider in wanted:
         if found := _library(context, system_folders(context), name):

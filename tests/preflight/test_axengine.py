@@ -63,6 +63,7 @@ def test_a_folder_that_the_loader_does_not_know_is_named_with_what_to_do(pi: Mac
 
 def test_a_missing_library_one_for_another_machine_and_no_library_fail(pi: Machine) -> None:
     assert look(pi).seen == "there is no libaxcl_rt.so nor libax_engine.so for PyAXEngine"
+    assert look(pi, AX650_AXENGINE_PATH=str(FAKE)).verdict == "warn"  # a stand-in needs none
     assert look(pi, AX650_AXENGINE_PROVIDER="board").seen.startswith("there is no libax_engine.so")
     library(pi, "/usr/lib/libaxcl_rt.so", elf(machine=X86))
     assert "is built for x86_64, but this machine is aarch64" in look(pi).seen

@@ -23,7 +23,12 @@ class WorkerAttempt:
         self._timeouts, self._clock = timeouts, clock
         self._gone, self._supervisor = gone, supervisor
         self._yielded = clock()
-        self.begun = False  # text has been sent
+        self.text = ""  # what has been sent
+
+    @property
+    def begun(self) -> bool:
+        """Whether text has been sent."""
+        return self.text != ""
 
     def begin(
         self, ask: Callable[[], WorkerReply]
@@ -69,5 +74,5 @@ class WorkerAttempt:
     def sent(self, text: str) -> str:
         """Note that this text goes to the client, and return it."""
         self._yielded = self._clock()
-        self.begun = True
+        self.text += text
         return text

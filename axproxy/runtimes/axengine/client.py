@@ -68,9 +68,9 @@ class WorkerClient:
         request = {"do": "answer", "ids": list(ids), "most": most, "stop": list(stop)}
         return self._ask({**request, "sampling": sampling})
 
-    def embed(self, inputs: Sequence[Sequence[int]]) -> WorkerReply:
-        """Begin to compute one vector for the tokens of each text."""
-        return self._ask({"do": "embed", "inputs": [list(ids) for ids in inputs]})
+    def embed(self, inputs: Sequence[Sequence[int]], pad: int = 0) -> WorkerReply:
+        """Begin to compute one vector for the tokens of each text; `pad` stands behind them."""
+        return self._ask({"do": "embed", "inputs": [list(ids) for ids in inputs], "pad": pad})
 
     def _ask(self, request: dict[str, Any]) -> WorkerReply:
         connection = socket.socket(socket.AF_UNIX)

@@ -15,6 +15,7 @@ from axproxy.runtimes.axengine.client import WorkerClient
 from axproxy.tokenizer.client import TokenizerClient
 
 T = TypeVar("T")
+_PADS = ("[PAD]", "<pad>")
 
 
 def embed(
@@ -35,7 +36,8 @@ def embed(
     for text in request.inputs:
         marked = f"{info.bos_token or ''}{escape(text)}{info.eos_token}"
         rows.append(fitted(tokenizer.tokenize(marked), window.context, truncate=request.truncate))
-    vectors = [_vector(client, attempt, ids) for ids in rows]
+    pads = [token.id for token in info.control_tokens if token.text in _PADS]
+    vectors = [_vector(client, attempt, ids, pads[0] if pads else 0) for ids in rows]
     return tuple(vectors), sum(map(len, rows))
 
 
@@ -49,9 +51,9 @@ def fitted(ids: tuple[int, ...], most: int, *, truncate: bool) -> tuple[int, ...
 
 
 def _vector(
-    client: WorkerClient, attempt: WorkerAttempt, ids: tuple[int, ...]
+    client: WorkerClient, attempt: WorkerAttempt, ids: tuple[int, ...], pad: int
 ) -> tuple[float, ...]:
-    reply, message = _exhausted(attempt.begin(partial(client.embed, [ids])))
+    reply, message = _exhausted(attempt.begin(partial(client.embed, [ids], pad)))
     reply.close()
     vectors = message.get("vectors")
     if not isinstance(vectors, list) or len(vectors) != 1:

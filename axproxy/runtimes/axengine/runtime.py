@@ -139,7 +139,7 @@ class AxengineRuntime:
             attempt = WorkerAttempt(self._timeouts, self._clock, gone, self._supervisor)
             try:
                 ids = self._tokenizer.tokenize(prepared.prompt.text)
-                result = yield from self._answer(attempt, prepared.request, ids)
+                result = yield from self._answer(attempt, prepared, ids)
             except (RuntimeGone, Restarting) as error:
                 problem = self._supervisor.interruption() or error
                 if isinstance(problem, RuntimeGone) and (why := self._supervisor.why_gone(pid)):
@@ -196,8 +196,9 @@ class AxengineRuntime:
         return self._known_renderer
 
     def _answer(
-        self, attempt: WorkerAttempt, request: ChatRequest, ids: tuple[int, ...]
+        self, attempt: WorkerAttempt, prepared: PreparedIds, ids: tuple[int, ...]
     ) -> Generator[str, None, RunResult]:
+        request, prompt = prepared.request, prepared.prompt.text
         ends = self._renderer().end_tokens
         room = self._worker.window().room_for_answer(len(ids))
         limits = request.limits
@@ -230,7 +231,7 @@ class AxengineRuntime:
             answer.reason = "length"
         if rest := answer.run_ended() + half:
             yield attempt.sent(rest)
-        context = (*ids, *sampled) if request.wants_context else ()
+        context = self._context(prompt + attempt.text) if request.wants_context else ()
         return RunResult(
             answer.reason, len(ids), answer.tokens, first - started, last - first, context
         )
@@ -240,6 +241,12 @@ class AxengineRuntime:
     ) -> Callable[[], WorkerReply]:
         values = sampling_values(sampling)
         return lambda: self._client.answer(ids, most, sorted(ends), values)
+
+    def _context(self, text: str) -> tuple[int, ...]:
+        try:
+            return self._tokenizer.tokenize(text)
+        except TokenizerGone:
+            return ()  # the answer is whole, and worth more than its context
 
     def _note(self, reused: int) -> None:
         hit = reused > TRIVIAL_REUSE

@@ -21,6 +21,7 @@ from axproxy.runtimes.axengine.worker.decoder import BadPrompt, Decoder, EndReas
 from axproxy.runtimes.axengine.worker.embedding_table import EmbeddingTable
 from axproxy.runtimes.axengine.worker.network import open_network
 from axproxy.runtimes.axengine.worker.sampling import Sampler, SamplingValues
+from axproxy.runtimes.axengine.worker.shapes import UnfitFile
 from tests.support.axengine_models import (
     FAKE,
     VOCABULARY,
@@ -203,3 +204,19 @@ def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert np.unique([drawn(seed)[0] for seed in range(30)]).size > 3
+
+
+@pytest.mark.parametrize(
+    ("kv", "rows", "words"), [(4, 4, "takes a cache of"), (8, 2, "takes 2 tokens")]
+)
+def test_files_that_do_not_fit_one_cache_are_refused(
+    kv: int, rows: int, words: str, tmp_path: Path
+) -> None:
+    folder = layered_model(tmp_path / "model")
+    decode = attention_group(1 if kv == 4 else rows, WINDOW - 1)
+    groups = [decode, attention_group(4, 0), attention_group(4, 4, kv=kv)]
+    for layer in range(2):
+        write_part(folder / f"tiny_p4_l{layer}_together.axmodel", "layer", groups, layer=layer)
+
+    with pytest.raises(UnfitFile, match=words):
+        open_decoder(folder)

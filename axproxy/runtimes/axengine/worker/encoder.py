@@ -25,11 +25,14 @@ class TextEncoder:
         self._inputs = {name: (tuple(t.shape), np.dtype(t.dtype)) for name, t in inputs.items()}
         self.places = int(self._inputs[TOKENS][0][1])  # tokens of the longest text
 
-    def encode(self, ids: Sequence[int]) -> list[float]:
-        """Return the vector of a text; `ids` begin with [CLS] and end with [SEP]."""
+    def encode(self, ids: Sequence[int], pad: int = 0) -> list[float]:
+        """Return the vector of a text; `ids` begin with [CLS] and end with [SEP].
+
+        `pad` fills the places that are left: [PAD] is 0 in BERT's vocabulary, 1 in XLM-R's.
+        """
         feed = {}
         for name, (shape, dtype) in self._inputs.items():
-            row = np.zeros(shape, dtype)  # 0 is the padding
+            row = np.full(shape, pad if name == TOKENS else 0, dtype)
             row[0, : len(ids)] = ids if name == TOKENS else 1  # else it is the attention mask
             feed[name] = row
         rows = np.asarray(self._session.run(None, feed)[0], np.float32)

@@ -16,6 +16,7 @@ from axproxy.runtimes.axengine.worker.shapes import (
     Group,
     Session,
     UnfitFile,
+    check_groups,
     dtypes_of,
     groups_of,
 )
@@ -94,6 +95,7 @@ class LayeredNetwork:
             if groups != first:
                 raise UnfitFile(f"layer {number} has other shapes than layer 0")
         self.decode, self.prefill = first[0], first[1:]
+        check_groups(self.decode, self.prefill)
         self._dtypes = dtypes_of(self.sessions[0])
 
     @property
@@ -105,12 +107,12 @@ class LayeredNetwork:
         return self.decode.cache[-1]
 
     def run(self, step: NetworkStep, cache: KVCache, *, wanted: bool) -> Array | None:
-        given, shape = step.given, step.group.cache
+        given = step.given
         feed = _feed(step, self._dtypes)  # once: bfloat16 is slow to make
         for number, session in enumerate(self.sessions):
             feed["input"] = np.ascontiguousarray(given)
-            feed["K_cache"] = _history(cache.keys[number], shape)
-            feed["V_cache"] = _history(cache.values[number], shape)
+            feed["K_cache"] = _history(cache.keys[number][None], step.group)
+            feed["V_cache"] = _history(cache.values[number][None], step.group)
             keys, values, given = _outputs(session, feed, step.group, "output")
             cache.write(number, step.history, keys[0, : step.count], values[0, : step.count])
         if not wanted:
@@ -136,7 +138,7 @@ class StackedNetwork:
         one_file = self.decode_session is self.prefill_session
         self.decode = groups[0]
         self.prefill = groups[1:] if one_file else groups_of(self.prefill_session)
-        self._dtypes = dtypes_of(self.decode_session)
+        check_groups(self.decode, self.prefill)
 
     @property
     def layers(self) -> int:
@@ -147,10 +149,10 @@ class StackedNetwork:
         return self.decode.cache[-1]
 
     def run(self, step: NetworkStep, cache: KVCache, *, wanted: bool) -> Array | None:
-        feed = _feed(step, self._dtypes)
-        feed["K_cache"] = _stacked_history(cache.keys, step.group.cache)
-        feed["V_cache"] = _stacked_history(cache.values, step.group.cache)
         session = self.decode_session if step.group is self.decode else self.prefill_session
+        feed = _feed(step, dtypes_of(session))
+        feed["K_cache"] = _history(cache.keys, step.group)
+        feed["V_cache"] = _history(cache.values, step.group)
         keys, values, logits = _outputs(session, feed, step.group, "logits")
         for layer in range(self.layers):
             cache.write(layer, step.history, keys[layer, : step.count], values[layer, : step.count])
@@ -176,20 +178,19 @@ def _feed(step: NetworkStep, dtypes: dict[str, np.dtype[Any]]) -> dict[str, Arra
     }
 
 
-def _history(rows: Array, shape: tuple[int, ...]) -> Array:
-    """Return the first rows of one layer's cache as the group takes them.
+def _history(rows: Array, group: Group) -> Array:
+    """Return the first rows [layers, places, kv] of the cache as the group takes them.
 
-    The first group has a placeholder in their place, which may be of any shape.
+    A group without a history has a placeholder in their place, of any shape.  Raises `UnfitFile`.
     """
-    if len(shape) == 3 and shape[0] == 1 and shape[1] <= len(rows) and shape[2] == rows.shape[1]:
-        return rows[None, : shape[1]]  # a view: the first rows lie side by side
-    return np.zeros(shape, BFLOAT16)
-
-
-def _stacked_history(rows: Array, shape: tuple[int, ...]) -> Array:
-    if shape[0] == rows.shape[0] and shape[1] <= rows.shape[1] and shape[2] == rows.shape[2]:
-        return np.ascontiguousarray(rows[:, : shape[1]])
-    return np.zeros(shape, BFLOAT16)
+    shape = group.cache
+    if group.capacity == 0:
+        return np.zeros(shape, BFLOAT16)
+    if len(shape) != 3 or (shape[0], shape[2]) != (rows.shape[0], rows.shape[2]):
+        raise UnfitFile(f"group {group.number} takes a cache of {shape}, not of {rows.shape}")
+    if shape[1] > rows.shape[1]:
+        raise UnfitFile(f"group {group.number} takes {shape[1]} places; there are {rows.shape[1]}")
+    return np.ascontiguousarray(rows[:, : shape[1]])  # of one layer it is a view
 
 
 def _outputs(

@@ -146,7 +146,7 @@ def embed(encoder: TextEncoder, connection: socket.socket, request: Message) -> 
             raise BadPrompt(f"a text has {len(ids)} tokens; at most {encoder.places} fit")
         if has_left(connection):
             break
-        vectors.append(encoder.encode(ids))
+        vectors.append(encoder.encode(ids, request.get("pad", 0)))
     return {"vectors": vectors}
 
 

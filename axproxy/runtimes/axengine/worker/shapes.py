@@ -87,6 +87,17 @@ def groups_of(session: Session) -> list[Group]:
     return groups
 
 
+def check_groups(decode: Group, prefill: Sequence[Group]) -> None:
+    """Raise `UnfitFile` for groups that cannot work on one cache."""
+    if decode.rows != 1:
+        raise UnfitFile(f"its first group takes {decode.rows} tokens; one is expected there")
+    for group in prefill:
+        if group.hidden != decode.hidden:
+            raise UnfitFile(f"group {group.number} takes rows of {group.hidden} values")
+        if group.capacity < 0 or (group.capacity and group.cache[-1] != decode.cache[-1]):
+            raise UnfitFile(f"group {group.number} takes a cache of {group.cache}")
+
+
 def dtypes_of(session: Session) -> dict[str, np.dtype[Any]]:
     """Return the dtype of each input."""
     return {tensor.name: np.dtype(tensor.dtype) for tensor in session.get_inputs(0)}
