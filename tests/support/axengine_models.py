@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from axproxy.models.tokenizer_files import SMALL_TOKENIZER
 from axproxy.preflight.model import MIN_FILE_BYTES
 from axproxy.tokenizer.tokenizer import TextTokenizer
+from tests.support.asking import PREFACE
 
 FAKE = Path(__file__).parent / "fake_axengine"
 VOCABULARY = 40
@@ -118,12 +119,18 @@ def stacked_model(
     return folder
 
 
+def _replace(path: Path, content: Any) -> None:
+    whole = path.with_suffix(".new")
+    whole.write_text(json.dumps(content))
+    whole.rename(path)
+
+
 def write_scripted_model(
     folder: Path, *, scripted: bool = True, **faults: Any
 ) -> Callable[[str], None]:
     """Make a model with the small tokenizer; return what sets its next answers.
 
-    Unless it is `scripted`, it answers what it computes.
+    Before that it repeats the question.  Unless it is `scripted`, it answers what it computes.
     """
     tokenizer = TextTokenizer.load(SMALL_TOKENIZER)
     for file in SMALL_TOKENIZER.iterdir():
@@ -131,12 +138,16 @@ def write_scripted_model(
     script = folder / "reply.json"
 
     def reply(text: str) -> None:
-        whole = script.with_suffix(".new")
-        whole.write_text(json.dumps([*tokenizer.encode(text), tokenizer.eos_id]))
-        whole.rename(script)
+        _replace(script, [*tokenizer.encode(text), tokenizer.eos_id])
 
     if scripted:
-        reply("Hello")
+        pieces = [tokenizer.bytes_of(at) for at in range(tokenizer.info()["vocab_size"])]
+        echo = {
+            "preface": PREFACE,
+            "pieces": [piece.decode("latin-1") for piece in pieces],
+            "end": tokenizer.eos_id,
+        }
+        _replace(script, echo)
     sizes = {"window": 2559, "chunk": 128, "capacities": range(0, 2432, 128)}
     size = tokenizer.info()["vocab_size"]
     layered_model(folder, **sizes, layers=1, vocabulary=size, faults=faults)

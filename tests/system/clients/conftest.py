@@ -45,37 +45,44 @@ def run_js() -> RunJs:
     return run
 
 
-@pytest.fixture(scope="session", params=["mock", "mock-axllm"])
+@pytest.fixture(scope="session", params=["mock", "mock-axllm", "axengine"])
 def runtime(request: pytest.FixtureRequest) -> str:
-    """Both of the vendor's programs, simulated: no client may notice which one answers."""
+    """All that can answer, simulated: no client may notice which one does."""
     name: str = request.param
     return name
 
 
 @pytest.fixture(scope="session")
-def shared(start_shared_service: Start, runtime: str) -> Service:
+def shared(
+    start_shared_service: Start, runtime: str, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
     """One service for all tests that do not change it."""
+    if runtime == "axengine":
+        folder = tmp_path_factory.mktemp("model")
+        write_scripted_model(folder)
+        return start_shared_service(**on_pyaxengine(folder))
     return start_shared_service(AX650_RUNTIME=runtime)
 
 
-@pytest.fixture(scope="session", params=["mock", "mock-axllm", "axengine"])
+def on_pyaxengine(folder: Path) -> dict[str, str]:
+    return {
+        "AX650_RUNTIME": "axengine",
+        "AX650_MODEL_PATH": str(folder),
+        "AX650_MODEL_NAME": "mock",
+        "AX650_AXENGINE_PATH": str(FAKE),
+        "AX650_AXENGINE_PROVIDER": "board",
+    }
+
+
+@pytest.fixture(scope="session")
 def scripted_service(
-    request: pytest.FixtureRequest,
-    start_shared_service: Start,
-    tmp_path_factory: pytest.TempPathFactory,
+    start_shared_service: Start, runtime: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Scripted:
-    """One service of each runtime for all tests that set the model's answers."""
-    runtime: str = request.param
+    """One service for all tests that set the model's answers."""
     folder = tmp_path_factory.mktemp("script")
     if runtime == "axengine":
         write = write_scripted_model(folder)
-        environ = {
-            "AX650_MODEL_PATH": str(folder),
-            "AX650_MODEL_NAME": "mock",
-            "AX650_AXENGINE_PATH": str(FAKE),
-            "AX650_AXENGINE_PROVIDER": "board",
-        }
-        return Scripted(start_shared_service(AX650_RUNTIME=runtime, **environ), write, runtime)
+        return Scripted(start_shared_service(**on_pyaxengine(folder)), write, runtime)
     file = folder / "reply"
     file.write_text("Hello")
     mock = f"{QUICK_MOCK} --reply-file {shlex.quote(str(file))}"
