@@ -24,9 +24,14 @@ class UnfitFile(Exception):
 class Tensor(Protocol):
     """One input or output of a file, in one of its groups."""
 
-    name: str
-    shape: Sequence[int]
-    dtype: Any
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    @property
+    def dtype(self) -> Any: ...
 
 
 class Session(Protocol):
